@@ -1,0 +1,307 @@
+"""The command `cpeft`: parse, call one function per command, print.
+
+Exit codes: 0 ok, 1 a run failed, 2 bad input, 3 data or model missing offline, 4 stopped and resumable. Heavy modules are
+imported inside commands, so that help and listings are quick.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cpeft.errors import ConfigError, CpeftError
+
+app = typer.Typer(
+    help="Soft prompts on frozen language models: train, mix, compare.",
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+)  # fmt: skip
+console = Console()
+
+RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")
+]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of run folders [default: stores/RECIPE].")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TaskOption = Annotated[str, typer.Option("--task", help="A task name, or a TOML file of your own task.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Hub name or folder, where the prompt does not say.")]
+SubjectArgument = Annotated[
+    str, typer.Argument(help="A run folder, a prompt folder or file, or mean(a, b) of prompts.")
+]
+
+
+def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
+    from cpeft.study.plan import Plan
+    from cpeft.study.recipe import find_recipe, load_recipe
+    from cpeft.study.store import Store
+
+    parsed = load_recipe(find_recipe(recipe), overrides or [])
+    return Plan(parsed, Store(store or Path("stores") / parsed.name))
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    store: StoreOption = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
+) -> None:
+    """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
+    from cpeft.study.run import run_recipe
+
+    plan = _plan(recipe, overrides, store)
+    if retry:
+        for entry in plan.entries():
+            if entry.state == "failed":
+                plan.store.remove(entry.folder)
+    summary = run_recipe(plan, console)
+    _table(plan)
+    for name, path in summary.failures.items():
+        console.print(f"[red]failed[/red] {name}: see {path}", highlight=False)
+    for name, why in summary.blocked.items():
+        console.print(f"[red]blocked[/red] {name}: {why}", highlight=False)
+    if summary.failures or summary.blocked:
+        raise typer.Exit(1)
+
+
+def _table(plan: Any) -> None:
+    """Print the recipe's table and keep it beside the runs."""
+    from cpeft.report.tables import markdown_table, rich_table, summarise
+
+    entries = plan.entries()
+    for stage in dict.fromkeys(entry.run.stage for entry in entries):
+        results = [e.folder.result() for e in entries if e.run.stage == stage and e.state == "done"]
+        if results:
+            cells = summarise(results)
+            console.print(rich_table(cells, f"{plan.recipe.name}: {stage}"))
+            (plan.store.path / f"table-{stage}.md").write_text(markdown_table(cells), encoding="utf-8")
+    console.print(f"tables: {plan.store.path}/table-*.md", highlight=False)
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
+    """What would run and what is done; nothing runs."""
+    planned = _plan(recipe, overrides, store)
+    rows = [
+        {"stage": e.run.stage, "run": e.run.name, "state": e.state, "folder": str(e.folder.path) if e.folder else e.why}
+        for e in planned.entries()
+    ]
+    done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
+    spent = [sum(result["seconds"].values()) for result in done]
+    left = (len(rows) - len(done)) * (sum(spent) / len(spent)) / 3600 if spent else None
+    if as_json:
+        print(json.dumps({"runs": rows, "done": len(done), "hours_left": left}, indent=2))
+        return
+    _print_rows(rows, f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done")
+    if left:
+        console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs")
+
+
+@app.command("eval")
+def evaluate(
+    what: SubjectArgument,
+    task: TaskOption,
+    overrides: Annotated[list[str] | None, typer.Argument(help="data.* settings such as data.prefix=none.")] = None,
+    model: ModelOption = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run, a prompt or an expression of prompts on a task."""
+    from cpeft.study import subject
+
+    if split not in ("train", "validation", "test"):
+        raise ConfigError(f"--split {split}: use train, validation or test")
+    loaded = _with_data(subject.load_subject(what, model), overrides)
+    scores = subject.evaluate(loaded, task, split, base=Path())
+    if as_json:
+        print(json.dumps({name: vars(score) for name, score in scores.items()}, indent=2))
+        return
+    _print_rows(
+        [
+            {"metric": m, "score": f"{s.value:.2f}", "95% interval (rows)": f"[{s.low:.2f}, {s.high:.2f}]"}
+            for m, s in scores.items()
+        ],
+        f"{what} on {task} ({split})",
+    )
+
+
+def _with_data(loaded: Any, overrides: list[str] | None) -> Any:
+    from dataclasses import replace
+
+    from cpeft.config import merge, override, parse
+    from cpeft.data.options import DataOptions
+
+    table = merge({"data": loaded.data.model_dump()}, *(override(argument) for argument in overrides or []))
+    if set(table) != {"data"}:
+        raise ConfigError(f"only data.* can be set here, not {', '.join(sorted(set(table) - {'data'}))}")
+    return replace(loaded, data=parse(DataOptions, table["data"], "data"))
+
+
+@app.command()
+def predict(
+    what: SubjectArgument,
+    task: TaskOption,
+    rows: Annotated[
+        Path, typer.Option("--input", help="JSONL, CSV or Parquet; a column 'prompt' may name each row's prompt.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="JSONL with a 'prediction' per row.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="data.* settings.")] = None,
+    model: ModelOption = None,
+) -> None:
+    """Answer unlabelled rows; rows may name different prompts of one model, all in one batch."""
+    from cpeft.data.resolve import read_rows
+    from cpeft.prompts.exchange import load_prompt
+    from cpeft.study import subject
+
+    table = read_rows(rows).to_pylist()
+    wanted = [row.pop("prompt", None) or what for row in table]
+    paths = list(dict.fromkeys(wanted))
+    if paths == [what]:
+        loaded, which = subject.load_subject(what, model), []
+    else:
+        loaded = subject.prompts_subject({path: load_prompt(path) for path in paths}, model)
+        which = [paths.index(path) for path in wanted]
+    texts = subject.predict(_with_data(loaded, overrides), task, table, which, base=Path())
+    lines = [
+        json.dumps({**row, "prediction": text}, ensure_ascii=False) for row, text in zip(table, texts, strict=True)
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    console.print(f"{len(lines)} predictions in {out}", highlight=False)
+
+
+@app.command("import")
+def import_prompt(
+    source: Annotated[Path, typer.Argument(help="A peft folder, ATTEMPT .pt/.bin, .safetensors or .npy.")],
+    target: Annotated[Path, typer.Argument(help="The folder to write.")],
+    rows: Annotated[str, typer.Option(help="all, or first:N to keep the first N rows.")] = "all",
+) -> None:
+    """Read a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
+    from cpeft.prompts.exchange import load_prompt
+
+    prompt = load_prompt(source)
+    if prompt.provenance.note:
+        console.print(f"[yellow]{prompt.provenance.note}", highlight=False)
+    prompt = prompt.rows(rows)
+    if rows != "all":
+        console.print(f"[yellow]cut on purpose: {prompt.provenance.note}", highlight=False)
+    prompt.save(target)
+    console.print(f"{prompt.length} rows of width {prompt.width} in {target}", highlight=False)
+
+
+@app.command()
+def export(
+    prompt: Annotated[Path, typer.Argument(help="A prompt folder or file.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
+    form: Annotated[str, typer.Option(help="peft, prompt_embeds or npy.")] = "peft",
+) -> None:
+    """Write a prompt for peft, for a serving engine, or as a numpy array."""
+    from cpeft.prompts.exchange import export_prompt, load_prompt
+
+    console.print(f"{form}: {export_prompt(load_prompt(prompt), out, form)}", highlight=False)
+
+
+@app.command()
+def fetch(
+    what: Annotated[list[str], typer.Argument(help="A recipe, task:NAME or model:NAME, any number of them.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for data; models go to OUT/models.")] = Path("fetched"),
+    revision: Annotated[str | None, typer.Option(help="Hub revision of tasks and models.")] = None,
+) -> None:
+    """Bring models and data into a folder, for machines without a network."""
+    from cpeft.study.fetching import fetch_all
+
+    for path in fetch_all(what, out, revision):
+        console.print(f"wrote {path}", highlight=False)
+    console.print(f"on the other machine: export CPEFT_DATA={out}", highlight=False)
+
+
+@app.command("list")
+def list_things(
+    kind: Annotated[str, typer.Argument(help="tasks, methods, metrics, recipes or prompts.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what there is: tasks, methods, metrics, packaged recipes, prompts of a store."""
+    from cpeft.study import catalogue
+
+    rows = catalogue.rows(kind, store)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print_rows(rows, kind)
+
+
+@app.command()
+def show(
+    kind: Annotated[str, typer.Argument(help="task or prompt.")],
+    name: Annotated[str, typer.Argument(help="A task name or file; a prompt folder.")],
+    model: ModelOption = None,
+    rows: Annotated[int, typer.Option(help="How many examples.")] = 3,
+    overrides: Annotated[list[str] | None, typer.Argument(help="data.* settings.")] = None,
+) -> None:
+    """Show encoded examples, lengths and truncation of a task, or where a prompt comes from."""
+    from cpeft.study import catalogue
+
+    if kind == "prompt":
+        console.print_json(json.dumps(catalogue.prompt_card(Path(name))))
+    elif kind == "task":
+        for line in catalogue.task_page(name, model, rows, overrides or []):
+            console.print(line, highlight=False, markup=False)
+    else:
+        raise ConfigError(f"cannot show a '{kind}'; use task or prompt")
+
+
+@app.command()
+def doctor(
+    what: Annotated[list[str], typer.Argument(help="Prompt folders or files, and recipes.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
+    from cpeft.doctor import examine
+
+    findings = [finding for subject in what for finding in examine(subject)]
+    if as_json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            colour = {"error": "red", "warning": "yellow", "ok": "green"}[finding.level]
+            console.print(f"[{colour}]{finding.level}[/{colour}] {finding.where}: {finding.what}", highlight=False)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+def _print_rows(rows: list[dict[str, Any]], title: str) -> None:
+    table = Table(title=title)
+    for column in rows[0] if rows else ["nothing here"]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    console.print(table)
+
+
+def main() -> None:
+    """The entry point: errors of the user become one sentence and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except CpeftError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, markup=True, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except typer.Abort:
+        sys.exit(4)
+    except Exception as error:
+        if type(error).__module__.startswith("click") or hasattr(error, "format_message"):
+            Console(stderr=True).print(f"error: {error.format_message()}", highlight=False, markup=False)  # type: ignore[attr-defined]
+            sys.exit(2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

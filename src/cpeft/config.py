@@ -1,0 +1,127 @@
+"""Configuration: pydantic models to and from TOML, strict keys, dotted overrides, grids, digests.
+
+Options live beside the code that reads them, as subclasses of `Options`; this module knows none of them. A wrong key or
+value is reported as `file:line: [table] unknown key 'x', did you mean 'y'?`.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cpeft.errors import ConfigError
+from cpeft.registry import suggest
+
+Table = dict[str, Any]
+M = TypeVar("M", bound="Options")
+
+
+class Options(BaseModel):
+    """Base of every options class: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def read_toml(path: Path) -> Table:
+    """Parse a TOML file; raises ConfigError naming file and line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def parse(model: type[M], data: Table, where: str = "", path: Path | None = None) -> M:
+    """Validate `data` against `model`; the first problem becomes one sentence.
+
+    `where` is the dotted table the data came from, `path` the file, both for the message.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_sentence(model, error, where, path)) from None
+
+
+def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: Path | None) -> str:
+    first = error.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    table = ".".join(([where] if where else []) + keys[:-1])
+    key = keys[-1] if keys else ""
+    at = f"{path}:{_line_of(path, key)}: " if path else ""
+    at += f"[{table}] " if table else ""
+    if first["type"] == "extra_forbidden":
+        return f"{at}unknown key '{key}'{suggest(key, _fields_at(model, keys[:-1]))}"
+    if first["type"] == "missing":
+        return f"{at}missing key '{key}'"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{at}'{key}' = {first.get('input')!r}: {message}" if key else f"{at}{message}"
+
+
+def _fields_at(model: type[BaseModel], keys: list[str]) -> list[str]:
+    for key in keys:
+        field = model.model_fields.get(key)
+        types = (field.annotation, *get_args(field.annotation)) if field else ()
+        inner = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _line_of(path: Path | None, key: str) -> int:
+    pattern = re.compile(rf"(^|[.\s{{,\"])({re.escape(key)})\"?\s*[=.\]]")
+    lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
+    return next((number for number, line in enumerate(lines, 1) if pattern.search(line)), 1)
+
+
+def merge(*tables: Table) -> Table:
+    """Merge nested tables, later ones winning; inputs stay untouched."""
+    result: Table = {}
+    for table in tables:
+        for key, value in table.items():
+            old = result.get(key)
+            both = isinstance(old, dict) and isinstance(value, dict)
+            result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def nested(dotted: str, value: Any) -> Table:
+    """`nested("optim.lr", 0.3)` is `{"optim": {"lr": 0.3}}`."""
+    for key in reversed(dotted.split(".")):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]
+
+
+def override(argument: str) -> Table:
+    """A command-line override `optim.lr=0.3` as a nested table; the value is TOML, or else a plain string."""
+    key, equals, text = argument.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"override '{argument}' is not of the form key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return nested(key.strip(), value)
+
+
+def expand_grid(grid: dict[str, list[Any]]) -> Iterator[Table]:
+    """Every combination of a grid of dotted keys, as nested tables; an empty grid gives one empty table."""
+    for values in itertools.product(*grid.values()):
+        yield merge(*(nested(key, value) for key, value in zip(grid, values, strict=True)))
+
+
+def changed(options: BaseModel) -> Table:
+    """The settings that differ from their defaults, nested, without the ones that equal them."""
+    return options.model_dump(mode="json", exclude_defaults=True)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

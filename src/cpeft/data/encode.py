@@ -1,0 +1,75 @@
+"""Rows as token ids, and batches of them.
+
+Nothing is padded to a fixed length: a batch is as wide as its longest row (`room` reproduces published code that padded
+every row to one width). What was cut to fit is counted, so that a run can say so.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+IGNORE = -100  # label of positions without loss, transformers' convention
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """Source and target ids of one example; `task` indexes the tasks of the run."""
+
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+    task: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`source_BL` ids, `mask_BL` True on real tokens, `target_BT` ids with IGNORE as padding, `task_B`."""
+
+    source_BL: Int[Tensor, "B L"]
+    mask_BL: Bool[Tensor, "B L"]
+    target_BT: Int[Tensor, "B T"]
+    task_B: Int[Tensor, "B"]
+
+    def __len__(self) -> int:
+        return int(self.source_BL.shape[0])
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(*(tensor.to(device) for tensor in (self.source_BL, self.mask_BL, self.target_BT, self.task_B)))
+
+
+def cut(ids: Sequence[int], limit: int | None) -> tuple[int, ...]:
+    """At most `limit` ids, keeping the last one, which may be the tokenizer's end token."""
+    if limit is None or len(ids) <= limit:
+        return tuple(ids)
+    return (*ids[: limit - 1], ids[-1])
+
+
+def collate(rows: Sequence[EncodedRow], pad: int, room: int | None = None) -> Batch:
+    """Rows as one batch, padded on the right to the longest row or to `room`."""
+    width = max(room or 0, *(len(row.source) for row in rows), 1)
+    height = max(max((len(row.target) for row in rows), default=0), 1)
+    source_BL = torch.full((len(rows), width), pad, dtype=torch.long)
+    mask_BL = torch.zeros(len(rows), width, dtype=torch.bool)
+    target_BT = torch.full((len(rows), height), IGNORE, dtype=torch.long)
+    for i, row in enumerate(rows):
+        source_BL[i, : len(row.source)] = torch.tensor(row.source, dtype=torch.long)
+        mask_BL[i, : len(row.source)] = True
+        target_BT[i, : len(row.target)] = torch.tensor(row.target, dtype=torch.long)
+    return Batch(source_BL, mask_BL, target_BT, torch.tensor([row.task for row in rows], dtype=torch.long))
+
+
+def micro_batches(
+    items: Sequence[int], width: Callable[[int], int], budget: int, most: int | None = None
+) -> list[list[int]]:
+    """Split items into groups of like width, each of at most `budget` padded tokens (a single item may exceed it)."""
+    groups: list[list[int]] = []
+    widest = 0
+    for item in sorted(items, key=lambda i: (-width(i), i)):
+        if groups and (len(groups[-1]) + 1) * widest <= budget and (most is None or len(groups[-1]) < most):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+            widest = width(item)
+    return groups

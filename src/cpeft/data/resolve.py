@@ -1,0 +1,200 @@
+"""Rows of a task as Arrow tables: from its own files, else a local folder, else the hub.
+
+The folder is named by CPEFT_DATA and holds `<task>/<split>.parquet` (or .jsonl, .csv); `fetch` fills it. It comes
+before the hub so that machines without a network behave like those with one. A fingerprint stands for the rows in run
+ids: SHA-256 over the bytes of local files; for the hub over the fingerprints `datasets` derives from the commit.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from cpeft.config import digest
+from cpeft.errors import DataError, MissingData
+from cpeft.tasks.base import Task
+
+FOLDER_VARIABLE = "CPEFT_DATA"
+SUFFIXES = (".parquet", ".jsonl", ".csv")  # in order of preference
+SOURCE_FILE = "source.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where each split of a task was found."""
+
+    task: str
+    places: Mapping[str, str]  # split -> file or hub address
+    origin: str  # one line for people
+    fingerprint: str
+    revision: str | None = None  # the commit on the hub, where known
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The rows of a task; only splits that exist."""
+
+    tables: dict[str, pa.Table]
+    origin: str
+    revision: str | None
+    fingerprint: str
+
+
+def load_tables(task: Task, revision: str | None = None) -> Dataset:
+    """All splits of a task that can be had; raises MissingData with the way to get them."""
+    source = locate(task, revision)
+    if source is None:
+        return _from_hub(task, revision)
+    tables = {split: read_rows(Path(place)) for split, place in source.places.items()}
+    return Dataset(tables, source.origin, source.revision, source.fingerprint)
+
+
+def locate(task: Task, revision: str | None = None) -> Source | None:
+    """The local files of a task and their fingerprint, read as bytes only; None where only the hub may have them."""
+    if task.files:
+        return _local(task, {split: Path(file).expanduser() for split, file in task.files.items()}, "the task's files")
+    for folder in _folders(task):
+        files = {split: path for split in _splits(task) if (path := _file_of(folder, split))}
+        if files:
+            return _local(task, files, str(folder), revision)
+    return None
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Rows of a .parquet, .jsonl or .csv file; raises DataError naming the file."""
+    if not path.is_file():
+        raise MissingData(f"{path}: no such file")
+    # One block, so that column types are inferred from the whole file and no row is too long; Arrow's limit is 2 GiB.
+    block = min(path.stat().st_size + 1, 2**31 - 1)
+    if block == 1:
+        raise DataError(f"{path}: no rows (the file is empty)")
+    try:
+        match path.suffix.lower():
+            case ".parquet":
+                table = pa.parquet.read_table(path, partitioning=None)
+            case ".jsonl":
+                table = pa.json.read_json(path, pa.json.ReadOptions(block_size=block))
+            case ".csv":
+                quoted = pa.csv.ParseOptions(newlines_in_values=True)
+                table = pa.csv.read_csv(path, pa.csv.ReadOptions(block_size=block), quoted)
+            case other:
+                raise DataError(f"{path}: cannot read '{other}' files; known: {', '.join(SUFFIXES)}")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable {path.suffix} file: {_first_line(error)}") from None
+    if not table.num_rows:
+        raise DataError(f"{path}: no rows")
+    return table
+
+
+def fetch(task: Task, folder: Path, revision: str | None = None) -> list[Path]:
+    """Bring a task's rows from the hub into `<folder>/<task>/`, so that CPEFT_DATA=<folder> needs no network."""
+    data = _from_hub(task, revision)
+    rows = {split: table.num_rows for split, table in data.tables.items()}
+    record = {
+        "hub": task.hub.path,
+        "config": task.hub.config,
+        "revision": data.revision,
+        "asked": revision,
+        "rows": rows,
+    }
+    target = folder / task.name
+    target.mkdir(parents=True, exist_ok=True)
+    paths = [target / f"{split}.parquet" for split in data.tables]
+    partial = target / f".partial-{os.getpid()}"  # what carries a final name is whole
+    for path, table in zip(paths, data.tables.values(), strict=True):
+        pa.parquet.write_table(table, partial, compression="zstd")
+        os.replace(partial, path)
+    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, target / SOURCE_FILE)
+    return [*paths, target / SOURCE_FILE]
+
+
+def _splits(task: Task) -> tuple[str, ...]:
+    # The `attempt` policy validates MNLI on its mismatched half.
+    return tuple(dict.fromkeys(("train", "validation", "test", "validation_mismatched", *task.hub.splits)))
+
+
+def _folders(task: Task) -> list[Path]:
+    root = os.environ.get(FOLDER_VARIABLE)
+    return [Path(root).expanduser() / name for name in (task.name, *task.folders)] if root else []
+
+
+def _file_of(folder: Path, split: str) -> Path | None:
+    return next((path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()), None)
+
+
+def _local(task: Task, files: Mapping[str, Path], origin: str, asked: str | None = None) -> Source:
+    hashes = {}
+    for split, path in files.items():
+        if not path.is_file():
+            raise MissingData(f"task '{task.name}': the file of split '{split}' does not exist: {path}")
+        with path.open("rb") as file:
+            hashes[split] = hashlib.file_digest(file, "sha256").hexdigest()
+    record = _record(next(iter(files.values())).parent)
+    have = record.get("revision")
+    if asked and have and asked not in (have, record.get("asked")):
+        raise MissingData(f"task '{task.name}': {origin} holds revision {have}, asked was {asked}; {_remedy(task)}")
+    return Source(task.name, {split: str(path) for split, path in files.items()}, origin, digest(hashes), have)
+
+
+def _record(folder: Path) -> dict[str, str | None]:
+    path = folder / SOURCE_FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from None
+
+
+def _from_hub(task: Task, revision: str | None) -> Dataset:
+    if not task.hub.path:
+        raise _missing(task, "it names no dataset on the hub")
+    address = "/".join(filter(None, (task.hub.path, task.hub.config)))
+    try:
+        import datasets  # here, because it takes a second to import and most machines read a local folder
+
+        found = datasets.load_dataset(task.hub.path, task.hub.config, revision=revision)
+    except Exception as error:  # `datasets` raises nearly anything: no network, no such name, no such config
+        raise _missing(task, f"hub dataset {address}: {type(error).__name__}: {_first_line(error)}") from None
+    here = {ours: found[theirs] for ours, theirs in task.hub.splits.items() if theirs in found}
+    if not here:
+        raise _missing(task, f"hub dataset {address} has the splits {', '.join(found)} only")
+    tables = {split: rows.with_format("arrow")[:] for split, rows in here.items()}
+    commit = _commit(task.hub.path, revision)
+    fingerprint = digest([task.hub.path, task.hub.config, {split: rows._fingerprint for split, rows in here.items()}])
+    return Dataset(tables, f"hub {address}" + (f"@{commit[:12]}" if commit else ""), commit, fingerprint)
+
+
+def _commit(path: str, revision: str | None) -> str | None:
+    """The commit that `revision` (default: the newest) means on the hub; offline, what was asked for."""
+    if Path(path).is_dir():
+        return None
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(path, revision=revision).sha or revision
+    except Exception:  # the rows are here, from the cache; only their address could not be asked for
+        return revision
+
+
+def _missing(task: Task, hub: str) -> MissingData:
+    folders = _folders(task)
+    looked = f"nothing in {', '.join(map(str, folders))}" if folders else f"{FOLDER_VARIABLE} is not set"
+    return MissingData(f"task '{task.name}': no rows found: {looked}; {hub}; {_remedy(task)}")
+
+
+def _remedy(task: Task) -> str:
+    return (
+        f"with a network: `cpeft fetch task:{task.name} --out DIR`, then `export {FOLDER_VARIABLE}=DIR` "
+        f"(it holds DIR/{task.name}/train.parquet and so on)"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,67 @@
+"""One exception per kind of user mistake.
+
+Every message says where, what and the likely fix. The command line prints the message alone and leaves with
+`exit_code`: 1 a run failed, 2 bad input, 3 data or model missing offline, 4 stopped and resumable.
+"""
+
+
+class CpeftError(Exception):
+    """The root of all errors that a user can mend."""
+
+    exit_code = 1
+
+
+class ConfigError(CpeftError):
+    """A recipe, an override or an option is wrong."""
+
+    exit_code = 2
+
+
+class UnknownName(ConfigError):
+    """A task, method, metric or recipe that nobody registered."""
+
+
+class PromptError(CpeftError):
+    """A file or folder that is no usable soft prompt."""
+
+    exit_code = 2
+
+
+class PromptMismatch(PromptError):
+    """Prompts of different models, widths or lengths were about to be mixed."""
+
+
+class DataError(CpeftError):
+    """Rows that do not fit the task: columns, labels, empty files."""
+
+    exit_code = 2
+
+
+class TooLong(DataError):
+    """Prompt and input together exceed the positions of the model."""
+
+
+class MissingData(CpeftError):
+    """A dataset that is neither in the local folder nor reachable."""
+
+    exit_code = 3
+
+
+class MissingModel(CpeftError):
+    """A model that is neither in a local folder nor reachable."""
+
+    exit_code = 3
+
+
+class RunFailed(CpeftError):
+    """A run that cannot go on, with the reason; other runs do."""
+
+
+class LostClaim(CpeftError):
+    """Another process holds this run now; nothing more may be written."""
+
+
+class Stopped(CpeftError):
+    """A signal asked to stop; what was learned is saved and the same command goes on."""
+
+    exit_code = 4

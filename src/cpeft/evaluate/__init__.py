@@ -1,0 +1,1 @@
+"""From a trained learner to predictions, and from predictions to scores with intervals."""

@@ -1,0 +1,128 @@
+"""The contract of a method: `(embedded input, mask, task ids) -> prompts [batch, P, D]`.
+
+A method knows nothing of models, tasks or files. Shapes: B batch, L input length, P prompt length, D model width,
+S sources, T tasks, R bottleneck.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from cpeft.config import Options
+from cpeft.errors import ConfigError
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from cpeft.registry import Registry
+
+
+class MethodOptions(Options):
+    """`[method]`: the name, and in subclasses the options of that method."""
+
+    name: str
+
+    def references(self) -> tuple[str, ...]:
+        """Earlier runs whose trained state the method starts from."""
+        return ()
+
+
+@dataclass(frozen=True)
+class PromptContext:
+    """What a method sees of a batch: the source alone, never the target.
+
+    `x_BLD` input embeddings without prompt; `mask_BL` True on real tokens; `task_B` index of each row's task within the
+    run. `pad_D` is the embedding of the pad token and `room` the width published code pads to, for methods that reproduce
+    pooling over padding.
+    """
+
+    x_BLD: Float[Tensor, "B L D"]
+    mask_BL: Bool[Tensor, "B L"]
+    task_B: Int[Tensor, "B"]
+    pad_D: Float[Tensor, "D"] | None = None
+    room: int | None = None
+
+
+@dataclass(frozen=True)
+class PromptOutput:
+    """`prompt_BPD` float32, and notes of shape (B, ...), kept with predictions (`attention`: weights over candidates)."""
+
+    prompt_BPD: Float[Tensor, "B P D"]
+    notes: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Parameters with one learning rate; None means the run's."""
+
+    name: str
+    params: list[nn.Parameter]
+    lr: float | None = None
+
+
+def _no_state(reference: str) -> Mapping[str, Tensor]:
+    raise ConfigError(f"'{reference}' cannot be looked up here; give the trained state yourself")
+
+
+@dataclass(frozen=True)
+class MethodInputs:
+    """What a run hands to its method: task names, the initial prompt, named sources, a generator for fresh weights, and
+    `state(reference)`, the trained state of an earlier run."""
+
+    tasks: tuple[str, ...]
+    initial_PD: Float[Tensor, "P D"]
+    sources: Mapping[str, SoftPrompt] = field(default_factory=dict)
+    seed: int = 0
+    init: str = ""
+    state: Callable[[str], Mapping[str, Tensor]] = _no_state
+
+
+class PromptMethod(nn.Module, ABC):
+    """Produces the prompt of every example of a batch."""
+
+    Options: ClassVar[type[MethodOptions]]
+    uses_sources: ClassVar[bool] = False
+    reads_input: ClassVar[bool] = False  # True where the prompt depends on the text of the row
+
+    def __init__(self, options: MethodOptions, inputs: MethodInputs) -> None:
+        super().__init__()
+        self.tasks = inputs.tasks
+        self.init = inputs.init
+
+    @abstractmethod
+    def forward(self, context: PromptContext) -> PromptOutput:
+        """The prompt of every row of the batch."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """Rows prepended to every input."""
+
+    def param_groups(self) -> list[ParamGroup]:
+        """What is trained, with learning rates."""
+        params = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [ParamGroup("prompt", params)] if params else []
+
+    def calibrate(self, context: PromptContext) -> None:
+        """Called once, on the whole first batch of a run, before the first step."""
+
+    def matrices(self) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Trained matrices that other runs can reuse, by task name: (weight, origin)."""
+        return {}
+
+    def export(self) -> dict[str, SoftPrompt]:
+        """Trained prompts by task name; a prompt shared by all tasks of a run is named after them, joined by `+`."""
+        return {
+            name: SoftPrompt(weight.detach().clone(), Provenance(task=name, init=self.init), origin)
+            for name, (weight, origin) in self.matrices().items()
+        }
+
+
+METHODS: Registry[type[PromptMethod]] = Registry("method", "cpeft.methods")
+
+
+def uniform(shape: tuple[int, ...], bound: float, rng: torch.Generator) -> nn.Parameter:
+    """A parameter drawn from U(-bound, bound)."""
+    return nn.Parameter((torch.rand(shape, generator=rng) * 2 - 1) * bound)

@@ -1,0 +1,5 @@
+"""Pure functions (predictions, references) -> float."""
+
+from cpeft.metrics.base import METRICS as METRICS
+from cpeft.metrics.base import Metric as Metric
+from cpeft.metrics.base import MetricContext as MetricContext

@@ -1,0 +1,49 @@
+"""Pearson and Spearman correlation of scores written as text, computed by scipy; between -100 and 100.
+
+As published, a prediction that is no number counts as -1, which is below every score. Where either side is constant the
+correlation is undefined and given as 0.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from cpeft.errors import DataError
+from cpeft.metrics.base import METRICS, MetricContext, References
+
+
+def score(text: str) -> float:
+    """The number a text stands for, -1 if none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return -1.0
+    return value if math.isfinite(value) else -1.0
+
+
+def columns(predictions: Sequence[str], references: References) -> tuple[np.ndarray, np.ndarray] | None:
+    """Predicted and true scores, None where a correlation is undefined."""
+    try:
+        right = np.array([float(row[0]) for row in references])
+    except ValueError as error:
+        raise DataError(f"a correlation needs numbers as references: {error}") from None
+    given = np.array([score(text) for text in predictions])
+    if len(right) != len(given):
+        raise DataError(f"{len(given)} predictions for {len(right)} references")
+    return (given, right) if len(right) > 1 and np.ptp(given) > 0 and np.ptp(right) > 0 else None
+
+
+@METRICS.register("pearson")
+def pearson(predictions: Sequence[str], references: References, context: MetricContext) -> float:
+    """Linear correlation."""
+    pair = columns(predictions, references)
+    return 100.0 * float(stats.pearsonr(*pair)[0]) if pair else 0.0
+
+
+@METRICS.register("spearman")
+def spearman(predictions: Sequence[str], references: References, context: MetricContext) -> float:
+    """Rank correlation."""
+    pair = columns(predictions, references)
+    return 100.0 * float(stats.spearmanr(*pair)[0]) if pair else 0.0

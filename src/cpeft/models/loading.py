@@ -1,0 +1,164 @@
+"""Loading a frozen language model: hub name or local folder to `FrozenLM`.
+
+Everything goes through transformers' public interface. Encoder-decoder or decoder-only is read from the configuration,
+never guessed from a name. All parameters are frozen here, once, and the model stays in evaluation mode unless a recipe
+asks for the published `base_dropout`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from cpeft.config import Options
+from cpeft.errors import ConfigError, MissingModel, TooLong
+from cpeft.models.text import TextCodec
+from cpeft.prompts.init import Vocabulary
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class ModelOptions(Options):
+    """`[model]`: hub name or folder; `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
+    `quantize` needs bitsandbytes."""
+
+    name: str
+    revision: str | None = None
+    dtype: Dtype = "auto"
+    device: str = "auto"
+    quantize: Literal["none", "8bit", "4bit"] = "none"
+
+
+@dataclass(eq=False)
+class FrozenLM:
+    """A frozen model with its tokenizer.
+
+    `max_positions`: how many positions prompt and text may fill together, None where the model sets no limit.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    revision: str | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        self.model.requires_grad_(False)
+        self.model.eval()
+        self.text = TextCodec(self.tokenizer, self.model.config)
+
+    @property
+    def encoder_decoder(self) -> bool:
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
+    def embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        return self.embeddings.weight.device  # type: ignore[return-value]
+
+    @property
+    def width(self) -> int:
+        return int(self.embeddings.weight.shape[1])  # type: ignore[index,arg-type]
+
+    @property
+    def max_positions(self) -> int | None:
+        config = getattr(self.model.config, "encoder", None) if self.encoder_decoder else None
+        config = config or self.model.config.get_text_config()
+        limit = getattr(config, "max_position_embeddings", None)
+        return int(limit) if isinstance(limit, int) and limit > 0 else None
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The embedding table on the CPU, as the model really looks it up (BART scales it), and the tokenizer."""
+        weight = self.embeddings.weight
+        ids = torch.arange(weight.shape[0], device=weight.device)  # type: ignore[index,arg-type]
+        with torch.no_grad():
+            table = self.embeddings(ids).float().cpu()
+        return Vocabulary(table, lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the embedding table in float32: which space prompts live in."""
+        return hashlib.sha256(self.vocabulary.table_VD.contiguous().numpy().tobytes()).hexdigest()
+
+    @cached_property
+    def embedding_rms(self) -> float:
+        """Root-mean-square entry of the embedding table, the scale of default learning rates."""
+        return float(self.vocabulary.table_VD.pow(2).mean().sqrt())
+
+    def check_fits(self, prompt: int, text: int) -> None:
+        """Raise TooLong unless `prompt` rows and `text` tokens fit the model's positions."""
+        limit = self.max_positions
+        if limit is not None and prompt + text > limit:
+            raise TooLong(
+                f"{prompt} prompt rows and {text} tokens do not fit the {limit} positions of {self.name}; "
+                f"set data.max_source to at most {max(limit - prompt, 0)} or shorten prompt.length"
+            )
+
+    def embed(self, ids_BL: Tensor) -> Tensor:
+        return self.embeddings(ids_BL)  # type: ignore[no-any-return]
+
+
+def load_lm(
+    name: str | Path,
+    revision: str | None = None,
+    dtype: Dtype = "auto",
+    device: str = "auto",
+    quantize: Literal["none", "8bit", "4bit"] = "none",
+) -> FrozenLM:
+    """A frozen model from a hub name or a local folder.
+
+    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes,
+    unknown dtype).
+    """
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    kind = ("bfloat16" if place.startswith("cuda") or _has_amx() else "float32") if dtype == "auto" else dtype
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    arguments: dict[str, Any] = {"dtype": getattr(torch, kind)}
+    if quantize != "none":
+        arguments["quantization_config"] = _bitsandbytes(quantize)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = auto.from_pretrained(name, revision=revision, config=config, **arguments)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MissingModel(
+            f"model '{name}' could not be loaded: {reason}\nGive a local folder, or on a machine with a network run: "
+            f"cpeft fetch model:{name} --out DIR, then set model.name to DIR/{Path(str(name)).name}"
+        ) from None
+    if quantize == "none":
+        model.to(place)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
+    return FrozenLM(model, tokenizer, str(name), getattr(config, "_commit_hash", None) or revision, kind)
+
+
+def _has_amx() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (measured: three to four times float32)."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def _bitsandbytes(quantize: str) -> Any:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise ConfigError("model.quantize needs bitsandbytes: pip install 'cpeft[gpu]'") from None
+    from transformers import BitsAndBytesConfig
+
+    if quantize == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)

@@ -1,0 +1,199 @@
+"""A frozen model behind a prompt method: loss per example, generation, scores.
+
+    encoder-decoder   encoder input = [prompt ; source],          loss on the target
+    decoder-only      input         = [prompt ; source ; target], loss on the target
+
+The method sees the source alone, in training and in `generate` alike, so an example gets the same prompt in both.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cpeft.data.encode import IGNORE, Batch
+from cpeft.errors import ConfigError
+from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.models.loading import FrozenLM
+from cpeft.models.splice import join, rearrange, source_mask
+from cpeft.prompts.soft_prompt import SoftPrompt
+
+
+def example_losses(lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch) -> Float[Tensor, "B"]:
+    """Summed cross-entropy (nats, float32) of every row's target tokens, given its prompt and embedded source."""
+    if lm.encoder_decoder:
+        joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
+        starts = lm.model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
+        out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), decoder_input_ids=starts, use_cache=False)
+        logits, labels = out.logits, batch.target_BT
+    else:
+        known_BT = batch.target_BT != IGNORE
+        y_BTD = lm.embed(batch.target_BT.masked_fill(~known_BT, lm.text.pad or 0))
+        joined, mask, order = join(
+            prompt_BPD, torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1), pad="right"
+        )
+        silent = batch.target_BT.new_full((len(batch), prompt_BPD.shape[1] + x_BLD.shape[1]), IGNORE)
+        labels = rearrange(torch.cat([silent, batch.target_BT], 1), order)
+        out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False)
+        logits, labels = out.logits[:, :-1], labels[:, 1:]
+        heard = (labels != IGNORE).any(0)  # columns without a label anywhere need no softmax
+        logits, labels = logits[:, heard], labels[:, heard]
+    token_losses = F.cross_entropy(_precise(logits).transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
+    return token_losses.sum(1)
+
+
+class PromptedLM(nn.Module):
+    """`lm` frozen, `method` trained. Only the method is part of `parameters()` and `state_dict()`.
+
+    `room`: the width that published code pads inputs to, for methods that pool over padding.
+    """
+
+    def __init__(self, lm: FrozenLM, method: PromptMethod, room: int | None = None) -> None:
+        super().__init__()
+        self.lm = lm
+        self.method = method.to(lm.device)
+        self.room = room
+
+    def prompts(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptOutput:
+        """The prompt of every row; `mask_BL` marks the source tokens."""
+        return self.method(self._context(x_BLD, mask_BL, task_B))  # type: ignore[no-any-return]
+
+    def _context(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptContext:
+        pad = torch.tensor([self.lm.text.pad or 0], device=self.lm.device)
+        with torch.no_grad():
+            pad_D = self.lm.embed(pad)[0]
+        return PromptContext(x_BLD.detach(), mask_BL, task_B, pad_D, self.room)
+
+    def calibrate(self, batch: Batch) -> None:
+        """Let the method see the first batch of a run before its first step."""
+        batch = batch.to(self.lm.device)
+        self.method.calibrate(self._context(self.lm.embed(batch.source_BL), batch.mask_BL, batch.task_B))
+
+    def losses(self, batch: Batch) -> tuple[Float[Tensor, "B"], dict[str, Tensor]]:
+        """Summed target loss of every row, and the method's notes."""
+        batch = batch.to(self.lm.device)
+        x_BLD = self.lm.embed(batch.source_BL)
+        output = self.prompts(x_BLD, batch.mask_BL, batch.task_B)
+        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch), output.notes
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B L"],
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        task_ids: Tensor | None = None,
+        source_mask: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The base model's output with `loss` (mean over labelled tokens) and `logits` aligned with `input_ids`.
+
+        Decoder-only: the source is what stands before the first labelled token (labels other than -100); where every
+        token is labelled, methods that read the input need `source_mask`. Padding may be on either side.
+        """
+        mask_BL = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        task_B = _task_ids(task_ids, input_ids)
+        x_BLD = self.lm.embed(input_ids)
+        source_BL = mask_BL if self.lm.encoder_decoder else _source(mask_BL, labels, source_mask)
+        if self.method.reads_input and not bool(source_BL.any(1).all()):
+            raise ConfigError("a row has no source text before its labels: mask them with -100 or give source_mask")
+        prompt_BPD = self.prompts(x_BLD, source_BL, task_B).prompt_BPD
+        joined, mask, order = join(prompt_BPD, x_BLD, mask_BL, pad="right")
+        if self.lm.encoder_decoder:
+            return self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), labels=labels, **kwargs)
+        out = self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), **kwargs)
+        if labels is not None:
+            silent = labels.new_full(prompt_BPD.shape[:2], IGNORE)
+            shifted = rearrange(torch.cat([silent, labels], 1), order)[:, 1:]
+            told = _precise(out.logits[:, :-1]).flatten(0, 1)
+            out.loss = F.cross_entropy(told, shifted.flatten(), ignore_index=IGNORE)
+        logits = out.logits if order is None else rearrange(out.logits, order.argsort(1))
+        out.logits = logits[:, prompt_BPD.shape[1] :]
+        return out
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Int[Tensor, "B L"],
+        attention_mask: Tensor | None = None,
+        task_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Int[Tensor, "B T"]:
+        """The base model's `generate` behind each row's prompt; `**kwargs` are its own. Decoder-only models return the new
+        tokens only."""
+        mask_BL = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        return self.decode(input_ids, mask_BL, _task_ids(task_ids, input_ids), **kwargs)[0]
+
+    @torch.no_grad()
+    def decode(
+        self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
+    ) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
+        """Generated tokens, and the method's notes on every row."""
+        x_BLD = self.lm.embed(source_BL)
+        output = self.prompts(x_BLD, mask_BL, task_B)
+        side = "right" if self.lm.encoder_decoder else "left"
+        joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
+        return self.lm.model.generate(inputs_embeds=joined, attention_mask=mask.long(), **kwargs), output.notes
+
+    def score(self, batch: Batch) -> Float[Tensor, "B"]:
+        """Log-probability (nats) of every row's target."""
+        with torch.no_grad():
+            return -self.losses(batch)[0]
+
+    def param_groups(self) -> list[ParamGroup]:
+        return self.method.param_groups()
+
+    def export(self) -> dict[str, SoftPrompt]:
+        return self.method.export()
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """Losses are computed in float32 at least."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _task_ids(task_ids: Tensor | None, input_ids: Tensor) -> Tensor:
+    if task_ids is None:
+        return torch.zeros(input_ids.shape[0], dtype=torch.long, device=input_ids.device)
+    return torch.as_tensor(task_ids, device=input_ids.device).long().expand(input_ids.shape[0])
+
+
+def _source(mask_BL: Tensor, labels: Tensor | None, given: Tensor | None) -> Tensor:
+    return mask_BL & given.bool() if given is not None else source_mask(mask_BL, labels)
+
+
+def pooled_losses(
+    learners: list[PromptedLM], batches: list[Batch], pad: int
+) -> list[tuple[Float[Tensor, "B"], dict[str, Tensor]]]:
+    """Losses of several learners on one frozen model in one pass; rows keep their own prompts.
+
+    All learners share `lm` and prompt length. Rows are independent inside the model, so each learner's gradient is the
+    one it would get alone, up to rounding.
+    """
+    lm = learners[0].lm
+    merged = _stack(batches, pad).to(lm.device)
+    x_BLD = lm.embed(merged.source_BL)
+    outputs, start = [], 0
+    for learner, batch in zip(learners, batches, strict=True):
+        rows = slice(start, start + len(batch))
+        outputs.append(learner.prompts(x_BLD[rows], merged.mask_BL[rows], merged.task_B[rows]))
+        start += len(batch)
+    prompt_BPD = torch.cat([output.prompt_BPD for output in outputs])
+    losses = example_losses(lm, prompt_BPD, x_BLD, merged).split([len(batch) for batch in batches])
+    return [(loss, output.notes) for loss, output in zip(losses, outputs, strict=True)]
+
+
+def _stack(batches: list[Batch], pad: int) -> Batch:
+    width = max(batch.source_BL.shape[1] for batch in batches)
+    height = max(batch.target_BT.shape[1] for batch in batches)
+
+    def wide(x: Tensor, size: int, value: int | bool) -> Tensor:
+        return F.pad(x, (0, size - x.shape[1]), value=value)
+
+    return Batch(
+        torch.cat([wide(batch.source_BL, width, pad) for batch in batches]),
+        torch.cat([wide(batch.mask_BL, width, False) for batch in batches]),
+        torch.cat([wide(batch.target_BT, height, IGNORE) for batch in batches]),
+        torch.cat([batch.task_B for batch in batches]),
+    )

@@ -1,0 +1,1 @@
+"""Soft prompts: values, files, initialisation. Needs torch, numpy and safetensors only."""

@@ -1,0 +1,170 @@
+"""A soft prompt: a small trained matrix with a history.
+
+On disk a prompt is a folder that `peft` itself loads (`adapter_model.safetensors`, `adapter_config.json`) plus
+`cpeft.json` for what peft does not know, and `origin.safetensors`, the matrix training started from, because a task
+vector (Task Prompt Vectors, section 3) is trained minus origin. Encoder-decoder prompts are written with
+`num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never reads the second half.
+Nothing is ever unpickled.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cpeft.errors import PromptError, PromptMismatch
+
+PEFT_KEY = "prompt_embeddings"  # the one key of peft's prompt tuning checkpoints
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a prompt came from: base model, fingerprint of its embedding table, task, method, run, scores."""
+
+    model: str = ""
+    revision: str | None = None
+    embedding: str = ""  # SHA-256 of the model's embedding table; empty where a foreign file does not say
+    encoder_decoder: bool | None = None
+    task: str = ""
+    method: str = ""
+    init: str = ""  # the expression training started from
+    seeds: dict[str, int] = field(default_factory=dict)
+    run: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SoftPrompt:
+    """`weight`: float32 (P, D), the rows put in front of the input; `origin`: the (P, D) matrix training began with."""
+
+    weight: Float[Tensor, "P D"]
+    provenance: Provenance = field(default_factory=Provenance)
+    origin: Float[Tensor, "P D"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight.dim() != 2 or 0 in self.weight.shape:
+            raise PromptError(f"a prompt is a matrix of rows x width, got shape {tuple(self.weight.shape)}")
+        if not torch.isfinite(self.weight).all():
+            raise PromptError("a prompt must be finite; this one holds NaN or infinity")
+        object.__setattr__(self, "weight", self.weight.detach().to("cpu", torch.float32).contiguous())
+
+    @property
+    def length(self) -> int:
+        return int(self.weight.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.weight.shape[1])
+
+    def rows(self, spec: str) -> "SoftPrompt":
+        """`all`, or `first:N`, the named exception for prompts that a published system cut to their first N rows."""
+        if spec == "all":
+            return self
+        word, _, count = spec.partition(":")
+        if word != "first" or not count.isdigit() or not 0 < int(count) <= self.length:
+            raise PromptError(f"rows = '{spec}': use 'all' or 'first:N' with N up to the prompt's {self.length} rows")
+        origin = self.origin[: int(count)] if self.origin is not None else None
+        note = f"first {count} of {self.length} rows"
+        return SoftPrompt(self.weight[: int(count)], replace(self.provenance, note=note), origin)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the prompt as a folder; each file is replaced atomically."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _save_tensors({PEFT_KEY: self.weight}, folder / "adapter_model.safetensors")
+        if self.origin is not None:
+            _save_tensors({"origin": self.origin.float().contiguous()}, folder / "origin.safetensors")
+        write_json(folder / "adapter_config.json", self._peft_config())
+        write_json(folder / "cpeft.json", {"format": 1, "length": self.length, **asdict(self.provenance)})
+        return folder
+
+    def _peft_config(self) -> dict[str, Any]:
+        seq2seq = self.provenance.encoder_decoder
+        return {
+            "peft_type": "PROMPT_TUNING",
+            "task_type": None if seq2seq is None else ("SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"),
+            "base_model_name_or_path": self.provenance.model,
+            "revision": self.provenance.revision,
+            "num_virtual_tokens": self.length,
+            "token_dim": self.width,
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM",  # what peft would do before it loads the weights
+            "inference_mode": True,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SoftPrompt":
+        """Read a folder written by `save`; raises PromptError with the file and the reason."""
+        folder = Path(folder)
+        weight = read_tensors(folder / "adapter_model.safetensors").get(PEFT_KEY)
+        if weight is None:
+            raise PromptError(f"{folder}/adapter_model.safetensors: no tensor '{PEFT_KEY}'; is this a prompt?")
+        card = read_json(folder / "cpeft.json")
+        known = {key: value for key, value in card.items() if key in Provenance.__dataclass_fields__}
+        path = folder / "origin.safetensors"
+        origin = read_tensors(path)["origin"] if path.exists() else None
+        return cls(weight, Provenance(**known), origin)
+
+
+def check_same_space(*prompts: SoftPrompt) -> None:
+    """Raise PromptMismatch, naming both, unless all prompts share model, width and length."""
+    first, *rest = prompts
+    for other in rest:
+        a, b = first.provenance, other.provenance
+        names = f"'{a.run or a.task or 'first'}' and '{b.run or b.task or 'second'}'"
+        if a.embedding and b.embedding and a.embedding != b.embedding:
+            raise PromptMismatch(f"prompts {names} belong to different models: {a.model} and {b.model}")
+        if first.width != other.width:
+            raise PromptMismatch(f"prompts {names} have different widths: {first.width} and {other.width}")
+        if first.length != other.length:
+            raise PromptMismatch(
+                f"prompts {names} have different lengths: {first.length} and {other.length} rows; "
+                "train them with one prompt.length, or cut on purpose with source.rows = 'first:N'"
+            )
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A safetensors file; raises PromptError naming the file."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise PromptError(f"{path}: no such file; a prompt is a folder written by cpeft or peft") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PromptError(f"{path}: not a readable safetensors file ({error}); copy it again") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises PromptError naming the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PromptError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise PromptError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise PromptError(f"{path}: expected a JSON object")
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    _replace(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    _replace(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write(temporary)
+    os.replace(temporary, path)

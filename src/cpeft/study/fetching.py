@@ -1,0 +1,49 @@
+"""`cpeft fetch`: models and data into a folder, for machines without a network."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from cpeft.data.resolve import fetch
+from cpeft.errors import MissingModel
+from cpeft.study.recipe import find_recipe, load_recipe
+from cpeft.study.settings import find_task
+
+WEIGHTS = ["*.json", "*.model", "*.txt", "*.safetensors"]  # nothing that would have to be unpickled
+
+
+def fetch_all(what: Sequence[str], out: Path, revision: str | None) -> Iterator[Path]:
+    """Fetch every `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written."""
+    for item in what:
+        kind, _, name = item.partition(":")
+        if kind == "task":
+            yield from fetch(find_task(name), out, revision)
+        elif kind == "model":
+            yield fetch_model(name, out / "models", revision)
+        else:
+            yield from _fetch_recipe(item, out)
+
+
+def fetch_model(name: str, folder: Path, revision: str | None) -> Path:
+    """A model's configuration, tokenizer and safetensors from the hub; raises MissingModel with the reason."""
+    target = folder / Path(name).name
+    try:
+        snapshot_download(name, revision=revision, local_dir=target, allow_patterns=WEIGHTS)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError) as error:
+        raise MissingModel(f"model '{name}' could not be fetched: {str(error).splitlines()[0]}") from None
+    return target
+
+
+def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:
+    runs = load_recipe(find_recipe(recipe)).runs
+    for task, base, revision in dict.fromkeys(
+        (t, r.base, r.settings.data.revision) for r in runs for t in r.settings.tasks
+    ):
+        found = find_task(task, base)
+        if not found.files:
+            yield from fetch(found, out, revision)
+    for model in dict.fromkeys(run.settings.model for run in runs):
+        if not Path(model.name).is_dir():
+            yield fetch_model(model.name, out / "models", model.revision)

@@ -1,0 +1,164 @@
+"""Working a recipe off: claim what is ready, train it in gangs, conclude, until nothing is left.
+
+Any number of processes may do this on one store at once; a run is done once and by one of them.
+"""
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import tomli_w
+import torch
+from rich.console import Console
+
+from cpeft.errors import CpeftError, LostClaim, RunFailed
+from cpeft.prompts.soft_prompt import write_json
+from cpeft.study.outcome import conclude
+from cpeft.study.plan import Plan, Planned
+from cpeft.study.prepare import Prepared, prepare
+from cpeft.study.settings import RunSettings
+from cpeft.study.store import Claim, RunFolder
+from cpeft.train.callbacks.progress import ProgressBars
+from cpeft.train.engine import train_gang
+from cpeft.train.workers import Workers
+
+WAIT_S = 2.0  # between looks at runs that another process is working on
+
+
+@dataclass
+class Summary:
+    """What a call did: counts over the whole recipe, and the failures with their reasons."""
+
+    done: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+
+def run_recipe(plan: Plan, console: Console) -> Summary:
+    """Run everything of a recipe that is not finished. Raises Stopped after SIGTERM, with all progress saved."""
+    workers = Workers()
+    while True:
+        entries = plan.entries() if workers.first else []
+        gang, claims = _claim(plan, entries) if workers.first else ([], [])
+        chosen = workers.tell([plan.recipe.runs.index(entry.run) for entry in gang])
+        open_runs = workers.tell(any(entry.state in ("ready", "waiting") for entry in entries))
+        if not chosen:
+            if not open_runs:
+                return _summary(plan)
+            time.sleep(WAIT_S)
+            continue
+        if not workers.first:
+            gang = [plan.entry(plan.recipe.runs[i]) for i in chosen]
+        try:
+            _run_gang(plan, gang, claims, workers, console)
+        finally:
+            for claim in claims:
+                claim.release()
+                if not any(claim.path.parent.iterdir()):
+                    claim.path.parent.rmdir()  # nothing half-written stays behind a mistake
+
+
+def _claim(plan: Plan, entries: Sequence[Planned]) -> tuple[list[Planned], list[Claim]]:
+    """The next runs that can share a model, as many as a gang holds, claimed for this process."""
+    gang: list[Planned] = []
+    claims: list[Claim] = []
+    for entry in entries:
+        if entry.state != "ready" or entry.folder is None:
+            continue
+        if gang and (len(gang) >= gang_size(gang[0].run.settings) or _key(entry) != _key(gang[0])):
+            continue
+        claim = plan.store.claim(entry.folder)
+        if claim:
+            gang.append(entry)
+            claims.append(claim)
+    return gang, claims
+
+
+def gang_size(settings: RunSettings) -> int:
+    """How many runs to train together: as set, or one on a CPU, where a gang saves no time, and eight on a GPU."""
+    if settings.gang.size != "auto":
+        return settings.gang.size
+    return 8 if torch.cuda.is_available() else 1
+
+
+def _key(entry: Planned) -> tuple[object, ...]:
+    return (entry.run.settings.model, entry.run.settings.gang)
+
+
+def _run_gang(plan: Plan, gang: Sequence[Planned], claims: Sequence[Claim], workers: Workers, console: Console) -> None:
+    bars = ProgressBars(console)
+    ready: list[Prepared] = []
+    for i, entry in enumerate(gang):
+        assert entry.folder is not None
+        guard = claims[i].guard if workers.first else lambda: None
+        try:
+            ready.append(prepare(entry.run, plan, entry.folder, guard, [bars] if workers.first else [], workers))
+            if workers.first:
+                _write_config(entry)
+        except (RunFailed, OSError, ValueError, RuntimeError, KeyError) as error:
+            _fail(entry, error, console, workers)
+    if not ready:
+        return
+    try:
+        train_gang([each.member for each in ready], ready[0].run.settings.gang, workers)
+        for each in ready:
+            if each.member.failure is not None:
+                _fail_folder(each.folder, each.member.name, each.member.failure, console, workers)
+            elif (result := conclude(each, workers)) is not None:
+                _report(result, console)
+    except LostClaim as error:
+        console.print(f"[yellow]{error}")
+    finally:
+        bars.progress.stop()
+
+
+def _write_config(entry: Planned) -> None:
+    assert entry.folder is not None
+    path = entry.folder.path / "config.toml"
+    if not path.exists():
+        head = f"# {entry.run.stage}: {entry.run.label}\n"
+        path.write_text(head + tomli_w.dumps(_without_none(entry.run.settings.saved())), encoding="utf-8")
+
+
+def _without_none(table: object) -> dict[str, object]:
+    assert isinstance(table, dict)
+    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
+
+
+def _fail(entry: Planned, error: BaseException, console: Console, workers: Workers) -> None:
+    """Keep a failure that belongs to one run; mistakes of the user stop the whole command instead."""
+    assert entry.folder is not None
+    if isinstance(error, CpeftError) and not isinstance(error, RunFailed):
+        raise error
+    _fail_folder(entry.folder, f"{entry.run.stage}/{entry.run.name}", error, console, workers)
+
+
+def _fail_folder(folder: RunFolder, name: str, error: BaseException, console: Console, workers: Workers) -> None:
+    if workers.first:
+        trace = "".join(traceback.format_exception(error))
+        write_json(folder.path / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
+        console.print(f"[red]failed[/red] {name}: {error}", highlight=False)
+
+
+def _report(result: dict[str, object], console: Console) -> None:
+    data, scores = result["data"], result["scores"]
+    assert isinstance(data, dict) and isinstance(scores, dict)
+    parts = []
+    for task, about in data.items():
+        score = scores[task][about["headline"]]
+        parts.append(f"{task} {about['headline']} {score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]")
+    console.print(f"done {result['stage']}/{result['name']}: {', '.join(parts)}", highlight=False)
+
+
+def _summary(plan: Plan) -> Summary:
+    summary = Summary()
+    for entry in plan.entries():
+        name = f"{entry.run.stage}/{entry.run.name}"
+        if entry.state == "done":
+            summary.done += 1
+        elif entry.state == "failed" and entry.folder is not None:
+            summary.failures[name] = str(entry.folder.path / "failed.json")
+        elif entry.state == "blocked":
+            summary.blocked[name] = entry.why
+    return summary

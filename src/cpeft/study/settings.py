@@ -1,0 +1,103 @@
+"""The settings of one run, and its id.
+
+Every table is defined beside the code that reads it; this module only puts them together. The id hashes what differs from
+the defaults, the task's text version and data, and the content of every prompt the run starts from: retrained sources make
+new targets, and a new option re-runs nothing.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SerializeAsAny
+
+from cpeft.config import Options, Table, changed, digest, parse
+from cpeft.data.options import DataOptions
+from cpeft.errors import ConfigError
+from cpeft.evaluate.decoding import EvalOptions
+from cpeft.methods.base import METHODS, MethodOptions
+from cpeft.models.loading import ModelOptions
+from cpeft.prompts.init import PromptOptions
+from cpeft.seeds import derive
+from cpeft.tasks import TASKS, Task
+from cpeft.train.engine import GangOptions
+from cpeft.train.member import TrainOptions
+from cpeft.train.optim import OptimOptions
+
+SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
+
+
+class SeedOptions(Options):
+    """`[seeds]`: each derived from `seed` unless given."""
+
+    init: int | None = None
+    order: int | None = None
+    dropout: int | None = None
+    subset: int | None = None
+
+
+class SourceOptions(Options):
+    """`[source]`: `rows = "first:N"` cuts source prompts to their first N rows, as a published system did unawares."""
+
+    rows: str = "all"
+
+
+class RunSettings(Options):
+    """Everything that decides what a run computes; `gang` decides only how it shares the machine."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    seed: int = 0
+    sources: tuple[str, ...] = ()
+    model: ModelOptions
+    prompt: PromptOptions = PromptOptions()
+    method: SerializeAsAny[MethodOptions]
+    source: SourceOptions = SourceOptions()
+    data: DataOptions = DataOptions()
+    optim: OptimOptions = OptimOptions()
+    train: TrainOptions = TrainOptions()
+    eval: EvalOptions = EvalOptions()
+    seeds: SeedOptions = SeedOptions()
+    gang: GangOptions = GangOptions()
+
+    def seed_for(self, purpose: str) -> int:
+        """The seed of one purpose: `init`, `order`, `dropout` or `subset`."""
+        given = getattr(self.seeds, purpose)
+        return int(given) if given is not None else derive(self.seed, purpose)
+
+    def saved(self) -> Table:
+        """The settings as a table that `parse_settings` reads back, without what is at its default."""
+        return {**changed(self), "tasks": list(self.tasks), "seed": self.seed, "method": _method_table(self.method)}
+
+    def references(self) -> tuple[str, ...]:
+        """Earlier runs this one starts from, sources and trained states."""
+        return (*self.sources, *self.method.references())
+
+
+def _method_table(method: MethodOptions) -> Table:
+    return {"name": method.name, **changed(method)}
+
+
+def parse_settings(table: Table, path: Path | None = None) -> RunSettings:
+    """A table as settings; the method's own options are checked by the method it names."""
+    table = dict(table)
+    method = table.get("method", {"name": "prompt_tuning"})
+    if not isinstance(method, dict) or "name" not in method:
+        raise ConfigError(f"{path or 'settings'}: [method] needs a name, one of: {', '.join(METHODS.names())}")
+    table["method"] = parse(METHODS.get(str(method["name"])).Options, method, "method", path)
+    return parse(RunSettings, table, path=path)
+
+
+def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits; `content` holds task versions, data hashes and the hashes of starting prompts."""
+    table = settings.saved()
+    table.pop("gang", None)
+    table.get("eval", {}).pop("token_budget", None)
+    return digest({"schema": SCHEMA, "settings": table, **content})[:12]
+
+
+def find_task(name: str, base: Path | None = None) -> Task:
+    """A registered task, or a user's own from a TOML file (relative to the recipe)."""
+    if name.endswith(".toml"):
+        from cpeft.tasks.custom import load_custom
+
+        return load_custom((base or Path()) / name)
+    return TASKS.get(name)

@@ -1,0 +1,168 @@
+"""A task: how one raw row of a dataset becomes text.
+
+A task is a typed value, one short entry each. It knows field order, prefix, labels in words and in numbers, metrics and
+official sizes; it knows no files, models or tokenizers. `Task.example` is the only way from a row to text, so training,
+evaluation and `cpeft show task` cannot disagree.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from cpeft.errors import DataError
+from cpeft.registry import Registry
+
+Row = Mapping[str, Any]
+Code = int | str
+Style = Literal["words", "numbers"]
+Kind = Literal["classification", "regression", "extraction", "generation"]
+
+T = TypeVar("T")
+
+TASKS: Registry["Task"] = Registry("task", "cpeft.tasks")
+
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")  # {column} in a template
+
+
+def coded(*words: str) -> dict[Code, str]:
+    """Label words for the codes 0, 1, 2, ..."""
+    return dict(enumerate(words))
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row as text: what goes in, what should come out, what else counts as right."""
+
+    source: str
+    target: str
+    references: tuple[str, ...]
+    group: str = ""  # rows scored together (MultiRC: one question)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Official numbers of rows; None where the split does not exist or its labels are hidden."""
+
+    train: int | None
+    validation: int | None
+    test: int | None
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where the Hugging Face hub keeps the rows; `splits` maps our split names to theirs."""
+
+    path: str
+    config: str | None = None
+    splits: Mapping[str, str] = field(
+        default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to do, independent of where rows come from.
+
+    `fields` are (label, column) pairs rendered `label: value` in order; an empty label renders the value alone. A
+    `template` such as "review: {text}" takes their place in users' own tasks. `words` maps every label code to its
+    word, `numbers` to its published number (its position, unless given); `codes` maps other spellings of a code
+    (scitail's "entails", Yelp's five stars) to a code, or to None for rows that do not belong to the task; `keep` is
+    False for rows of another task in the same dataset. `columns` maps a column we read to other names it may have.
+    `clean` rewrites a row before rendering. Tasks without a closed label set give `answers`, the accepted answers of a
+    row, first the training target.
+    """
+
+    name: str
+    title: str
+    version: int
+    kind: Kind
+    fields: tuple[tuple[str, str], ...]
+    prefix: str
+    metrics: tuple[str, ...]  # the first is the headline
+    official: Sizes
+    hub: Hub
+    label_column: str = "label"
+    words: Mapping[Code, str] = field(default_factory=dict)
+    numbers: Mapping[Code, str] = field(default_factory=dict)
+    codes: Mapping[Code, Code | None] = field(default_factory=dict)
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()  # folder names accepted under CPEFT_DATA besides `name`
+    files: Mapping[str, str] = field(default_factory=dict)  # split -> file, for tasks that bring their own rows
+    template: str = ""
+    keep: Callable[[Row], bool] | None = None
+    clean: Callable[[Row], Row] | None = None
+    answers: Callable[[Row], tuple[str, ...]] | None = None
+    group: Callable[[Row], str] | None = None
+    real_rows: bool = True  # False: only hand-made rows in the published schema have been through it
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.words and not self.numbers:
+            object.__setattr__(self, "numbers", {code: str(place) for place, code in enumerate(self.words)})
+
+    def labels(self, style: Style = "words") -> tuple[str, ...]:
+        """The closed label set in code order, empty for open-ended tasks."""
+        return tuple(dict.fromkeys((self.words if style == "words" else self.numbers).values()))
+
+    def code(self, row: Row) -> Code | None:
+        """The label code of a row (None: no label set, or a row that does not belong to the task).
+
+        Raises DataError for a code outside the label map.
+        """
+        if not self.words:
+            return None
+        value: Code | None = self.column(row, self.label_column)
+        if value is not None:
+            value = self.codes.get(value, value)
+        if value is not None and value not in self.words:
+            known = ", ".join(repr(code) for code in self.words)
+            place = f"task '{self.name}': label {value!r} in column '{self.label_column}'"
+            raise DataError(f"{place} is outside the label map ({known})")
+        return value
+
+    def belongs(self, row: Row) -> bool:
+        """False for rows the task leaves out (unlabelled SNLI pairs, Yelp's three stars, MRQA's other subsets)."""
+        if self.keep and not self.keep(row):
+            return False
+        return not self.words or self.code(row) is not None
+
+    def column(self, row: Row, name: str) -> Any:
+        """The value of a column under any of its accepted names; raises DataError naming what is there."""
+        for candidate in (name, *self.columns.get(name, ())):
+            if candidate in row:
+                return row[candidate]
+        accepted = " or ".join(f"'{n}'" for n in (name, *self.columns.get(name, ())))
+        raise DataError(f"task '{self.name}': no column {accepted}; the row has {', '.join(sorted(row))}")
+
+    def source(self, row: Row, prefix: bool = True) -> str:
+        """The input text of a row; needs no label."""
+        row = self._apply(self.clean, row) if self.clean else row
+        parts = [self.prefix] if prefix and self.prefix else []
+        if self.template:
+            parts.append(PLACEHOLDER.sub(lambda name: str(self.column(row, name[1])).strip(), self.template))
+        for label, column in self.fields:
+            value = str(self.column(row, column)).strip()
+            parts.append(f"{label}: {value}" if label else value)
+        return " ".join(parts)
+
+    def example(self, row: Row, prefix: bool = True, style: Style = "words") -> Example:
+        """A row as text; raises DataError where columns or labels do not fit."""
+        if self.answers:
+            answers = self._apply(self.answers, self._apply(self.clean, row) if self.clean else row)
+            if not answers:
+                raise DataError(f"task '{self.name}': a row without answers was asked for its target")
+        else:
+            code = self.code(row)
+            if code is None:
+                raise DataError(f"task '{self.name}': a row without label was asked for its target")
+            answers = ((self.words if style == "words" else self.numbers)[code],)
+        group = self._apply(self.group, row) if self.group else ""
+        return Example(self.source(row, prefix), answers[0], answers, group)
+
+    def _apply(self, function: Callable[[Row], T], row: Row) -> T:
+        try:
+            return function(row)
+        except KeyError as error:
+            there = ", ".join(sorted(row))
+            raise DataError(f"task '{self.name}': no column {error}; the row has {there}") from None

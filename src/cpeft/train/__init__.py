@@ -1,0 +1,1 @@
+"""The engine: trains any number of runs at once on one frozen model."""

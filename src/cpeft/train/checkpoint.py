@@ -1,0 +1,66 @@
+"""A checkpoint: everything stateful of one run in one file, replaced atomically.
+
+Tensors are safetensors; counters and the optimiser's plain numbers travel as JSON in the file's header. Nothing random is
+stored: every draw is a function of seed and step.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+def save_checkpoint(path: Path, counters: dict[str, Any], **states: State) -> None:
+    """Write named tensor states and counters so that a reader sees the old file or the new one."""
+    tensors = {
+        f"{name}/{key}": value.detach().contiguous().cpu().clone()
+        for name, state in states.items()
+        for key, value in state.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, metadata={"counters": json.dumps(counters)})
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
+    """Counters and states written by `save_checkpoint`."""
+    states: dict[str, State] = {}
+    with safe_open(path, framework="pt") as file:
+        counters = json.loads(file.metadata()["counters"])
+        for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+            state, _, key = name.partition("/")
+            states.setdefault(state, {})[key] = file.get_tensor(name)
+    return counters, states
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[State, dict[str, Any]]:
+    """An optimiser's state as tensors, and its numbers that are not tensors."""
+    tensors, numbers = {}, {}
+    for index, slots in optimizer.state_dict()["state"].items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{slot}"] = value
+            else:
+                numbers[f"{index}.{slot}"] = value
+    return tensors, numbers
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, numbers: dict[str, Any]) -> None:
+    """The reverse of `optimizer_state`, for an optimiser made with the same options."""
+    full = optimizer.state_dict()
+    slots: dict[int, dict[str, Any]] = {}
+    for key, value in {**tensors, **numbers}.items():
+        index, _, slot = key.partition(".")
+        slots.setdefault(int(index), {})[slot] = value
+    full["state"] = slots
+    optimizer.load_state_dict(full)

@@ -1,0 +1,69 @@
+"""Several processes on one run, through accelerate: each takes a share of every step's rows, gradients are summed.
+
+Only the prompt's gradients travel, and every process knows the whole batch, so the step equals the one of a single process
+up to the order of a sum. One process is the ordinary case and needs no accelerate.
+"""
+
+import os
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+X = TypeVar("X")
+
+
+class Workers:
+    """`rank` of `world` processes."""
+
+    def __init__(self) -> None:
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self._state: Any = None
+        if self.world > 1:
+            from accelerate import PartialState
+
+            self._state = PartialState(cpu=not torch.cuda.is_available())
+
+    @property
+    def first(self) -> bool:
+        """True in the one process that writes files."""
+        return self.rank == 0
+
+    def share(self, items: list[X]) -> list[X]:
+        """This process's part of a list."""
+        return items[self.rank :: self.world]
+
+    def sum(self, tensors: list[Tensor]) -> None:
+        """Add up tensors over all processes, in place."""
+        for tensor in tensors if self._state else []:
+            torch.distributed.all_reduce(tensor)
+
+    def gather(self, part: list[X]) -> list[X]:
+        """The reverse of `share`: everybody gets the whole list in its old order."""
+        if not self._state:
+            return part
+        from accelerate.utils import gather_object
+
+        parts = gather_object([(self.rank, part)])
+        whole: list[X] = []
+        lists = [items for _, items in sorted(parts, key=lambda p: p[0])]
+        for i in range(max(map(len, lists), default=0)):
+            whole.extend(items[i] for items in lists if i < len(items))
+        return whole
+
+    def agree(self, flag: bool) -> bool:
+        """True everywhere if it is true anywhere."""
+        if not self._state:
+            return flag
+        vote = torch.tensor(float(flag), device=self._state.device)
+        torch.distributed.all_reduce(vote)
+        return bool(vote > 0)
+
+    def tell(self, value: X) -> X:
+        """The first process's value, everywhere."""
+        if not self._state:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]  # type: ignore[no-any-return]

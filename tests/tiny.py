@@ -1,0 +1,231 @@
+"""Tiny random models, tokenizers, rows, learners and runs for tests; nothing here is read from the network or disk.
+
+Weights are drawn larger than a real initialisation would, so that outputs depend visibly on inputs and prompts.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    EncoderDecoderConfig,
+    EncoderDecoderModel,
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+import cpeft
+from cpeft.data.encode import Batch, EncodedRow, collate
+from cpeft.evaluate.decoding import mean_loss
+from cpeft.methods.base import METHODS, MethodInputs
+from cpeft.models.loading import FrozenLM
+from cpeft.models.prompted import PromptedLM
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from cpeft.train.member import Evaluation, Member, Shape, TrainOptions
+from cpeft.train.optim import OptimOptions
+
+ARCHITECTURES = ("t5", "bart", "llama", "gpt2")
+PAD, EOS, UNK, BOS = 0, 1, 2, 3
+LABELS = ("positive", "negative", "not entailment", "very very good")
+WORDS = [*dict.fromkeys(" ".join(LABELS).split()), *(f"w{i}" for i in range(85))]
+V = 4 + len(WORDS)
+D = 32
+P = 4
+SRC = str(Path(next(iter(cpeft.__path__))).parent)
+
+
+def make_tokenizer(template: str) -> PreTrainedTokenizerFast:
+    """One token per word; `template` such as `$A </s>` adds special tokens to a text."""
+    words = ["<pad>", "</s>", "<unk>", "<s>", *WORDS]
+    raw = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    raw.pre_tokenizer = WhitespaceSplit()
+    raw.post_processor = TemplateProcessing(single=template, special_tokens=[("<s>", BOS), ("</s>", EOS)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", bos_token="<s>"
+    )
+
+
+def _t5(feed_forward: str = "relu") -> Any:
+    return T5ForConditionalGeneration(T5Config(
+        vocab_size=V, d_model=D, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj=feed_forward,
+        pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=PAD, initializer_factor=1.0,
+    ))  # fmt: skip
+
+
+def _bart() -> Any:
+    return BartForConditionalGeneration(BartConfig(
+        vocab_size=V, d_model=D, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+        encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=64, pad_token_id=PAD, eos_token_id=EOS,
+        bos_token_id=BOS, decoder_start_token_id=EOS, forced_eos_token_id=EOS, init_std=0.3, scale_embedding=True,
+    ))  # fmt: skip
+
+
+def _llama_like(config: type, model: type, **more: Any) -> Any:
+    return model(config(
+        vocab_size=V, hidden_size=D, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, pad_token_id=PAD, eos_token_id=EOS, bos_token_id=BOS,
+        initializer_range=0.3, **more,
+    ))  # fmt: skip
+
+
+def _gpt2() -> Any:
+    return GPT2LMHeadModel(GPT2Config(
+        vocab_size=V, n_positions=64, n_embd=D, n_layer=2, n_head=4, n_inner=48, initializer_range=0.3, pad_token_id=PAD,
+        eos_token_id=EOS, bos_token_id=BOS,
+    ))  # fmt: skip
+
+
+def _bert2bert() -> Any:
+    sizes = {
+        "vocab_size": V, "hidden_size": D, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+        "max_position_embeddings": 64, "initializer_range": 0.3, "pad_token_id": PAD,
+    }  # fmt: skip
+    config = EncoderDecoderConfig.from_encoder_decoder_configs(BertConfig(**sizes), BertConfig(**sizes))
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id, config.vocab_size = BOS, PAD, EOS, V
+    model = EncoderDecoderModel(config)
+    generation = model.generation_config
+    generation.decoder_start_token_id, generation.pad_token_id, generation.eos_token_id = BOS, PAD, EOS
+    return model
+
+
+BUILDERS = {
+    "t5": (_t5, "$A </s>"),
+    "t5-gated": (lambda: _t5("gated-gelu"), "$A </s>"),
+    "bart": (_bart, "<s> $A </s>"),
+    "llama": (lambda: _llama_like(LlamaConfig, LlamaForCausalLM), "<s> $A"),
+    "gpt2": (_gpt2, "$A"),
+    "bert2bert": (_bert2bert, "<s> $A </s>"),
+    "qwen2": (lambda: _llama_like(Qwen2Config, Qwen2ForCausalLM), "$A"),
+    "gemma": (lambda: _llama_like(GemmaConfig, GemmaForCausalLM, head_dim=8), "<s> $A"),
+}
+
+
+def raw_model(arch: str, seed: int = 0) -> Any:
+    """The bare transformers model, with every parameter drawn afresh where the library would leave zeros or ones."""
+    torch.manual_seed(seed)
+    model = BUILDERS[arch][0]()
+    with torch.no_grad():
+        for parameter in model.parameters():  # norms and biases too, so that nothing is trivially the identity
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        if arch.startswith("t5"):  # tied embeddings: else the decoder says its start token for ever
+            model.shared.weight[PAD] *= 0.1
+    return model.eval()
+
+
+def make_lm(arch: str, double: bool = False, seed: int = 0) -> FrozenLM:
+    model = raw_model(arch, seed)
+    return FrozenLM(model.double() if double else model, make_tokenizer(BUILDERS[arch][1]), f"tiny-{arch}")
+
+
+def make_rows(lm: FrozenLM, count: int = 8, seed: int = 0, tasks: int = 1, longest: int = 9) -> list[EncodedRow]:
+    """Random sources of different lengths with one of the label texts as target."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(2, longest + 1, size=count)
+    texts = [" ".join(rng.choice(WORDS[8:], size=n)) for n in lengths]
+    sources = lm.text.sources(texts, "" if lm.encoder_decoder else " w0")
+    targets = lm.text.targets([LABELS[i % len(LABELS)] for i in range(count)])
+    return [EncodedRow(tuple(s), tuple(t), i % tasks) for i, (s, t) in enumerate(zip(sources, targets, strict=True))]
+
+
+def make_sources(count: int = 3, length: int = P, width: int = D, seed: int = 5) -> dict[str, SoftPrompt]:
+    rng = torch.Generator().manual_seed(seed)
+    names = ["mnli", "qnli", "squad", "qqp"][:count]
+    return {n: SoftPrompt(torch.randn(length, width, generator=rng), Provenance(task=n, run=n)) for n in names}
+
+
+def make_method(lm: FrozenLM, name: str, options: dict[str, Any], seed: int = 0, tasks: int = 1) -> Any:
+    """A registered method with random initial prompt and sources; in the dtype of the model."""
+    cls = METHODS.get(name)
+    initial_PD = torch.randn(P, lm.width, generator=torch.Generator().manual_seed(100 + seed)) * 0.5
+    sources = make_sources(width=lm.width) if cls.uses_sources else {}
+    inputs = MethodInputs(tuple(f"task{i}" for i in range(tasks)), initial_PD, sources, seed)
+    method = cls(cls.Options(name=name, **options), inputs)
+    return method.double() if lm.embeddings.weight.dtype == torch.float64 else method
+
+
+def make_learner(lm: FrozenLM, name: str, options: dict[str, Any], seed: int = 0, tasks: int = 1) -> PromptedLM:
+    return PromptedLM(lm, make_method(lm, name, options, seed, tasks))
+
+
+def make_batch(rows: list[EncodedRow]) -> Batch:
+    return collate(rows, PAD)
+
+
+def make_shape(learner: PromptedLM) -> Shape:
+    return Shape(PAD, None, learner.method.length, not learner.lm.encoder_decoder)
+
+
+def make_member(learner: PromptedLM, rows: list[EncodedRow], folder: Path, **more: Any) -> Member:
+    """A run with quick settings; `train` and `optim` are tables that change them."""
+    shape = make_shape(learner)
+    train = {"steps": 6, "batch": 4, "eval_every": 3, "log_every": 1, "checkpoint_every": 2, **more.pop("train", {})}
+    optim = {"lr": 0.05, "warmup": 0.0, **more.pop("optim", {})}
+
+    def evaluate() -> Evaluation:
+        loss = mean_loss(learner, rows, shape, 4096)
+        return Evaluation(-loss, loss, {"nll": loss})
+
+    settings = {"name": folder.name, "order_seed": 11, "dropout_seed": 12, "evaluate": evaluate, **more}
+    return Member(
+        learner=learner, rows=rows, shape=shape, options=TrainOptions(**train), optim=OptimOptions(**optim),
+        folder=folder, **settings,
+    )  # fmt: skip
+
+
+def trained_state(learner: PromptedLM) -> dict[str, torch.Tensor]:
+    return {key: value.detach().clone() for key, value in learner.state_dict().items()}
+
+
+def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Equal keys and bit-identical tensors."""
+    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and torch.equal(a[k], b[k]) for k in a)
+
+
+def gap(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """The largest absolute difference between two states."""
+    assert a.keys() == b.keys()
+    return max(float((a[k] - b[k]).abs().max()) for k in a)
+
+
+def run_python(code: str, **more: Any) -> subprocess.CompletedProcess:
+    """Run code in a fresh interpreter that finds this source tree."""
+    env = {**os.environ, "PYTHONPATH": SRC, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120, **more)
+
+
+def teach(lm: FrozenLM, rows: list[EncodedRow], steps: int = 150, lr: float = 0.01, seed: int = 0) -> None:
+    """Train the model itself on rows behind a fixed prompt-free input, then freeze it again, so that its outputs are texts
+    that depend on the input."""
+    learner = make_learner(lm, "no_prompt", {})
+    lm.model.requires_grad_(True)
+    optimizer = torch.optim.Adam(lm.model.parameters(), lr=lr)
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        chosen = [rows[i] for i in rng.integers(len(rows), size=16)]
+        loss = learner.losses(make_batch(chosen))[0].sum() / sum(len(row.target) for row in chosen)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    lm.model.requires_grad_(False)
