@@ -31,7 +31,7 @@ _PLACES = {
     "train": "cpeft.study.api",
 }
 
-__all__ = ["__version__", *_PLACES]  # noqa: PLE0604
+__all__ = ["__version__", *_PLACES]
 
 
 def __getattr__(name: str) -> Any:

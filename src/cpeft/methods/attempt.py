@@ -125,7 +125,7 @@ class Attention(nn.Module):
     def divisor(self) -> Tensor:
         """The temperature; `dot` has none."""
         if self.tau is not None:
-            return cast(Tensor, self.norm.normalized_shape[0] * self.tau.clamp(0.005, 5.0).exp())
+            return self.norm.normalized_shape[0] * self.tau.clamp(0.005, 5.0).exp()
         return torch.ones(()) if self.score == "dot" else cast(Tensor, self.temperature)
 
 
@@ -148,7 +148,7 @@ class Attempt(PromptMethod):
         initial_PD = inputs.initial_PD.detach().float()
         if stacked_SPD.shape[1:] != initial_PD.shape:
             raise PromptMismatch(
-                f"sources have {stacked_SPD.shape[1]} rows of width {stacked_SPD.shape[2]}, the target {tuple(initial_PD.shape)}; "
+                f"sources are {tuple(stacked_SPD.shape[1:])} (rows, width), the target is {tuple(initial_PD.shape)}; "
                 "set prompt.length to the sources' rows, or source.rows = 'first:N'"
             )
         if options.sources == "trained":
@@ -162,7 +162,9 @@ class Attempt(PromptMethod):
         if options.attention_from:
             self._start_from(dict(inputs.state(options.attention_from)), options.attention_from)
         if not self.param_groups():
-            raise ConfigError(f"attempt with score = '{options.score}', target = 'none' and frozen sources trains nothing")
+            raise ConfigError(
+                f"attempt with score = '{options.score}', target = 'none' and frozen sources trains nothing"
+            )
 
     def _start_from(self, state: dict[str, Tensor], reference: str) -> None:
         found = {key.removeprefix("attention."): value for key, value in state.items() if key.startswith("attention.")}
@@ -216,7 +218,7 @@ class Attempt(PromptMethod):
         if self.options.score == "constant":
             return self.sources_SPD.new_zeros(B, len(self.candidates))
         query_BD = self.attention.query(self._pooled_input(context))
-        raw_BC = query_BD @ self.attention.pool_prompt(self.sources_SPD).T
+        raw_BC: Tensor = query_BD @ self.attention.pool_prompt(self.sources_SPD).T
         if self.target_TPD is not None:
             pooled_TD = self.attention.pool_prompt(self.target_TPD)
             chosen_BD = pooled_TD[context.task_B] if self.options.targets == "per_task" else pooled_TD.expand(B, -1)

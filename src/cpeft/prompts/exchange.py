@@ -6,7 +6,6 @@ reported. Foreign pickles are opened by `torch.load(weights_only=True)`, which r
 """
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +62,9 @@ def _from_peft(folder: Path) -> SoftPrompt:
 
 def _read_npy(path: Path) -> Tensor:
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as file:
+            return torch.from_numpy(np.lib.format.read_array(file, allow_pickle=False).astype(np.float32))
+    except (ValueError, TypeError, OSError, EOFError, MemoryError) as error:
         raise PromptError(f"{path}: not a plain numpy array ({error})") from None
 
 
@@ -77,8 +77,8 @@ def _read_pt(path: Path) -> Tensor:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PromptError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # the restricted unpickler meets damage with errors of any class
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PromptError(f"{path}: refused, it is damaged or holds more than tensors ({reason})") from None
     return _only_matrix(content, path)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.config import Options
-from cpeft.errors import ConfigError, PromptError
+from cpeft.errors import ConfigError, PromptError, PromptMismatch
 from cpeft.prompts.expression import Expression, Fresh, Mean, Name, parse_expression
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
@@ -98,6 +98,8 @@ def initial_prompt(
     def _fitting(prompt: SoftPrompt, name: str) -> SoftPrompt:
         if prompt.length != options.length:
             raise PromptError(f"prompt '{name}' has {prompt.length} rows, prompt.length is {options.length}")
+        if prompt.width != vocabulary.table_VD.shape[1]:
+            raise PromptMismatch(f"prompt '{name}' has width {prompt.width}, the model {vocabulary.table_VD.shape[1]}")
         return prompt
 
     def _fresh(expression: Fresh) -> Float[Tensor, "P D"]:

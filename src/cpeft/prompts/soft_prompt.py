@@ -10,6 +10,7 @@ Nothing is ever unpickled.
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ class SoftPrompt:
         _save_tensors({PEFT_KEY: self.weight}, folder / "adapter_model.safetensors")
         if self.origin is not None:
             _save_tensors({"origin": self.origin.float().contiguous()}, folder / "origin.safetensors")
+        else:  # that of a prompt saved here before
+            (folder / "origin.safetensors").unlink(missing_ok=True)
         write_json(folder / "adapter_config.json", self._peft_config())
         write_json(folder / "cpeft.json", {"format": 1, "length": self.length, **asdict(self.provenance)})
         return folder
@@ -117,8 +120,7 @@ class SoftPrompt:
 
 def check_same_space(*prompts: SoftPrompt) -> None:
     """Raise PromptMismatch, naming both, unless all prompts share model, width and length."""
-    first, *rest = prompts
-    for other in rest:
+    for first, other in combinations(prompts, 2):
         a, b = first.provenance, other.provenance
         names = f"'{a.run or a.task or 'first'}' and '{b.run or b.task or 'second'}'"
         if a.embedding and b.embedding and a.embedding != b.embedding:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from cpeft.config import digest
 from cpeft.errors import ConfigError
+from cpeft.methods.base import METHODS
 from cpeft.prompts.expression import names, parse_expression
 from cpeft.registry import suggest
 from cpeft.study.recipe import Recipe, RecipeRun
@@ -75,11 +76,11 @@ class Plan:
             content: dict[str, Any] = {"tasks": {}, "starts": {}}
             for name in run.settings.tasks:
                 content["tasks"][name] = _task_identity(name, run.base, run.settings.data.revision)
-            for reference in references(run.settings):
+            for reference in prompt_references(run.settings):
                 for found in self.find(reference, run):
                     content["starts"][f"{reference}:{found.name}"] = _hash_prompt(found.path)
-            if reference := next(iter(run.settings.method.references()), None):
-                content["state"] = _hash_file(self.state_of(reference, run))
+            for reference in run.settings.method.references():
+                content["starts"][reference] = _hash_file(self.state_of(reference, run))
             self._folders[key] = self.store.folder(run.stage, run.name, run_id(run.settings, content))
         return self._folders[key]
 
@@ -90,7 +91,7 @@ class Plan:
             if place.exists():
                 return [Found(place.stem, place, None)]
         found = []
-        _, _, name, _ = self._parse(reference, run)
+        name = self._parse(reference, run)[2]
         for needed in self._needed(reference, run):
             folder = self._folder(needed)
             for prompt in folder.result()["prompts"]:
@@ -145,9 +146,15 @@ class Plan:
         return chosen
 
 
+def prompt_references(settings: RunSettings) -> list[str]:
+    """The prompts a run starts from: its sources, where its method uses them, and those its initialisation names."""
+    sources = settings.sources if METHODS.get(settings.method.name).uses_sources else ()
+    return [*sources, *names(parse_expression(settings.prompt.init))]
+
+
 def references(settings: RunSettings) -> list[str]:
     """Every earlier prompt or run that a run starts from."""
-    return [*settings.references(), *names(parse_expression(settings.prompt.init))]
+    return [*prompt_references(settings), *settings.method.references()]
 
 
 def _exports(run: RecipeRun, name: str) -> bool:

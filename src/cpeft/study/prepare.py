@@ -48,7 +48,7 @@ class Prepared:
 @lru_cache(maxsize=1)
 def model_of(options: ModelOptions) -> FrozenLM:
     """The frozen model, loaded once per process."""
-    return load_lm(options.name, options.revision, options.dtype, options.device, options.quantize)
+    return load_lm(options.name, options.revision, options.dtype, options.device, options.quantize, options.attention)
 
 
 def prepare(

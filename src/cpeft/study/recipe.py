@@ -47,8 +47,8 @@ class Stage(Options):
     together: Literal["no", "yes"] = "no"
     seeds: tuple[int, ...] = (0,)
     variant: tuple[dict[str, Any], ...] = ()
-    grid: dict[str, list[Any]] = {}
-    task: dict[str, dict[str, Any]] = {}
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    task: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def settings(self) -> Table:
         """The run settings among the stage's keys."""

@@ -143,7 +143,8 @@ def _fail_folder(folder: RunFolder, name: str, error: BaseException, console: Co
 
 def _report(result: dict[str, object], console: Console) -> None:
     data, scores = result["data"], result["scores"]
-    assert isinstance(data, dict) and isinstance(scores, dict)
+    assert isinstance(data, dict)
+    assert isinstance(scores, dict)
     parts = []
     for task, about in data.items():
         score = scores[task][about["headline"]]

@@ -67,10 +67,6 @@ class RunSettings(Options):
         """The settings as a table that `parse_settings` reads back, without what is at its default."""
         return {**changed(self), "tasks": list(self.tasks), "seed": self.seed, "method": _method_table(self.method)}
 
-    def references(self) -> tuple[str, ...]:
-        """Earlier runs this one starts from, sources and trained states."""
-        return (*self.sources, *self.method.references())
-
 
 def _method_table(method: MethodOptions) -> Table:
     return {"name": method.name, **changed(method)}

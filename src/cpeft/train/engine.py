@@ -28,8 +28,8 @@ from cpeft.train.workers import Workers
 
 
 class GangOptions(Options):
-    """`[gang]`: how many runs share a model at once (`auto`: 8 on a GPU, else 1), how rows are pooled (`auto`: `all` on a GPU, else `member`), and the
-    tokens of one micro-batch."""
+    """`[gang]`: how many runs share a model at once (`auto`: 8 on a GPU, else 1), how rows are pooled (`auto`: `all` on a
+    GPU, else `member`), and the tokens of one micro-batch."""
 
     size: int | Literal["auto"] = "auto"
     pool: Literal["auto", "member", "all"] = "auto"

@@ -55,7 +55,8 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validation scores: `headline` (higher is better, mean over tasks), `loss` (nats per target token), all by name."""
+    """Validation scores: `headline` (higher is better, mean over tasks), `loss` (nats per target token, NaN where selection
+    does not need it), all by name."""
 
     headline: float
     loss: float
@@ -155,6 +156,9 @@ class Member:
             self.fail(f"loss is {loss} at step {self.step + 1}")
             return
         norm = self._clip()
+        if not math.isfinite(norm):
+            self.fail(f"gradient norm is {norm} at step {self.step + 1}")
+            return
         factor = schedule_factor(self.optim, self.step, self.total)
         set_rates(self.optimizer, factor)
         self.optimizer.step()
@@ -189,10 +193,9 @@ class Member:
             self.without_gain += 1
             if self.options.patience is not None and self.without_gain >= self.options.patience:
                 self.stopped = f"no gain in {self.without_gain} evaluations"
+        loss = {} if math.isnan(result.loss) else {"validation_loss": result.loss}
         scores = {f"validation/{key}": value for key, value in result.scores.items()}
-        self._tell(
-            "on_eval", {"step": self.step, "headline": result.headline, "validation_loss": result.loss, **scores}
-        )
+        self._tell("on_eval", {"step": self.step, "headline": result.headline, **loss, **scores})
 
     def finish(self) -> None:
         """Put the best state back into the learner."""

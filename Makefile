@@ -1,0 +1,31 @@
+# Everything from a clean clone: `make demo`, `make test`. The virtual environment is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CPEFT_DATA ?= $(wildcard ../shared/data)
+export CPEFT_DATA
+
+.PHONY: demo test lint check clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/python tools/tiny_model.py build/tiny
+	$(BIN)/cpeft run recipes/demo.toml --store build/demo
+
+test: $(VENV)/ready
+	$(BIN)/pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/mypy
+
+check: lint test
+
+clean:
+	rm -rf $(VENV) build
