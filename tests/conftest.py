@@ -18,12 +18,12 @@ install_import_hook(
     [f"cpeft.{room}" for room in CHECKED] + [f"cpeft.train.{room}" for room in CHECKED_TRAIN], "beartype.beartype"
 )
 
-import pytest
-import torch
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
-from tiny import ARCHITECTURES, make_lm
+from tiny import ARCHITECTURES, make_lm  # noqa: E402
 
 
 @pytest.fixture(params=ARCHITECTURES)

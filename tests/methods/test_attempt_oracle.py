@@ -9,7 +9,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import make_lm, make_rows, make_sources
 
 from cpeft.data.encode import collate
 from cpeft.errors import ConfigError, PromptMismatch
@@ -17,6 +16,7 @@ from cpeft.methods.attempt import Attempt, AttemptOptions
 from cpeft.methods.base import MethodInputs, PromptContext
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.soft_prompt import SoftPrompt
+from tiny import make_lm, make_rows, make_sources
 
 B, L, M, D, R, S, T = 3, 5, 4, 6, 3, 2, 2
 SCORES = ["sub", "token", "linear", "dot", "constant"]
@@ -196,7 +196,9 @@ def test_reductions():
     inputs = MethodInputs(("a",), torch.randn(M, D), make_sources(S, M, D))
     for reduce, want in {"mean": means, "max": tops, "max-mean": (means + tops) / 2, "attention": means}.items():
         method = Attempt(AttemptOptions(reduce=reduce), inputs).double()
-        torch.testing.assert_close(method.attention.pool_input(given.x_BLD, given.mask_BL), want, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            method.attention.pool_input(given.x_BLD, given.mask_BL), want, rtol=1e-12, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("width", "published"), [(512, 1392), (768, 2087), (1024, 2783), (4096, 11134)])
@@ -253,10 +255,12 @@ def test_mistakes_are_named():
     sources = make_sources(S, M, D)
     with pytest.raises(ConfigError, match="needs source prompts"):
         Attempt(AttemptOptions(), MethodInputs(("a",), torch.randn(M, D)))
-    with pytest.raises(PromptMismatch, match=r"4 rows of width 6, the target \(5, 6\)"):
+    with pytest.raises(PromptMismatch, match=r"\(4, 6\).*\(5, 6\)"):
         Attempt(AttemptOptions(), MethodInputs(("a",), torch.randn(5, D), sources))
     with pytest.raises(PromptMismatch, match=r"'mnli'.*4 and 3 rows"):
-        Attempt(AttemptOptions(), MethodInputs(("a",), torch.randn(M, D), {**sources, "x": SoftPrompt(torch.randn(3, D))}))
+        Attempt(
+            AttemptOptions(), MethodInputs(("a",), torch.randn(M, D), {**sources, "x": SoftPrompt(torch.randn(3, D))})
+        )
 
 
 @pytest.mark.parametrize("score", ["constant", "dot"])

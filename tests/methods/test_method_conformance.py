@@ -3,12 +3,12 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import gap, make_batch, make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 
 from cpeft.data.encode import EncodedRow
 from cpeft.methods.base import METHODS
 from cpeft.models.prompted import PromptedLM
 from cpeft.train.engine import GangOptions, train_gang
+from tiny import gap, make_batch, make_learner, make_lm, make_member, make_rows, make_sources, same_bits, trained_state
 
 TASKS = 2
 VARIANTS = {
@@ -53,7 +53,9 @@ def learner_of(lm, name, options, seed=0):
 def prompts_of(learner: PromptedLM, call) -> torch.Tensor:
     """The prompts a method hands out during `call`."""
     seen: list[torch.Tensor] = []
-    hook = learner.method.register_forward_hook(lambda module, args, output: seen.append(output.prompt_BPD.detach().clone()))
+    hook = learner.method.register_forward_hook(
+        lambda module, args, output: seen.append(output.prompt_BPD.detach().clone())
+    )
     try:
         call()
     finally:
@@ -101,7 +103,9 @@ def test_every_trainable_element_receives_gradient(lm, name, options):
     touched = {key: torch.zeros_like(p) for key, p in learner.named_parameters() if p.requires_grad}
     grouped = {id(p) for group in learner.param_groups() for p in group.params}
     assert grouped == {id(p) for p in learner.parameters() if p.requires_grad}
-    assert sum(len(group.params) for group in learner.param_groups()) == len(grouped), "a parameter stands in two groups"
+    assert sum(len(group.params) for group in learner.param_groups()) == len(grouped), (
+        "a parameter stands in two groups"
+    )
     for seed in range(4):
         learner.zero_grad()
         learner.losses(make_batch(make_rows(lm, seed=seed, tasks=TASKS)))[0].sum().backward()
@@ -111,7 +115,9 @@ def test_every_trainable_element_receives_gradient(lm, name, options):
                 touched[key] += parameter.grad.abs()
     assert touched
     for key, total in touched.items():
-        assert bool((total > 0).all()), f"{key}: {int((total == 0).sum())} of {total.numel()} elements never get a gradient"
+        assert bool((total > 0).all()), (
+            f"{key}: {int((total == 0).sum())} of {total.numel()} elements never get a gradient"
+        )
 
 
 @every_method
@@ -197,7 +203,7 @@ def forward(learner, rows, side):
 def test_target_never_reaches_the_prompt(lm, name, options):
     learner = learner_of(lm, name, options)
     rows = make_rows(lm, 4, tasks=TASKS)
-    others = [EncodedRow(row.source, tuple(reversed(row.target)) + (40, 41), row.task) for row in rows]
+    others = [EncodedRow(row.source, (*reversed(row.target), 40, 41), row.task) for row in rows]
     assert torch.equal(prompts_in_losses(learner, rows), prompts_in_losses(learner, others))
     through = [prompts_of(learner, lambda r=r: forward(learner, r, "right")) for r in (rows, others)]
     torch.testing.assert_close(through[0], through[1], rtol=0, atol=1e-6)  # another width, hence another matrix kernel
@@ -325,3 +331,20 @@ def test_no_prompt_run_is_its_evaluation(lm, tmp_path):
     assert (member.total, member.step, member.failure) == (0, 0, None)
     assert not member.path.exists()
     assert learner.method.length == 0
+
+
+def test_a_bank_gives_each_row_its_own_prompt():
+    """One batch with rows of different prompts equals one learner per prompt."""
+    bank_module = pytest.importorskip("cpeft.methods.bank")
+    lm = make_lm("llama", double=True)
+    prompts = make_sources(3, width=lm.width)
+    rows = make_rows(lm, 6, tasks=3)
+    bank = PromptedLM(lm, bank_module.PromptBank(prompts).double())
+    together = bank.losses(make_batch(rows))[0]
+    for k, prompt in enumerate(prompts.values()):
+        alone = make_learner(lm, "prompt_tuning", {})
+        with torch.no_grad():
+            alone.method.weight.copy_(prompt.weight)
+        mine = [i for i, row in enumerate(rows) if row.task == k]
+        want = alone.losses(make_batch([rows[i] for i in mine]))[0]
+        torch.testing.assert_close(together[mine], want, rtol=1e-10, atol=1e-10)

@@ -8,10 +8,10 @@ oracle, which peft computes correctly.
 import peft
 import pytest
 import torch
-from tiny import P, make_batch, make_lm, make_method, make_rows, raw_model
 
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from tiny import P, make_batch, make_lm, make_method, make_rows, raw_model
 
 ALL = ["t5", "t5-gated", "bart", "llama", "gpt2", "qwen2", "gemma"]
 

@@ -6,15 +6,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import EOS, LABELS, P, gap, make_batch, make_learner, make_lm, make_rows, same_bits
 
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.loading import load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.splice import join, order_by_mask, rearrange, source_mask
+from tiny import EOS, LABELS, P, gap, make_batch, make_learner, make_lm, make_rows, same_bits
 
 
-@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4), st.sampled_from(["left", "right"]))
+@given(
+    st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4),
+    st.sampled_from(["left", "right"]),
+)
 @settings(max_examples=60, deadline=None)
 def test_join_keeps_prompt_and_text_together(mask, side):
     """Whatever the mask: prompt, then the real tokens in their order, padding on one side, and the order can be undone."""
@@ -215,17 +218,15 @@ def test_text_codec(arch):
     assert lm.text.sources([]) == lm.text.targets([]) == []
 
 
-@pytest.mark.slow
 def test_real_model_trains_and_generates(tmp_path):
     """A model with trained weights: a few steps lower the loss of a prompt."""
     folder = Path(__file__).resolve().parents[3] / "shared" / "models" / "tinystories-656k"
     if not folder.exists():
         pytest.skip(f"no trained model in {folder}")
-    from tiny import make_member, trained_state
-
     from cpeft.data.encode import EncodedRow
     from cpeft.prompts.init import PromptOptions, initial_prompt
     from cpeft.train.engine import GangOptions, train_gang
+    from tiny import make_member, trained_state
 
     lm = load_lm(folder, dtype="float32", device="cpu")
     texts = ["Once upon a time there was a little girl", "Tom and his dog went to the park", "The sun was hot"]

@@ -15,7 +15,9 @@ V, D, P = 50, 16, 6
 TABLE = torch.randn(V, D, generator=torch.Generator().manual_seed(0)) * 7
 WORDS = {"yes": [10], "no": [11, 12], "very": [13], "good": [14]}
 VOCABULARY = Vocabulary(TABLE, lambda text: [i for word in text.split() for i in WORDS.get(word, [])])
-PROMPTS = {n: SoftPrompt(torch.full((P, D), float(i)), Provenance(run=n)) for i, n in enumerate(["mnli", "a/b.c@2", "qnli"])}
+PROMPTS = {
+    n: SoftPrompt(torch.full((P, D), float(i)), Provenance(run=n)) for i, n in enumerate(["mnli", "a/b.c@2", "qnli"])
+}
 
 
 def start(init, length=P, seed=0, labels=("yes", "no"), vocab_range=(0, 4999)):
@@ -25,7 +27,7 @@ def start(init, length=P, seed=0, labels=("yes", "no"), vocab_range=(0, 4999)):
 
 def ids_of(rows):
     """Which row of the table each prompt row is."""
-    found = [(TABLE == row).all(1).nonzero().flatten().tolist() for row in rows]
+    found = [(row == TABLE).all(1).nonzero().flatten().tolist() for row in rows]
     assert all(len(matches) == 1 for matches in found)
     return [matches[0] for matches in found]
 
@@ -82,7 +84,7 @@ def test_prompts_that_do_not_fit_are_errors():
         start("qnli", length=5)
     PROMPTS["wide"] = SoftPrompt(torch.zeros(P, D + 1), Provenance(run="wide"))
     try:
-        with pytest.raises(PromptMismatch, match="'mnli' and 'wide'.*16 and 17"):
+        with pytest.raises(PromptMismatch, match=r"'mnli' and 'wide'.*16 and 17"):
             start("mean(mnli, wide)")
         with pytest.raises(PromptMismatch, match=r"'wide'.*17.*16"):
             start("wide")

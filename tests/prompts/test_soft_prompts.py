@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import D, P, make_lm, raw_model
 
 from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.exchange import export_prompt, load_prompt
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
+from tiny import D, P, make_lm, raw_model
 
 FULL = Provenance(
     model="tiny", revision="abc", embedding="f" * 64, encoder_decoder=True, task="rte", method="prompt_tuning", init="vocab",
@@ -98,7 +98,7 @@ def test_rows():
 
 def test_mismatches_name_both():
     a = prompt(run="one")
-    with pytest.raises(PromptMismatch, match="'one' and 'two'.*llama and t5") as caught:
+    with pytest.raises(PromptMismatch, match=r"'one' and 'two'.*llama and t5") as caught:
         check_same_space(prompt(run="one", model="llama"), prompt(run="two", model="t5", embedding="0" * 64))
     assert caught.value.exit_code == 2
     with pytest.raises(PromptMismatch, match=f"'one' and 'two'.*widths: {D} and {D + 1}"):
@@ -134,7 +134,9 @@ def test_peft_doubled_prompt_keeps_live_rows(tmp_path):
     ids = torch.tensor([[10, 11, 1]])
     joined = torch.cat([got.weight[None], lm.embed(ids)], 1)
     want = theirs.eval()(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([[20, 1]])).logits
-    have = lm.model(inputs_embeds=joined, attention_mask=torch.ones(1, P + 3).long(), labels=torch.tensor([[20, 1]])).logits
+    have = lm.model(
+        inputs_embeds=joined, attention_mask=torch.ones(1, P + 3).long(), labels=torch.tensor([[20, 1]])
+    ).logits
     torch.testing.assert_close(have, want, rtol=1e-5, atol=1e-5)
 
 
@@ -148,7 +150,9 @@ def test_peft_causal_prompt(tmp_path):
 
 
 def test_peft_folders_that_are_no_prompt(tmp_path):
-    peft.get_peft_model(raw_model("llama"), peft.LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path / "lora")
+    peft.get_peft_model(raw_model("llama"), peft.LoraConfig(target_modules=["q_proj"])).save_pretrained(
+        tmp_path / "lora"
+    )
     with pytest.raises(PromptError, match="LORA is not PROMPT_TUNING"):
         load_prompt(tmp_path / "lora")
     prompt(encoder_decoder=False).save(tmp_path / "cut")
@@ -184,7 +188,9 @@ def test_attempt_files(tmp_path, suffix, form):
     assert got.provenance.note == f"imported from p{suffix}"
 
 
-@pytest.mark.parametrize("content", [{"a": torch.zeros(2, 2), "b": torch.zeros(2, 2)}, {"a": torch.zeros(2)}, [1, 2], 5])
+@pytest.mark.parametrize(
+    "content", [{"a": torch.zeros(2, 2), "b": torch.zeros(2, 2)}, {"a": torch.zeros(2)}, [1, 2], 5]
+)
 def test_files_without_one_matrix_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "p.pt")
     with pytest.raises(PromptError, match=r"p\.pt: expected"):
@@ -213,7 +219,7 @@ def test_code_in_a_pickle_is_refused_and_does_not_run(tmp_path, form):
     else:
         content = {"prompt_embeddings": torch.zeros(2, 2), "x": evil} if form == "nested" else evil
         torch.save(content, file, _use_new_zipfile_serialization=form != "legacy")
-    with pytest.raises(PromptError, match="refused|not a plain numpy array"):
+    with pytest.raises(PromptError, match=r"refused|not a plain numpy array"):
         load_prompt(file)
     assert not mark.exists()
     if form in ("pickle", "legacy"):  # the weapon works: unguarded reading does run it

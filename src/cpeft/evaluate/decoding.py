@@ -99,7 +99,7 @@ def _decode_group(
     criteria = StoppingCriteriaList([Decided(codec, labels, skip)] if labels else [])
     tokens, notes = learner.decode(
         batch.source_BL, batch.mask_BL, batch.task_B,
-        generation_config=plain_greedy(learner.lm.model, options.max_new_tokens or room), stopping_criteria=criteria,
+        generation_config=plain_greedy(learner.lm.model, options.max_new_tokens or room, codec.pad), stopping_criteria=criteria,
     )  # fmt: skip
     choices = _choose(learner, rows, shape, labels) if labels and "choice" in options.decode else [None] * len(rows)
     attention = notes["attention"].tolist() if "attention" in notes else [()] * len(rows)
@@ -109,8 +109,9 @@ def _decode_group(
     ]
 
 
-def plain_greedy(model: Any, max_new_tokens: int) -> GenerationConfig:
-    """Greedy decoding with the model's own start and end tokens and none of its other generation habits."""
+def plain_greedy(model: Any, max_new_tokens: int, pad: int | None = None) -> GenerationConfig:
+    """Greedy decoding with the model's own start and end tokens and none of its other generation habits; `pad` fills rows
+    that ended where the model names no pad token (a word there would be read as output)."""
     own = model.generation_config
     ids = {
         name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
@@ -118,7 +119,9 @@ def plain_greedy(model: Any, max_new_tokens: int) -> GenerationConfig:
     if ids["decoder_start_token_id"] is None:
         ids["decoder_start_token_id"] = getattr(model.config, "decoder_start_token_id", None)
     if ids["pad_token_id"] is None:
-        ids["pad_token_id"] = getattr(model.config, "pad_token_id", None) or 0
+        ids["pad_token_id"] = getattr(model.config, "pad_token_id", None)
+    if ids["pad_token_id"] is None:
+        ids["pad_token_id"] = pad or 0
     forced = {name: getattr(own, name, None) for name in ("forced_bos_token_id", "forced_eos_token_id")}
     return GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, **ids, **forced)
 

@@ -159,7 +159,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    _replace(path, lambda temporary: temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n"))
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:

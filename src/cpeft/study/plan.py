@@ -158,8 +158,7 @@ def references(settings: RunSettings) -> list[str]:
 
 
 def _exports(run: RecipeRun, name: str) -> bool:
-    tasks = [Path(task).stem for task in run.settings.tasks]
-    return any(fnmatchcase(candidate, name) for candidate in (*tasks, "+".join(tasks)))
+    return any(fnmatchcase(candidate, name) for candidate in (*run.tasks, "+".join(run.tasks)))
 
 
 def _task_identity(name: str, base: Path, revision: str | None) -> list[Any]:

@@ -57,11 +57,13 @@ class Stage(Options):
 
 @dataclass(frozen=True)
 class RecipeRun:
-    """One run a recipe asks for; `label` names its method in tables, `name` is readable and unique in its stage."""
+    """One run a recipe asks for; `label` names its method in tables, `name` is readable and unique in its stage; `tasks` are
+    names, where the settings may hold files."""
 
     stage: str
     label: str
     name: str
+    tasks: tuple[str, ...]
     settings: RunSettings
     base: Path  # where relative task files are looked up
 
@@ -158,11 +160,9 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
                 for seed in seeds:
                     identity = {"tasks": list(group), "seed": seed}
                     table = merge(defaults, stage.settings(), own, cell, *special, forced, identity)
-                    for task in group:
-                        find_task(task, path.parent)
-                    settings = parse_settings(table, path)
-                    name = f"{'+'.join(Path(task).stem for task in group)}.{label.replace('/', '.')}.s{seed}"
-                    runs.append(RecipeRun(stage.name, label, name, settings, path.parent))
+                    named = tuple(find_task(task, path.parent).name for task in group)
+                    name = f"{'+'.join(named)}.{label.replace('/', '.')}.s{seed}"
+                    runs.append(RecipeRun(stage.name, label, name, named, parse_settings(table, path), path.parent))
     return runs
 
 

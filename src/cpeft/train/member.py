@@ -209,6 +209,7 @@ class Member:
         self.failure = RunFailed(f"{self.name}: {reason}; its batch is in {self.folder}/failed_batch.json")
         if self.writes:
             rows = [{"source": row.source, "target": row.target, "task": row.task} for row in self.next_rows()]
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "failed_batch.json", {"step": self.step + 1, "reason": reason, "rows": rows})
 
     def _tell(self, hook: str, record: dict[str, Any]) -> None:

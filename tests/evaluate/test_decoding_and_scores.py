@@ -1,0 +1,267 @@
+"""Decoding that stops early equals plain greedy decoding; choices equal naive log-probabilities; intervals of scores."""
+
+import numpy as np
+import pytest
+import torch
+
+from cpeft.data.encode import EncodedRow, micro_batches
+from cpeft.evaluate.decoding import Decided, EvalOptions, decode_rows, mean_loss, plain_greedy
+from cpeft.evaluate.scoring import score_texts
+from cpeft.methods.base import PromptOutput
+from cpeft.metrics import METRICS, MetricContext
+from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, make_shape, teach
+
+TEXTS = (*LABELS, "w1 w2 w3", "positive w4", "not w5")  # what the models learn to say; the last three are no labels
+
+
+@pytest.fixture(scope="module", params=["t5", "bart", "llama", "gpt2"])
+def taught(request):
+    """A model whose greedy outputs are labels, other texts, and mixtures, depending on the input; and many rows."""
+    lm = make_lm(request.param, seed=1)
+    rows = make_rows(lm, 40, seed=3)
+    targets = lm.text.targets(list(TEXTS))
+    teach(lm, [EncodedRow(row.source, tuple(targets[i % len(targets)])) for i, row in enumerate(rows[:28])])
+    learner = make_learner(lm, "no_prompt", {})
+    return learner, rows
+
+
+def plain_texts(learner, rows, tokens):
+    """One row at a time, nothing special."""
+    out = []
+    for row in rows:
+        ids = learner.generate(
+            torch.tensor([row.source]), generation_config=plain_greedy(learner.lm.model, tokens)
+        )[0].tolist()  # fmt: skip
+        out.append(learner.lm.text.decode(ids[1:] if learner.lm.encoder_decoder else ids))
+    return out
+
+
+def test_early_decision_keeps_exact_match_row_by_row(taught):
+    learner, rows = taught
+    room = max(len(ids) for ids in learner.lm.text.targets(list(LABELS)))
+    plain = plain_texts(learner, rows, room)
+    decoded = [d.text for d in decode_rows(learner, rows, make_shape(learner), LABELS, EvalOptions(token_budget=90))]
+    hits = [text in LABELS for text in plain]
+    assert any(hits)
+    assert not all(hits)
+    assert len({text for text in plain if text in LABELS}) > 2
+    for a, b in zip(plain, decoded, strict=True):
+        assert (a == b) if a in LABELS else (b not in LABELS)
+        assert a == b or a.startswith(b), "what is kept of an undecided row is the beginning of what the model says"
+
+
+def test_early_decision_makes_fewer_steps(taught):
+    """Over rows that leave the label set at once, the model is asked less often than plain decoding asks it."""
+    learner, rows = taught
+    labels = ("very very good",)
+    room = max(len(ids) for ids in learner.lm.text.targets(list(labels)))
+    chosen = [r for r, text in zip(rows, plain_texts(learner, rows, room), strict=True) if not text.startswith("very")][
+        :6
+    ]
+    calls = []
+    model = learner.lm.model
+    body = model.get_decoder() if learner.lm.encoder_decoder else model
+    hook = body.register_forward_hook(lambda *args: calls.append(1))
+    try:
+        decode_rows(learner, chosen, make_shape(learner), labels, EvalOptions())
+        early = len(calls)
+        decode_rows(learner, chosen, make_shape(learner), (), EvalOptions(max_new_tokens=room))
+    finally:
+        hook.remove()
+    opening = 2 if learner.lm.text.targets(["a"])[0][0] == BOS else 1  # BART says its begin token first
+    assert early == opening < len(calls) - early
+
+
+def test_open_answers_are_plain_greedy(taught):
+    learner, rows = taught
+    got = [
+        d.text
+        for d in decode_rows(learner, rows, make_shape(learner), (), EvalOptions(max_new_tokens=7, token_budget=50))
+    ]
+    assert got == plain_texts(learner, rows, 7)
+    assert len(set(got)) > 3
+
+
+def test_choice_is_the_most_probable_label(taught):
+    learner, rows = taught
+    decoded = decode_rows(learner, rows[:10], make_shape(learner), LABELS, EvalOptions(decode=("greedy", "choice")))
+    assert len({d.choice for d in decoded}) > 1
+    for row, got in zip(rows, decoded, strict=False):
+        naive = [log_probability(learner, row.source, ids) for ids in learner.lm.text.targets(list(LABELS))]
+        assert got.choice == LABELS[int(np.argmax(naive))]
+    none = decode_rows(learner, rows[:2], make_shape(learner), LABELS, EvalOptions())
+    assert [d.choice for d in none] == [None, None]
+
+
+def log_probability(learner, source, target) -> float:
+    """Sum of log-probabilities, token by token, from the model's own logits without any of our code."""
+    model, total = learner.lm.model, 0.0
+    with torch.no_grad():
+        for i, token in enumerate(target):
+            if learner.lm.encoder_decoder:
+                start = [model.config.decoder_start_token_id, *target[:i]]
+                logits = model(input_ids=torch.tensor([source]), decoder_input_ids=torch.tensor([start])).logits
+            else:
+                logits = model(input_ids=torch.tensor([[*source, *target[:i]]])).logits
+            total += float(logits[0, -1].double().log_softmax(-1)[token])
+    return total
+
+
+def test_score_is_the_log_probability_of_the_target(taught):
+    learner, rows = taught
+    got = learner.score(make_batch(rows[:6])).tolist()
+    assert got == pytest.approx([log_probability(learner, r.source, r.target) for r in rows[:6]], rel=1e-4, abs=1e-3)
+
+
+def test_mean_loss_is_per_token_whatever_the_budget(taught):
+    learner, rows = taught
+    losses = learner.losses(make_batch(rows))[0].sum() / sum(len(row.target) for row in rows)
+    for budget in (1, 64, 100_000):
+        assert mean_loss(learner, rows, make_shape(learner), budget) == pytest.approx(float(losses), rel=1e-5)
+    assert mean_loss(learner, [], make_shape(learner), 10) == 0.0
+
+
+@pytest.mark.parametrize("arch", ["t5", "llama"])
+def test_rows_keep_their_order_prompts_and_notes(arch):
+    """Sorted into groups by length inside, returned in the order given, each with its own task's prompt and attention."""
+    lm = make_lm(arch)
+    learner = make_learner(lm, "attempt", {"targets": "per_task", "temperature": 1.0}, tasks=2)
+    with torch.no_grad():
+        learner.method.target_TPD[1] += 3.0
+    rows = make_rows(lm, 9, tasks=2, longest=12)
+    options = EvalOptions(max_new_tokens=4, token_budget=40)
+    together = decode_rows(learner, rows, make_shape(learner), (), options)
+    alone = [decode_rows(learner, [row], make_shape(learner), (), options)[0] for row in rows]
+    assert [d.text for d in together] == [d.text for d in alone]
+    for a, b in zip(together, alone, strict=True):
+        assert len(a.attention) == len(learner.method.candidates)
+        assert a.attention == pytest.approx(b.attention, abs=1e-5)
+    swapped = [EncodedRow(row.source, row.target, 1 - row.task) for row in rows]
+    assert [d.text for d in decode_rows(learner, swapped, make_shape(learner), (), options)] != [
+        d.text for d in together
+    ]
+
+
+def test_text_of_a_decided_row_has_no_padding_words():
+    """A model that names no pad token: filler after a decided row is not part of its text."""
+    model = make_lm("gpt2").model
+    assert plain_greedy(model, 3, 7).pad_token_id == 0
+    model.generation_config.pad_token_id = model.config.pad_token_id = None
+    assert plain_greedy(model, 3, EOS).pad_token_id == EOS
+
+
+def test_decided_rows(taught):
+    """Open while the text is the beginning of a label, white space aside; closed once it is not."""
+    codec = taught[0].lm.text
+    criterion = Decided(codec, ("very very good", "positive"), skip=0)
+
+    def ids(text):
+        return torch.tensor([codec.targets([text])[0][:-1]])
+
+    for text, closed in {"very": False, "very very good": False, "very good": True, "positive": False,
+                         "positive very": True, "negative": True}.items():  # fmt: skip
+        assert criterion(ids(text), None).tolist() == [closed], text
+
+
+def test_an_evaluation_sees_the_prompt_of_the_moment(tmp_path):
+    """Two prompts, two outputs: nothing of an earlier evaluation is kept."""
+    lm = make_lm("llama")
+    learner = make_learner(lm, "prompt_tuning", {})
+    rows = make_rows(lm, 6)
+    member = make_member(learner, rows, tmp_path)
+    before, first = (
+        decode_rows(learner, rows, make_shape(learner), (), EvalOptions(max_new_tokens=4)),
+        member.evaluate(),
+    )
+    with torch.no_grad():
+        learner.method.weight.add_(torch.randn_like(learner.method.weight) * 3)
+    assert decode_rows(learner, rows, make_shape(learner), (), EvalOptions(max_new_tokens=4)) != before
+    assert member.evaluate().loss != first.loss
+    assert learner.method.length == P
+    assert isinstance(
+        learner.prompts(lm.embed(torch.tensor([[5]])), torch.tensor([[True]]), torch.tensor([0])), PromptOutput
+    )
+
+
+def test_micro_batches_of_decoding_cover_all_rows():
+    assert micro_batches([], lambda i: 1, 10) == []
+
+
+# Scores
+
+
+def accuracy_data(rows=400, right=0.7, seed=0):
+    rng = np.random.default_rng(seed)
+    references = [(label,) for label in rng.choice(["yes", "no"], rows)]
+    predictions = [r[0] if rng.random() < right else {"yes": "no", "no": "yes"}[r[0]] for r in references]
+    return predictions, references
+
+
+def accuracy_name():
+    return "accuracy" if "accuracy" in METRICS else "exact_match"
+
+
+def test_value_without_resamples_is_the_metric():
+    predictions, references = accuracy_data()
+    score = score_texts(accuracy_name(), predictions, references, ("yes", "no"))
+    right = 100 * np.mean([p == r[0] for p, r in zip(predictions, references, strict=True)])
+    assert score.value == score.low == score.high == pytest.approx(right)
+    assert score.value == METRICS.get(accuracy_name())(predictions, references, MetricContext(("yes", "no"), ()))
+
+
+def test_interval_has_the_width_theory_says():
+    """Accuracy is binomial: the 95% interval is about 1.96 standard errors to each side."""
+    predictions, references = accuracy_data()
+    score = score_texts(accuracy_name(), predictions, references, ("yes", "no"), resamples=1000)
+    p = score.value / 100
+    half = 196 * (p * (1 - p) / 400) ** 0.5
+    assert score.value - score.low == pytest.approx(half, rel=0.15)
+    assert score.high - score.value == pytest.approx(half, rel=0.15)
+    assert score == score_texts(accuracy_name(), predictions, references, ("yes", "no"), resamples=1000), "repeatable"
+
+
+def test_interval_covers_the_truth_about_95_times_of_100():
+    covered = 0
+    for seed in range(100):
+        predictions, references = accuracy_data(rows=150, seed=seed)
+        score = score_texts(accuracy_name(), predictions, references, ("yes", "no"), resamples=150)
+        covered += score.low <= 70 <= score.high
+    assert 86 <= covered <= 100
+
+
+def test_groups_are_drawn_together():
+    """Rows of a group that are right or wrong as one: the interval is that of the groups, wider by sqrt(group size)."""
+    predictions, references = accuracy_data(rows=60, seed=2)
+    many = [x for x in predictions for _ in range(9)], [x for x in references for _ in range(9)]
+    groups = [f"g{i}" for i in range(60) for _ in range(9)]
+    grouped = score_texts(accuracy_name(), *many, ("yes", "no"), groups, resamples=600)
+    single = score_texts(accuracy_name(), *many, ("yes", "no"), resamples=600)
+    base = score_texts(accuracy_name(), predictions, references, ("yes", "no"), resamples=600)
+    assert grouped.value == single.value == base.value
+    assert grouped.high - grouped.low == pytest.approx(base.high - base.low, rel=0.15)
+    assert (grouped.high - grouped.low) / (single.high - single.low) == pytest.approx(3, rel=0.2)
+
+
+def test_a_group_drawn_twice_counts_twice():
+    """A group metric must see repeated draws as different groups, or a resample of n groups would hold fewer."""
+    from cpeft.evaluate import scoring
+
+    seen = []
+
+    def spy(predictions, references, context):
+        seen.append((len(predictions), len(set(context.groups)), len(context.groups)))
+        return 0.0
+
+    original = scoring.METRICS
+    scoring.METRICS = {"spy": spy}
+    try:
+        score_texts("spy", list("abcdef"), [("x",)] * 6, (), ["p", "p", "q", "q", "r", "r"], resamples=20)
+    finally:
+        scoring.METRICS = original
+    assert seen[0] == (6, 3, 6)
+    assert all(entry == (6, 3, 6) for entry in seen[1:])
+
+
+def test_nothing_to_score():
+    score = score_texts(accuracy_name(), ["yes"], [("yes",)], ("yes", "no"), resamples=10)
+    assert (score.value, score.low, score.high) == (100, 100, 100)

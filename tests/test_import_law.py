@@ -1,0 +1,235 @@
+"""The rooms and their floors: who may import whom, file sizes, one file per method, and what importing costs."""
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tiny import SRC, run_python
+
+ROOT = Path(SRC) / "cpeft"
+FLOORS = (
+    ("cli", "__init__", "__main__"),
+    ("doctor", "report"),
+    ("study",),
+    ("train", "evaluate", "baselines"),
+    ("models",),
+    ("methods", "data"),
+    ("prompts", "metrics", "tasks", "config"),
+    ("registry", "errors", "seeds"),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+FILES = sorted(path for path in ROOT.rglob("*.py") if "assets" not in path.parts)
+
+
+def module_of(path: Path) -> str:
+    """`cpeft.train.engine`; a package's `__init__.py` is the package."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports(tree: ast.AST, skip_types: bool = False, skip_functions: bool = False) -> list[tuple[str, str, int]]:
+    """(module, name or "", line) of every import, those inside functions too."""
+    found = []
+    pending = list(ast.iter_child_nodes(tree))
+    while pending:
+        node = pending.pop()
+        if skip_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if skip_functions and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "", node.lineno) for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found += [(node.module or "", alias.name, node.lineno) for alias in node.names]
+        pending += ast.iter_child_nodes(node)
+    return found
+
+
+def ours(module: str, name: str) -> str | None:
+    """The module of cpeft that an import reads, if any."""
+    if module.split(".")[0] != "cpeft":
+        return None
+    return f"{module}.{name}" if f"{module}.{name}" in MODULES else module
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def breaches(module: str, tree: ast.AST) -> list[str]:
+    """What a module imports against the law."""
+    wrong = []
+    for target, name, line in imports(tree):
+        other = ours(target, name)
+        if other is None or (other == "cpeft" and name in ("", "__version__")):  # the version of the package
+            continue
+        here, there = room_of(module), room_of(other)
+        if here not in FLOOR or there not in FLOOR:
+            wrong.append(f"{module}:{line}: room '{here if here not in FLOOR else there}' stands on no floor")
+        elif FLOOR[there] < FLOOR[here]:
+            wrong.append(f"{module}:{line}: {here} must not import {other}")
+        elif here == "report" and there == "study" and other != "cpeft.study.store":
+            wrong.append(f"{module}:{line}: of study, report reads the store alone, not {other}")
+    return wrong
+
+
+def test_the_check_itself_finds_breaches():
+    def found(module, code):
+        return breaches(module, ast.parse(code))
+
+    assert found("cpeft.prompts.init", "def f():\n    from cpeft.models import loading")
+    assert found("cpeft.report.html", "from cpeft.study.run import x")
+    assert found("cpeft.newroom.x", "import cpeft.errors")
+    assert not found("cpeft.report.html", "from cpeft.study.store import x")
+    assert not found(
+        "cpeft.train.engine", "from cpeft.train import member\nimport torch\nfrom cpeft.errors import Stopped"
+    )
+
+
+def test_there_is_something_to_check():
+    assert len(FILES) > 30
+    assert {"cpeft.methods.attempt", "cpeft.train.engine", "cpeft.registry"} <= MODULES.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_arrows_point_down(module):
+    assert breaches(module, parsed(MODULES[module])) == []
+
+
+def test_no_circles():
+    """At import time, type checking aside."""
+    graph = {
+        module: {
+            other for m, n, _ in imports(parsed(path), skip_types=True, skip_functions=True) if (other := ours(m, n))
+        }
+        for module, path in MODULES.items()
+    }
+    state: dict[str, int] = {}
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert state.get(module) != 1, f"circle: {' -> '.join((*trail, module))}"
+        if module in state:
+            return
+        state[module] = 1
+        for other in graph.get(module, set()) - {module}:
+            visit(other, (*trail, module))
+        state[module] = 2
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if room_of(m) == "prompts"))
+def test_prompts_need_little(module):
+    allowed = {*sys.stdlib_module_names, "torch", "numpy", "safetensors", "jaxtyping", "cpeft"}
+    assert {target.split(".")[0] for target, _, _ in imports(parsed(MODULES[module]))} <= allowed
+
+
+def test_model_classes_are_imported_in_one_room():
+    suffixes = ("ForCausalLM", "ForSeq2SeqLM", "ForConditionalGeneration", "LMHeadModel")
+    wrong = [
+        f"{module}:{line}: {name}"
+        for module, path in MODULES.items()
+        for target, name, line in imports(parsed(path))
+        if target.startswith("transformers") and (name.startswith("AutoModel") or name.endswith(suffixes))
+        if room_of(module) != "models"
+    ]
+    assert wrong == []
+
+
+def branches_on(tree: ast.AST, word: str) -> list[int]:
+    """Lines that compare something with `word`, except names of split policies and of published papers."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            texts = [
+                n.value
+                for part in (node.left, *node.comparators)
+                for n in ast.walk(part)
+                if isinstance(n, ast.Constant)
+            ]
+            about = ast.unparse(node)
+            if word in texts and not any(w in about for w in ("policy", "split", "against", "paper")):
+                lines.append(node.lineno)
+        if isinstance(node, ast.MatchValue) and isinstance(node.value, ast.Constant) and node.value.value == word:
+            lines.append(node.lineno)
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "isinstance"
+            and "Attempt" in ast.unparse(node.args[1])
+        ):
+            lines.append(node.lineno)
+    return lines
+
+
+def test_no_file_branches_on_a_methods_name():
+    assert branches_on(ast.parse("if method.name == 'attempt': pass"), "attempt") == [1]
+    assert branches_on(ast.parse("if name in ('attempt', 'x'): pass"), "attempt") == [1]
+    assert branches_on(ast.parse("if policy == 'attempt': pass"), "attempt") == []
+    found = {
+        module: branches_on(parsed(path), "attempt")
+        for module, path in MODULES.items()
+        if not module.endswith(".attempt")
+    }
+    assert {module: lines for module, lines in found.items() if lines} == {}
+    readers = [
+        module
+        for module, path in MODULES.items()
+        for target, name, _ in imports(parsed(path))
+        if "cpeft.methods.attempt" in (target, f"{target}.{name}")
+    ]
+    assert readers == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
+
+
+def test_every_room_but_the_known_is_absent():
+    rooms = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES}
+    assert rooms <= FLOOR.keys()
+
+
+def test_report_imports_no_torch():
+    modules = [module for module in MODULES if room_of(module) == "report"]
+    if not modules:
+        pytest.skip("no report yet")
+    loads = "; ".join(f"import {module}" for module in sorted(modules))
+    done = run_python(f"import sys; {loads}; print('torch' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "False"
+
+
+def test_importing_cpeft_is_cheap():
+    """CPU seconds over a bare interpreter, best of three; and no torch."""
+
+    def cpu(code: str) -> float:
+        env = {**os.environ, "PYTHONPATH": SRC}
+        best = float("inf")
+        for _ in range(3):
+            before = os.times()
+            subprocess.run([sys.executable, "-c", code], env=env, check=True)
+            after = os.times()
+            spent = after.children_user + after.children_system - before.children_user - before.children_system
+            best = min(best, spent)
+        return best
+
+    started = time.monotonic()
+    assert cpu("import cpeft") - cpu("pass") < 0.3
+    assert time.monotonic() - started < 60
+    assert run_python("import sys, cpeft; print('torch' in sys.modules)").stdout.strip() == "False"
