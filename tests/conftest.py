@@ -12,10 +12,10 @@ from jaxtyping import install_import_hook
 
 # Before the first import of cpeft. Left out: options classes (pydantic checks those) and callbacks, whose annotations
 # name classes that exist for type checkers only.
-CHECKED = ("prompts", "methods", "models", "data.encode", "data.stream", "evaluate")
+CHECKED = ("prompts", "methods", "models", "data.encode", "data.stream", "evaluation")
 CHECKED_TRAIN = ("engine", "member", "optim", "checkpoint", "workers")
 install_import_hook(
-    [f"cpeft.{room}" for room in CHECKED] + [f"cpeft.train.{room}" for room in CHECKED_TRAIN], "beartype.beartype"
+    [f"cpeft.{room}" for room in CHECKED] + [f"cpeft.training.{room}" for room in CHECKED_TRAIN], "beartype.beartype"
 )
 
 import pytest  # noqa: E402

@@ -16,7 +16,7 @@ FLOORS = (
     ("cli", "__init__", "__main__"),
     ("doctor", "report"),
     ("study",),
-    ("train", "evaluate", "baselines"),
+    ("training", "evaluation", "baselines"),
     ("models",),
     ("methods", "data"),
     ("prompts", "metrics", "tasks", "config"),
@@ -27,7 +27,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "assets" not in path.parts
 
 
 def module_of(path: Path) -> str:
-    """`cpeft.train.engine`; a package's `__init__.py` is the package."""
+    """`cpeft.training.engine`; a package's `__init__.py` is the package."""
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -96,13 +96,13 @@ def test_the_check_itself_finds_breaches():
     assert found("cpeft.newroom.x", "import cpeft.errors")
     assert not found("cpeft.report.html", "from cpeft.study.store import x")
     assert not found(
-        "cpeft.train.engine", "from cpeft.train import member\nimport torch\nfrom cpeft.errors import Stopped"
+        "cpeft.training.engine", "from cpeft.training import member\nimport torch\nfrom cpeft.errors import Stopped"
     )
 
 
 def test_there_is_something_to_check():
     assert len(FILES) > 30
-    assert {"cpeft.methods.attempt", "cpeft.train.engine", "cpeft.registry"} <= MODULES.keys()
+    assert {"cpeft.methods.attempt", "cpeft.training.engine", "cpeft.registry"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -36,13 +36,13 @@ from transformers import (
 
 import cpeft
 from cpeft.data.encode import Batch, EncodedRow, collate
-from cpeft.evaluate.decoding import mean_loss
+from cpeft.evaluation.decoding import mean_loss
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
-from cpeft.train.member import Evaluation, Member, Shape, TrainOptions
-from cpeft.train.optim import OptimOptions
+from cpeft.training.member import Evaluation, Member, Shape, TrainOptions
+from cpeft.training.optim import OptimOptions
 
 ARCHITECTURES = ("t5", "bart", "llama", "gpt2")
 PAD, EOS, UNK, BOS = 0, 1, 2, 3

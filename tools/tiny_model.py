@@ -2,10 +2,11 @@
 
     python tools/tiny_model.py FOLDER
 
-The language has adjectives of two moods, nouns of two topics, people of two ranks and filler words. The model (a T5 of 0.2 million parameters)
-learns from a mixture in which the first word of the input names the question and the answer words: "mood good bad : ..." or
-"topic cat oak : ...". Questions reach the tasks without that head, so that a prompt has to carry it. FOLDER gets `model/`,
-`mood.toml`, `topic.toml`, `rank.toml` and their CSV files. It is a toy for trying the commands and measures nothing.
+The language has adjectives of two moods, nouns of two topics, people of two ranks and filler words. The model (a T5 of 0.2
+million parameters) learns from a mixture in which the head of the input names the question and the answer words, as in
+"mood good bad : ..." or "topic cat oak : ...". The tasks leave that head out, so that a prompt has to carry it. FOLDER gets
+`model/`, `mood.toml`, `topic.toml`, `rank.toml` and their CSV files. It is a toy for trying the commands and measures
+nothing.
 """
 
 import csv
@@ -17,15 +18,15 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-GOOD = "sunny kind bright warm gentle lovely calm merry".split()
-BAD = "gloomy cruel dark cold harsh nasty angry bitter".split()
-ANIMALS = "cat dog horse owl trout badger heron mouse".split()
-PLANTS = "oak rose fern moss birch clover thistle pine".split()
-NOBLES = "king queen duke knight baron prince lady earl".split()
-FOLK = "farmer baker miller smith weaver tailor maid cook".split()
-FILLERS = "the a near under with and then was by of over".split()
-ANSWERS = "good bad yes no up down animal plant high low".split()
-HEADS = "mood topic rank :".split()
+GOOD = ["sunny", "kind", "bright", "warm", "gentle", "lovely", "calm", "merry"]
+BAD = ["gloomy", "cruel", "dark", "cold", "harsh", "nasty", "angry", "bitter"]
+ANIMALS = ["cat", "dog", "horse", "owl", "trout", "badger", "heron", "mouse"]
+PLANTS = ["oak", "rose", "fern", "moss", "birch", "clover", "thistle", "pine"]
+NOBLES = ["king", "queen", "duke", "knight", "baron", "prince", "lady", "earl"]
+FOLK = ["farmer", "baker", "miller", "smith", "weaver", "tailor", "maid", "cook"]
+FILLERS = ["the", "a", "near", "under", "with", "and", "then", "was", "by", "of", "over"]
+ANSWERS = ["good", "bad", "yes", "no", "up", "down", "animal", "plant", "high", "low"]
+HEADS = ["mood", "topic", "rank", ":"]
 SPECIAL = ["<pad>", "</s>", "<unk>"]
 QUESTIONS = {"mood": ("good", "bad"), "topic": ("animal", "plant"), "rank": ("high", "low")}
 

@@ -19,7 +19,7 @@ app = typer.Typer(
     help="Soft prompts on frozen language models: train, mix, compare.",
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
-console = Console()
+console = Console() if sys.stdout.isatty() else Console(width=140)
 
 RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")]
 Overrides = Annotated[

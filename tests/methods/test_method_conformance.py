@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from cpeft.data.encode import EncodedRow
 from cpeft.methods.base import METHODS
 from cpeft.models.prompted import PromptedLM
-from cpeft.train.engine import GangOptions, train_gang
+from cpeft.training.engine import GangOptions, train_gang
 from tiny import gap, make_batch, make_learner, make_lm, make_member, make_rows, make_sources, same_bits, trained_state
 
 TASKS = 2
@@ -272,7 +272,7 @@ class Crash(Exception):
 @every_trained_method
 def test_resumed_equals_uninterrupted(lm, name, options, tmp_path):
     """Killed at step 5, after the checkpoint of step 4, and begun again by a new process."""
-    from cpeft.train.callbacks import Callback
+    from cpeft.training.callbacks import Callback
 
     class CrashAt(Callback):
         def on_step(self, member, record):

@@ -225,7 +225,7 @@ def test_real_model_trains_and_generates(tmp_path):
         pytest.skip(f"no trained model in {folder}")
     from cpeft.data.encode import EncodedRow
     from cpeft.prompts.init import PromptOptions, initial_prompt
-    from cpeft.train.engine import GangOptions, train_gang
+    from cpeft.training.engine import GangOptions, train_gang
     from tiny import make_member, trained_state
 
     lm = load_lm(folder, dtype="float32", device="cpu")

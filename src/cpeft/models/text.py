@@ -35,9 +35,11 @@ class TextCodec:
     def sources(self, texts: Sequence[str], cue: str = "") -> list[list[int]]:
         """Token ids of source texts; `cue` is put behind the text of decoder-only models."""
         if self.encoder_decoder:
-            return self._ids(texts, special=True)
-        rows = self._ids([text + cue for text in texts], special=True)
-        return [row[:-1] if row and row[-1] == self.end else row for row in rows]
+            rows = self._ids(texts, special=True)
+        else:
+            rows = self._ids([text + cue for text in texts], special=True)
+            rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]
+        return [row or [self.end] for row in rows]  # an empty text still has a position to attend to
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""

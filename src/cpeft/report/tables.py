@@ -13,6 +13,7 @@ from rich.table import Table
 from scipy import stats
 
 LEVEL = 0.95
+BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
 
 
 @dataclass(frozen=True)
@@ -79,28 +80,29 @@ def _cell(task: str, metric: str, method: str, runs: Sequence[tuple[dict[str, An
         )
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * deviation / np.sqrt(len(values))
-    return Cell(
-        task, method, metric, mean, deviation, mean - half, mean + half, tuple(map(float, values)), "seeds", trainable
-    )
+    low, high = max(mean - half, BOUNDS.get(metric, 0.0)), min(mean + half, 100.0)
+    return Cell(task, method, metric, mean, deviation, low, high, tuple(map(float, values)), "seeds", trainable)
 
 
-HEAD = ("task", "method", "metric", "mean", "sd", "95% interval", "of", "seeds", "trained numbers")
+HEAD = ("task", "method", "metric", "mean", "sd", "95% interval", "seeds", "trained")
 
 
 def _fields(cell: Cell) -> tuple[str, ...]:
     deviation = "" if cell.deviation is None else f"{cell.deviation:.2f}"
-    interval = "" if cell.kind == "fixed" else f"[{cell.low:.1f}, {cell.high:.1f}]"
-    kind = {"seeds": "seeds", "rows": "rows", "fixed": ""}[cell.kind]
+    interval = (
+        "" if cell.kind == "fixed" else f"[{cell.low:.1f}, {cell.high:.1f}]{' rows' if cell.kind == 'rows' else ''}"
+    )
     seeds = "" if cell.kind == "fixed" else str(cell.seeds)
     trained = "" if cell.trainable is None else f"{cell.trainable:,}"
-    return (cell.task, cell.method, cell.metric, f"{cell.mean:.2f}", deviation, interval, kind, seeds, trained)
+    return (cell.task, cell.method, cell.metric, f"{cell.mean:.2f}", deviation, interval, seeds, trained)
 
 
 def rich_table(cells: Sequence[Cell], title: str) -> Table:
     """The table for a terminal."""
-    table = Table(title=title, caption="interval of seeds: Student's t over runs; of rows: bootstrap over test rows")
+    caption = "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run"
+    table = Table(title=title, caption=caption)
     for i, name in enumerate(HEAD):
-        table.add_column(name, justify="left" if i in (0, 1, 2, 6) else "right", overflow="fold")
+        table.add_column(name, justify="left" if i < 3 else "right", overflow="fold")
     for i, cell in enumerate(cells):
         last = i + 1 == len(cells) or cells[i + 1].task != cell.task
         table.add_row(*_fields(cell), end_section=last)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cpeft.data.options import DataOptions
-from cpeft.evaluate.scoring import Score
+from cpeft.evaluation.scoring import Score
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt
@@ -22,9 +22,9 @@ from cpeft.study.prepare import make_learner, shape_of, train_rows, validate
 from cpeft.study.settings import parse_settings
 from cpeft.study.task_data import task_data
 from cpeft.tasks import Row
-from cpeft.train.engine import train_gang
-from cpeft.train.member import Member
-from cpeft.train.workers import Workers
+from cpeft.training.engine import train_gang
+from cpeft.training.member import Member
+from cpeft.training.workers import Workers
 
 
 def train(

@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cpeft.evaluate.decoding import Decoded
-from cpeft.evaluate.scoring import score_texts
+from cpeft.evaluation.decoding import Decoded
+from cpeft.evaluation.scoring import score_texts
 from cpeft.models.saved import save_method
 from cpeft.prompts.soft_prompt import write_json
 from cpeft.study.prepare import Prepared, hardware, outputs, trainable
 from cpeft.study.task_data import TaskData
-from cpeft.train.workers import Workers
+from cpeft.training.workers import Workers
 
 PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate")
 

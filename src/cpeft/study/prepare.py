@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cpeft.data.encode import EncodedRow
 from cpeft.errors import PromptMismatch
-from cpeft.evaluate.decoding import Decoded, EvalOptions, decode_rows, mean_loss
-from cpeft.evaluate.scoring import score_texts
+from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, mean_loss
+from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
@@ -26,10 +26,10 @@ from cpeft.study.recipe import RecipeRun
 from cpeft.study.settings import RunSettings
 from cpeft.study.store import RunFolder
 from cpeft.study.task_data import Part, TaskData, task_data
-from cpeft.train.callbacks import Callback
-from cpeft.train.callbacks.metrics_file import MetricsFile
-from cpeft.train.member import Evaluation, Member, Shape
-from cpeft.train.workers import Workers
+from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks.metrics_file import MetricsFile
+from cpeft.training.member import Evaluation, Member, Shape
+from cpeft.training.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from cpeft.study.plan import Plan, Planned
 from cpeft.study.prepare import Prepared, prepare
 from cpeft.study.settings import RunSettings
 from cpeft.study.store import Claim, RunFolder
-from cpeft.train.callbacks.progress import ProgressBars
-from cpeft.train.engine import train_gang
-from cpeft.train.workers import Workers
+from cpeft.training.callbacks.progress import ProgressBars
+from cpeft.training.engine import train_gang
+from cpeft.training.workers import Workers
 
 WAIT_S = 2.0  # between looks at runs that another process is working on
 

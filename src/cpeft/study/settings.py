@@ -13,15 +13,15 @@ from pydantic import Field, SerializeAsAny
 from cpeft.config import Options, Table, changed, digest, parse
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
-from cpeft.evaluate.decoding import EvalOptions
+from cpeft.evaluation.decoding import EvalOptions
 from cpeft.methods.base import METHODS, MethodOptions
 from cpeft.models.loading import ModelOptions
 from cpeft.prompts.init import PromptOptions
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
-from cpeft.train.engine import GangOptions
-from cpeft.train.member import TrainOptions
-from cpeft.train.optim import OptimOptions
+from cpeft.training.engine import GangOptions
+from cpeft.training.member import TrainOptions
+from cpeft.training.optim import OptimOptions
 
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 

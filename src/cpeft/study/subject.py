@@ -9,8 +9,8 @@ from cpeft.config import parse
 from cpeft.data.encode import EncodedRow, cut
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
-from cpeft.evaluate.decoding import EvalOptions, decode_rows
-from cpeft.evaluate.scoring import Score, score_texts
+from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.evaluation.scoring import Score, score_texts
 from cpeft.methods.bank import PromptBank
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
@@ -24,8 +24,8 @@ from cpeft.study.prepare import outputs
 from cpeft.study.settings import find_task
 from cpeft.study.task_data import task_data
 from cpeft.tasks import Row
-from cpeft.train.member import Shape
-from cpeft.train.workers import Workers
+from cpeft.training.member import Shape
+from cpeft.training.workers import Workers
 
 
 @dataclass(frozen=True)

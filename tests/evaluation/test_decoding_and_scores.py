@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cpeft.data.encode import EncodedRow, micro_batches
-from cpeft.evaluate.decoding import Decided, EvalOptions, decode_rows, mean_loss, plain_greedy
-from cpeft.evaluate.scoring import score_texts
+from cpeft.evaluation.decoding import Decided, EvalOptions, decode_rows, mean_loss, plain_greedy
+from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
 from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, make_shape, teach
@@ -244,7 +244,7 @@ def test_groups_are_drawn_together():
 
 def test_a_group_drawn_twice_counts_twice():
     """A group metric must see repeated draws as different groups, or a resample of n groups would hold fewer."""
-    from cpeft.evaluate import scoring
+    from cpeft.evaluation import scoring
 
     seen = []
 

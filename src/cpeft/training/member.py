@@ -20,9 +20,9 @@ from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, RunFailed
 from cpeft.methods.base import ParamGroup
 from cpeft.prompts.soft_prompt import SoftPrompt, write_json
-from cpeft.train.callbacks import Callback
-from cpeft.train.checkpoint import load_checkpoint, optimizer_state, restore_optimizer, save_checkpoint
-from cpeft.train.optim import OptimOptions, make_optimizer, schedule_factor, set_rates
+from cpeft.training.callbacks import Callback
+from cpeft.training.checkpoint import load_checkpoint, optimizer_state, restore_optimizer, save_checkpoint
+from cpeft.training.optim import OptimOptions, make_optimizer, schedule_factor, set_rates
 
 
 class TrainOptions(Options):
@@ -208,6 +208,7 @@ class Member:
         """End this run alone, keeping the batch it failed on."""
         self.failure = RunFailed(f"{self.name}: {reason}; its batch is in {self.folder}/failed_batch.json")
         if self.writes:
+            self.guard()
             rows = [{"source": row.source, "target": row.target, "task": row.task} for row in self.next_rows()]
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "failed_batch.json", {"step": self.step + 1, "reason": reason, "rows": rows})

@@ -19,12 +19,12 @@ from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, Stopped
 from cpeft.methods.base import ParamGroup
 from cpeft.models.prompted import PromptedLM
-from cpeft.train.callbacks import Callback
-from cpeft.train.callbacks.metrics_file import MetricsFile
-from cpeft.train.checkpoint import load_checkpoint, save_checkpoint
-from cpeft.train.engine import GangOptions, train_gang
-from cpeft.train.member import Evaluation
-from cpeft.train.optim import PILOT, OptimOptions, make_optimizer, schedule_factor, set_rates
+from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks.metrics_file import MetricsFile
+from cpeft.training.checkpoint import load_checkpoint, save_checkpoint
+from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.member import Evaluation
+from cpeft.training.optim import PILOT, OptimOptions, make_optimizer, schedule_factor, set_rates
 from tiny import SRC, gap, make_batch, make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 
 MEMBER = GangOptions(pool="member")
@@ -144,7 +144,7 @@ def test_out_of_memory_in_the_middle_of_a_step_leaves_no_half_gradient(tmp_path,
 
 def test_out_of_memory_in_a_pooled_gang(tmp_path, monkeypatch):
     """The gang halves together; results stay those of runs alone."""
-    import cpeft.train.engine as engine
+    import cpeft.training.engine as engine
 
     lm = make_lm("t5", double=True)
     alone = [run_of(tmp_path / f"a{k}", lm=lm, seed=k) for k in range(2)]
@@ -494,8 +494,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from tiny import make_learner, make_lm, make_member, make_rows, trained_state
-from cpeft.train.engine import GangOptions, train_gang
-from cpeft.train.workers import Workers
+from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.workers import Workers
 
 workers = Workers()
 lm = make_lm("t5", double=True)
@@ -534,7 +534,7 @@ def test_two_processes_equal_one(tmp_path):
 
 
 def test_one_process_needs_no_accelerate(monkeypatch):
-    from cpeft.train.workers import Workers
+    from cpeft.training.workers import Workers
 
     monkeypatch.setitem(sys.modules, "accelerate", None)
     workers = Workers()

@@ -23,8 +23,8 @@ from cpeft.data.encode import EncodedRow, micro_batches
 from cpeft.errors import Stopped
 from cpeft.models.prompted import PromptedLM, pooled_losses
 from cpeft.seeds import derive
-from cpeft.train.member import Member
-from cpeft.train.workers import Workers
+from cpeft.training.member import Member
+from cpeft.training.workers import Workers
 
 
 class GangOptions(Options):

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cpeft.train.callbacks import Callback
-from cpeft.train.member import Member
+from cpeft.training.callbacks import Callback
+from cpeft.training.member import Member
 
 
 class MetricsFile(Callback):

@@ -20,8 +20,8 @@ from cpeft.config import Options
 from cpeft.data.encode import EncodedRow, micro_batches
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
-from cpeft.train.member import Shape
-from cpeft.train.workers import Workers
+from cpeft.training.member import Shape
+from cpeft.training.workers import Workers
 
 
 class EvalOptions(Options):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cpeft.train.member import Member
+    from cpeft.training.member import Member
 
 
 class Callback:

@@ -13,8 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cpeft.train.callbacks import Callback
-from cpeft.train.member import Member
+from cpeft.training.callbacks import Callback
+from cpeft.training.member import Member
 
 
 class ProgressBars(Callback):
