@@ -220,13 +220,14 @@ def test_published_parameter_count():
 
 
 @pytest.mark.parametrize("score", ["sub", "linear", "token"])
-def test_auto_temperature_gives_scores_of_unit_spread_once(score):
+def test_auto_temperature_scales_the_reachable_spread_to_one_once(score):
     method = attempt(score=score, temperature="auto")
     assert math.isnan(float(method.attention.temperature))
     given = context()
     method.calibrate(given)
     scores = method._row_scores(given) if score == "token" else method._scores(given)
-    assert float(scores.detach().std(1).mean()) == pytest.approx(1.0, rel=1e-6)
+    root = given.x_BLD.shape[-1] ** 0.5
+    assert float(scores.detach().std(1).mean()) == pytest.approx(1 / root, rel=1e-6)
     fixed = float(method.attention.temperature)
     method.calibrate(context(seed=1))
     assert float(method.attention.temperature) == fixed

@@ -245,7 +245,13 @@ class Attempt(PromptMethod):
 
     @torch.no_grad()
     def calibrate(self, context: PromptContext) -> None:
-        """`temperature = "auto"`: scores get unit spread (standard deviation over candidates) on this batch."""
+        """`temperature = "auto"`: the largest spread of scores that the attention can reach becomes 1.
+
+        h has norm sqrt(D) after its LayerNorm, so scores spread by about |P^ - mean| at the random start (measured here as
+        the standard deviation over candidates) and by sqrt(D) times that once h points along P^. Unit spread at the start
+        was tried: the softmax saturated within ten steps (entropy 1e-4) and never recovered. The published T = D e on T5
+        gives the same regime: 0.01 to 0.05 at the start, 1 to 7 at most.
+        """
         if self.options.score in ("constant", "dot") or self.options.temperature != "auto":
             return
         temperature = cast(Tensor, self.attention.temperature)
@@ -253,7 +259,7 @@ class Attempt(PromptMethod):
             temperature.fill_(1.0)
             scores = self._row_scores(context) if self.options.score == "token" else self._scores(context)
             spread = scores.std(1).mean() if scores.shape[1] > 1 else torch.ones(())
-            temperature.fill_(float(spread.clamp_min(1e-6)))
+            temperature.fill_(float(spread.clamp_min(1e-6)) * math.sqrt(context.x_BLD.shape[-1]))
 
     def param_groups(self) -> list[ParamGroup]:
         attention = [p for p in self.attention.parameters() if p.requires_grad]
