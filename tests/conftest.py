@@ -4,6 +4,8 @@
 """
 
 import os
+import signal
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -23,7 +25,14 @@ import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
-from tiny import ARCHITECTURES, make_lm  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from cpeft import cli  # noqa: E402
+from cpeft.study.plan import Plan  # noqa: E402
+from cpeft.study.recipe import load_recipe  # noqa: E402
+from cpeft.study.run import run_recipe  # noqa: E402
+from cpeft.study.store import Store  # noqa: E402
+from tiny import ARCHITECTURES, make_lm, write_world  # noqa: E402
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -51,3 +60,36 @@ def saved_model(arch: str, tmp_path):
     source.model.save_pretrained(tmp_path / "model")
     source.tokenizer.save_pretrained(tmp_path / "model")
     return tmp_path / "model", source
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> Path:
+    """A folder with a tiny model, three tasks and a recipe; read only."""
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def finished(world, tmp_path_factory) -> Store:
+    """The store of the finished study; read only."""
+    store = Store(tmp_path_factory.mktemp("finished") / "store")
+    summary = run_recipe(Plan(load_recipe(world / "study.toml"), store), Console(quiet=True))
+    assert (summary.done, summary.failures, summary.blocked) == (16, {}, {})
+    return store
+
+
+@pytest.fixture
+def cpeft_main(monkeypatch, capsys):
+    """Call the command in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["cpeft", *map(str, arguments)])
+        monkeypatch.setattr(cli, "console", Console(width=200))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+        said = capsys.readouterr()
+        return leaving.value.code or 0, said.out, said.err
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield call
+    signal.signal(signal.SIGTERM, before)

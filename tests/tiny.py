@@ -229,3 +229,103 @@ def teach(lm: FrozenLM, rows: list[EncodedRow], steps: int = 150, lr: float = 0.
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     lm.model.requires_grad_(False)
+
+
+# A whole little study on disk: a model, tasks with rows, a recipe of two stages.
+
+QUICK = """
+[model]
+name = "model"
+dtype = "float32"
+[prompt]
+length = 4
+vocab_range = [4, 80]
+[optim]
+lr = 0.05
+[train]
+steps = 6
+batch = 4
+eval_every = 3
+log_every = 1
+checkpoint_every = 2
+[eval]
+bootstrap = 20
+"""
+
+STUDY = f"""name = "tiny"
+about = "two stages"
+{QUICK}
+[[stage]]
+name = "sources"
+tasks = ["mood.toml", "topic.toml"]
+seeds = [0, 1]
+
+[[stage]]
+name = "targets"
+tasks = ["rank.toml"]
+seeds = [0, 1]
+[stage.grid]
+"data.few_shot" = [3, "full"]
+[[stage.variant]]
+name = "vocab"
+[[stage.variant]]
+name = "spot"
+prompt.init = "sources/mood"
+[[stage.variant]]
+name = "attempt"
+sources = ["sources/*"]
+method = {{ name = "attempt", temperature = "auto", bottleneck = 8 }}
+"""
+
+ANSWERS = {  # task -> what a text's first and last word (numbers) make the answer
+    "mood": (("negative", "positive"), lambda first, last: first % 2),
+    "topic": (("not entailment", "very very good"), lambda first, last: int(last < 42)),
+    "rank": (("negative", "very very good"), lambda first, last: int(first < 42)),
+}
+
+
+def _task_rows(task: str, split: str, count: int) -> list[tuple[str, int]]:
+    rng = np.random.default_rng([len(split), *task.encode()])
+    rows = [rng.integers(85, size=rng.integers(2, 7)) for _ in range(count)]
+    return [(" ".join(f"w{n}" for n in row), ANSWERS[task][1](int(row[0]), int(row[-1]))) for row in rows]
+
+
+def write_world(folder: Path, rows: int = 12) -> Path:
+    """`model/` (a T5 that has learned to say labels), three tasks with CSV rows, and `study.toml`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lm = make_lm("t5")
+    lesson = []
+    for task, (words, _) in ANSWERS.items():
+        for split in ("train", "validation", "test"):
+            lines = _task_rows(task, split, rows)
+            text = "".join(f"{text},{label}\n" for text, label in lines)
+            (folder / f"{task}-{split}.csv").write_text("text,label\n" + text)
+            sources, targets = lm.text.sources([t for t, _ in lines]), lm.text.targets([words[n] for _, n in lines])
+            lesson += [EncodedRow(tuple(s), tuple(t)) for s, t in zip(sources, targets, strict=True)]
+        files = "".join(f'{split} = "{task}-{split}.csv"\n' for split in ("train", "validation", "test"))
+        (folder / f"{task}.toml").write_text(
+            f'name = "{task}"\ntemplate = "{{text}}"\nmetrics = ["accuracy", "macro_f1"]\n'
+            f'[labels]\n0 = "{words[0]}"\n1 = "{words[1]}"\n[files]\n{files}'
+        )
+    teach(lm, lesson, steps=60)
+    lm.model.save_pretrained(folder / "model")
+    lm.tokenizer.save_pretrained(folder / "model")
+    (folder / "study.toml").write_text(STUDY)
+    return folder
+
+
+def cpeft_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "cpeft.cli", *map(str, arguments)]
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """For child processes: one thread, no network, no task data of the machine."""
+    env = {k: v for k, v in os.environ.items() if k != "CPEFT_DATA"}
+    return {**env, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": SRC, **more}
+
+
+def run_cpeft(*arguments: object, **more: Any) -> subprocess.CompletedProcess:
+    """The command in a process of its own."""
+    return subprocess.run(
+        cpeft_command(*arguments), capture_output=True, text=True, env=child_environment(), timeout=120, **more
+    )

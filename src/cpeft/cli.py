@@ -5,15 +5,17 @@ imported inside commands, so that help and listings are quick.
 """
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from cpeft.errors import ConfigError, CpeftError
+from cpeft.errors import ConfigError, CpeftError, Stopped
 
 app = typer.Typer(
     help="Soft prompts on frozen language models: train, mix, compare.",
@@ -53,6 +55,7 @@ def run(
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
     from cpeft.study.run import run_recipe
 
+    signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
     plan = _plan(recipe, overrides, store)
     if retry:
         for entry in plan.entries():
@@ -61,11 +64,15 @@ def run(
     summary = run_recipe(plan, console)
     _table(plan)
     for name, path in summary.failures.items():
-        console.print(f"[red]failed[/red] {name}: see {path}", highlight=False)
+        console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}", highlight=False)
     for name, why in summary.blocked.items():
-        console.print(f"[red]blocked[/red] {name}: {why}", highlight=False)
+        console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}", highlight=False)
     if summary.failures or summary.blocked:
         raise typer.Exit(1)
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped("stopped on request; the same command goes on from the last checkpoint")
 
 
 def _table(plan: Any) -> None:
@@ -134,13 +141,11 @@ def evaluate(
 def _with_data(loaded: Any, overrides: list[str] | None) -> Any:
     from dataclasses import replace
 
-    from cpeft.config import merge, override, parse
+    from cpeft.config import changed_by, merge, parse
     from cpeft.data.options import DataOptions
 
-    table = merge({"data": loaded.data.model_dump()}, *(override(argument) for argument in overrides or []))
-    if set(table) != {"data"}:
-        raise ConfigError(f"only data.* can be set here, not {', '.join(sorted(set(table) - {'data'}))}")
-    return replace(loaded, data=parse(DataOptions, table["data"], "data"))
+    table = merge(loaded.data.model_dump(), changed_by(overrides or [], "data"))
+    return replace(loaded, data=parse(DataOptions, table, "data"))
 
 
 @app.command()
@@ -187,7 +192,7 @@ def import_prompt(
 
     prompt = load_prompt(source)
     if prompt.provenance.note:
-        console.print(f"[yellow]{prompt.provenance.note}", highlight=False)
+        console.print(f"[yellow]{escape(prompt.provenance.note)}", highlight=False)
     prompt = prompt.rows(rows)
     if rows != "all":
         console.print(f"[yellow]cut on purpose: {prompt.provenance.note}", highlight=False)
@@ -271,7 +276,9 @@ def doctor(
     else:
         for finding in findings:
             colour = {"error": "red", "warning": "yellow", "ok": "green"}[finding.level]
-            console.print(f"[{colour}]{finding.level}[/{colour}] {finding.where}: {finding.what}", highlight=False)
+            console.print(
+                f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}", highlight=False
+            )
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
 
@@ -281,19 +288,17 @@ def _print_rows(rows: list[dict[str, Any]], title: str) -> None:
     for column in rows[0] if rows else ["nothing here"]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
     console.print(table)
 
 
 def main() -> None:
     """The entry point: errors of the user become one sentence and an exit code."""
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False))  # what typer.Exit carries comes back as the value
     except CpeftError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, markup=True, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
     except typer.Abort:
         sys.exit(4)
     except Exception as error:

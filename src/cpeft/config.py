@@ -9,9 +9,10 @@ import itertools
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,10 +52,10 @@ def parse(model: type[M], data: Table, where: str = "", path: Path | None = None
 
 def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: Path | None) -> str:
     first = error.errors()[0]
-    keys = [str(part) for part in first["loc"]]
+    keys = _without_tags(model, [str(part) for part in first["loc"]])
     table = ".".join(([where] if where else []) + keys[:-1])
     key = keys[-1] if keys else ""
-    at = f"{path}:{_line_of(path, key)}: " if path else ""
+    at = f"{path}:{line_of(path, key)}: " if path else ""
     at += f"[{table}] " if table else ""
     if first["type"] == "extra_forbidden":
         return f"{at}unknown key '{key}'{suggest(key, _fields_at(model, keys[:-1]))}"
@@ -62,6 +63,18 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: 
         return f"{at}missing key '{key}'"
     message = first["msg"].removeprefix("Value error, ")
     return f"{at}'{key}' = {first.get('input')!r}: {message}" if key else f"{at}{message}"
+
+
+def _without_tags(model: type[BaseModel], keys: list[str]) -> list[str]:
+    """Pydantic names the member of a union that it tried last (`int`) behind the key; the key is what the user wrote."""
+    inner: type[BaseModel] | None = model
+    for i, key in enumerate(keys):
+        field = inner.model_fields.get(key) if inner else None
+        kind = field.annotation if field else None
+        inner = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        if get_origin(kind) in (Union, UnionType):
+            return keys[: i + 1]
+    return keys
 
 
 def _fields_at(model: type[BaseModel], keys: list[str]) -> list[str]:
@@ -75,7 +88,8 @@ def _fields_at(model: type[BaseModel], keys: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _line_of(path: Path | None, key: str) -> int:
+def line_of(path: Path | None, key: str) -> int:
+    """The first line of a TOML file that sets a key, 1 where none does."""
     pattern = re.compile(rf"(^|[.\s{{,\"])({re.escape(key)})\"?\s*[=.\]]")
     lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
     return next((number for number, line in enumerate(lines, 1) if pattern.search(line)), 1)
@@ -109,6 +123,14 @@ def override(argument: str) -> Table:
     except tomllib.TOMLDecodeError:
         value = text
     return nested(key.strip(), value)
+
+
+def changed_by(arguments: Sequence[str], table: str) -> Table:
+    """What command-line overrides set in the one table that a command takes; raises ConfigError for any other."""
+    found = merge(*(override(argument) for argument in arguments))
+    if other := sorted(set(found) - {table}):
+        raise ConfigError(f"only {table}.* can be set here, not {', '.join(other)}")
+    return found.get(table, {})  # type: ignore[no-any-return]
 
 
 def expand_grid(grid: dict[str, list[Any]]) -> Iterator[Table]:

@@ -111,7 +111,8 @@ def export_prompt(prompt: SoftPrompt, path: Path, form: str = "peft") -> Path:
         card = {"model": prompt.provenance.model, "task": prompt.provenance.task}
         save_file({"prompt_embeds": prompt.weight}, path, metadata={"format": "pt", "cpeft": json.dumps(card)})
     elif form == "npy":
-        np.save(path, prompt.weight.numpy(), allow_pickle=False)
+        with path.open("wb") as file:  # given a name, numpy would add its own suffix
+            np.save(file, prompt.weight.numpy(), allow_pickle=False)
     else:
         raise PromptError(f"unknown form '{form}'; use peft, prompt_embeds or npy")
     return path

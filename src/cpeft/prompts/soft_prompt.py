@@ -32,6 +32,7 @@ class Provenance:
     model: str = ""
     revision: str | None = None
     embedding: str = ""  # SHA-256 of the model's embedding table; empty where a foreign file does not say
+    dtype: str = ""  # of the model in training: the fingerprint is that of the table as rounded to it
     encoder_decoder: bool | None = None
     task: str = ""
     method: str = ""
@@ -159,7 +160,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the new one."""
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

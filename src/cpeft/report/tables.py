@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 from scipy import stats
 
@@ -105,7 +106,7 @@ def rich_table(cells: Sequence[Cell], title: str) -> Table:
         table.add_column(name, justify="left" if i < 3 else "right", overflow="fold")
     for i, cell in enumerate(cells):
         last = i + 1 == len(cells) or cells[i + 1].task != cell.task
-        table.add_row(*_fields(cell), end_section=last)
+        table.add_row(*map(escape, _fields(cell)), end_section=last)
     return table
 
 

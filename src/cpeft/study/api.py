@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cpeft.config import parse
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.scoring import Score
 from cpeft.models.loading import FrozenLM
@@ -79,9 +80,9 @@ def predict(
 
 def _subject(what: PromptedLM | SoftPrompt | str, lm: FrozenLM | None, data: dict[str, Any]) -> subjects.Subject:
     if isinstance(what, PromptedLM):
-        return subjects.Subject(what, DataOptions(**data), what.method.tasks)
+        return subjects.Subject(what, parse(DataOptions, data, "data"), what.method.tasks)
     if isinstance(what, SoftPrompt):
         found = subjects.prompts_subject({"prompt": what}, lm=lm)
     else:
         found = subjects.load_subject(what, lm=lm)
-    return subjects.Subject(found.learner, DataOptions(**data), found.tasks) if data else found
+    return subjects.Subject(found.learner, parse(DataOptions, data, "data"), found.tasks) if data else found

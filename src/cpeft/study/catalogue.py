@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cpeft.config import merge, override, parse
+from cpeft.config import changed_by, parse
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import locate
 from cpeft.errors import ConfigError
@@ -97,7 +97,7 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
     from cpeft.study.settings import find_task
 
     task = find_task(name, Path())
-    options = parse(DataOptions, merge(*(override(o) for o in overrides)).get("data", {}) if overrides else {}, "data")
+    options = parse(DataOptions, changed_by(overrides, "data"), "data")
     lines = [f"{task.name}: {task.title} (version {task.version})", f"metrics: {', '.join(task.metrics)}"]
     lines += [f"labels: {', '.join(task.labels(options.labels)) or 'open answers'}"]
     dataset = load_tables(task, options.revision)

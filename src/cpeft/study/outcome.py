@@ -40,7 +40,12 @@ def conclude(prepared: Prepared, workers: Workers) -> dict[str, Any] | None:
     member.guard()
     folder = prepared.folder.path
     _write_predictions(prepared, decoded, folder / "predictions.parquet")
-    card = {"seed": settings.seed, "data": settings.data.model_dump(mode="json"), "run": member.name}
+    card = {
+        "seed": settings.seed,
+        "data": settings.data.model_dump(mode="json"),
+        "run": member.name,
+        "dtype": prepared.learner.lm.dtype,
+    }
     save_method(prepared.learner, settings.method, folder / "method", card)
     prompts = _write_prompts(prepared, scores, folder / "prompts")
     result = _result(prepared, scores, prompts, time.monotonic() - began)
@@ -102,7 +107,7 @@ def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> 
     exported = prepared.learner.export()
     for name, prompt in exported.items():
         provenance = replace(
-            prompt.provenance, model=lm.name, revision=lm.revision, embedding=lm.fingerprint,
+            prompt.provenance, model=lm.name, revision=lm.revision, embedding=lm.fingerprint, dtype=lm.dtype,
             encoder_decoder=lm.encoder_decoder, method=settings.method.name, run=prepared.member.name, scores=headline,
             seeds={p: settings.seed_for(p) for p in ("init", "order", "dropout", "subset")}, versions=versions(),
         )  # fmt: skip

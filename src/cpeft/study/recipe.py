@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from cpeft.config import Options, Table, expand_grid, merge, override, parse, read_toml
+from cpeft.config import Options, Table, expand_grid, line_of, merge, override, parse, read_toml
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.registry import suggest
 from cpeft.study.settings import RunSettings, find_task, parse_settings
@@ -103,23 +103,37 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Parse a recipe and expand it to runs; every mistake is one ConfigError with file and line."""
     data = read_toml(path)
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
-    stages = [parse(Stage, table, f"stage.{i}", path) for i, table in enumerate(data.pop("stage", []))]
-    if not stages:
-        raise ConfigError(f"{path}: a recipe needs at least one [[stage]]")
-    _check_keys(data, path, "top level")
+    tables = data.pop("stage", [])
+    _check_keys(data, path, "top level", "stage")
+    if not tables or not isinstance(tables, list):
+        raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
+    stages = [parse(Stage, table, f"stage.{i}", path) for i, table in enumerate(tables)]
     everywhere, of_stage = _sort_overrides(overrides, [stage.name for stage in stages])
     runs: list[RecipeRun] = []
     for stage in stages:
         if any(run.stage == stage.name for run in runs):
             raise ConfigError(f"{path}: two stages are called '{stage.name}'")
         runs += _expand(stage, data, merge(everywhere, of_stage.get(stage.name, {})), path)
+    _check_names(runs, path)
     return Recipe(name, about, tuple(runs), path)
 
 
-def _check_keys(table: Table, path: Path, where: str) -> None:
+def _check_names(runs: Sequence[RecipeRun], path: Path) -> None:
+    """Runs of one name would be taken for one run."""
+    seen: set[tuple[str, str]] = set()
+    for run in runs:
+        if (run.stage, run.name) in seen:
+            raise ConfigError(
+                f"{path}: stage '{run.stage}' has two runs called '{run.name}'; give variants, tasks and seeds once each"
+            )
+        seen.add((run.stage, run.name))
+
+
+def _check_keys(table: Table, path: Path, where: str, *more: str) -> None:
     for key in table:
         if key not in SETTINGS:
-            raise ConfigError(f"{path}: [{where}] unknown key '{key}'{suggest(key, list(SETTINGS))}")
+            near = suggest(key, [*SETTINGS, *more])
+            raise ConfigError(f"{path}:{line_of(path, key)}: [{where}] unknown key '{key}'{near}")
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
@@ -141,8 +155,9 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
     forced = dict(forced)
     # `seeds=[0]` on the command line chooses runs; `seeds.init=3` is a setting of each
     seeds = tuple(forced.pop("seeds")) if isinstance(forced.get("seeds"), list) else stage.seeds
-    tasks = tuple(forced.pop("tasks", stage.tasks))
-    _check_keys(stage.settings(), path, f"stage.{stage.name}")
+    asked = forced.pop("tasks", stage.tasks)
+    tasks = (asked,) if isinstance(asked, str) else tuple(asked)
+    _check_keys(stage.settings(), path, f"stage.{stage.name}", *Stage.model_fields)
     groups = [tasks] if stage.together == "yes" else [(task,) for task in tasks]
     unknown = [task for task in stage.task if task not in stage.tasks]
     if unknown:
@@ -150,9 +165,9 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
     runs = []
     for variant in stage.variant or ({},):
         own = {key: value for key, value in variant.items() if key != "name"}
-        if stage.variant and "name" not in variant:
+        if stage.variant and not (isinstance(variant.get("name"), str) and variant["name"].strip()):
             raise ConfigError(f"{path}: a [[stage.variant]] of stage '{stage.name}' has no name")
-        _check_keys(own, path, f"stage.{stage.name}.variant")
+        _check_keys(own, path, f"stage.{stage.name}.variant", "name")
         for cell in expand_grid(stage.grid):
             label = _label(stage.name, variant.get("name"), stage.grid, cell)
             for group in groups:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import tomli_w
 import torch
 from rich.console import Console
+from rich.markup import escape
 
-from cpeft.errors import CpeftError, LostClaim, RunFailed
-from cpeft.prompts.soft_prompt import write_json
+from cpeft.errors import CpeftError, DataError, LostClaim, PromptError, RunFailed
+from cpeft.prompts.soft_prompt import replace_text, write_json
 from cpeft.study.outcome import conclude
 from cpeft.study.plan import Plan, Planned
 from cpeft.study.prepare import Prepared, prepare
@@ -105,10 +106,16 @@ def _run_gang(plan: Plan, gang: Sequence[Planned], claims: Sequence[Claim], work
         for each in ready:
             if each.member.failure is not None:
                 _fail_folder(each.folder, each.member.name, each.member.failure, console, workers)
-            elif (result := conclude(each, workers)) is not None:
+                continue
+            try:
+                result = conclude(each, workers)
+            except (PromptError, DataError, OSError, ValueError, RuntimeError, KeyError) as error:
+                _fail_folder(each.folder, each.member.name, error, console, workers)
+                continue
+            if result is not None:
                 _report(result, console)
     except LostClaim as error:
-        console.print(f"[yellow]{error}")
+        console.print(f"[yellow]{escape(str(error))}", highlight=False)
     finally:
         bars.progress.stop()
 
@@ -118,7 +125,7 @@ def _write_config(entry: Planned) -> None:
     path = entry.folder.path / "config.toml"
     if not path.exists():
         head = f"# {entry.run.stage}: {entry.run.label}\n"
-        path.write_text(head + tomli_w.dumps(_without_none(entry.run.settings.saved())), encoding="utf-8")
+        replace_text(path, head + tomli_w.dumps(_without_none(entry.run.settings.saved())))
 
 
 def _without_none(table: object) -> dict[str, object]:
@@ -138,7 +145,7 @@ def _fail_folder(folder: RunFolder, name: str, error: BaseException, console: Co
     if workers.first:
         trace = "".join(traceback.format_exception(error))
         write_json(folder.path / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
-        console.print(f"[red]failed[/red] {name}: {error}", highlight=False)
+        console.print(f"[red]failed[/red] {escape(f'{name}: {error}')}", highlight=False)
 
 
 def _report(result: dict[str, object], console: Console) -> None:
@@ -149,7 +156,7 @@ def _report(result: dict[str, object], console: Console) -> None:
     for task, about in data.items():
         score = scores[task][about["headline"]]
         parts.append(f"{task} {about['headline']} {score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]")
-    console.print(f"done {result['stage']}/{result['name']}: {', '.join(parts)}", highlight=False)
+    console.print(f"done {result['stage']}/{result['name']}: {', '.join(parts)}", highlight=False, markup=False)
 
 
 def _summary(plan: Plan) -> Summary:

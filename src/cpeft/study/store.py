@@ -151,8 +151,8 @@ def _stale(path: Path) -> bool:
 def _started(pid: int) -> str | None:
     """When a process started, so that a reused pid is not taken for its former owner; None if there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if fields[0] in "ZX" else fields[19]  # a killed process that nobody waited for is gone too
     except OSError:
         pass
     try:

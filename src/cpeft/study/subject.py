@@ -1,9 +1,12 @@
 """What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or an expression of prompts, on a model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
+
+import torch
+from torch import Tensor
 
 from cpeft.config import parse
 from cpeft.data.encode import EncodedRow, cut
@@ -12,14 +15,12 @@ from cpeft.errors import ConfigError, PromptError, PromptMismatch
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
 from cpeft.evaluation.scoring import Score, score_texts
 from cpeft.methods.bank import PromptBank
-from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.models.loading import Dtype, FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
 from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.expression import Name, names, parse_expression
-from cpeft.prompts.init import PromptOptions, initial_prompt
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json
-from cpeft.seeds import generator
+from cpeft.prompts.expression import Expression, Mean, Name, names, parse_expression
+from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, read_json
 from cpeft.study.prepare import outputs
 from cpeft.study.settings import find_task
 from cpeft.study.task_data import task_data
@@ -48,7 +49,7 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
     path = Path(text)
     if (path / "method" / "method.json").exists():
         card = read_json(path / "method" / "method.json")
-        lm = lm or load_lm(model or card["model"], card["revision"] if not model else None)
+        lm = lm or load_lm(model or card["model"], card["revision"] if not model else None, card.get("dtype", "auto"))
         data = parse(DataOptions, card["data"], "data", path / "method" / "method.json")
         return Subject(load_method(path / "method", lm), data, tuple(card["tasks"]))
     return prompts_subject({text: _evaluate(text)}, model, lm)
@@ -60,7 +61,8 @@ def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None,
     name = model or first.provenance.model
     if lm is None and not name:
         raise ConfigError("this prompt does not say which model it belongs to: give --model")
-    lm = lm or load_lm(name, first.provenance.revision if not model else None)
+    dtype = cast(Dtype, first.provenance.dtype or "auto")
+    lm = lm or load_lm(name, first.provenance.revision if not model else None, dtype)
     for text, prompt in prompts.items():
         if prompt.width != lm.width or (prompt.provenance.embedding or lm.fingerprint) != lm.fingerprint:
             owner = prompt.provenance.model or "another model"
@@ -78,15 +80,25 @@ def _evaluate(text: str) -> SoftPrompt:
     wanted = names(expression)
     if isinstance(expression, Name) or not wanted:
         raise PromptError(f"'{text}' is no run folder, no prompt and no expression of prompts")
-    parts = {name: load_prompt(name) for name in wanted}
-    first = parts[wanted[0]]
-    options = PromptOptions(length=first.length, init=text)
-    weight = initial_prompt(options, _no_vocabulary(), generator(0), (), parts.__getitem__)
-    return SoftPrompt(weight, Provenance(**{**vars(first.provenance), "init": text, "run": "", "scores": {}}))
+    first = load_prompt(wanted[0])
+    known = replace(first.provenance, init=text, run="", scores={}, note="")
+    return SoftPrompt(_weight(expression, text), known)
 
 
-def _no_vocabulary() -> Any:
-    return None  # an expression of prompts draws nothing
+def _weight(expression: Expression, text: str) -> Tensor:
+    """The rows an expression stands for; one of saved prompts draws nothing from a model."""
+    if isinstance(expression, Name):
+        return load_prompt(expression.value).weight
+    if not isinstance(expression, Mean):
+        raise PromptError(f"'{text}': only saved prompts can be averaged here, not '{expression.kind}'")
+    check_same_space(*(load_prompt(name) for name in names(expression)))
+    return torch.stack([_weight(part, text) for part in expression.parts]).mean(0)
+
+
+def _index(subject: Subject, task: str, base: Path | None) -> int:
+    """Which of the subject's tasks this is, a file by the name it gives its task; the first where it is none of them."""
+    name = find_task(task, base).name
+    return subject.tasks.index(name) if name in subject.tasks else 0
 
 
 def evaluate(
@@ -96,7 +108,7 @@ def evaluate(
     options = options or EvalOptions()
     learner = subject.learner
     data = [task_data(task, base, subject.data, 0, learner.lm)]
-    index = subject.tasks.index(task) if task in subject.tasks else 0
+    index = _index(subject, task, base)
     data = data * (index + 1)  # rows carry the index of the run's task whose prompt they use
     decoded = outputs(learner, data, index, split, subject.shape, options, Workers())
     part, each = data[index].parts[split], data[index]
@@ -118,7 +130,7 @@ def predict(
     codec, options = learner.lm.text, options or EvalOptions()
     labels = found.labels(subject.data.labels)
     spoken = {codec.decode(ids): label for ids, label in zip(codec.targets(list(labels)), labels, strict=True)}
-    default = subject.tasks.index(task) if task in subject.tasks else 0
+    default = _index(subject, task, base)
     sources = codec.sources([found.source(row, subject.data.prefix == "task") for row in rows], subject.data.cue)
     encoded = [
         EncodedRow(cut(ids, subject.data.max_source), (), which[i] if which else default)

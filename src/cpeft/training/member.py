@@ -168,6 +168,9 @@ class Member:
             rate = self.optimizer.param_groups[0]["lr"]
             self._tell("on_step", {"step": self.step, "loss": loss, "lr": rate, "gradient_norm": norm, **notes})
         if self._eval_due():
+            if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trainable):
+                self.fail(f"a parameter is not finite after step {self.step}")
+                return
             self.validate()
         if self._eval_due() or self.step % self.options.checkpoint_every == 0:
             self.save()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cpeft.prompts.soft_prompt import replace_text
 from cpeft.training.callbacks import Callback
 from cpeft.training.member import Member
 
@@ -25,7 +26,7 @@ class MetricsFile(Callback):
                 break  # the line that a kill cut in half; what follows was never written
             if record["step"] <= member.step:
                 kept.append(line)
-        self.path.write_text("".join(line + "\n" for line in kept))
+        replace_text(self.path, "".join(line + "\n" for line in kept))
 
     def on_step(self, member: Member, record: dict[str, Any]) -> None:
         with self.path.open("a") as file:

@@ -45,7 +45,7 @@ class ProgressBars(Callback):
         )
         self.progress.update(self.bars[member.name], completed=member.step)
         if not self.console.is_terminal:
-            self.console.print(f"{member.name}: {best}", highlight=False)
+            self.console.print(f"{member.name}: {best}", highlight=False, markup=False)
 
     def on_end(self, member: Member) -> None:
         self.progress.remove_task(self.bars.pop(member.name))

@@ -1,0 +1,182 @@
+"""Killed, asked to stop, and shared between processes: every run is done once, and as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cpeft import cli
+from cpeft.study.plan import Plan
+from cpeft.study.recipe import load_recipe
+from cpeft.study.store import Store
+from cpeft.training.checkpoint import load_checkpoint
+from tiny import child_environment
+
+EVERY, STEPS = 5, 60
+LONGER = (f"train.steps={STEPS}", f"train.checkpoint_every={EVERY}", "train.eval_every=20", "targets.seeds=[0]")
+RUNS = 10
+
+# The command, telling a file of its own where each run starts or resumes and which steps it makes.
+CHILD = """
+import json, os, sys
+from cpeft import cli
+from cpeft.training.callbacks.metrics_file import MetricsFile
+
+log = open(sys.argv.pop(1), "a", buffering=1)
+def tell(hook):
+    old = getattr(MetricsFile, hook)
+    def told(self, member, *record):
+        old(self, member, *record)
+        log.write(json.dumps({"what": hook, "run": member.folder.name, "step": member.step, "pid": os.getpid()}) + "\\n")
+    return told
+MetricsFile.on_start, MetricsFile.on_step = tell("on_start"), tell("on_step")
+cli.main()
+"""
+
+
+def start(world, store, log):
+    command = [sys.executable, "-c", CHILD, log, "run", world / "study.toml", *LONGER, "--store", store]
+    with open(f"{log}.out", "a") as output:
+        return subprocess.Popen([*map(str, command)], stdout=output, stderr=output, env=child_environment())
+
+
+def told(log):
+    """What the children have told so far; the last line may be half written."""
+    lines = log.read_text().split("\n")[:-1] if log.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def wait_for(log, lines, process, limit_s=60.0):
+    """Wait until the log has so many lines or the process is over."""
+    end = time.monotonic() + limit_s
+    while process.poll() is None and len(told(log)) < lines:
+        assert time.monotonic() < end, "the child does nothing"
+        time.sleep(0.004)
+
+
+def runs_of(store):
+    return {run.path.name: run for run in Store(store).runs()}
+
+
+def outcome(store):
+    """Everything a run leaves that must not depend on interruptions."""
+    left = {}
+    for name, run in runs_of(store).items():
+        result = {k: v for k, v in run.result().items() if k not in ("seconds", "hardware")}
+        prompts = {path.parent.name: path.read_bytes() for path in run.path.glob("prompts/*/*.safetensors")}
+        state = (run.path / "method" / "state.safetensors").read_bytes()
+        left[name] = (result, prompts, state, (run.path / "metrics.jsonl").read_text())
+    tables = {path.name: path.read_text() for path in store.glob("table-*.md")}
+    assert set(tables) == {"table-sources.md", "table-targets.md"}
+    return left, tables
+
+
+@pytest.fixture(scope="module")
+def whole(world, tmp_path_factory):
+    """The same study without interruption."""
+    store = tmp_path_factory.mktemp("whole") / "store"
+    plan = Plan(load_recipe(world / "study.toml", LONGER), Store(store))
+    from rich.console import Console
+
+    from cpeft.study.run import run_recipe
+
+    assert run_recipe(plan, Console(quiet=True)).done == RUNS
+    cli._table(plan)
+    return outcome(store)
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(world, whole, tmp_path):
+    store, log = tmp_path / "store", tmp_path / "log"
+    rng = random.Random(0)
+    before, inside = {}, 0  # run -> its last logged step and, where finished, its files
+    for _ in range(10):
+        process = start(world, store, log)
+        began = len(told(log))
+        wait_for(log, began + rng.randint(2, 60), process)
+        time.sleep(rng.random() * 0.1)  # anywhere within a step, an evaluation, the scoring of test rows
+        assert process.poll() is None, "the study was over before the tenth kill"
+        process.kill()
+        process.wait()
+        for event in told(log)[began:]:
+            last, files = before.get(event["run"], (0, None))
+            assert files is None, f"{event['run']} was finished and went on"
+            if event["what"] == "on_start":
+                assert 0 <= last - event["step"] <= EVERY, f"{event['run']}: {last} steps made, resumed at {event['step']}"
+        runs = runs_of(store)
+        assert all(frozen(runs[name]) == files for name, (_, files) in before.items() if files)
+        before = {name: (last_step(run), frozen(run) if run.done else None) for name, run in runs.items()}
+        inside += any(files is None and 0 < made < STEPS for made, files in before.values())
+    assert inside >= 6, "most kills must land between two steps of a run"
+    process = start(world, store, log)
+    assert process.wait(120) == 0
+    assert len(runs_of(store)) == RUNS
+    assert not list(store.rglob("claim.json"))
+    assert outcome(store) == whole
+
+
+def frozen(run):
+    """Content and time of a finished run's files."""
+    return tuple((p.name, p.stat().st_mtime_ns) for p in sorted(run.path.rglob("*")) if p.name != "claim.json" and p.is_file())
+
+
+def last_step(run):
+    """The last step in metrics.jsonl, whose last line a kill may have cut."""
+    path, last = run.path / "metrics.jsonl", 0
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            last = json.loads(line)["step"]
+        except ValueError:
+            break
+    return last
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_leaves_with_four(world, whole, tmp_path, cpeft_main):
+    store, log = tmp_path / "store", tmp_path / "log"
+    process = start(world, store, log)
+    wait_for(log, STEPS + 30, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 4
+    assert "the same command goes on" in (tmp_path / "log.out").read_text()
+    assert not list(store.rglob("claim.json"))
+    [run] = [run for run in runs_of(store).values() if not run.done]
+    stopped = last_step(run)
+    assert 0 < stopped < STEPS
+    assert load_checkpoint(run.path / "checkpoint" / "checkpoint.safetensors")[0]["step"] == stopped
+    assert cpeft_main("run", world / "study.toml", *LONGER, "--store", store)[0] == 0
+    assert outcome(store) == whole
+
+
+def test_sigterm_outside_of_training_is_a_stop_too(world, tmp_path, cpeft_main, monkeypatch):
+    from cpeft.study import run as module
+
+    conclude = module.conclude
+    monkeypatch.setattr(module, "conclude", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))
+    arguments = ("run", world / "study.toml", "seeds=[0]", "targets.tasks=mood.toml", "--store", tmp_path / "store")
+    code, _, err = cpeft_main(*arguments)
+    assert code == 4
+    assert "the same command goes on" in err
+    assert not list((tmp_path / "store").rglob("claim.json"))
+    [run] = Store(tmp_path / "store").runs()
+    lines = (run.path / "metrics.jsonl").read_text()
+    monkeypatch.setattr(module, "conclude", conclude)
+    assert cpeft_main(*arguments)[0] == 0
+    assert run.done
+    assert (run.path / "metrics.jsonl").read_text() == lines  # no step was made again
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_store(world, whole, tmp_path):
+    store, log = tmp_path / "store", tmp_path / "log"
+    pair = [start(world, store, log) for _ in range(2)]
+    assert [process.wait(120) for process in pair] == [0, 0]
+    begins = [event for event in told(log) if event["what"] == "on_start"]
+    assert len(begins) == len({event["run"] for event in begins}) == RUNS
+    assert {event["pid"] for event in begins} == {process.pid for process in pair}, "one of them had nothing to do"
+    assert outcome(store) == whole
