@@ -54,6 +54,7 @@ def run(
 ) -> None:
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
     from cpeft.study.run import run_recipe
+    from cpeft.training.workers import Workers
 
     signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
     plan = _plan(recipe, overrides, store)
@@ -62,6 +63,8 @@ def run(
             if entry.state == "failed":
                 plan.store.remove(entry.folder)
     summary = run_recipe(plan, console)
+    if not Workers().first:
+        return
     _table(plan)
     for name, path in summary.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}", highlight=False)

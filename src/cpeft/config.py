@@ -90,7 +90,7 @@ def _fields_at(model: type[BaseModel], keys: list[str]) -> list[str]:
 
 def line_of(path: Path | None, key: str) -> int:
     """The first line of a TOML file that sets a key, 1 where none does."""
-    pattern = re.compile(rf"(^|[.\s{{,\"])({re.escape(key)})\"?\s*[=.\]]")
+    pattern = re.compile(rf"(^|[.\s\[{{,\"])({re.escape(key)})\"?\s*[=.\]]")
     lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
     return next((number for number, line in enumerate(lines, 1) if pattern.search(line)), 1)
 

@@ -1,48 +1,65 @@
 """Killed, asked to stop, and shared between processes: every run is done once, and as if nothing had happened."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
+import torch
+from rich.console import Console
 
 from cpeft import cli
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
+from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
+from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.checkpoint import load_checkpoint
-from tiny import child_environment
 
 EVERY, STEPS = 5, 60
 LONGER = (f"train.steps={STEPS}", f"train.checkpoint_every={EVERY}", "train.eval_every=20", "targets.seeds=[0]")
 RUNS = 10
 
-# The command, telling a file of its own where each run starts or resumes and which steps it makes.
-CHILD = """
-import json, os, sys
-from cpeft import cli
-from cpeft.training.callbacks.metrics_file import MetricsFile
+CONTEXT = multiprocessing.get_context("forkserver")  # imports once; every child is a process of its own
+CONTEXT.set_forkserver_preload(["cpeft.cli", "cpeft.study.run", "cpeft.report.tables", "tiny"])
 
-log = open(sys.argv.pop(1), "a", buffering=1)
-def tell(hook):
-    old = getattr(MetricsFile, hook)
-    def told(self, member, *record):
-        old(self, member, *record)
-        log.write(json.dumps({"what": hook, "run": member.folder.name, "step": member.step, "pid": os.getpid()}) + "\\n")
-    return told
-MetricsFile.on_start, MetricsFile.on_step = tell("on_start"), tell("on_step")
-cli.main()
-"""
+
+def command(log, arguments):
+    """`cpeft run`, telling a file of its own where each run starts or resumes and which steps it makes."""
+    output = os.open(f"{log}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    torch.set_num_threads(1)
+    file = open(log, "a", buffering=1)  # noqa: SIM115 (for as long as the process lives)
+
+    def tell(hook):
+        old = getattr(MetricsFile, hook)
+
+        def told(self, member, *record):
+            old(self, member, *record)
+            event = {"what": hook, "run": member.folder.name, "step": member.step, "pid": os.getpid()}
+            file.write(json.dumps(event) + "\n")
+
+        return told
+
+    MetricsFile.on_start, MetricsFile.on_step = tell("on_start"), tell("on_step")
+    sys.argv = ["cpeft", "run", *arguments]
+    cli.main()
 
 
 def start(world, store, log):
-    command = [sys.executable, "-c", CHILD, log, "run", world / "study.toml", *LONGER, "--store", store]
-    with open(f"{log}.out", "a") as output:
-        return subprocess.Popen([*map(str, command)], stdout=output, stderr=output, env=child_environment())
+    process = CONTEXT.Process(target=command, args=(log, [str(world / "study.toml"), *LONGER, "--store", str(store)]))
+    process.start()
+    return process
+
+
+def exit_code(process, limit_s):
+    process.join(limit_s)
+    return process.exitcode
 
 
 def told(log):
@@ -54,7 +71,7 @@ def told(log):
 def wait_for(log, lines, process, limit_s=60.0):
     """Wait until the log has so many lines or the process is over."""
     end = time.monotonic() + limit_s
-    while process.poll() is None and len(told(log)) < lines:
+    while process.is_alive() and len(told(log)) < lines:
         assert time.monotonic() < end, "the child does nothing"
         time.sleep(0.004)
 
@@ -81,10 +98,6 @@ def whole(world, tmp_path_factory):
     """The same study without interruption."""
     store = tmp_path_factory.mktemp("whole") / "store"
     plan = Plan(load_recipe(world / "study.toml", LONGER), Store(store))
-    from rich.console import Console
-
-    from cpeft.study.run import run_recipe
-
     assert run_recipe(plan, Console(quiet=True)).done == RUNS
     cli._table(plan)
     return outcome(store)
@@ -100,21 +113,23 @@ def test_ten_kills_change_nothing(world, whole, tmp_path):
         began = len(told(log))
         wait_for(log, began + rng.randint(2, 60), process)
         time.sleep(rng.random() * 0.1)  # anywhere within a step, an evaluation, the scoring of test rows
-        assert process.poll() is None, "the study was over before the tenth kill"
+        assert process.is_alive(), "the study was over before the tenth kill"
         process.kill()
-        process.wait()
+        assert exit_code(process, 10) == -signal.SIGKILL
         for event in told(log)[began:]:
             last, files = before.get(event["run"], (0, None))
             assert files is None, f"{event['run']} was finished and went on"
             if event["what"] == "on_start":
-                assert 0 <= last - event["step"] <= EVERY, f"{event['run']}: {last} steps made, resumed at {event['step']}"
+                assert 0 <= last - event["step"] <= EVERY, (
+                    f"{event['run']}: {last} steps made, resumed at {event['step']}"
+                )
         runs = runs_of(store)
         assert all(frozen(runs[name]) == files for name, (_, files) in before.items() if files)
         before = {name: (last_step(run), frozen(run) if run.done else None) for name, run in runs.items()}
         inside += any(files is None and 0 < made < STEPS for made, files in before.values())
     assert inside >= 6, "most kills must land between two steps of a run"
     process = start(world, store, log)
-    assert process.wait(120) == 0
+    assert exit_code(process, 120) == 0
     assert len(runs_of(store)) == RUNS
     assert not list(store.rglob("claim.json"))
     assert outcome(store) == whole
@@ -122,7 +137,9 @@ def test_ten_kills_change_nothing(world, whole, tmp_path):
 
 def frozen(run):
     """Content and time of a finished run's files."""
-    return tuple((p.name, p.stat().st_mtime_ns) for p in sorted(run.path.rglob("*")) if p.name != "claim.json" and p.is_file())
+    return tuple(
+        (p.name, p.stat().st_mtime_ns) for p in sorted(run.path.rglob("*")) if p.name != "claim.json" and p.is_file()
+    )
 
 
 def last_step(run):
@@ -141,8 +158,8 @@ def test_sigterm_saves_and_leaves_with_four(world, whole, tmp_path, cpeft_main):
     store, log = tmp_path / "store", tmp_path / "log"
     process = start(world, store, log)
     wait_for(log, STEPS + 30, process)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 4
+    process.terminate()
+    assert exit_code(process, 30) == 4
     assert "the same command goes on" in (tmp_path / "log.out").read_text()
     assert not list(store.rglob("claim.json"))
     [run] = [run for run in runs_of(store).values() if not run.done]
@@ -175,7 +192,7 @@ def test_sigterm_outside_of_training_is_a_stop_too(world, tmp_path, cpeft_main, 
 def test_two_processes_share_a_store(world, whole, tmp_path):
     store, log = tmp_path / "store", tmp_path / "log"
     pair = [start(world, store, log) for _ in range(2)]
-    assert [process.wait(120) for process in pair] == [0, 0]
+    assert [exit_code(process, 120) for process in pair] == [0, 0]
     begins = [event for event in told(log) if event["what"] == "on_start"]
     assert len(begins) == len({event["run"] for event in begins}) == RUNS
     assert {event["pid"] for event in begins} == {process.pid for process in pair}, "one of them had nothing to do"

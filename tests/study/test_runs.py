@@ -208,7 +208,9 @@ def test_defaults_and_the_gang_change_no_id(world, finished, neutral):
     assert ids(plan_of(world, finished, neutral)) == ids(plan_of(world, finished))
 
 
-@pytest.mark.parametrize("change", ["optim.lr=0.06", "train.steps=7", "seeds.order=3", "data.prefix=none", "prompt.length=5"])
+@pytest.mark.parametrize(
+    "change", ["optim.lr=0.06", "train.steps=7", "seeds.order=3", "data.prefix=none", "prompt.length=5"]
+)
 def test_settings_change_every_id(world, finished, change):
     entries = plan_of(world, finished, change).entries()
     assert {entry.state for entry in entries[:4]} == {"ready"}
@@ -262,14 +264,18 @@ def test_labels_and_names(world):
 
 
 def test_what_one_task_needs(world, tmp_path):
-    recipe = write_recipe(world, tmp_path, SMALL.replace('[[stage]]\nname = "targets"', '[stage.task."mood.toml"]\ntrain.steps = 9\n[[stage]]\nname = "targets"'))
+    first, rest = SMALL.split('[[stage]]\nname = "targets"')
+    special = first + '[stage.task."mood.toml"]\ntrain.steps = 9\n[[stage]]\nname = "targets"' + rest
+    recipe = write_recipe(world, tmp_path, special)
     assert [run.settings.train.steps for run in load_recipe(recipe).runs] == [9, 6, 6, 6]
     assert [run.settings.train.steps for run in load_recipe(recipe, ["train.steps=2"]).runs] == [2, 2, 2, 2]
 
 
 def test_one_run_of_several_tasks(world, tmp_path, cpeft_main, monkeypatch):
     """Shared attention with a prompt per task: the folder answers each task with that task's own prompt."""
-    together = SMALL.split('[[stage]]\nname = "targets"')[0] + """[[stage]]
+    together = (
+        SMALL.split('[[stage]]\nname = "targets"')[0]
+        + """[[stage]]
 name = "shared"
 tasks = ["rank.toml", "topic.toml"]
 together = "yes"
@@ -277,6 +283,7 @@ sources = ["sources/*"]
 method = { name = "attempt", temperature = "auto", bottleneck = 8, targets = "per_task" }
 optim.lr = 1.0
 """
+    )
     recipe = write_recipe(world, tmp_path, together)
     assert cpeft_main("run", recipe, "--store", tmp_path / "store")[0] == 0
     [run] = [run for run in Store(tmp_path / "store").runs() if run.path.parent.name == "shared"]
@@ -330,7 +337,8 @@ def test_references_name_prompts(world, finished, tmp_path):
 def test_first_rows_of_sources(world, tmp_path):
     """Sources of six rows in a run of four: an error that names both, and `source.rows` as the way out."""
     text = SMALL.replace('name = "sources"', 'name = "sources"\nprompt.length = 6')
-    text = text.replace('prompt.init = "sources/mood"', 'sources = ["sources/*"]\nmethod = { name = "attempt", temperature = "auto" }')
+    attempt = 'sources = ["sources/*"]\nmethod = { name = "attempt", temperature = "auto" }'
+    text = text.replace('prompt.init = "sources/mood"', attempt)
     recipe = write_recipe(world, tmp_path, text)
     with pytest.raises(PromptError, match=re.compile("6.*4|4.*6")):
         run_recipe(Plan(load_recipe(recipe), Store(tmp_path / "a")), Console(quiet=True))

@@ -63,9 +63,10 @@ def _from_peft(folder: Path) -> SoftPrompt:
 def _read_npy(path: Path) -> Tensor:
     try:
         with path.open("rb") as file:
-            return torch.from_numpy(np.lib.format.read_array(file, allow_pickle=False).astype(np.float32))
+            array = np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
     except (ValueError, TypeError, OSError, EOFError, MemoryError) as error:
         raise PromptError(f"{path}: not a plain numpy array ({error})") from None
+    return _only_matrix(torch.from_numpy(array), path)
 
 
 def _read_safetensors(path: Path) -> Tensor:

@@ -37,27 +37,33 @@ class Summary:
 
 
 def run_recipe(plan: Plan, console: Console) -> Summary:
-    """Run everything of a recipe that is not finished. Raises Stopped after SIGTERM, with all progress saved."""
+    """Run everything of a recipe that is not finished. Raises Stopped after SIGTERM in training, with all progress saved."""
     workers = Workers()
-    while True:
-        entries = plan.entries() if workers.first else []
-        gang, claims = _claim(plan, entries) if workers.first else ([], [])
-        chosen = workers.tell([plan.recipe.runs.index(entry.run) for entry in gang])
-        open_runs = workers.tell(any(entry.state in ("ready", "waiting") for entry in entries))
-        if not chosen:
-            if not open_runs:
-                return _summary(plan)
+    while _work(plan, workers, console):
+        pass
+    return _summary(plan)
+
+
+def _work(plan: Plan, workers: Workers, console: Console) -> bool:
+    """Work on the next gang, or wait for other processes; False when nothing is left to do."""
+    entries = plan.entries() if workers.first else []
+    gang, claims = _claim(plan, entries) if workers.first else ([], [])
+    chosen = workers.tell([plan.recipe.runs.index(entry.run) for entry in gang])
+    if not chosen:
+        waiting = workers.tell(any(entry.state in ("ready", "waiting") for entry in entries))
+        if waiting:
             time.sleep(WAIT_S)
-            continue
-        if not workers.first:
-            gang = [plan.entry(plan.recipe.runs[i]) for i in chosen]
-        try:
-            _run_gang(plan, gang, claims, workers, console)
-        finally:
-            for claim in claims:
-                claim.release()
-                if not any(claim.path.parent.iterdir()):
-                    claim.path.parent.rmdir()  # nothing half-written stays behind a mistake
+        return waiting
+    if not workers.first:
+        gang = [plan.entry(plan.recipe.runs[i]) for i in chosen]
+    try:
+        _run_gang(plan, gang, claims, workers, console)
+    finally:
+        for claim in claims:
+            claim.release()
+            if not any(claim.path.parent.iterdir()):
+                claim.path.parent.rmdir()  # nothing half-written stays behind a mistake
+    return True
 
 
 def _claim(plan: Plan, entries: Sequence[Planned]) -> tuple[list[Planned], list[Claim]]:

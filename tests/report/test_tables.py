@@ -1,0 +1,98 @@
+"""The tables of a store: means and intervals, what a single run shows instead, and the majority row."""
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from cpeft.report.tables import markdown_table, rich_table, summarise
+from tiny import run_python
+
+
+def result(label="vocab", seed=0, value=50.0, task="rte", headline="accuracy", majority=40.0, **more):
+    score = {"value": value, "low": value - 7, "high": value + 6}
+    return {
+        "label": label,
+        "seed": seed,
+        "data": {task: {"headline": headline, "majority": majority}},
+        "scores": {task: {headline: score, "macro_f1": {"value": value / 2, "low": 1.0, "high": 2.0}}},
+        "trainable": 1234,
+        **more,
+    }
+
+
+def cells(results, metric=None):
+    return {(cell.task, cell.method): cell for cell in summarise(results, metric)}
+
+
+@pytest.mark.parametrize("values", [[50.0, 60.0], [50.0, 53.0, 61.5], [10.0, 10.0, 10.0, 12.0, 30.0]])
+def test_intervals_are_students_t(values):
+    cell = cells([result(seed=i, value=v) for i, v in enumerate(values)])["rte", "vocab"]
+    assert cell.mean == pytest.approx(np.mean(values))
+    assert cell.deviation == pytest.approx(np.std(values, ddof=1))
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert (cell.low, cell.high) == pytest.approx((max(low, 0), min(high, 100)))
+    assert (cell.kind, cell.seeds, cell.values) == ("seeds", len(values), tuple(values))
+
+
+def test_intervals_stay_inside_the_metric():
+    cell = cells([result(value=1.0), result(value=99.0)])["rte", "vocab"]
+    assert (cell.low, cell.high) == (0.0, 100.0)
+    cell = cells([result(value=-40.0, headline="matthews"), result(value=80.0, headline="matthews")])["rte", "vocab"]
+    assert (cell.low, cell.high) == (-100.0, 100.0)
+
+
+def test_equal_scores_have_no_spread():
+    cell = cells([result(value=70.0)] * 3)["rte", "vocab"]
+    assert (cell.deviation, cell.low, cell.high) == (0.0, 70.0, 70.0)
+
+
+def test_one_seed_shows_the_rows_bootstrap():
+    found = summarise([result(value=55.0)])
+    cell = found[-1]
+    assert (cell.deviation, cell.low, cell.high, cell.kind) == (None, 48.0, 61.0, "rows")
+    assert "| rte | vocab | accuracy | 55.00 |  | [48.0, 61.0] rows | 1 | 1,234 | 55.00 |" in markdown_table(found)
+    assert "rows" not in markdown_table(summarise([result(), result()]))
+
+
+def test_majority_rows_stand_first_and_once():
+    found = summarise(
+        [result("a"), result("b"), result("a", task="cb", majority=60.0), result("a", task="squad", majority=None)]
+    )
+    assert [(cell.task, cell.method) for cell in found] == [
+        ("rte", "majority class"), ("rte", "a"), ("rte", "b"), ("cb", "majority class"), ("cb", "a"), ("squad", "a"),
+    ]  # fmt: skip
+    assert found[0].mean == 40.0
+    line = markdown_table(found).splitlines()[2]
+    assert line == "| rte | majority class | accuracy | 40.00 |  |  |  | 0 |  |"
+
+
+def test_another_metric():
+    found = cells([result(value=50.0), result(value=70.0, seed=1)], "macro_f1")
+    assert list(found) == [("rte", "vocab")]  # the majority score is that of the headline
+    assert found["rte", "vocab"].mean == 30.0
+    assert summarise([result()], "matthews") == []
+
+
+def test_methods_and_metrics_do_not_mix():
+    found = summarise([result("a", value=10.0), result("b", value=30.0), result("a", headline="f1", value=90.0)])
+    assert {(cell.method, cell.metric, cell.mean) for cell in found if cell.kind != "fixed"} == {
+        ("a", "accuracy", 10.0), ("b", "accuracy", 30.0), ("a", "f1", 90.0),
+    }  # fmt: skip
+
+
+def test_every_seed_stands_in_markdown():
+    head, rule, _, line = markdown_table(summarise([result(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
+    assert head.count("|") == rule.count("|") == line.count("|")
+    assert line.endswith("| 3 | 1,234 | 50.00 52.50 51.25 |")
+
+
+def test_the_terminal_shows_labels_as_they_are():
+    console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(rich_table(summarise([result("grid [bold] x")]), "title"))
+    assert "grid [bold] x" in console.export_text()
+
+
+def test_reports_need_no_torch():
+    done = run_python("import sys, cpeft.report.tables; print({'torch', 'transformers'} & set(sys.modules))")
+    assert done.stdout.strip() == "set()", done.stderr

@@ -1,0 +1,129 @@
+"""Every shipped recipe: it parses, names what exists, and runs from end to end at tiny size on real rows."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from cpeft.config import read_toml
+from cpeft.data.resolve import locate
+from cpeft.study.plan import Plan, references
+from cpeft.study.recipe import load_recipe, packaged_recipes
+from cpeft.study.run import run_recipe
+from cpeft.study.settings import find_task
+from cpeft.study.store import Store
+from cpeft.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+RECIPES = {str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")}
+SHARED = ROOT.parent / "shared" / "data"
+TINY = (
+    "train.steps=2", "train.eval_every=2", "train.batch=2", "prompt.length=4", "prompt.vocab_range=[3, 200]", "seeds=[0]",
+    "data.limit_train=4", "data.limit_validation=2", "data.limit_test=2", "data.max_source=16", "eval.bootstrap=0",
+    "model.dtype=float32",
+)  # fmt: skip
+
+
+def written(path: Path) -> Path:
+    """The recipe, or a skip where its own tasks have not been made yet."""
+    tasks = [task for stage in read_toml(path)["stage"] for task in stage["tasks"]]
+    if missing := [task for task in tasks if task.endswith(".toml") and not (path.parent / task).exists()]:
+        pytest.skip(f"{missing[0]} is not there; the recipe or `make demo` says which tool makes it")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def data_folder(monkeypatch):
+    """Real rows where this machine has them: CPEFT_DATA, else the folder beside the repository."""
+    if not os.environ.get("CPEFT_DATA") and SHARED.is_dir():
+        monkeypatch.setenv("CPEFT_DATA", str(SHARED))
+
+
+@pytest.fixture(scope="module")
+def byte_models(tmp_path_factory):
+    """Random models of both kinds whose tokenizer reads any text, a byte a token."""
+    folder = tmp_path_factory.mktemp("models")
+    words = ["<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet())]
+    raw = Tokenizer(BPE({word: i for i, word in enumerate(words)}, [], unk_token="<unk>"))
+    raw.pre_tokenizer, raw.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    sizes = {"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 1}
+    t5 = T5Config(**sizes, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    llama = LlamaConfig(**sizes, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    for name, model in (("seq2seq", T5ForConditionalGeneration(t5)), ("causal", LlamaForCausalLM(llama))):
+        end = "$A </s>" if name == "seq2seq" else "$A"
+        raw.post_processor = TemplateProcessing(single=end, special_tokens=[("</s>", 1)])
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+        )
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return folder
+
+
+def kind_of(model: Path) -> str:
+    """Which of the tiny models stands in for a recipe's own; a model that is not here is taken for encoder-decoder."""
+    config = json.loads((model / "config.json").read_text()) if (model / "config.json").exists() else {}
+    return "seq2seq" if config.get("is_encoder_decoder", True) else "causal"
+
+
+def test_all_recipes_are_packaged():
+    assert {"demo", "small/smoke", "small/replication-minilm"} <= set(RECIPES)
+    assert packaged_recipes() == RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_parses_and_names_what_exists(name):
+    recipe = load_recipe(written(RECIPES[name]))
+    assert recipe.name == name
+    assert recipe.about
+    assert len({(run.stage, run.name) for run in recipe.runs}) == len(recipe.runs) > 1
+    plan = Plan(recipe, Store("nowhere"))
+    for run in recipe.runs:
+        for task in run.settings.tasks:
+            assert task.endswith(".toml") or task in TASKS
+        for reference in references(run.settings):
+            assert plan._needed(reference, run), f"{run.name}: {reference} names no run"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_at_tiny_size(name, byte_models, tmp_path):
+    path = written(RECIPES[name])
+    recipe = load_recipe(path, TINY)
+    tasks = {(task, run.base) for run in recipe.runs for task in run.settings.tasks}
+    if missing := sorted(task for task, base in tasks if locate(find_task(task, base)) is None):
+        pytest.skip(f"no local rows of {', '.join(missing)}: set CPEFT_DATA")
+    model = byte_models / kind_of((path.parent / recipe.runs[0].settings.model.name).resolve())
+    recipe = load_recipe(path, [*TINY, f"model.name={model}", *thinned(recipe)])
+    store = Store(tmp_path / "store")
+    summary = run_recipe(Plan(recipe, store), Console(quiet=True))
+    assert (summary.done, summary.failures, summary.blocked) == (len(recipe.runs), {}, {})
+    results = store.results()
+    assert {result["stage"] for result in results} == {run.stage for run in recipe.runs}
+    assert {result["label"] for result in results} == {run.label for run in recipe.runs}
+    assert all(result["steps"] == (2 if result["trainable"] else 0) for result in results)
+
+
+def thinned(recipe) -> list[str]:
+    """At most two tasks of a stage without dependants, so that forty runs stand for four hundred."""
+    needed = {reference.split("/")[0] for run in recipe.runs for reference in references(run.settings)}
+    several = {run.stage for run in recipe.runs if len(run.tasks) > 1}
+    out = []
+    for stage in dict.fromkeys(run.stage for run in recipe.runs):
+        tasks = list(dict.fromkeys(t for run in recipe.runs if run.stage == stage for t in run.settings.tasks))
+        if stage not in needed | several and len(tasks) > 2:
+            out.append(f"{stage}.tasks={json.dumps([tasks[0], tasks[-1]])}")
+    return out
