@@ -112,12 +112,8 @@ def test_python(number):
     "line", ["runn x.toml", "run x.toml --stor y", "eval x", "list", "run x.toml steps", "run nosuch"]
 )
 def test_wrong_commands_are_found(line):
-    try:
+    with pytest.raises(Exception, match=r"No such|Missing parameter|is no override|no recipe"):
         check(line.split())
-    except Exception as error:
-        assert isinstance(error, AssertionError) or hasattr(error, "format_message")  # click's, wherever typer keeps it
-    else:
-        pytest.fail("nothing was found")
 
 
 def test_shell_blocks_are_read():
