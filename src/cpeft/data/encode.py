@@ -39,13 +39,6 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in (self.source_BL, self.mask_BL, self.target_BT, self.task_B)))
 
 
-def cut(ids: Sequence[int], limit: int | None) -> tuple[int, ...]:
-    """At most `limit` ids, keeping the last one, which may be the tokenizer's end token."""
-    if limit is None or len(ids) <= limit:
-        return tuple(ids)
-    return (*ids[: limit - 1], ids[-1])
-
-
 def collate(rows: Sequence[EncodedRow], pad: int, room: int | None = None) -> Batch:
     """Rows as one batch, padded on the right to the longest row or to `room`."""
     width = max(room or 0, *(len(row.source) for row in rows), 1)
@@ -60,14 +53,12 @@ def collate(rows: Sequence[EncodedRow], pad: int, room: int | None = None) -> Ba
     return Batch(source_BL, mask_BL, target_BT, torch.tensor([row.task for row in rows], dtype=torch.long))
 
 
-def micro_batches(
-    items: Sequence[int], width: Callable[[int], int], budget: int, most: int | None = None
-) -> list[list[int]]:
+def micro_batches(items: Sequence[int], width: Callable[[int], int], budget: int) -> list[list[int]]:
     """Split items into groups of like width, each of at most `budget` padded tokens (a single item may exceed it)."""
     groups: list[list[int]] = []
     widest = 0
     for item in sorted(items, key=lambda i: (-width(i), i)):
-        if groups and (len(groups[-1]) + 1) * widest <= budget and (most is None or len(groups[-1]) < most):
+        if groups and (len(groups[-1]) + 1) * widest <= budget:
             groups[-1].append(item)
         else:
             groups.append([item])

@@ -8,7 +8,8 @@ Closed choice picks the label of the highest log-probability and is another metr
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +22,10 @@ from cpeft.data.encode import EncodedRow, micro_batches
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.training.member import Shape
+from cpeft.training.memory import halving
 from cpeft.training.workers import Workers
+
+OPEN_TOKENS = 128  # generated for open answers, as in the published settings
 
 
 class EvalOptions(Options):
@@ -79,51 +83,65 @@ def decode_rows(
     """The output of every row, in order. `labels` is the closed label set, empty for open answers."""
     workers = workers or Workers()
     mine = workers.share(list(range(len(rows))))
-    out: dict[int, Decoded] = {}
-    groups = micro_batches(mine, lambda i: shape.width(rows[i]), options.token_budget)
-    for group in groups:
-        for i, decoded in zip(
-            group, _decode_group(learner, [rows[i] for i in group], shape, labels, options), strict=True
-        ):
-            out[i] = decoded
-    return workers.gather([out[i] for i in mine])
+    floor = max((shape.width(rows[i]) for i in mine), default=1)
+
+    def decode(budget: int) -> list[Decoded]:
+        out: dict[int, Decoded] = {}
+        for group in micro_batches(mine, lambda i: shape.width(rows[i]), budget):
+            out.update(
+                zip(group, _decode_group(learner, [rows[i] for i in group], shape, labels, options), strict=True)
+            )
+        return [out[i] for i in mine]
+
+    return workers.gather(halving(decode, options.token_budget, floor))
 
 
 def _decode_group(
     learner: PromptedLM, rows: list[EncodedRow], shape: Shape, labels: Sequence[str], options: EvalOptions
 ) -> list[Decoded]:
-    codec = learner.lm.text
-    batch = shape.batch(rows).to(learner.lm.device)
-    skip = 1 if learner.lm.encoder_decoder else 0
-    room = max((len(ids) for ids in codec.targets(list(labels))), default=128)
-    criteria = StoppingCriteriaList([Decided(codec, labels, skip)] if labels else [])
-    tokens, notes = learner.decode(
-        batch.source_BL, batch.mask_BL, batch.task_B,
-        generation_config=plain_greedy(learner.lm.model, options.max_new_tokens or room, codec.pad), stopping_criteria=criteria,
-    )  # fmt: skip
+    lm = learner.lm
+    batch = shape.batch(rows).to(lm.device)
+    skip = 1 if lm.encoder_decoder else 0
+    criteria = StoppingCriteriaList([Decided(lm.text, labels, skip)] if labels else [])
+    with plain_greedy(lm.model, lm.text.pad):
+        tokens, notes = learner.decode(
+            batch.source_BL, batch.mask_BL, batch.task_B,
+            max_new_tokens=new_tokens(lm.text, labels, options), stopping_criteria=criteria,
+        )  # fmt: skip
     choices = _choose(learner, rows, shape, labels) if labels and "choice" in options.decode else [None] * len(rows)
     attention = notes["attention"].tolist() if "attention" in notes else [()] * len(rows)
     return [
-        Decoded(codec.decode(ids[skip:]), choice, tuple(weights))
+        Decoded(lm.text.decode(ids[skip:]), choice, tuple(weights))
         for ids, choice, weights in zip(tokens.tolist(), choices, attention, strict=True)
     ]
 
 
-def plain_greedy(model: Any, max_new_tokens: int, pad: int | None = None) -> GenerationConfig:
-    """Greedy decoding with the model's own start and end tokens and none of its other generation habits; `pad` fills rows
-    that ended where the model names no pad token (a word there would be read as output)."""
+def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:
+    """How many tokens a row may generate: as set, or those of the longest label with its end, or 128 for open answers."""
+    return options.max_new_tokens or max((len(ids) for ids in codec.targets(list(labels))), default=OPEN_TOKENS)
+
+
+@contextmanager
+def plain_greedy(model: Any, pad: int | None = None) -> Iterator[None]:
+    """Greedy decoding with the model's own start and end tokens and none of its other generation habits.
+
+    The model's generation settings are put aside, because `generate` fills whatever a call leaves open from them
+    (repetition penalties, minimum lengths, a forced end token that would make a cut text look finished). `pad` fills rows that
+    ended where the model names no pad token; a word there would be read as output.
+    """
     own = model.generation_config
-    ids = {
-        name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-    }
-    if ids["decoder_start_token_id"] is None:
-        ids["decoder_start_token_id"] = getattr(model.config, "decoder_start_token_id", None)
-    if ids["pad_token_id"] is None:
-        ids["pad_token_id"] = getattr(model.config, "pad_token_id", None)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+    ids = {name: getattr(own, name, None) for name in names}
+    for name in ("decoder_start_token_id", "pad_token_id"):
+        if ids[name] is None:
+            ids[name] = getattr(model.config, name, None)
     if ids["pad_token_id"] is None:
         ids["pad_token_id"] = pad or 0
-    forced = {name: getattr(own, name, None) for name in ("forced_bos_token_id", "forced_eos_token_id")}
-    return GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, **ids, **forced)
+    model.generation_config = GenerationConfig(do_sample=False, num_beams=1, **ids)
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _choose(learner: PromptedLM, rows: list[EncodedRow], shape: Shape, labels: Sequence[str]) -> list[str | None]:
@@ -137,9 +155,10 @@ def _choose(learner: PromptedLM, rows: list[EncodedRow], shape: Shape, labels: S
 @torch.no_grad()
 def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], shape: Shape, budget: int) -> float:
     """Mean loss per target token (nats)."""
-    total, tokens = 0.0, 0
-    for group in micro_batches(range(len(rows)), lambda i: shape.width(rows[i]), budget):
-        chosen = [rows[i] for i in group]
-        total += float(learner.losses(shape.batch(chosen))[0].double().sum())
-        tokens += sum(len(row.target) for row in chosen)
-    return total / max(tokens, 1)
+
+    def total(tokens: int) -> float:
+        groups = micro_batches(range(len(rows)), lambda i: shape.width(rows[i]), tokens)
+        return sum(float(learner.losses(shape.batch([rows[i] for i in g]))[0].double().sum()) for g in groups)
+
+    floor = max((shape.width(row) for row in rows), default=1)
+    return halving(total, budget, floor) / max(sum(len(row.target) for row in rows), 1)

@@ -69,20 +69,20 @@ class Pool(nn.Module):
         self.reduce = reduce
         self.query = nn.Parameter(torch.zeros(width)) if reduce == "attention" else None
 
-    def forward(self, x_NLD: Tensor, mask_NL: Tensor | None = None) -> Float[Tensor, "N D"]:
-        hidden_NL1 = None if mask_NL is None else ~mask_NL.unsqueeze(-1)
+    def forward(self, x_NLD: Tensor, count_NL: Tensor | None = None) -> Float[Tensor, "N D"]:
+        """`count_NL` says how often each position counts: 0 leaves it out, None counts every position once."""
         if self.query is not None:
-            logits_NL1 = (x_NLD @ self.query / math.sqrt(x_NLD.shape[-1])).unsqueeze(-1)
-            if hidden_NL1 is not None:
-                logits_NL1 = logits_NL1.masked_fill(hidden_NL1, -math.inf)
-            return (logits_NL1.softmax(1) * x_NLD).sum(1)
+            logits_NL = x_NLD @ self.query / math.sqrt(x_NLD.shape[-1])
+            if count_NL is not None:
+                logits_NL = logits_NL + count_NL.log()
+            return (logits_NL.softmax(1).unsqueeze(-1) * x_NLD).sum(1)
         parts = []
         if "max" in self.reduce:
-            shown = x_NLD if hidden_NL1 is None else x_NLD.masked_fill(hidden_NL1, -math.inf)
-            parts.append(shown.amax(1) if not shown.requires_grad else shown.max(1).values)
+            hidden = None if count_NL is None else (count_NL == 0).unsqueeze(-1)
+            parts.append((x_NLD if hidden is None else x_NLD.masked_fill(hidden, -math.inf)).max(1).values)
         if "mean" in self.reduce:
-            shown = x_NLD if hidden_NL1 is None else x_NLD.masked_fill(hidden_NL1, 0.0)
-            parts.append(shown.sum(1) / (x_NLD.shape[1] if mask_NL is None else mask_NL.sum(1, keepdim=True)))
+            share_NL = torch.ones_like(x_NLD[..., 0]) if count_NL is None else count_NL
+            parts.append(torch.einsum("nl,nld->nd", share_NL, x_NLD) / share_NL.sum(1, keepdim=True))
         return parts[0] if len(parts) == 1 else (parts[0] + parts[1]) / 2
 
 
@@ -126,7 +126,11 @@ class Attention(nn.Module):
         """The temperature; `dot` has none."""
         if self.tau is not None:
             return self.norm.normalized_shape[0] * self.tau.clamp(0.005, 5.0).exp()
-        return torch.ones(()) if self.score == "dot" else cast(Tensor, self.temperature)
+        if self.score == "dot":
+            return torch.ones(())
+        if bool(torch.isnan(cast(Tensor, self.temperature))):
+            raise ConfigError("method.temperature 'auto' needs training rows to be set on; give a number")
+        return cast(Tensor, self.temperature)
 
 
 @METHODS.register("attempt")
@@ -173,11 +177,17 @@ class Attempt(PromptMethod):
             raise ConfigError(
                 f"method.attention_from '{reference}': its attention has other parts or sizes than this one"
             )
+        if self.options.temperature != "auto":
+            found["temperature"] = own["temperature"]  # the recipe's, not the one the attention was trained under
         self.attention.load_state_dict(found)
 
     @property
     def length(self) -> int:
         return int(self.sources_SPD.shape[1])
+
+    @property
+    def by_task(self) -> bool:
+        return self.options.targets == "per_task"
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -198,32 +208,32 @@ class Attempt(PromptMethod):
     def _target(self, context: PromptContext) -> Float[Tensor, "B P D"] | None:
         if self.target_TPD is None:
             return None
-        if self.options.targets == "per_task":
+        if self.by_task:
             return self.target_TPD[context.task_B]
         return self.target_TPD.expand(context.x_BLD.shape[0], -1, -1)
 
     def _pooled_input(self, context: PromptContext) -> Float[Tensor, "B D"]:
-        x_BLD, mask_BL = context.x_BLD.to(self.sources_SPD.dtype), context.mask_BL
+        x_BLD = context.x_BLD.to(self.sources_SPD.dtype)
+        count_BL = context.mask_BL.to(x_BLD.dtype)
         if self.options.pool_padding and context.pad_D is not None:
-            # One pad position stands for all of them under max; published code padded every row to `room`.
-            full_B = mask_BL.sum(1) >= context.room if context.room else torch.zeros_like(mask_BL[:, 0])
-            pad_B1D = context.pad_D.to(x_BLD.dtype).expand(x_BLD.shape[0], 1, -1)
-            x_BLD = torch.cat([x_BLD, pad_B1D], 1)
-            mask_BL = torch.cat([mask_BL, ~full_B.unsqueeze(1)], 1)
-        return cast(Tensor, self.attention.pool_input(x_BLD, mask_BL))
+            # One position stands for all the padding of published code, which padded every row to `room`.
+            length_B1 = count_BL.sum(1, keepdim=True)
+            missing_B1 = (context.room - length_B1).clamp_min(0) if context.room else torch.ones_like(length_B1)
+            x_BLD = torch.cat([x_BLD, context.pad_D.to(x_BLD.dtype).expand(x_BLD.shape[0], 1, -1)], 1)
+            count_BL = torch.cat([count_BL, missing_B1], 1)
+        return cast(Tensor, self.attention.pool_input(x_BLD, count_BL))
 
     def _scores(self, context: PromptContext) -> Float[Tensor, "B C"]:
         """Scores of every candidate, the target last."""
-        B, S = context.x_BLD.shape[0], self.sources_SPD.shape[0]
+        B = context.x_BLD.shape[0]
         if self.options.score == "constant":
             return self.sources_SPD.new_zeros(B, len(self.candidates))
         query_BD = self.attention.query(self._pooled_input(context))
         raw_BC: Tensor = query_BD @ self.attention.pool_prompt(self.sources_SPD).T
         if self.target_TPD is not None:
             pooled_TD = self.attention.pool_prompt(self.target_TPD)
-            chosen_BD = pooled_TD[context.task_B] if self.options.targets == "per_task" else pooled_TD.expand(B, -1)
+            chosen_BD = pooled_TD[context.task_B] if self.by_task else pooled_TD.expand(B, -1)
             raw_BC = torch.cat([raw_BC, (query_BD * chosen_BD).sum(-1, keepdim=True)], 1)
-        assert raw_BC.shape[1] in (S, S + 1)
         return raw_BC / self.attention.divisor().to(raw_BC.device)
 
     def _row_scores(self, context: PromptContext) -> Float[Tensor, "B C P"]:
@@ -271,6 +281,6 @@ class Attempt(PromptMethod):
         origin = cast(Tensor, self.origin)
         if self.target_TPD is None:
             return {}
-        if self.options.targets == "per_task":
+        if self.by_task:
             return {task: (self.target_TPD[i], origin) for i, task in enumerate(self.tasks)}
         return {"+".join(self.tasks): (self.target_TPD[0], origin)}

@@ -29,6 +29,10 @@ class PromptBank(PromptMethod):
     def length(self) -> int:
         return int(self._stack().shape[1])
 
+    @property
+    def by_task(self) -> bool:
+        return True
+
     def _stack(self) -> Float[Tensor, "K P D"]:
         return torch.as_tensor(self.prompts_KPD)
 

@@ -100,6 +100,11 @@ class PromptMethod(nn.Module, ABC):
     def length(self) -> int:
         """Rows prepended to every input."""
 
+    @property
+    def by_task(self) -> bool:
+        """True where the prompt depends on the task index of the row."""
+        return False
+
     def param_groups(self) -> list[ParamGroup]:
         """What is trained, with learning rates."""
         params = [parameter for parameter in self.parameters() if parameter.requires_grad]

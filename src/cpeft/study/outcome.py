@@ -158,7 +158,7 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
         "best_step": member.best_step,
         "validation": member.best_headline if member.best_step >= 0 else None,
         "stopped": member.stopped,
-        "trainable": trainable(prepared.learner),
+        "trainable": trainable(prepared.learner) if member.total else 0,
         "length": prepared.learner.method.length,
         "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype},
         "pool": run.settings.gang.pool,

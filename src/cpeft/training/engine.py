@@ -9,21 +9,22 @@ gradient is the one it would get alone. Micro-batches keep to a token budget, wh
 all members are pooled and grouped by length; equal to float tolerance, and fewer, larger passes.
 """
 
-import gc
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 
 from cpeft.config import Options
 from cpeft.data.encode import EncodedRow, micro_batches
-from cpeft.errors import Stopped
+from cpeft.errors import RunFailed, Stopped
 from cpeft.models.prompted import PromptedLM, pooled_losses
 from cpeft.seeds import derive
 from cpeft.training.member import Member
+from cpeft.training.memory import free, out_of_memory
 from cpeft.training.workers import Workers
 
 
@@ -84,17 +85,27 @@ def train_gang(members: Sequence[Member], options: GangOptions, workers: Workers
     if pool == "auto":
         pool = "all" if torch.cuda.is_available() else "member"
     for member in members:
-        member.start()
+        _alone(member, member.start, workers)
     with stop_signals() as received:
         while active := [member for member in members if not member.done]:
             if workers.agree(bool(received)):
                 for member in active:
-                    member.save()
+                    _alone(member, member.save, workers)
                 raise Stopped("stopped on request; everything is saved, the same command goes on from here")
             for group in _groups(active, pool):
                 _step(group, options, workers)
     for member in members:
         member.finish()
+
+
+def _alone(member: Member, work: Callable[[], None], workers: Workers) -> None:
+    """Do something for one member; what goes wrong ends that run, in every process, and no other."""
+    try:
+        work()
+    except Exception as error:
+        member.fail(error)
+    if workers.agree(member.failure is not None) and member.failure is None:
+        member.failure = RunFailed(f"{member.name}: failed in another process")
 
 
 def _groups(active: list[Member], pool: str) -> list[list[Member]]:
@@ -110,50 +121,41 @@ def _groups(active: list[Member], pool: str) -> list[list[Member]]:
 
 def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
     """One step of every member of the group, repeated with half the budget where memory runs out."""
-    while True:
+    while group:
         budget = min(member.budget or options.token_budget for member in group)
         try:
             tallies = _accumulate(group, budget, workers)
-            break
-        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            short = False
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
                 raise
-            single = max(member.shape.width(row) for member in group for row in member.next_rows())
-            for member in group:
-                for parameter in member.trainable:
-                    parameter.grad = None
-            if budget <= single:
-                _drop_widest(group, single)
-                group = [member for member in group if member.failure is None]
-                if not group:
-                    return
-                continue
-            for member in group:
-                member.budget = max(budget // 2, single)
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-    for member, tally in zip(group, tallies, strict=True):
-        workers.sum([p.grad for p in member.trainable if p.grad is not None])
-        total = torch.tensor([tally.loss, tally.entropy, float(tally.rows)], dtype=torch.float64)
-        workers.sum([total])
+            short = True
+        if not workers.agree(short):
+            break
+        for member in group:
+            member.drop_gradients()
+        group = _with_less_memory(group, budget)
+        free()
+    for member, tally in zip(group, tallies if group else [], strict=True):
+        device = member.trainable[0].device
+        total = torch.tensor([tally.loss, tally.entropy, float(tally.rows)], dtype=torch.float64, device=device)
+        workers.sum([*(p.grad for p in member.trainable if p.grad is not None), total])
         tally.loss, tally.entropy, tally.rows = float(total[0]), float(total[1]), int(total[2])
-        member.apply(tally.loss / tally.tokens, tally.notes())
+        _alone(member, partial(member.apply, tally.loss / tally.tokens, tally.notes()), workers)
 
 
-def _drop_widest(group: list[Member], single: int) -> None:
+def _with_less_memory(group: list[Member], budget: int) -> list[Member]:
+    """Halve the budget of the group, or where single rows do not fit any more, end the runs with the widest of them."""
+    widest = {id(member): max(member.shape.width(row) for row in member.next_rows()) for member in group}
+    single = max(widest.values())
+    if budget > single:
+        for member in group:
+            member.budget = max(budget // 2, single)
+        return group
     for member in group:
-        if any(member.shape.width(row) >= single for row in member.next_rows()):
-            member.fail(f"out of memory on a single row of {single} tokens; shorten data.max_source")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "out of memory" in text
-        or "can't allocate memory" in text
-    )
+        if widest[id(member)] == single:
+            member.fail(RunFailed(f"out of memory on a single row of {single} tokens; shorten data.max_source"))
+    return [member for member in group if member.failure is None]
 
 
 def _accumulate(group: list[Member], budget: int, workers: Workers) -> list[Tally]:

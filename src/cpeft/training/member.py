@@ -17,7 +17,7 @@ from torch import Tensor
 from cpeft.config import Options
 from cpeft.data.encode import Batch, EncodedRow, collate
 from cpeft.data.stream import Stream
-from cpeft.errors import ConfigError, RunFailed
+from cpeft.errors import ConfigError, LostClaim, RunFailed
 from cpeft.methods.base import ParamGroup
 from cpeft.prompts.soft_prompt import SoftPrompt, write_json
 from cpeft.training.callbacks import Callback
@@ -107,7 +107,7 @@ class Member:
     stopped: str = ""
     budget: int | None = None  # tokens per micro-batch, if memory forced it below the engine's
     seconds: float = 0.0
-    failure: RunFailed | None = None
+    failure: Exception | None = None
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -139,7 +139,7 @@ class Member:
         """Restore the checkpoint, or let the method see its first batch."""
         if self.path.exists():
             self._restore()
-        elif self.stream is not None and self.total:
+        elif self.stream is not None:
             self.learner.calibrate(self.shape.batch(self.next_rows()))
         for callback in self.callbacks:
             callback.on_start(self)
@@ -152,25 +152,20 @@ class Member:
     def apply(self, loss: float, notes: dict[str, float]) -> None:
         """Clip, step the optimiser with the gradients at hand, then log, evaluate and checkpoint as due."""
         assert self.optimizer is not None
-        if not math.isfinite(loss):
-            self.fail(f"loss is {loss} at step {self.step + 1}")
-            return
         norm = self._clip()
-        if not math.isfinite(norm):
-            self.fail(f"gradient norm is {norm} at step {self.step + 1}")
-            return
+        if not math.isfinite(loss + norm):
+            raise RunFailed(f"loss is {loss} and gradient norm {norm} at step {self.step + 1}")
         factor = schedule_factor(self.optim, self.step, self.total)
         set_rates(self.optimizer, factor)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trainable):
+            raise RunFailed(f"a parameter is not finite after step {self.step + 1}")
         self.step += 1
         if self.step % self.options.log_every == 0 or self.step in (1, self.total):
             rate = self.optimizer.param_groups[0]["lr"]
             self._tell("on_step", {"step": self.step, "loss": loss, "lr": rate, "gradient_norm": norm, **notes})
         if self._eval_due():
-            if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trainable):
-                self.fail(f"a parameter is not finite after step {self.step}")
-                return
             self.validate()
         if self._eval_due() or self.step % self.options.checkpoint_every == 0:
             self.save()
@@ -207,11 +202,17 @@ class Member:
         for callback in self.callbacks:
             callback.on_end(self)
 
-    def fail(self, reason: str) -> None:
-        """End this run alone, keeping the batch it failed on."""
-        self.failure = RunFailed(f"{self.name}: {reason}; its batch is in {self.folder}/failed_batch.json")
-        if self.writes:
-            self.guard()
+    def drop_gradients(self) -> None:
+        """Forget the gradients of a step that is to be repeated."""
+        for parameter in self.trainable:
+            parameter.grad = None
+
+    def fail(self, error: Exception) -> None:
+        """End this run alone, keeping the batch it failed on; a run that lost its claim leaves nothing."""
+        self.drop_gradients()
+        self.failure = error
+        if self.writes and not isinstance(error, LostClaim) and self.stream is not None:
+            reason = f"{type(error).__name__}: {error}"
             rows = [{"source": row.source, "target": row.target, "task": row.task} for row in self.next_rows()]
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / "failed_batch.json", {"step": self.step + 1, "reason": reason, "rows": rows})
