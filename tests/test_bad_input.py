@@ -233,7 +233,7 @@ def test_the_prompt_of_another_model(cpeft_main, place, prompt):
     other.tokenizer.save_pretrained(place / "other")
     said = refused(cpeft_main, 2, "eval", prompt, "--task", "mood.toml", "--model", place / "other")
     assert str(place / "other") in said
-    assert "belongs to" in said
+    assert "was trained on" in said
     text = HEAD.replace('"model"', '"other"') + f"prompt.init = '\"{prompt}\"'\n"
     said = run_refused(cpeft_main, place, text)
     assert "was trained on" in said
@@ -309,7 +309,7 @@ def test_wrong_options_of_other_commands(cpeft_main, place, prompt, finished):
         (("eval", run, "--task", "nosuch.toml"), "no such file"),
         (("eval", run, "--task", "mood.toml", "--split", "tset"), "use train, validation or test"),
         (("eval", run, "--task", "mood.toml", "data.prefx=none"), "unknown key 'prefx', did you mean 'prefix'?"),
-        (("eval", run, "--task", "mood.toml", "train.steps=3"), "only data.* can be set here, not train"),
+        (("eval", run, "--task", "mood.toml", "train.steps=3"), "only data.* and eval.* can be set here, not train"),
         (("show", "task", "mood.toml", "train.steps=3"), "only data.* can be set here, not train"),
         (("show", "tasks", "rte"), "cannot show a 'tasks'"),
         (("list", "task"), "did you mean 'tasks'?"),

@@ -143,7 +143,7 @@ def make_rows(lm: FrozenLM, count: int = 8, seed: int = 0, tasks: int = 1, longe
     rng = np.random.default_rng(seed)
     lengths = rng.integers(2, longest + 1, size=count)
     texts = [" ".join(rng.choice(WORDS[8:], size=n)) for n in lengths]
-    sources = lm.text.sources(texts, "" if lm.encoder_decoder else " w0")
+    sources, _ = lm.text.sources(texts, "" if lm.encoder_decoder else " w0")
     targets = lm.text.targets([LABELS[i % len(LABELS)] for i in range(count)])
     return [EncodedRow(tuple(s), tuple(t), i % tasks) for i, (s, t) in enumerate(zip(sources, targets, strict=True))]
 
@@ -300,7 +300,7 @@ def write_world(folder: Path, rows: int = 12) -> Path:
             lines = _task_rows(task, split, rows)
             text = "".join(f"{text},{label}\n" for text, label in lines)
             (folder / f"{task}-{split}.csv").write_text("text,label\n" + text)
-            sources, targets = lm.text.sources([t for t, _ in lines]), lm.text.targets([words[n] for _, n in lines])
+            sources, targets = lm.text.sources([t for t, _ in lines])[0], lm.text.targets([words[n] for _, n in lines])
             lesson += [EncodedRow(tuple(s), tuple(t)) for s, t in zip(sources, targets, strict=True)]
         files = "".join(f'{split} = "{task}-{split}.csv"\n' for split in ("train", "validation", "test"))
         (folder / f"{task}.toml").write_text(

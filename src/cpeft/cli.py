@@ -58,10 +58,10 @@ def run(
 
     signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
     plan = _plan(recipe, overrides, store)
-    if retry:
+    if retry and Workers().first:
         for entry in plan.entries():
             if entry.state == "failed":
-                plan.store.remove(entry.folder)
+                plan.store.forget(entry.folder)
     summary = run_recipe(plan, console)
     if not Workers().first:
         return
@@ -82,14 +82,13 @@ def _table(plan: Any) -> None:
     """Print the recipe's table and keep it beside the runs."""
     from cpeft.report.tables import markdown_table, rich_table, summarise
 
-    entries = plan.entries()
-    for stage in dict.fromkeys(entry.run.stage for entry in entries):
-        results = [e.folder.result() for e in entries if e.run.stage == stage and e.state == "done"]
-        if results:
-            cells = summarise(results)
-            console.print(rich_table(cells, f"{plan.recipe.name}: {stage}"))
-            (plan.store.path / f"table-{stage}.md").write_text(markdown_table(cells), encoding="utf-8")
-    console.print(f"tables: {plan.store.path}/table-*.md", highlight=False)
+    results = [entry.folder.result() for entry in plan.entries() if entry.state == "done"]
+    if results:
+        cells = summarise(results)
+        console.print(rich_table(cells, plan.recipe.name))
+        path = plan.store.path / "table.md"
+        path.write_text(markdown_table(cells), encoding="utf-8")
+        console.print(f"table: {path}", highlight=False, markup=False)
 
 
 @app.command()
@@ -117,7 +116,9 @@ def plan(
 def evaluate(
     what: SubjectArgument,
     task: TaskOption,
-    overrides: Annotated[list[str] | None, typer.Argument(help="data.* settings such as data.prefix=none.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="data.* and eval.* settings such as data.prefix=none.")
+    ] = None,
     model: ModelOption = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     as_json: JsonOption = False,
@@ -127,7 +128,7 @@ def evaluate(
 
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"--split {split}: use train, validation or test")
-    loaded = _with_data(subject.load_subject(what, model), overrides)
+    loaded = subject.overridden(subject.load_subject(what, model), overrides or [])
     scores = subject.evaluate(loaded, task, split, base=Path())
     if as_json:
         print(json.dumps({name: vars(score) for name, score in scores.items()}, indent=2))
@@ -141,16 +142,6 @@ def evaluate(
     )
 
 
-def _with_data(loaded: Any, overrides: list[str] | None) -> Any:
-    from dataclasses import replace
-
-    from cpeft.config import changed_by, merge, parse
-    from cpeft.data.options import DataOptions
-
-    table = merge(loaded.data.model_dump(), changed_by(overrides or [], "data"))
-    return replace(loaded, data=parse(DataOptions, table, "data"))
-
-
 @app.command()
 def predict(
     what: SubjectArgument,
@@ -159,29 +150,14 @@ def predict(
         Path, typer.Option("--input", help="JSONL, CSV or Parquet; a column 'prompt' may name each row's prompt.")
     ],
     out: Annotated[Path, typer.Option("--out", help="JSONL with a 'prediction' per row.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="data.* settings.")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="data.* and eval.* settings.")] = None,
     model: ModelOption = None,
 ) -> None:
     """Answer unlabelled rows; rows may name different prompts of one model, all in one batch."""
-    from cpeft.data.resolve import read_rows
-    from cpeft.prompts.exchange import load_prompt
-    from cpeft.study import subject
+    from cpeft.study.subject import predict_file
 
-    table = read_rows(rows).to_pylist()
-    wanted = [row.pop("prompt", None) or what for row in table]
-    paths = list(dict.fromkeys(wanted))
-    if paths == [what]:
-        loaded, which = subject.load_subject(what, model), []
-    else:
-        loaded = subject.prompts_subject({path: load_prompt(path) for path in paths}, model)
-        which = [paths.index(path) for path in wanted]
-    texts = subject.predict(_with_data(loaded, overrides), task, table, which, base=Path())
-    lines = [
-        json.dumps({**row, "prediction": text}, ensure_ascii=False) for row, text in zip(table, texts, strict=True)
-    ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    console.print(f"{len(lines)} predictions in {out}", highlight=False)
+    count = predict_file(what, task, rows, out, overrides or [], model)
+    console.print(f"{count} predictions in {out}", highlight=False, markup=False)
 
 
 @app.command("import")

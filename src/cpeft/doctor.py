@@ -8,8 +8,9 @@ from typing import Literal
 from cpeft.errors import CpeftError, UnknownName
 from cpeft.prompts.exchange import load_prompt
 from cpeft.study.plan import Plan
-from cpeft.study.prepare import located_model, model_of
+from cpeft.study.prepare import model_of
 from cpeft.study.recipe import Recipe, RecipeRun, find_recipe, load_recipe
+from cpeft.study.settings import located_model
 from cpeft.study.store import Store
 from cpeft.study.task_data import dataset_of, task_data
 

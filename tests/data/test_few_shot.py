@@ -4,8 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cpeft.data.few_shot import few_shot, limit
-from cpeft.data.splits import Rows
+from cpeft.data.few_shot import Rows, class_indices, few_shot, limit
 from cpeft.errors import ConfigError
 from cpeft.tasks.base import Hub, Sizes, Task
 
@@ -90,3 +89,60 @@ def test_limit_keeps_order():
     assert len(few) == 10
     assert few.table.equals(limit(rows, 10, seed=3).table)
     assert limit(rows, 60, seed=3) is rows
+
+
+def make_groups(sizes):
+    """Rows of two classes in turn, in groups that are not contiguous."""
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    labels = np.arange(len(groups)) % 2
+    return Rows(pa.table({"text": [f"t{i}" for i in range(len(groups))], "label": labels}), groups=groups)
+
+
+def whole(rows, part):
+    """Are the groups of `part` as large as in `rows`?"""
+    names, sizes = np.unique(part.groups, return_counts=True)
+    return np.array_equal(sizes, np.bincount(rows.groups)[names])
+
+
+def test_limit_keeps_whole_groups():
+    rows = make_groups([3, 7, 1, 5] * 20)
+    draws = {n: limit(rows, n, seed=3) for n in (0, 10, 50, 319)}
+    for n, few in draws.items():
+        assert n - 7 < len(few) <= n
+        assert whole(rows, few)
+        assert few.table.num_rows == len(few.groups)
+    assert draws[50].notes == (f"{len(draws[50])} of 320 rows were drawn, in whole groups",)
+    assert set(draws[10].groups) < set(draws[50].groups)
+    assert not np.array_equal(draws[50].groups, limit(rows, 50, seed=4).groups)
+    assert len(limit(make_groups([9, 9]), 4, seed=0)) == 9  # at least one group
+
+
+def test_shots_are_whole_groups():
+    rows = make_groups([3, 7, 1, 5] * 20)
+    total = few_shot(make_task(2), rows, 30, "total", seed=0)
+    assert whole(rows, total)
+    assert 23 < len(total) <= 30
+    assert total.notes == (f"rows scored together were drawn together: {len(total)} rows for 30, not stratified",)
+    few, more = (few_shot(make_task(2), rows, k, "class", seed=0) for k in (5, 20))
+    for k, part in ((5, few), (20, more)):
+        assert whole(rows, part)
+        assert k <= min(drawn(part, 2)) < k + 7
+        groups = len(set(part.groups))
+        assert part.notes == (
+            f"rows scored together were drawn together: {groups} groups, until each class had {k} rows",
+        )
+    assert set(few.groups) < set(more.groups)
+    for per in ("class", "total"):
+        assert len(few_shot(make_task(2), rows, 0, per, seed=0)) == 0
+    everything = few_shot(make_task(2), rows, 1000, "class", seed=0)
+    assert everything.table.equals(rows.table)
+    assert everything.notes[0] == "2 of 2 classes have fewer than 1000 rows and give all of them"
+
+
+@pytest.mark.parametrize("column", [pa.array([2, 0, 2, 1]), pa.array([2, 0, 2, 1]).dictionary_encode()])
+def test_class_indices_of_any_encoding(column):
+    task = make_task(3, codes={1: None})
+    table = pa.table({"text": [""] * 4, "label": column})
+    assert class_indices(task, table).tolist() == [2, 0, 2, -1]
+    chunked = pa.concat_tables([table.slice(0, 2), table.slice(2)])
+    assert class_indices(task, chunked).tolist() == [2, 0, 2, -1]

@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from cpeft.data.few_shot import stratified
 from cpeft.data.resolve import Dataset
-from cpeft.data.splits import make_splits, normalised, stratified
+from cpeft.data.splits import make_splits, normalised
 from cpeft.errors import ConfigError, DataError, MissingData
 from cpeft.tasks.base import Hub, Sizes, Task
 
@@ -140,6 +141,64 @@ def test_splits_are_deterministic_and_ordered():
 
 def texts_in_order(part):
     return part.table["text"].to_pylist()
+
+
+def grouped(n, start=0):
+    """`n` rows in groups of one to five, numbered from 0 in every split, in shuffled order."""
+    groups = np.repeat(np.arange(n), np.arange(n) % 5 + 1)[:n]
+    table = rows(n, start).append_column("question", pa.array(groups))
+    return table.take(pa.array(np.random.default_rng(0).permutation(n)))
+
+
+def questions(part):
+    return set(part.table["question"].to_pylist())
+
+
+def whole(part, table):
+    """Has every group of `part` all its rows in `table`?"""
+    names, sizes = np.unique(part.table["question"].to_numpy(), return_counts=True)
+    return np.array_equal(sizes, np.bincount(table["question"].to_numpy())[names])
+
+
+GROUPED = {  # name: (policy, official, splits here, sizes at most, the parts cut from one split)
+    "carved from train": ("disjoint", LARGE, {"train": 6000, "validation": 300}, (1000, 300), "train validation"),
+    "halved": ("disjoint", SMALL, {"train": 90, "validation": 401}, (200, 401), "validation test"),
+    "only test": ("disjoint", Sizes(9, None, 9), {"test": 7600}, (684, 1520), "train validation test"),
+    "published": ("attempt", LARGE, {"train": 3000, "validation": 300}, (1000, 300), "train validation"),
+    "published, halved": ("tpv", SMALL, {"train": 90, "validation": 300}, (150, 300), "validation test"),
+}
+
+
+@pytest.mark.parametrize("case", GROUPED)
+def test_no_group_is_cut(case):
+    policy, official, here, most, siblings = GROUPED[case]
+    name = "qnli" if official is LARGE else "rte"
+    tables = {split: grouped(n, 10**6 * place) for place, (split, n) in enumerate(here.items())}
+    task = make_task(official, name, group=lambda row: str(row["question"]))
+    splits = make_splits(task, dataset(**tables), policy)
+    assert sum(splits.counts.values()) == sum(here.values())
+    if case != "only test":  # there a tenth of what is left after test
+        assert most[0] - 5 < len(splits.validation) <= most[0]
+    assert len(splits.test) <= most[1]
+    parts = {split: getattr(splits, split) for split in siblings.split()}
+    origin = tables["validation" if "halved" in case else next(iter(here))]
+    names = [questions(part) for part in parts.values()]
+    assert sum(map(len, names)) == len(set.union(*names))
+    assert all(whole(part, origin) for part in parts.values())
+
+
+def test_equal_group_numbers_of_different_splits_are_no_overlap():
+    task = make_task(Sizes(9, 9, 9), group=lambda row: str(row["question"]))
+    test = pa.concat_tables([grouped(49, 10**6), grouped(60).filter(pa.array([i < 1 for i in range(60)]))])
+    splits = make_splits(task, dataset(train=grouped(60), validation=grouped(50, 2 * 10**6), test=test))
+    assert splits.overlaps == {"validation/test": 0, "train/test": 1, "train/validation": 0}
+    assert splits.counts == {"train": 59, "validation": 50, "test": 50}
+
+
+def test_a_missing_group_column_names_what_is_there():
+    task = make_task(SMALL, group=lambda row: str(row["question"]))
+    with pytest.raises(DataError, match="no column 'question'; the rows have label, text"):
+        make_splits(task, dataset(train=50, validation=50))
 
 
 PUBLISHED = [  # policy, task, official, here, expected

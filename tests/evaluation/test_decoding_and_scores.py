@@ -26,12 +26,11 @@ def taught(request):
 
 
 def plain_texts(learner, rows, tokens):
-    """One row at a time, nothing special."""
+    """One row at a time, nothing special: the model's own `generate` to the end, cut to `tokens` new ones afterwards."""
     out = []
     for row in rows:
-        ids = learner.generate(
-            torch.tensor([row.source]), generation_config=plain_greedy(learner.lm.model, tokens)
-        )[0].tolist()  # fmt: skip
+        ids = learner.generate(torch.tensor([row.source]), max_new_tokens=20, do_sample=False)[0].tolist()
+        ids = ids[: tokens + learner.lm.encoder_decoder]
         out.append(learner.lm.text.decode(ids[1:] if learner.lm.encoder_decoder else ids))
     return out
 
@@ -145,9 +144,32 @@ def test_rows_keep_their_order_prompts_and_notes(arch):
 def test_text_of_a_decided_row_has_no_padding_words():
     """A model that names no pad token: filler after a decided row is not part of its text."""
     model = make_lm("gpt2").model
-    assert plain_greedy(model, 3, 7).pad_token_id == 0
+    with plain_greedy(model, 7):
+        assert model.generation_config.pad_token_id == 0
     model.generation_config.pad_token_id = model.config.pad_token_id = None
-    assert plain_greedy(model, 3, EOS).pad_token_id == EOS
+    with plain_greedy(model, EOS):
+        assert model.generation_config.pad_token_id == EOS
+    assert model.generation_config.pad_token_id is None
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [{"repetition_penalty": 5.0}, {"no_repeat_ngram_size": 1}, {"min_new_tokens": 9}, {"forced_eos_token_id": EOS}],
+)
+def test_the_models_own_generation_habits_do_not_decide_scores(taught, habit):
+    """A repetition penalty or a forced end in the model's settings changes `generate`, but not what is scored."""
+    learner, rows = taught
+    shape, options = make_shape(learner), EvalOptions(max_new_tokens=4)
+    plain = [d.text for d in decode_rows(learner, rows, shape, (), options)]
+    own = learner.lm.model.generation_config
+    before = {name: getattr(own, name, None) for name in habit}
+    try:
+        for name, value in habit.items():
+            setattr(own, name, value)
+        assert [d.text for d in decode_rows(learner, rows, shape, (), options)] == plain
+    finally:
+        for name, value in before.items():
+            setattr(own, name, value)
 
 
 def test_decided_rows(taught):

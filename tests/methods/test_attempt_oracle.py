@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cpeft.data.encode import collate
+from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.methods.attempt import Attempt, AttemptOptions
 from cpeft.methods.base import MethodInputs, PromptContext
@@ -174,16 +175,17 @@ def test_room_of_a_learner_equals_padded_batches():
     rows = make_rows(lm, 4)
     inputs = MethodInputs(("a",), torch.randn(4, lm.width), make_sources(width=lm.width))
     method = Attempt(AttemptOptions(pool_padding=True, temperature=3.0), inputs).double()
+    room = DataOptions(max_source=20)
     narrow, wide = collate(rows, 0), collate(rows, 0, room=20)
     with torch.no_grad():
-        by_switch = PromptedLM(lm, method, room=20).losses(narrow)[0]
+        by_switch = PromptedLM(lm, method, room).losses(narrow)[0]
         x_BLD = lm.embed(wide.source_BL)
         everything = torch.ones_like(wide.mask_BL)
         plain = Attempt(AttemptOptions(temperature=3.0), inputs).double()
         plain.load_state_dict(method.state_dict())
         by_hand = plain(PromptContext(x_BLD, everything, wide.task_B)).prompt_BPD
-        torch.testing.assert_close(PromptedLM(lm, method, room=20).losses(wide)[0], by_switch, rtol=1e-10, atol=1e-10)
-        own = PromptedLM(lm, method, room=20).prompts(lm.embed(narrow.source_BL), narrow.mask_BL, narrow.task_B)
+        torch.testing.assert_close(PromptedLM(lm, method, room).losses(wide)[0], by_switch, rtol=1e-10, atol=1e-10)
+        own = PromptedLM(lm, method, room).prompts(lm.embed(narrow.source_BL), narrow.mask_BL, narrow.task_B)
     torch.testing.assert_close(own.prompt_BPD, by_hand, rtol=1e-12, atol=1e-12)
 
 

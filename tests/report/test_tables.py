@@ -12,6 +12,8 @@ from tiny import run_python
 def result(label="vocab", seed=0, value=50.0, task="rte", headline="accuracy", majority=40.0, **more):
     score = {"value": value, "low": value - 7, "high": value + 6}
     return {
+        "stage": "stage",
+        "model": {"dtype": "float32"},
         "label": label,
         "seed": seed,
         "data": {task: {"headline": headline, "majority": majority}},
@@ -21,8 +23,8 @@ def result(label="vocab", seed=0, value=50.0, task="rte", headline="accuracy", m
     }
 
 
-def cells(results, metric=None):
-    return {(cell.task, cell.method): cell for cell in summarise(results, metric)}
+def cells(results):
+    return {(cell.task, cell.method): cell for cell in summarise(results)}
 
 
 @pytest.mark.parametrize("values", [[50.0, 60.0], [50.0, 53.0, 61.5], [10.0, 10.0, 10.0, 12.0, 30.0]])
@@ -51,8 +53,11 @@ def test_one_seed_shows_the_rows_bootstrap():
     found = summarise([result(value=55.0)])
     cell = found[-1]
     assert (cell.deviation, cell.low, cell.high, cell.kind) == (None, 48.0, 61.0, "rows")
-    assert "| rte | vocab | accuracy | 55.00 |  | [48.0, 61.0] rows | 1 | 1,234 | 55.00 |" in markdown_table(found)
-    assert "rows" not in markdown_table(summarise([result(), result()]))
+    assert (
+        "| rte | stage | vocab | accuracy | float32 | 55.00 |  | [48.0, 61.0] rows | 1 | 1,234 | 55.00 |"
+        in markdown_table(found)
+    )
+    assert "] rows |" not in markdown_table(summarise([result(), result()]))
 
 
 def test_majority_rows_stand_first_and_once():
@@ -64,14 +69,22 @@ def test_majority_rows_stand_first_and_once():
     ]  # fmt: skip
     assert found[0].mean == 40.0
     line = markdown_table(found).splitlines()[2]
-    assert line == "| rte | majority class | accuracy | 40.00 |  |  |  | 0 |  |"
+    assert line == "| rte |  | majority class | accuracy |  | 40.00 |  |  |  | 0 |  |"
 
 
-def test_another_metric():
-    found = cells([result(value=50.0), result(value=70.0, seed=1)], "macro_f1")
-    assert list(found) == [("rte", "vocab")]  # the majority score is that of the headline
-    assert found["rte", "vocab"].mean == 30.0
-    assert summarise([result()], "matthews") == []
+def test_closed_choices_stand_beside_free_answers():
+    more = result(value=50.0)
+    more["scores"]["rte"]["choice_accuracy"] = {"value": 80.0, "low": 70.0, "high": 90.0}
+    assert [(c.metric, c.mean) for c in summarise([more]) if c.kind != "fixed"] == [
+        ("accuracy", 50.0), ("choice_accuracy", 80.0)
+    ]  # fmt: skip
+
+
+def test_stages_and_dtypes_do_not_mix():
+    found = summarise([result(), result(stage="other"), result(model={"dtype": "bfloat16"})])
+    assert [(c.stage, c.dtype, c.seeds) for c in found if c.kind != "fixed"] == [
+        ("stage", "float32", 1), ("other", "float32", 1), ("stage", "bfloat16", 1),
+    ]  # fmt: skip
 
 
 def test_methods_and_metrics_do_not_mix():
@@ -82,7 +95,7 @@ def test_methods_and_metrics_do_not_mix():
 
 
 def test_every_seed_stands_in_markdown():
-    head, rule, _, line = markdown_table(summarise([result(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
+    head, rule, _, line, *_ = markdown_table(summarise([result(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
     assert head.count("|") == rule.count("|") == line.count("|")
     assert line.endswith("| 3 | 1,234 | 50.00 52.50 51.25 |")
 

@@ -11,6 +11,7 @@ from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.store import Store
 from cpeft.training.callbacks.metrics_file import MetricsFile
+from cpeft.training.member import Member
 
 SEEDS = ("seeds=[0]",)
 
@@ -72,7 +73,15 @@ def test_nan_fails_one_run_alone_and_retry_runs_it_again(world, tmp_path, cpeft_
 def test_nan_in_the_last_step_is_not_saved_as_a_prompt(world, tmp_path, cpeft_main, monkeypatch):
     """No later loss would show it: it is found before the run is scored, and other runs go on."""
     store = tmp_path / "store"
-    poison(monkeypatch, "mood.sources.s0", step=6)
+    clip = Member._clip
+
+    def explode(self):
+        norm = clip(self)
+        if self.name.endswith("mood.sources.s0") and self.step == 5:
+            self.optimizer.param_groups[0]["initial_lr"] = math.inf
+        return norm
+
+    monkeypatch.setattr(Member, "_clip", explode)
     assert cpeft_main("run", world / "study.toml", *SEEDS, "--store", store)[0] == 1
     now = states(world, store)
     failed, folder = now["mood.sources.s0"]

@@ -88,8 +88,8 @@ def outcome(store):
         prompts = {path.parent.name: path.read_bytes() for path in run.path.glob("prompts/*/*.safetensors")}
         state = (run.path / "method" / "state.safetensors").read_bytes()
         left[name] = (result, prompts, state, (run.path / "metrics.jsonl").read_text())
-    tables = {path.name: path.read_text() for path in store.glob("table-*.md")}
-    assert set(tables) == {"table-sources.md", "table-targets.md"}
+    tables = {path.name: path.read_text() for path in store.glob("table*.md")}
+    assert set(tables) == {"table.md"}
     return left, tables
 
 

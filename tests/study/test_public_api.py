@@ -64,7 +64,9 @@ def test_evaluate_and_predict(learner, lm, finished):
     every = [
         cpeft.evaluate(what, "mood.toml", lm=lm) for what in (learner, prompt, str(run), str(run / "prompts/mood"))
     ]
-    assert every[0] == every[1] == every[2] == every[3]
+    assert every[0] == every[1] == every[3]
+    values = [{name: score.value for name, score in scores.items()} for scores in every]
+    assert values[2] == values[0]  # a run brings its own number of resamples, so its intervals differ
     assert every[0]["accuracy"].low <= every[0]["accuracy"].value <= every[0]["accuracy"].high
     said = [cpeft.predict(what, "mood.toml", ROWS, lm=lm) for what in (learner, prompt, str(run))]
     assert said[0] == said[1] == said[2]
@@ -112,7 +114,10 @@ def test_a_users_own_loop(lm, finished):
 
     [path] = finished.path.glob("sources/mood*s0-*/prompts/mood")
     learner = cpeft.train(lm, "mood.toml", **{**SETTINGS, "train": {"steps": 1, "batch": 4}})
-    sources, targets = lm.text.sources([row["text"] for row in ROWS[:8]]), lm.text.targets(["positive", "negative"] * 4)
+    sources, targets = (
+        lm.text.sources([row["text"] for row in ROWS[:8]])[0],
+        lm.text.targets(["positive", "negative"] * 4),
+    )
     batch = make_batch([EncodedRow(tuple(s), tuple(t)) for s, t in zip(sources, targets, strict=True)])
     frozen = {name: value.clone() for name, value in lm.model.state_dict().items()}
     optimizer = torch.optim.Adam([p for group in learner.param_groups() for p in group.params], lr=0.1)
@@ -138,5 +143,5 @@ def test_mistakes(lm, learner, finished):
     with pytest.raises(ConfigError, match="did you mean 'prefix'"):
         cpeft.evaluate(learner, "mood.toml", prefx="none")
     [path] = finished.path.glob("sources/mood*s0-*/prompts/mood")
-    with pytest.raises(PromptMismatch, match="not to tiny-bart"):
+    with pytest.raises(PromptMismatch, match="this model is tiny-bart"):
         cpeft.evaluate(str(path), "mood.toml", lm=make_lm("bart"))

@@ -181,16 +181,17 @@ def test_a_second_run_does_nothing(world, tmp_path, cpeft_main):
     assert code == 0
     assert out.count("done ") == 4
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/*/**/*")}
-    table = (tmp_path / "store" / "table-targets.md").read_text()
+    table = (tmp_path / "store" / "table.md").read_text()
     code, out, _ = cpeft_main("run", recipe, "--store", tmp_path / "store")
     assert code == 0
     assert "done " not in out
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/*/**/*")} == before
-    assert (tmp_path / "store" / "table-targets.md").read_text() == table
-    head, rule, *rows = table.splitlines()
-    assert head.startswith("| task | method | metric | mean | sd | 95% interval |")
+    assert (tmp_path / "store" / "table.md").read_text() == table
+    head, rule, *lines = table.splitlines()
+    assert head.startswith("| task | stage | method | metric | dtype | mean | sd | 95% interval |")
     assert set(rule) == {"|", "-"}
-    assert [row.split(" | ")[1] for row in rows] == ["majority class", "spot", "vocab"]
+    rows = [line for line in lines if line.startswith("| rank |")]
+    assert [row.split(" | ")[2] for row in rows] == ["majority class", "spot", "vocab"]
     score = Store(tmp_path / "store").results()[-1]["scores"]["rank"]["accuracy"]["value"]
     assert f"| {score:.2f} |" in rows[-1]
 

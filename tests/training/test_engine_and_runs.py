@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpeft.data.encode import EncodedRow, collate, cut, micro_batches
+from cpeft.data.encode import EncodedRow, collate, micro_batches
 from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, Stopped
 from cpeft.methods.base import ParamGroup
@@ -472,7 +472,7 @@ def test_micro_batches_keep_to_the_budget(widths, budget, most):
         assert most is None or len(group) <= most
 
 
-def test_collate_and_cut():
+def test_collate():
     batch = collate([EncodedRow((5, 6, 7), (8,), 1), EncodedRow((9,), (3, 4))], pad=0)
     assert batch.source_BL.tolist() == [[5, 6, 7], [9, 0, 0]]
     assert batch.mask_BL.tolist() == [[True] * 3, [True, False, False]]
@@ -480,9 +480,21 @@ def test_collate_and_cut():
     assert batch.task_B.tolist() == [1, 0]
     assert collate([EncodedRow((5,), (8,))], 0, room=4).source_BL.shape == (1, 4)
     assert collate([EncodedRow((pad := 0,), (8,))], pad).mask_BL.tolist() == [[True]], "a mask knows lengths, not ids"
-    assert cut([1, 2, 3, 4], 3) == (1, 2, 4)
-    assert cut([1, 2], 3) == (1, 2)
-    assert cut([1, 2, 3], None) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("arch", ["t5", "llama"])
+def test_a_cut_source_keeps_the_end_token_or_the_answer_cue(arch):
+    codec = make_lm(arch).text
+    cue = " w7 w8"
+    whole, none = codec.sources(["w1 w2 w3 w4 w5 w6"], cue)
+    assert none == 0
+    cut, one = codec.sources(["w1 w2 w3 w4 w5 w6", "w1"], cue, limit=4)
+    assert one == 1
+    assert len(cut[0]) == 4
+    tail = 1 if arch == "t5" else 2
+    assert cut[0][-tail:] == whole[0][-tail:]
+    assert cut[0][:2] == whole[0][:2]
+    assert codec.sources(["w1"], cue, limit=4)[0] == codec.sources(["w1"], cue)[0]
 
 
 # Several processes

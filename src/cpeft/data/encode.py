@@ -64,3 +64,20 @@ def micro_batches(items: Sequence[int], width: Callable[[int], int], budget: int
             groups.append([item])
             widest = width(item)
     return groups
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How rows become batches: pad id, fixed width (None: none), and tokens a row adds beside its source."""
+
+    pad: int
+    room: int | None = None
+    extra: int = 0
+    counts_target: bool = False  # decoder-only rows carry their target in the same sequence
+
+    def width(self, row: EncodedRow) -> int:
+        length = max(len(row.source), self.room or 0)
+        return self.extra + length + (len(row.target) if self.counts_target else 0)
+
+    def batch(self, rows: Sequence[EncodedRow]) -> Batch:
+        return collate(rows, self.pad, self.room)

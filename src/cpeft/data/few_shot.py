@@ -1,19 +1,50 @@
-"""Fewer rows: k shots per class or in total, and plain limits for small machines.
+"""Rows and fewer of them: k shots per class or in total, and plain limits for small machines.
 
 Published few-shot studies draw k rows in total, stratified (papers.md E-30); ours are k per class. There k below the
 number of classes fails; here it is a uniform draw that says so. The draws of one seed are nested: the 5 shots of a
-class are among its 10.
+class are among its 10. Rows scored together (`Rows.groups`) are drawn together: at most k or `limit` rows in whole
+groups, but at least one group; per class, whole groups until each class has k rows, which gives most classes more.
 """
 
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from cpeft.data.splits import Rows, class_indices, stratified
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, DataError
 from cpeft.seeds import generator
-from cpeft.tasks.base import Task
+from cpeft.tasks.base import Code, Task
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one split, read one by one; `notes` say what was chosen from what. `groups` numbers the rows scored
+    together, and is None where each row stands alone; numbers of different splits have nothing to do with each other.
+    """
+
+    table: pa.Table
+    notes: tuple[str, ...] = ()
+    groups: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def row(self, i: int) -> dict[str, Any]:
+        if not 0 <= i < len(self):
+            raise IndexError(f"row {i} of {len(self)}")
+        return self.table.slice(i, 1).to_pylist()[0]  # type: ignore[no-any-return]
+
+    def take(self, index: np.ndarray, *notes: str) -> "Rows":
+        groups = None if self.groups is None else self.groups[index]
+        return Rows(self.table.take(pa.array(index, pa.int64())), (*self.notes, *notes), groups)
+
+    def draw(self, n: int, rng: np.random.Generator, classes: np.ndarray | None = None) -> np.ndarray:
+        """Sorted indices of `n` rows, with the proportions of `classes`; of whole groups and at most `n` if grouped."""
+        if self.groups is not None:
+            return whole_groups(self.groups, n, rng)
+        return stratified(np.zeros(len(self), np.int64) if classes is None else classes, n, rng)
 
 
 def few_shot(task: Task, rows: Rows, k: int, per: Literal["class", "total"], seed: int) -> Rows:
@@ -22,34 +53,94 @@ def few_shot(task: Task, rows: Rows, k: int, per: Literal["class", "total"], see
         raise ConfigError(f"few_shot: k = {k} per '{per}'; k must not be negative, per is 'class' or 'total'")
     rng = generator(seed, "subset")
     classes = class_indices(task, rows.table)
-    values, counts = np.unique(classes, return_counts=True)
-    notes = []
+    notes: list[str] = []
     if per == "class" and task.words and task.kind != "regression":
-        index = np.concatenate(
-            [rng.permutation(np.flatnonzero(classes == value))[:k] for value in [*values]] or [classes]
-        )
-        if few := int((counts < k).sum()):
-            notes.append(f"{few} of {len(values)} classes have fewer than {k} rows and give all of them")
+        index = _per_class(rows, classes, k, rng, notes)
     else:
         if per == "class":
             notes.append(f"no classes: {k} rows in total")
-        if k > len(rows):
-            notes.append(f"{k} rows were asked for, all {len(rows)} were taken")
-        if uniform := 0 < k < len(values):
-            notes.append(f"{k} rows are fewer than the {len(values)} classes: drawn uniformly, not stratified")
-        index = stratified(np.zeros_like(classes) if uniform else classes, min(k, len(rows)), rng)
-    return _chosen(rows, index, notes)
+        index = _in_total(rows, classes, k, rng, notes)
+    return rows.take(np.sort(index), *notes)
+
+
+def _per_class(rows: Rows, classes: np.ndarray, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+    values, counts = np.unique(classes, return_counts=True)
+    if few := int((counts < k).sum()):
+        notes.append(f"{few} of {len(values)} classes have fewer than {k} rows and give all of them")
+    if rows.groups is None:
+        chosen = [rng.permutation(np.flatnonzero(classes == value))[:k] for value in values]
+        return np.concatenate(chosen or [classes])
+    names, group = np.unique(rows.groups, return_inverse=True)
+    sizes = np.zeros((len(names), len(values)), np.int64)  # rows of each group and class
+    np.add.at(sizes, (group, np.searchsorted(values, classes)), 1)
+    order = rng.permutation(len(names))
+    short = (np.cumsum(sizes[order], axis=0) < np.minimum(counts, k)).any(axis=1)
+    taken = order[: int(short.sum()) + 1 if k else 0]
+    if k:
+        notes.append(f"rows scored together were drawn together: {len(taken)} groups, until each class had {k} rows")
+    return np.flatnonzero(np.isin(group, taken))
+
+
+def _in_total(rows: Rows, classes: np.ndarray, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+    if k > len(rows):
+        notes.append(f"{k} rows were asked for, all {len(rows)} were taken")
+    known = len(np.unique(classes))
+    uniform = 0 < k < known
+    index = rows.draw(min(k, len(rows)), rng, None if uniform else classes)
+    if rows.groups is not None and 0 < k < len(rows):
+        notes.append(f"rows scored together were drawn together: {len(index)} rows for {k}, not stratified")
+    elif uniform:
+        notes.append(f"{k} rows are fewer than the {known} classes: drawn uniformly, not stratified")
+    return index
 
 
 def limit(rows: Rows, n: int, seed: int) -> Rows:
-    """At most `n` rows, drawn uniformly, in their old order."""
+    """At most `n` rows (but a whole group, where rows are grouped), drawn uniformly, in their old order."""
     if n < 0:
         raise ConfigError(f"data.limit = {n}: must not be negative")
     if n >= len(rows):
         return rows
-    index = generator(seed, "subset").permutation(len(rows))[:n]
-    return _chosen(rows, index, [f"{n} of {len(rows)} rows were drawn"])
+    index = rows.draw(n, generator(seed, "subset"))
+    whole = "" if rows.groups is None else ", in whole groups"
+    return rows.take(index, f"{len(index)} of {len(rows)} rows were drawn{whole}")
 
 
-def _chosen(rows: Rows, index: np.ndarray, notes: list[str]) -> Rows:
-    return Rows(rows.table.take(pa.array(np.sort(index), pa.int64())), (*rows.notes, *notes))
+def class_indices(task: Task, table: pa.Table, where: str = "rows") -> np.ndarray:
+    """The class of every row, counted in label order; -1 outside the task; 0 where there is no label set."""
+    if not task.words:
+        return np.zeros(table.num_rows, np.int64)
+    task.column(dict.fromkeys(table.column_names), task.label_column)  # a clear error where there is no such column
+    names = (task.label_column, *task.columns.get(task.label_column, ()))
+    name = next(name for name in names if name in table.column_names)
+    order: dict[Code | None, int] = {code: index for index, code in enumerate(task.words)}
+    values = table[name].unique()
+    places = pc.index_in(table[name], value_set=values).to_numpy()
+    known = np.zeros(len(values), np.int64)
+    for place, value in enumerate(values.to_pylist()):
+        try:
+            known[place] = order.get(task.code({name: value}), -1)
+        except DataError as error:
+            raise DataError(f"{where} row {np.argmax(places == place)}: {error}") from None
+    classes: np.ndarray = known[places]
+    return np.minimum(classes, 0) if task.kind == "regression" else classes
+
+
+def stratified(classes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Sorted indices of `n` rows with the class proportions of all, by largest remainder; larger classes win ties."""
+    values, counts = np.unique(classes, return_counts=True)
+    quotas, remainders = np.divmod(n * counts, max(len(classes), 1))
+    missing = n - int(quotas.sum())
+    quotas[np.lexsort((-counts, -remainders))[:missing]] += 1
+    chosen = [
+        rng.permutation(np.flatnonzero(classes == value))[:quota] for value, quota in zip(values, quotas, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+
+
+def whole_groups(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Sorted indices of the rows of groups in random order, until the next would exceed `n` rows; at least one group
+    (none for n = 0)."""
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(sizes))
+    fitting = int(np.searchsorted(np.cumsum(sizes[order]), n, side="right"))
+    return np.flatnonzero(np.isin(place, order[: max(fitting, 1) if n else 0]))

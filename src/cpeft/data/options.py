@@ -5,6 +5,8 @@ from typing import Literal
 from cpeft.config import Options
 from cpeft.data.splits import Policy
 
+TEXT_OPTIONS = ("prefix", "labels", "cue", "max_source", "padding")  # what a prompt must meet again when it is used
+
 
 class DataOptions(Options):
     """Rows and text of a run.

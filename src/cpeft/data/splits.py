@@ -15,7 +15,8 @@ The other policies are those of published code, leaks included (papers.md C.1): 
 (stratified) and `s0-text`, the replication's printed wording: of the *validation* rows of large datasets 1,000 validate
 and the rest test. Sizes equal the published ones; row identity does not, because we draw with numpy and not with
 `torch.randperm` or `train_test_split`. Rows outside the task (unlabelled SNLI pairs) are always dropped.
-Splits have their own seed, 42, so all runs of a study see the same rows.
+Splits have their own seed, 42, so all runs of a study see the same rows. Under every policy rows scored together
+(MultiRC's answers to one question) stay on one side of a cut, which then takes at most as many rows as stated here.
 """
 
 import hashlib
@@ -28,11 +29,12 @@ from unicodedata import category
 import numpy as np
 import pyarrow as pa
 
+from cpeft.data.few_shot import Rows, class_indices
 from cpeft.data.resolve import Dataset
 from cpeft.errors import ConfigError, DataError, MissingData
 from cpeft.registry import suggest
 from cpeft.seeds import generator
-from cpeft.tasks.base import Code, Sizes, Task
+from cpeft.tasks.base import Sizes, Task
 
 Policy = Literal["disjoint", "attempt", "tpv", "s0-text"]
 SPLIT_SEED = 42
@@ -58,22 +60,6 @@ _TPV = {
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of one split, read one by one; `notes` say what was chosen from what."""
-
-    table: pa.Table
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def row(self, i: int) -> dict[str, Any]:
-        if not 0 <= i < len(self):
-            raise IndexError(f"row {i} of {len(self)}")
-        return self.table.slice(i, 1).to_pylist()[0]  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
 class Splits:
     """The rows of a run. `overlaps` counts rows of the first split whose text is in the second: removed by `disjoint`,
     left in by the published policies."""
@@ -93,7 +79,7 @@ class Splits:
 class _Pool:
     """Rows of a split with a text key and a class index each."""
 
-    table: pa.Table
+    rows: Rows
     keys: np.ndarray
     classes: np.ndarray
 
@@ -101,12 +87,11 @@ class _Pool:
         return len(self.keys)
 
     def take(self, index: np.ndarray) -> "_Pool":
-        return _Pool(self.table.take(pa.array(index)), self.keys[index], self.classes[index])
+        return _Pool(self.rows.take(index), self.keys[index], self.classes[index])
 
     def cut(self, n: int, purpose: str, stratify: bool = True) -> tuple["_Pool", "_Pool"]:
-        """`n` drawn rows and the others, both in their old order."""
-        classes = self.classes if stratify else np.zeros_like(self.classes)
-        index = stratified(classes, n, generator(SPLIT_SEED, "split", purpose))
+        """`n` drawn rows (at most `n` if grouped) and the others, both in their old order."""
+        index = self.rows.draw(n, generator(SPLIT_SEED, "split", purpose), self.classes if stratify else None)
         return self.take(index), self.take(np.setdiff1d(np.arange(len(self)), index))
 
 
@@ -123,16 +108,14 @@ def make_splits(task: Task, dataset: Dataset, policy: Policy = "disjoint") -> Sp
     if "validation" not in parts:
         _carve(task, parts, notes)
         _overlap(parts, overlaps, remove=ours)
+    fate = "removed" if ours else "left in"
     for pair, rows in overlaps.items():
         if rows:
             one, other = pair.split("/")
-            notes.append(
-                f"{rows} {one} rows have the text of a {other} row and were {'removed' if ours else 'left in'}"
-            )
+            notes.append(f"{rows} {one} rows have the text of a {other} row and were {fate}")
     if empty := [split for split, pool in parts.items() if not len(pool)]:
         raise DataError(f"task '{task.name}': no rows left for {empty[0]} ({dataset.origin}); {'; '.join(notes)}")
-    rows_of = {split: Rows(pool.table) for split, pool in parts.items()}
-    return Splits(**rows_of, notes=tuple(notes), overlaps=overlaps)
+    return Splits(**{split: pool.rows for split, pool in parts.items()}, notes=tuple(notes), overlaps=overlaps)
 
 
 def _disjoint(task: Task, pools: dict[str, _Pool], notes: list[str]) -> dict[str, _Pool]:
@@ -165,7 +148,7 @@ def _carve(task: Task, parts: dict[str, _Pool], notes: list[str]) -> None:
     n = min(CARVED, ceil(len(rows) / 5)) if large else min(CARVED // 2, ceil(len(rows) / 10))
     parts["validation"], parts["train"] = rows.cut(n, "validation")
     why = f" ({CARVED} wanted, but no more than a fifth is taken)" if large and n < CARVED else ""
-    notes.append(f"{n} of {len(rows)} train rows became validation{why}")
+    notes.append(f"{len(parts['validation'])} of {len(rows)} train rows became validation{why}")
 
 
 def _published(task: Task, pools: dict[str, _Pool], policy: str, notes: list[str]) -> dict[str, _Pool]:
@@ -192,7 +175,9 @@ def _published(task: Task, pools: dict[str, _Pool], policy: str, notes: list[str
     if policy == "s0-text" or rule == "small":
         n = CARVED if rule != "small" and len(held) > CARVED else len(held) // 2
         validation, test = held.cut(n, "half", stratify)
-        notes.append(f"the {len(held)} held-out rows were split into {n} validation and {len(test)} test rows")
+        notes.append(
+            f"the {len(held)} held-out rows were split into {len(validation)} validation and {len(test)} test rows"
+        )
         return {"train": train, "validation": validation, "test": test}
     validation, rest = train.cut(min(CARVED, len(train) // 2), "validation", stratify)
     notes.append(f"{len(validation)} of {len(train)} train rows became validation")
@@ -238,30 +223,10 @@ def _pools(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, _Pool]:
         if len(classes) < total:
             notes.append(f"{total - len(classes)} of {total} {split} rows were dropped: no label, or not of this task")
         if len(classes):
-            pools[split] = _Pool(table, _text_keys(task, table), classes)
+            pools[split] = _Pool(Rows(table, groups=_groups(task, table)), _text_keys(task, table), classes)
     if not {"train", "validation", "test"} & set(pools):
         raise DataError(f"task '{task.name}': no labelled rows in {dataset.origin}")
     return pools
-
-
-def class_indices(task: Task, table: pa.Table, where: str = "rows") -> np.ndarray:
-    """The class of every row, counted in label order; -1 outside the task; 0 where there is no label set."""
-    if not task.words:
-        return np.zeros(table.num_rows, np.int64)
-    task.column(dict.fromkeys(table.column_names), task.label_column)  # a clear error where there is no such column
-    names = (task.label_column, *task.columns.get(task.label_column, ()))
-    name = next(name for name in names if name in table.column_names)
-    order: dict[Code | None, int] = {code: index for index, code in enumerate(task.words)}
-    known: dict[Any, int] = {}
-    values = table.column(name).to_pylist()
-    for row, value in enumerate(values):
-        if value not in known:
-            try:
-                known[value] = order.get(task.code({name: value}), -1)
-            except DataError as error:
-                raise DataError(f"{where} row {row}: {error}") from None
-    classes = np.array([known[value] for value in values], np.int64)
-    return np.minimum(classes, 0) if task.kind == "regression" else classes
 
 
 def normalised(text: str) -> str:
@@ -281,18 +246,18 @@ def _text_keys(task: Task, table: pa.Table) -> np.ndarray:
     return np.frombuffer(b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts), np.uint64)
 
 
+def _groups(task: Task, table: pa.Table) -> np.ndarray | None:
+    """The number of each row's group, unique within the table's split alone."""
+    if not task.group:
+        return None
+    try:
+        names = pa.array([task.group(row) for row in _read(table)], pa.string())
+    except KeyError as error:
+        there = ", ".join(sorted(table.column_names))
+        raise DataError(f"task '{task.name}': no column {error}; the rows have {there}") from None
+    return names.dictionary_encode().indices.to_numpy()  # type: ignore[no-any-return]
+
+
 def _read(table: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in table.to_batches(max_chunksize=10_000):
         yield from batch.to_pylist()
-
-
-def stratified(classes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Sorted indices of `n` rows with the class proportions of all, by largest remainder; larger classes win ties."""
-    values, counts = np.unique(classes, return_counts=True)
-    quotas, remainders = np.divmod(n * counts, max(len(classes), 1))
-    missing = n - int(quotas.sum())
-    quotas[np.lexsort((-counts, -remainders))[:missing]] += 1
-    chosen = [
-        rng.permutation(np.flatnonzero(classes == value))[:quota] for value, quota in zip(values, quotas, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)

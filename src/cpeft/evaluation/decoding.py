@@ -18,10 +18,9 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from cpeft.config import Options
-from cpeft.data.encode import EncodedRow, micro_batches
+from cpeft.data.encode import EncodedRow, Shape, micro_batches
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
-from cpeft.training.member import Shape
 from cpeft.training.memory import halving
 from cpeft.training.workers import Workers
 
@@ -158,7 +157,7 @@ def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], shape: Shape, bud
 
     def total(tokens: int) -> float:
         groups = micro_batches(range(len(rows)), lambda i: shape.width(rows[i]), tokens)
-        return sum(float(learner.losses(shape.batch([rows[i] for i in g]))[0].double().sum()) for g in groups)
+        return sum((float(learner.losses(shape.batch([rows[i] for i in g]))[0].double().sum()) for g in groups), 0.0)
 
     floor = max((shape.width(row) for row in rows), default=1)
     return halving(total, budget, floor) / max(sum(len(row.target) for row in rows), 1)

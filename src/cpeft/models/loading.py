@@ -7,7 +7,7 @@ asks for the published `base_dropout`.
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,8 +90,9 @@ class FrozenLM:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the embedding table in float32: which space prompts live in."""
-        return hashlib.sha256(self.vocabulary.table_VD.contiguous().numpy().tobytes()).hexdigest()
+        """SHA-256 of the embedding table rounded to bfloat16: which space prompts live in, whatever dtype it is loaded in."""
+        table = self.embeddings.weight.detach().cpu().to(torch.bfloat16).contiguous()  # type: ignore[union-attr,operator]
+        return hashlib.sha256(table.view(torch.int16).numpy().tobytes()).hexdigest()
 
     @cached_property
     def embedding_rms(self) -> float:
@@ -124,8 +125,7 @@ def load_lm(
     Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes,
     unknown dtype).
     """
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    kind = ("bfloat16" if place.startswith("cuda") or _has_amx() else "float32") if dtype == "auto" else dtype
+    place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     arguments: dict[str, Any] = {"dtype": getattr(torch, kind)}
     if attention != "auto" or (place == "cpu" and kind == "bfloat16"):
@@ -148,6 +148,31 @@ def load_lm(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
     return FrozenLM(model, tokenizer, str(name), getattr(config, "_commit_hash", None) or revision, kind)
+
+
+def placed(dtype: Dtype, device: str) -> tuple[str, str]:
+    """The device and dtype that `auto` stands for on this machine."""
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return place, ("bfloat16" if place.startswith("cuda") or _has_amx() else "float32") if dtype == "auto" else dtype
+
+
+@lru_cache(maxsize=16)
+def model_identity(options: ModelOptions) -> dict[str, str]:
+    """What decides a run's numbers about its model, known without loading it: dtype, and name or content.
+
+    A local folder is known by its weights (size, first and last mebibyte of every safetensors file), so it may move but not
+    be replaced unnoticed; a hub model by its name, the revision being a setting.
+    """
+    identity = {"dtype": placed(options.dtype, options.device)[1], "name": options.name}
+    if Path(options.name).is_dir():
+        digest = hashlib.sha256()
+        for path in sorted(Path(options.name).glob("*.safetensors")):
+            with path.open("rb") as file:
+                digest.update(str(path.stat().st_size).encode() + file.read(2**20))
+                file.seek(-min(2**20, path.stat().st_size), 2)
+                digest.update(file.read())
+        identity["name"] = digest.hexdigest()
+    return identity
 
 
 def _has_amx() -> bool:

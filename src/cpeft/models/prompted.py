@@ -6,6 +6,7 @@
 The method sees the source alone, in training and in `generate` alike, so an example gets the same prompt in both.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cpeft.data.encode import IGNORE, Batch
+from cpeft.data.encode import IGNORE, Batch, Shape
+from cpeft.data.options import TEXT_OPTIONS, DataOptions
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.loading import FrozenLM
@@ -47,14 +49,20 @@ def example_losses(lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch
 class PromptedLM(nn.Module):
     """`lm` frozen, `method` trained. Only the method is part of `parameters()` and `state_dict()`.
 
-    `room`: the width that published code pads inputs to, for methods that pool over padding.
+    `data` are the text options the prompt is trained under (prefix, labels, cue, widths); evaluation goes by them.
     """
 
-    def __init__(self, lm: FrozenLM, method: PromptMethod, room: int | None = None) -> None:
+    def __init__(self, lm: FrozenLM, method: PromptMethod, data: DataOptions | None = None) -> None:
         super().__init__()
         self.lm = lm
         self.method = method.to(lm.device)
-        self.room = room
+        self.data = data or DataOptions()
+
+    @property
+    def shape(self) -> Shape:
+        """How rows become batches for this learner."""
+        room = self.data.max_source if self.data.padding == "room" else None
+        return Shape(self.lm.text.pad or 0, room, self.method.length, counts_target=not self.lm.encoder_decoder)
 
     def prompts(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptOutput:
         """The prompt of every row; `mask_BL` marks the source tokens."""
@@ -64,7 +72,7 @@ class PromptedLM(nn.Module):
         pad = torch.tensor([self.lm.text.pad or 0], device=self.lm.device)
         with torch.no_grad():
             pad_D = self.lm.embed(pad)[0]
-        return PromptContext(x_BLD.detach(), mask_BL, task_B, pad_D, self.room)
+        return PromptContext(x_BLD.detach(), mask_BL, task_B, pad_D, self.data.max_source)
 
     def calibrate(self, batch: Batch) -> None:
         """Let the method see the first batch of a run before its first step."""
@@ -99,6 +107,7 @@ class PromptedLM(nn.Module):
         if self.method.reads_input and not bool(source_BL.any(1).all()):
             raise ConfigError("a row has no source text before its labels: mask them with -100 or give source_mask")
         prompt_BPD = self.prompts(x_BLD, source_BL, task_B).prompt_BPD
+        self.lm.check_fits(self.method.length, input_ids.shape[1])
         joined, mask, order = join(prompt_BPD, x_BLD, mask_BL, pad="right")
         if self.lm.encoder_decoder:
             return self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), labels=labels, **kwargs)
@@ -132,6 +141,7 @@ class PromptedLM(nn.Module):
         """Generated tokens, and the method's notes on every row."""
         x_BLD = self.lm.embed(source_BL)
         output = self.prompts(x_BLD, mask_BL, task_B)
+        self.lm.check_fits(self.method.length, source_BL.shape[1])
         side = "right" if self.lm.encoder_decoder else "left"
         joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
         return self.lm.model.generate(inputs_embeds=joined, attention_mask=mask.long(), **kwargs), output.notes
@@ -145,7 +155,15 @@ class PromptedLM(nn.Module):
         return self.method.param_groups()
 
     def export(self) -> dict[str, SoftPrompt]:
-        return self.method.export()
+        """The trained prompts by task name, with the model and the text options they belong to."""
+        text = {name: getattr(self.data, name) for name in TEXT_OPTIONS}
+        lm = self.lm
+        known: dict[str, Any] = {"model": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype,
+                 "encoder_decoder": lm.encoder_decoder, "text": text}  # fmt: skip
+        return {
+            name: replace(prompt, provenance=replace(prompt.provenance, **known))
+            for name, prompt in self.method.export().items()
+        }
 
 
 def _precise(logits: Tensor) -> Tensor:

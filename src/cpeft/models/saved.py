@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cpeft.config import changed, parse
+from cpeft.data.options import DataOptions
 from cpeft.errors import PromptMismatch
 from cpeft.methods.base import METHODS, MethodInputs, MethodOptions
 from cpeft.models.loading import FrozenLM
@@ -27,8 +28,10 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
     shape = [method.length, learner.lm.width]
     sources = list(getattr(method, "source_names", ()))
     own = {"options": {"name": options.name, **changed(options)}, "shape": shape, "sources": sources}
-    lm = {"model": learner.lm.name, "revision": learner.lm.revision, "embedding": learner.lm.fingerprint}
-    write_json(folder / "method.json", {**card, **own, **lm, "tasks": list(method.tasks), "room": learner.room})
+    lm = learner.lm
+    known = {"model": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype}
+    text = {"tasks": list(method.tasks), "data": learner.data.model_dump(mode="json")}
+    write_json(folder / "method.json", {**card, **own, **known, **text})
 
 
 def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
@@ -52,4 +55,4 @@ def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
     )
     method = cls(options, inputs)
     method.load_state_dict(state)
-    return PromptedLM(lm, method, card["room"])
+    return PromptedLM(lm, method, parse(DataOptions, card["data"], "data", folder / "method.json"))

@@ -34,6 +34,7 @@ class Provenance:
     embedding: str = ""  # SHA-256 of the model's embedding table; empty where a foreign file does not say
     dtype: str = ""  # of the model in training: the fingerprint is that of the table as rounded to it
     encoder_decoder: bool | None = None
+    text: dict[str, Any] = field(default_factory=dict)  # the text options it was trained under
     task: str = ""
     method: str = ""
     init: str = ""  # the expression training started from

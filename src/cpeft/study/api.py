@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpeft.config import parse
+from cpeft.config import digest, parse
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.scoring import Score
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.study import subject as subjects
-from cpeft.study.prepare import make_learner, shape_of, train_rows, validate
-from cpeft.study.settings import parse_settings
-from cpeft.study.task_data import task_data
+from cpeft.study.prepare import make_learner, train_rows, validate
+from cpeft.study.settings import RunSettings, parse_settings, run_id
+from cpeft.study.task_data import TaskData, task_data
 from cpeft.tasks import Row
 from cpeft.training.engine import train_gang
 from cpeft.training.member import Member
@@ -45,18 +45,13 @@ def train(
     run = parse_settings({**settings, "tasks": names, "seed": seed, "model": {"name": lm.name}})
     data = tuple(task_data(name, None, run.data, run.seed_for("subset"), lm) for name in names)
 
-    def no_state(reference: str) -> dict[str, Any]:
-        from cpeft.prompts.soft_prompt import read_tensors
-
-        return read_tensors(Path(reference))
-
-    learner = make_learner(run, lm, data, dict(sources or {}), load_prompt, no_state)
-    shape = shape_of(run, lm, learner.method.length)
+    learner = make_learner(run, lm, data, dict(sources or {}), load_prompt, lambda path: read_tensors(Path(path)))
     with tempfile.TemporaryDirectory() as scratch:
         member = Member(
-            name="+".join(names), learner=learner, rows=train_rows(data), shape=shape, options=run.train, optim=run.optim,
-            order_seed=run.seed_for("order"), dropout_seed=run.seed_for("dropout"), folder=Path(folder or scratch),
-            evaluate=lambda: validate(learner, data, shape, run, Workers()), scale=lm.embedding_rms,
+            name="+".join(names), learner=learner, rows=train_rows(data), shape=learner.shape, options=run.train,
+            optim=run.optim, order_seed=run.seed_for("order"), dropout_seed=run.seed_for("dropout"),
+            folder=Path(folder or scratch), evaluate=lambda: validate(learner, data, run, Workers()),
+            scale=lm.embedding_rms, identity=_identity(run, data, lm, sources),
         )  # fmt: skip
         train_gang([member], run.gang)
     if member.failure is not None:
@@ -64,10 +59,20 @@ def train(
     return learner
 
 
+def _identity(
+    run: RunSettings, data: Sequence[TaskData], lm: FrozenLM, sources: Mapping[str, SoftPrompt] | None
+) -> str:
+    """What a checkpoint must agree with to be gone on from."""
+    starts = {name: prompt.weight.flatten().tolist() for name, prompt in (sources or {}).items()}
+    rows = [each.fingerprint for each in data]
+    return run_id(run, {"lm": [lm.fingerprint, lm.dtype], "rows": rows, "starts": digest(starts)})
+
+
 def evaluate(
     what: PromptedLM | SoftPrompt | str, task: str, lm: FrozenLM | None = None, split: str = "test", **data: Any
 ) -> dict[str, Score]:
-    """Scores with 95% intervals of a learner, a prompt, or the path of a run or prompt; `data` as in `[data]`."""
+    """Scores with 95% intervals of a learner, a prompt, or the path of a run or prompt, under the text options
+    it was trained with unless `data` (as in `[data]`) says otherwise."""
     return subjects.evaluate(_subject(what, lm, data), task, split)
 
 
@@ -80,9 +85,10 @@ def predict(
 
 def _subject(what: PromptedLM | SoftPrompt | str, lm: FrozenLM | None, data: dict[str, Any]) -> subjects.Subject:
     if isinstance(what, PromptedLM):
-        return subjects.Subject(what, parse(DataOptions, data, "data"), what.method.tasks)
-    if isinstance(what, SoftPrompt):
+        found = subjects.Subject(what)
+    elif isinstance(what, SoftPrompt):
         found = subjects.prompts_subject({"prompt": what}, lm=lm)
     else:
         found = subjects.load_subject(what, lm=lm)
-    return subjects.Subject(found.learner, parse(DataOptions, data, "data"), found.tasks) if data else found
+    options = parse(DataOptions, {**found.learner.data.model_dump(), **data}, "data")
+    return found.with_settings(options, found.eval) if data else found

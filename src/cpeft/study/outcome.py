@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpeft.evaluation.decoding import Decoded
-from cpeft.evaluation.scoring import score_texts
+from cpeft.models.loading import model_identity
 from cpeft.models.saved import save_method
 from cpeft.prompts.soft_prompt import write_json
-from cpeft.study.prepare import Prepared, hardware, outputs, trainable
-from cpeft.study.task_data import TaskData
+from cpeft.study.answers import answers, best_constant, score_decoded
+from cpeft.study.prepare import Prepared, hardware, trainable
+from cpeft.study.settings import RunSettings, located_model
+from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
 
 PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate")
@@ -28,55 +30,26 @@ def conclude(prepared: Prepared, workers: Workers) -> dict[str, Any] | None:
     settings, member = prepared.run.settings, prepared.member
     began = time.monotonic()
     decoded = [
-        outputs(prepared.learner, prepared.data, i, "test", prepared.shape, settings.eval, workers)
-        for i in range(len(prepared.data))
+        answers(prepared.learner, each, i, "test", settings.eval, workers) for i, each in enumerate(prepared.data)
     ]
     if not workers.first:
         return None
     scores = {
-        each.task.name: _scores(each, rows, settings.eval.bootstrap)
+        each.task.name: {name: asdict(score) for name, score in
+                         score_decoded(each, "test", rows, settings.eval.bootstrap).items()}
         for each, rows in zip(prepared.data, decoded, strict=True)
-    }
+    }  # fmt: skip
     member.guard()
     folder = prepared.folder.path
     _write_predictions(prepared, decoded, folder / "predictions.parquet")
-    card = {
-        "seed": settings.seed,
-        "data": settings.data.model_dump(mode="json"),
-        "run": member.name,
-        "dtype": prepared.learner.lm.dtype,
-    }
+    card = {"run": member.name, "seed": settings.seed, "subset": settings.seed_for("subset"),
+            "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
     save_method(prepared.learner, settings.method, folder / "method", card)
     prompts = _write_prompts(prepared, scores, folder / "prompts")
     result = _result(prepared, scores, prompts, time.monotonic() - began)
     member.guard()
     write_json(folder / "result.json", result)
     return result
-
-
-def _scores(each: TaskData, rows: list[Decoded], resamples: int) -> dict[str, dict[str, float]]:
-    """Every metric of a task with its interval, of greedy texts and, where asked for, of closed choices."""
-    part = each.parts["test"]
-    references = [example.references for example in part.examples]
-    groups = [example.group for example in part.examples]
-    said = {"": [row.text for row in rows]}
-    if rows and rows[0].choice is not None:
-        said["choice_"] = [row.choice or "" for row in rows]
-    return {
-        prefix + metric: asdict(score_texts(metric, texts, references, each.labels, groups, resamples))
-        for prefix, texts in said.items()
-        for metric in each.task.metrics
-    }
-
-
-def _majority(each: TaskData) -> float | None:
-    """The headline metric of always answering with the most frequent training label."""
-    if not each.majority:
-        return None
-    part = each.parts["test"]
-    texts = [each.majority] * len(part.examples)
-    references = [example.references for example in part.examples]
-    return score_texts(each.task.metrics[0], texts, references, each.labels, [e.group for e in part.examples]).value
 
 
 def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:
@@ -100,19 +73,23 @@ def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: P
 
 
 def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> list[str]:
-    lm, settings = prepared.learner.lm, prepared.run.settings
+    settings = prepared.run.settings
     headline = {
         f"{e.task.name}/{e.task.metrics[0]}": scores[e.task.name][e.task.metrics[0]]["value"] for e in prepared.data
     }
     exported = prepared.learner.export()
+    mixed = prepared.learner.method.reads_input  # the target of a mixture alone is not what was scored
     for name, prompt in exported.items():
         provenance = replace(
-            prompt.provenance, model=lm.name, revision=lm.revision, embedding=lm.fingerprint, dtype=lm.dtype,
-            encoder_decoder=lm.encoder_decoder, method=settings.method.name, run=prepared.member.name, scores=headline,
-            seeds={p: settings.seed_for(p) for p in ("init", "order", "dropout", "subset")}, versions=versions(),
+            prompt.provenance, method=settings.method.name, run=prepared.member.name, scores={} if mixed else headline,
+            seeds=_seeds(settings), versions=versions(), note="target prompt of a mixture" if mixed else "",
         )  # fmt: skip
         replace(prompt, provenance=provenance).save(folder / name)
     return list(exported)
+
+
+def _seeds(settings: RunSettings) -> dict[str, int]:
+    return {purpose: settings.seed_for(purpose) for purpose in ("init", "order", "dropout", "subset")}
 
 
 def versions() -> dict[str, str]:
@@ -135,7 +112,7 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
             "origin": each.origin,
             "revision": each.revision,
             "rows": {split: len(part.rows) for split, part in each.parts.items()},
-            "majority": _majority(each),
+            "majority": best_constant(each),
             "labels": list(each.labels),
             "headline": each.task.metrics[0],
             "notes": list(each.notes),
@@ -149,6 +126,8 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
         "tasks": [each.task.name for each in prepared.data],
         "method": run.settings.method.name,
         "seed": run.settings.seed,
+        "seeds": _seeds(run.settings),
+        "notes": list(prepared.notes),
         "few_shot": run.settings.data.few_shot,
         "scores": scores,
         "data": data,
@@ -161,7 +140,8 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
         "trainable": trainable(prepared.learner) if member.total else 0,
         "length": prepared.learner.method.length,
         "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype},
-        "pool": run.settings.gang.pool,
+        "weights": model_identity(located_model(run.settings.model, run.base))["name"],
+        "pool": pool_of(run.settings.gang),
         "seconds": {"training": member.seconds, "scoring": scoring_s},
         "versions": versions(),
         "hardware": hardware(),

@@ -16,10 +16,12 @@ from typing import Any, Literal
 from cpeft.config import digest
 from cpeft.errors import ConfigError
 from cpeft.methods.base import METHODS
+from cpeft.models.loading import model_identity
+from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.expression import names, parse_expression
 from cpeft.registry import suggest
 from cpeft.study.recipe import Recipe, RecipeRun
-from cpeft.study.settings import RunSettings, find_task, run_id
+from cpeft.study.settings import RunSettings, find_task, located_model, run_id
 from cpeft.study.store import RunFolder, Store
 from cpeft.study.task_data import dataset_of
 
@@ -73,7 +75,8 @@ class Plan:
     def _folder(self, run: RecipeRun) -> RunFolder:
         key = (run.stage, run.name)
         if key not in self._folders:
-            content: dict[str, Any] = {"tasks": {}, "starts": {}}
+            model = model_identity(located_model(run.settings.model, run.base))
+            content: dict[str, Any] = {"model": model, "tasks": {}, "starts": {}}
             for name in run.settings.tasks:
                 content["tasks"][name] = _task_identity(name, run.base, run.settings.data.revision)
             for reference in prompt_references(run.settings):
@@ -86,10 +89,8 @@ class Plan:
 
     def find(self, reference: str, run: RecipeRun) -> list[Found]:
         """The prompts a reference stands for, all of them finished."""
-        path = run.base / reference
-        for place in (Path(reference), path):
-            if place.exists():
-                return [Found(place.stem, place, None)]
+        if (path := self._file(reference, run)) is not None:
+            return [Found(path.stem, path, None)]
         found = []
         name = self._parse(reference, run)[2]
         for needed in self._needed(reference, run):
@@ -101,6 +102,16 @@ class Plan:
             raise ConfigError(f"{run.stage}/{run.name}: '{reference}' names no prompt; its runs export others")
         return sorted(found, key=lambda f: f.name)
 
+    def _file(self, reference: str, run: RecipeRun) -> Path | None:
+        """The prompt file or folder a reference names, unless its first part is an earlier stage."""
+        if reference.split("/")[0] in self._stages_before(run):
+            return None
+        return next((place for place in (run.base / reference, Path(reference)) if place.exists()), None)
+
+    def _stages_before(self, run: RecipeRun) -> list[str]:
+        before = self.recipe.runs[: self._position[id(run)]]
+        return [other.stage for other in before if other.stage != run.stage]
+
     def state_of(self, reference: str, run: RecipeRun) -> Path:
         """The trained method state of the one run a reference names."""
         needed = self._needed(reference, run)
@@ -110,7 +121,7 @@ class Plan:
 
     def _parse(self, reference: str, run: RecipeRun) -> tuple[str, str | None, str, int | None]:
         match = re.fullmatch(r"([^/@]+)/(?:(.+)/)?([^/@]+)(?:@(\d+))?", reference)
-        stages = [other.stage for other in self.recipe.runs[: self._position[id(run)]] if other.stage != run.stage]
+        stages = self._stages_before(run)
         if not match or match[1] not in stages:
             known = suggest(match[1] if match else reference, sorted(set(stages)))
             raise ConfigError(
@@ -120,7 +131,7 @@ class Plan:
 
     def _needed(self, reference: str, run: RecipeRun) -> list[RecipeRun]:
         """The runs a reference depends on."""
-        if Path(reference).exists() or (run.base / reference).exists():
+        if self._file(reference, run) is not None:
             return []
         stage, label, name, seed = self._parse(reference, run)
         there = [r for r in self.recipe.runs if r.stage == stage and label in (None, r.label) and _exports(r, name)]
@@ -167,8 +178,9 @@ def _task_identity(name: str, base: Path, revision: str | None) -> list[Any]:
     return [task.version, data.fingerprint, digest(own) if task.files else ""]
 
 
+@lru_cache(maxsize=4096)
 def _hash_prompt(path: Path) -> str:
-    return _hash_file(path / "adapter_model.safetensors" if path.is_dir() else path)
+    return hashlib.sha256(load_prompt(path).weight.numpy().tobytes()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import nan
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +11,7 @@ from torch import Tensor
 
 from cpeft.data.encode import EncodedRow
 from cpeft.errors import PromptMismatch
-from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, mean_loss
-from cpeft.evaluation.scoring import score_texts
+from cpeft.evaluation.decoding import mean_loss, new_tokens
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
@@ -21,14 +19,15 @@ from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.init import initial_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
-from cpeft.study.plan import Plan
+from cpeft.study.answers import answers, score_part
+from cpeft.study.plan import Found, Plan
 from cpeft.study.recipe import RecipeRun
-from cpeft.study.settings import RunSettings
+from cpeft.study.settings import RunSettings, located_model
 from cpeft.study.store import RunFolder
-from cpeft.study.task_data import Part, TaskData, task_data
+from cpeft.study.task_data import TaskData, task_data
 from cpeft.training.callbacks import Callback
 from cpeft.training.callbacks.metrics_file import MetricsFile
-from cpeft.training.member import Evaluation, Member, Shape
+from cpeft.training.member import Evaluation, Member
 from cpeft.training.workers import Workers
 
 
@@ -41,8 +40,8 @@ class Prepared:
     member: Member
     learner: PromptedLM
     data: tuple[TaskData, ...]
-    shape: Shape
     sources: dict[str, SoftPrompt]
+    notes: tuple[str, ...]
 
 
 @lru_cache(maxsize=1)
@@ -63,36 +62,36 @@ def prepare(
     settings = run.settings
     lm = model_of(located_model(settings.model, run.base))
     data = tuple(task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks)
-    sources = _sources(run, plan, lm)
+    sources, notes = _sources(run, plan, lm)
     learner = make_learner(settings, lm, data, sources, lambda name: _one(plan, name, run, lm), _state(plan, run))
-    shape = shape_of(settings, lm, learner.method.length)
     for each in data:
-        target = max((len(row.target) for part in each.parts.values() for row in part.rows), default=0)
-        longest = max(part.longest for part in each.parts.values())
-        lm.check_fits(shape.extra, longest + (target if shape.counts_target else 0))
+        _check_fits(learner, each, settings)
     member = Member(
         name=f"{run.stage}/{run.name}",
         learner=learner,
         rows=train_rows(data),
-        shape=shape,
+        shape=learner.shape,
         options=settings.train,
         optim=settings.optim,
         order_seed=settings.seed_for("order"),
         dropout_seed=settings.seed_for("dropout"),
         folder=folder.path,
-        evaluate=lambda: validate(learner, data, shape, settings, workers),
+        evaluate=lambda: validate(learner, data, settings, workers),
         scale=lm.embedding_rms,
         callbacks=(*([MetricsFile(folder.path / "metrics.jsonl")] if workers.first else []), *watchers),
         guard=guard,
         writes=workers.first,
     )
-    return Prepared(run, folder, member, learner, data, shape, sources)
+    return Prepared(run, folder, member, learner, data, sources, tuple(notes))
 
 
-def located_model(options: ModelOptions, base: Path) -> ModelOptions:
-    """A model folder given relative to the recipe, made absolute; hub names stay as they are."""
-    beside = base / options.name
-    return options.model_copy(update={"name": str(beside.resolve())}) if beside.is_dir() else options
+def _check_fits(learner: PromptedLM, each: TaskData, settings: RunSettings) -> None:
+    """Prompt, longest source and, for decoder-only models, everything generated must fit the positions."""
+    longest = max(part.longest for part in each.parts.values())
+    if not learner.lm.encoder_decoder:
+        targets = max((len(row.target) for part in each.parts.values() for row in part.rows), default=0)
+        longest += max(targets, new_tokens(learner.lm.text, each.closed, settings.eval))
+    learner.lm.check_fits(learner.method.length, longest)
 
 
 def make_learner(
@@ -111,14 +110,7 @@ def make_learner(
         tuple(each.task.name for each in data), initial_PD, sources, seed, settings.prompt.init, state
     )
     method = METHODS.get(settings.method.name)(settings.method, inputs)
-    room = settings.data.max_source if settings.data.padding == "room" else None
-    return PromptedLM(lm, method, settings.data.max_source if method.reads_input else room)
-
-
-def shape_of(settings: RunSettings, lm: FrozenLM, length: int) -> Shape:
-    """How this run's rows become batches."""
-    room = settings.data.max_source if settings.data.padding == "room" else None
-    return Shape(lm.text.pad or 0, room, length, counts_target=not lm.encoder_decoder)
+    return PromptedLM(lm, method, settings.data)
 
 
 def train_rows(data: Sequence[TaskData]) -> list[EncodedRow]:
@@ -126,71 +118,56 @@ def train_rows(data: Sequence[TaskData]) -> list[EncodedRow]:
     return [replace(row, task=i) for i, each in enumerate(data) for row in each.parts["train"].rows]
 
 
-def part_rows(data: Sequence[TaskData], index: int, split: str) -> tuple[Part, list[EncodedRow]]:
-    """One task's rows of a split, with its index within the run."""
-    part = data[index].parts[split]
-    return part, [replace(row, task=index) for row in part.rows]
-
-
-def outputs(
-    learner: PromptedLM, data: Sequence[TaskData], index: int, split: str, shape: Shape, options: EvalOptions,
-    workers: Workers,
-) -> list[Decoded]:  # fmt: skip
-    """Decoded rows of one task, predicted texts as the labels they stand for."""
-    each = data[index]
-    _, rows = part_rows(data, index, split)
-    return [
-        replace(decoded, text=each.say(decoded.text), choice=each.say(decoded.choice) if decoded.choice else None)
-        for decoded in decode_rows(learner, rows, shape, tuple(each.spoken), options, workers)
-    ]
-
-
-def validate(
-    learner: PromptedLM, data: Sequence[TaskData], shape: Shape, settings: RunSettings, workers: Workers
-) -> Evaluation:
+def validate(learner: PromptedLM, data: Sequence[TaskData], settings: RunSettings, workers: Workers) -> Evaluation:
     """Validation scores of every task; the headline is the mean of the tasks' first metrics."""
     scores: dict[str, float] = {}
     headlines, losses = [], []
     options = settings.eval.model_copy(update={"decode": ("greedy",)})
     for index, each in enumerate(data):
-        part, rows = part_rows(data, index, "validation")
-        texts = [decoded.text for decoded in outputs(learner, data, index, "validation", shape, options, workers)]
-        references = [example.references for example in part.examples]
-        groups = [example.group for example in part.examples]
-        for metric in each.task.metrics:
-            scores[f"{each.task.name}/{metric}"] = score_texts(metric, texts, references, each.labels, groups).value
-        headlines.append(scores[f"{each.task.name}/{each.task.metrics[0]}"])
+        decoded = answers(learner, each, index, "validation", options, workers)
+        own = score_part(each, "validation", [row.text for row in decoded])
+        scores |= {f"{each.task.name}/{metric}": score.value for metric, score in own.items()}
+        headlines.append(own[each.task.metrics[0]].value)
         if settings.train.select == "loss":
-            losses.append(mean_loss(learner, rows, shape, settings.eval.token_budget))
+            rows = [replace(row, task=index) for row in each.parts["validation"].rows]
+            losses.append(mean_loss(learner, rows, learner.shape, settings.eval.token_budget))
     headline = sum(headlines) / len(headlines)
-    return Evaluation(headline, sum(losses) / len(losses) if losses else nan, scores)
+    result = Evaluation(headline, sum(losses) / len(losses) if losses else nan, scores)
+    return workers.tell(result)  # one process decides, so that early stopping is the same in all
 
 
-def _sources(run: RecipeRun, plan: Plan, lm: FrozenLM) -> dict[str, SoftPrompt]:
+def _sources(run: RecipeRun, plan: Plan, lm: FrozenLM) -> tuple[dict[str, SoftPrompt], list[str]]:
+    """The source prompts by name, and a note on every one that was cut on purpose."""
     if not METHODS.get(run.settings.method.name).uses_sources:
-        return {}
+        return {}, []
     found = [found for reference in run.settings.sources for found in plan.find(reference, run)]
     sources: dict[str, SoftPrompt] = {}
     for each in found:
-        prompt = _checked(load_prompt(each.path), each.name, lm).rows(run.settings.source.rows)
+        prompt = _loaded(each, run, lm)
         sources[each.name if each.name not in sources else str(each.path)] = prompt
-    return sources
+    cut = run.settings.source.rows
+    return sources, [f"source.rows = '{cut}': only these rows of each source prompt are used"] if cut != "all" else []
 
 
 def _one(plan: Plan, name: str, run: RecipeRun, lm: FrozenLM) -> SoftPrompt:
     found = plan.find(name, run)
     if len(found) > 1:
         raise PromptMismatch(f"'{name}' names {len(found)} prompts ({', '.join(f.name for f in found)}); one is wanted")
-    return _checked(load_prompt(found[0].path), name, lm)
+    return _loaded(found[0], run, lm)
 
 
-def _checked(prompt: SoftPrompt, name: str, lm: FrozenLM) -> SoftPrompt:
-    """A prompt that lives in this model's space; raises PromptMismatch naming both."""
-    provenance = prompt.provenance
-    if provenance.embedding and provenance.embedding != lm.fingerprint:
-        raise PromptMismatch(f"prompt '{name}' was trained on {provenance.model}, this run's model is {lm.name}")
-    if prompt.width != lm.width:
-        raise PromptMismatch(f"prompt '{name}' has width {prompt.width}, {lm.name} has {lm.width}")
+def _loaded(found: Found, run: RecipeRun, lm: FrozenLM) -> SoftPrompt:
+    return same_space(load_prompt(found.path), found.name, lm).rows(run.settings.source.rows)
+
+
+def same_space(prompt: SoftPrompt, name: str, lm: FrozenLM) -> SoftPrompt:
+    """The prompt, if it lives in this model's space; raises PromptMismatch naming both."""
+    known = prompt.provenance
+    if prompt.width != lm.width or (known.embedding or lm.fingerprint) != lm.fingerprint:
+        owner = known.model or "another model"
+        raise PromptMismatch(
+            f"prompt '{name}' (width {prompt.width}) was trained on {owner}, this model is {lm.name} (width {lm.width})"
+        )
     return prompt
 
 

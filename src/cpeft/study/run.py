@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from cpeft.errors import CpeftError, DataError, LostClaim, PromptError, RunFailed
+from cpeft.errors import CpeftError, LostClaim, RunFailed, Stopped
 from cpeft.prompts.soft_prompt import replace_text, write_json
 from cpeft.study.outcome import conclude
 from cpeft.study.plan import Plan, Planned
@@ -61,8 +61,6 @@ def _work(plan: Plan, workers: Workers, console: Console) -> bool:
     finally:
         for claim in claims:
             claim.release()
-            if not any(claim.path.parent.iterdir()):
-                claim.path.parent.rmdir()  # nothing half-written stays behind a mistake
     return True
 
 
@@ -100,30 +98,38 @@ def _run_gang(plan: Plan, gang: Sequence[Planned], claims: Sequence[Claim], work
         assert entry.folder is not None
         guard = claims[i].guard if workers.first else lambda: None
         try:
-            ready.append(prepare(entry.run, plan, entry.folder, guard, [bars] if workers.first else [], workers))
-            if workers.first:
-                _write_config(entry)
-        except (RunFailed, OSError, ValueError, RuntimeError, KeyError) as error:
-            _fail(entry, error, console, workers)
-    if not ready:
-        return
+            prepared = prepare(entry.run, plan, entry.folder, guard, [bars] if workers.first else [], workers)
+        except (RunFailed, OSError, ValueError, RuntimeError, KeyError) as error:  # other CpeftErrors stop the command
+            _fail(entry.folder, f"{entry.run.stage}/{entry.run.name}", error, console, workers)
+            continue
+        if workers.first:
+            _write_config(entry)
+            for note in prepared.notes:
+                console.print(f"[yellow]{escape(f'{entry.run.name}: {note}')}", highlight=False)
+        ready.append(prepared)
     try:
-        train_gang([each.member for each in ready], ready[0].run.settings.gang, workers)
+        train_gang([each.member for each in ready], gang[0].run.settings.gang, workers)
         for each in ready:
-            if each.member.failure is not None:
-                _fail_folder(each.folder, each.member.name, each.member.failure, console, workers)
-                continue
-            try:
-                result = conclude(each, workers)
-            except (PromptError, DataError, OSError, ValueError, RuntimeError, KeyError) as error:
-                _fail_folder(each.folder, each.member.name, error, console, workers)
-                continue
-            if result is not None:
-                _report(result, console)
-    except LostClaim as error:
-        console.print(f"[yellow]{escape(str(error))}", highlight=False)
+            _conclude(each, console, workers)
     finally:
         bars.progress.stop()
+
+
+def _conclude(each: Prepared, console: Console, workers: Workers) -> None:
+    """Score a trained run; whatever goes wrong is kept with this run and stops no other."""
+    error = each.member.failure
+    try:
+        result = None if error else conclude(each, workers)
+    except (CpeftError, OSError, ValueError, RuntimeError, KeyError) as problem:
+        if isinstance(problem, Stopped):
+            raise
+        error, result = problem, None
+    if isinstance(error, LostClaim):
+        console.print(f"[yellow]{escape(str(error))}", highlight=False)
+    elif error:
+        _fail(each.folder, each.member.name, error, console, workers)
+    elif result is not None:
+        _report(result, console)
 
 
 def _write_config(entry: Planned) -> None:
@@ -139,15 +145,7 @@ def _without_none(table: object) -> dict[str, object]:
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
 
 
-def _fail(entry: Planned, error: BaseException, console: Console, workers: Workers) -> None:
-    """Keep a failure that belongs to one run; mistakes of the user stop the whole command instead."""
-    assert entry.folder is not None
-    if isinstance(error, CpeftError) and not isinstance(error, RunFailed):
-        raise error
-    _fail_folder(entry.folder, f"{entry.run.stage}/{entry.run.name}", error, console, workers)
-
-
-def _fail_folder(folder: RunFolder, name: str, error: BaseException, console: Console, workers: Workers) -> None:
+def _fail(folder: RunFolder, name: str, error: BaseException, console: Console, workers: Workers) -> None:
     if workers.first:
         trace = "".join(traceback.format_exception(error))
         write_json(folder.path / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})

@@ -23,6 +23,11 @@ from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
+IRRELEVANT = {
+    "eval": {"token_budget"},
+    "train": {"log_every", "checkpoint_every"},
+    "model": {"name", "device", "dtype"},
+}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
 
@@ -83,11 +88,21 @@ def parse_settings(table: Table, path: Path | None = None) -> RunSettings:
 
 
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits; `content` holds task versions, data hashes and the hashes of starting prompts."""
+    """Twelve hexadecimal digits; `content` holds the model's identity, task versions, data hashes and the hashes of
+    starting prompts. What cannot change a result stays out."""
     table = settings.saved()
     table.pop("gang", None)
-    table.get("eval", {}).pop("token_budget", None)
+    for name, keys in IRRELEVANT.items():
+        table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
+    if not METHODS.get(settings.method.name).uses_sources:
+        table.pop("sources", None)
     return digest({"schema": SCHEMA, "settings": table, **content})[:12]
+
+
+def located_model(options: ModelOptions, base: Path) -> ModelOptions:
+    """A model folder given relative to the recipe, made absolute; hub names stay as they are."""
+    beside = base / options.name
+    return options.model_copy(update={"name": str(beside.resolve())}) if beside.is_dir() else options
 
 
 def find_task(name: str, base: Path | None = None) -> Task:

@@ -16,8 +16,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,9 @@ class Store:
 
     def claim(self, run: RunFolder) -> "Claim | None":
         """This process's claim on a run, or None if another process works on it or it is done."""
-        run.path.mkdir(parents=True, exist_ok=True)
         path = run.path / "claim.json"
         with self._lock():
+            run.path.mkdir(parents=True, exist_ok=True)
             if run.done:
                 return None
             if path.exists():
@@ -98,18 +98,26 @@ class Store:
             file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             with os.fdopen(file, "w") as handle:
                 json.dump(content, handle)
-        return Claim(path, token)
+        return Claim(path, token, self._lock)
 
-    def remove(self, run: RunFolder) -> None:
-        """Forget a run folder, e.g. a failed one that is to be retried."""
-        shutil.rmtree(run.path, ignore_errors=True)
+    def forget(self, run: RunFolder) -> None:
+        """Empty the folder of a run that is to be made again, unless another process works on it."""
+        claim = self.claim(run)
+        if claim is None:
+            return
+        for path in run.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != claim.path:
+                path.unlink()
+        claim.release()
 
 
 class Claim:
     """The right to write into one run folder; kept alive by a heartbeat thread."""
 
-    def __init__(self, path: Path, token: str) -> None:
-        self.path, self.token = path, token
+    def __init__(self, path: Path, token: str, lock: Callable[[], AbstractContextManager[None]]) -> None:
+        self.path, self.token, self._lock = path, token, lock
         self._ended = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -130,9 +138,13 @@ class Claim:
             raise LostClaim(f"{self.path.parent}: another process took this run over; nothing more is written here")
 
     def release(self) -> None:
+        """Give the run back; a folder that holds nothing goes too, so that a mistake leaves nothing half-written."""
         self._ended.set()
-        if self._mine():
-            self.path.unlink()
+        with self._lock():
+            if self._mine():
+                self.path.unlink()
+                if not any(self.path.parent.iterdir()):
+                    self.path.parent.rmdir()
 
 
 def _stale(path: Path) -> bool:

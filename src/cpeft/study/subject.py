@@ -1,47 +1,53 @@
 """What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or an expression of prompts, on a model."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from cpeft.config import parse
-from cpeft.data.encode import EncodedRow, cut
+from cpeft.config import merge, override, parse
 from cpeft.data.options import DataOptions
+from cpeft.data.resolve import read_rows
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
-from cpeft.evaluation.scoring import Score, score_texts
+from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
-from cpeft.models.loading import Dtype, FrozenLM, load_lm
+from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.expression import Expression, Mean, Name, names, parse_expression
-from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, read_json
-from cpeft.study.prepare import outputs
+from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, read_json, replace_text
+from cpeft.study.answers import answers, score_decoded
+from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
-from cpeft.study.task_data import task_data
-from cpeft.tasks import Row
-from cpeft.training.member import Shape
+from cpeft.study.task_data import encode_sources, spoken_labels, task_data
+from cpeft.tasks import Row, Task
 from cpeft.training.workers import Workers
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A learner ready to answer, the text options it was trained with, and the tasks it knows by index."""
+    """A learner ready to answer, the seed its few-shot rows were drawn with, and how it was evaluated."""
 
     learner: PromptedLM
-    data: DataOptions
-    tasks: tuple[str, ...]
+    subset: int = 0
+    eval: EvalOptions = field(default_factory=EvalOptions)
 
-    @property
-    def shape(self) -> Shape:
-        lm = self.learner.lm
-        room = self.data.max_source if self.data.padding == "room" else None
-        return Shape(lm.text.pad or 0, room, self.learner.method.length, counts_target=not lm.encoder_decoder)
+    def with_settings(self, data: DataOptions, options: EvalOptions) -> "Subject":
+        """The same learner under other text or evaluation options."""
+        return replace(self, learner=PromptedLM(self.learner.lm, self.learner.method, data), eval=options)
+
+    def index(self, task: Task) -> int:
+        """The task's index within the run; raises ConfigError where the prompt depends on it and the run has no such task."""
+        tasks = self.learner.method.tasks
+        if task.name in tasks or not self.learner.method.by_task or isinstance(self.learner.method, PromptBank):
+            return tasks.index(task.name) if task.name in tasks else 0
+        raise ConfigError(f"this run has a prompt for each of {', '.join(tasks)} and none for '{task.name}'")
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
@@ -49,27 +55,31 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
     path = Path(text)
     if (path / "method" / "method.json").exists():
         card = read_json(path / "method" / "method.json")
-        lm = lm or load_lm(model or card["model"], card["revision"] if not model else None, card.get("dtype", "auto"))
-        data = parse(DataOptions, card["data"], "data", path / "method" / "method.json")
-        return Subject(load_method(path / "method", lm), data, tuple(card["tasks"]))
+        if lm is None:
+            options = parse(
+                ModelOptions, {**card["lm"], "name": model or card["model"], "dtype": card["dtype"]}, "model"
+            )
+            lm = load_lm(**(options.model_dump() | ({"revision": None} if model else {})))
+        scoring = parse(EvalOptions, card["eval"], "eval", path / "method" / "method.json")
+        return Subject(load_method(path / "method", lm), card["subset"], scoring)
     return prompts_subject({text: _evaluate(text)}, model, lm)
 
 
 def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None, lm: FrozenLM | None = None) -> Subject:
-    """Prompts of one model, each usable by any row."""
-    first = next(iter(prompts.values()))
-    name = model or first.provenance.model
+    """Prompts of one model, each usable by any row, under the text options they were trained with."""
+    first = next(iter(prompts.values())).provenance
+    name = model or first.model
     if lm is None and not name:
         raise ConfigError("this prompt does not say which model it belongs to: give --model")
-    dtype = cast(Dtype, first.provenance.dtype or "auto")
-    lm = lm or load_lm(name, first.provenance.revision if not model else None, dtype)
+    lm = lm or load_lm(name, first.revision if not model else None, cast(Dtype, first.dtype or "auto"))
     for text, prompt in prompts.items():
-        if prompt.width != lm.width or (prompt.provenance.embedding or lm.fingerprint) != lm.fingerprint:
-            owner = prompt.provenance.model or "another model"
+        same_space(prompt, text, lm)
+        if prompt.provenance.text != first.text:
             raise PromptMismatch(
-                f"prompt '{text}' (width {prompt.width}) belongs to {owner}, not to {lm.name} (width {lm.width})"
+                f"prompt '{text}' was trained on other text ({prompt.provenance.text}) than the first ({first.text}); "
+                "answer their rows in separate calls"
             )
-    return Subject(PromptedLM(lm, PromptBank(prompts)), DataOptions(), tuple(prompts))
+    return Subject(PromptedLM(lm, PromptBank(prompts), parse(DataOptions, first.text, "data")))
 
 
 def _evaluate(text: str) -> SoftPrompt:
@@ -95,47 +105,58 @@ def _weight(expression: Expression, text: str) -> Tensor:
     return torch.stack([_weight(part, text) for part in expression.parts]).mean(0)
 
 
-def _index(subject: Subject, task: str, base: Path | None) -> int:
-    """Which of the subject's tasks this is, a file by the name it gives its task; the first where it is none of them."""
-    name = find_task(task, base).name
-    return subject.tasks.index(name) if name in subject.tasks else 0
-
-
-def evaluate(
-    subject: Subject, task: str, split: str = "test", options: EvalOptions | None = None, base: Path | None = None
-) -> dict[str, Score]:
+def evaluate(subject: Subject, task: str, split: str = "test", base: Path | None = None) -> dict[str, Score]:
     """Every metric of a task on a split of its rows, with bootstrap intervals."""
-    options = options or EvalOptions()
     learner = subject.learner
-    data = [task_data(task, base, subject.data, 0, learner.lm)]
-    index = _index(subject, task, base)
-    data = data * (index + 1)  # rows carry the index of the run's task whose prompt they use
-    decoded = outputs(learner, data, index, split, subject.shape, options, Workers())
-    part, each = data[index].parts[split], data[index]
-    references = [example.references for example in part.examples]
-    groups = [example.group for example in part.examples]
-    texts = [row.text for row in decoded]
-    return {
-        metric: score_texts(metric, texts, references, each.labels, groups, options.bootstrap)
-        for metric in each.task.metrics
-    }
+    each = task_data(task, base, learner.data, subject.subset, learner.lm)
+    decoded = answers(learner, each, subject.index(each.task), split, subject.eval, Workers())
+    return score_decoded(each, split, decoded, subject.eval.bootstrap)
 
 
 def predict(
-    subject: Subject, task: str, rows: Sequence[Row], which: Sequence[int] = (), options: EvalOptions | None = None,
-    base: Path | None = None,
-) -> list[str]:  # fmt: skip
+    subject: Subject, task: str, rows: Sequence[Row], which: Sequence[int] = (), base: Path | None = None
+) -> list[str]:
     """Answers to unlabelled rows. `which` gives each row's prompt by index; rows may differ within one batch."""
     found, learner = find_task(task, base), subject.learner
-    codec, options = learner.lm.text, options or EvalOptions()
-    labels = found.labels(subject.data.labels)
-    spoken = {codec.decode(ids): label for ids, label in zip(codec.targets(list(labels)), labels, strict=True)}
-    default = _index(subject, task, base)
-    sources = codec.sources([found.source(row, subject.data.prefix == "task") for row in rows], subject.data.cue)
+    spoken = spoken_labels(found, learner.data, learner.lm.text)
+    texts = [found.source(row, learner.data.prefix == "task") for row in rows]
+    index = which or [subject.index(found)] * len(texts)
     encoded = [
-        EncodedRow(cut(ids, subject.data.max_source), (), which[i] if which else default)
-        for i, ids in enumerate(sources)
+        replace(row, task=i)
+        for row, i in zip(encode_sources(texts, learner.data, learner.lm.text)[0], index, strict=True)
     ]
-    learner.lm.check_fits(learner.method.length, max((len(row.source) for row in encoded), default=0))
-    decoded = decode_rows(learner, encoded, subject.shape, tuple(spoken), options)
+    closed = tuple(spoken) if found.labels(learner.data.labels) else ()
+    decoded = decode_rows(learner, encoded, learner.shape, closed, subject.eval)
     return [spoken.get(row.text, row.text) for row in decoded]
+
+
+def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None) -> int:
+    """Answer the rows of a JSONL, CSV or Parquet file into a JSONL file; a column `prompt` may name each row's prompt.
+    Returns the number of rows."""
+    table = read_rows(rows).to_pylist()
+    wanted = [str(row.pop("prompt", None) or what) for row in table]
+    paths = list(dict.fromkeys(wanted))
+    if paths == [what]:
+        subject, which = load_subject(what, model), []
+    else:
+        subject = prompts_subject({path: load_prompt(path) for path in paths}, model)
+        which = [paths.index(path) for path in wanted]
+    texts = predict(overridden(subject, settings), task, table, which, Path())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({**row, "prediction": text}, ensure_ascii=False, default=str)
+        for row, text in zip(table, texts, strict=True)
+    ]
+    replace_text(out, "".join(line + "\n" for line in lines))
+    return len(lines)
+
+
+def overridden(subject: Subject, settings: Sequence[str]) -> Subject:
+    """A subject under `data.*` and `eval.*` settings of a command line."""
+    if not settings:
+        return subject
+    now = {"data": subject.learner.data.model_dump(), "eval": subject.eval.model_dump()}
+    table = merge(now, *(override(argument) for argument in settings))
+    if other := sorted(set(table) - set(now)):
+        raise ConfigError(f"only data.* and eval.* can be set here, not {', '.join(other)}")
+    return subject.with_settings(parse(DataOptions, table["data"], "data"), parse(EvalOptions, table["eval"], "eval"))

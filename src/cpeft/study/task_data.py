@@ -1,10 +1,11 @@
 """The rows of one task as a run sees them: split, drawn, rendered, encoded, with everything worth a warning counted."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from cpeft.data.encode import EncodedRow, cut
+from cpeft.data.encode import EncodedRow
 from cpeft.data.few_shot import few_shot, limit
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
@@ -30,17 +31,21 @@ class Part:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task with its three parts. `spoken` maps what the tokenizer can say of each label to the label itself."""
+    """A task with its three parts. `spoken` maps what the tokenizer can say of each label, or value of a scale, to it."""
 
     task: Task
     parts: dict[str, Part]
     labels: tuple[str, ...]
     spoken: dict[str, str]
-    majority: str  # the most frequent target of the whole training split; empty for open answers
     fingerprint: str
     origin: str
     revision: str | None
     notes: tuple[str, ...]
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """The closed label set as the tokenizer says it, empty for open answers and scales."""
+        return tuple(self.spoken) if self.labels else ()
 
     def say(self, text: str) -> str:
         """A predicted text, as the label it stands for where there is one."""
@@ -66,20 +71,18 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
     """
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
     splits = _splits_of(name, base, options)
-    labels = task.labels(options.labels)
-    spoken, warnings = _spoken(task, labels, lm.text)
+    spoken = spoken_labels(task, options, lm.text)
     chosen = {"train": _train_rows(task, splits.train, options, seed)}
     for split in ("validation", "test"):
         rows, most = getattr(splits, split), getattr(options, f"limit_{split}")
         chosen[split] = rows if most is None else limit(rows, most, 42)  # the same rows for every seed
     parts = {split: _part(task, rows, options, lm.text) for split, rows in chosen.items()}
-    notes = [*splits.notes, *(note for rows in chosen.values() for note in rows.notes), *warnings]
+    notes = [*splits.notes, *(note for rows in chosen.values() for note in rows.notes)]
+    notes += _speech_notes(spoken, parts["test"], lm.text)
     notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
               for split, part in parts.items() if part.cut]  # fmt: skip
-    return TaskData(
-        task, parts, labels, spoken, _majority(task, splits.train, options) if labels else "",
-        dataset.fingerprint, dataset.origin, dataset.revision, tuple(notes),
-    )  # fmt: skip
+    labels = task.labels(options.labels)
+    return TaskData(task, parts, labels, spoken, dataset.fingerprint, dataset.origin, dataset.revision, tuple(notes))
 
 
 def _train_rows(task: Task, rows: Rows, options: DataOptions, seed: int) -> Rows:
@@ -89,30 +92,44 @@ def _train_rows(task: Task, rows: Rows, options: DataOptions, seed: int) -> Rows
 
 
 def _part(task: Task, rows: Rows, options: DataOptions, codec: TextCodec) -> Part:
-    prefix = options.prefix == "task"
-    examples = tuple(task.example(row, prefix, options.labels) for row in rows.table.to_pylist())
-    sources = codec.sources([example.source for example in examples], options.cue)
+    examples = tuple(task.example(row, options.prefix == "task", options.labels) for row in rows.table.to_pylist())
+    encoded, cut = encode_sources([example.source for example in examples], options, codec)
     targets = codec.targets([example.target for example in examples])
-    room = options.max_source
-    encoded = tuple(EncodedRow(cut(s, room), tuple(t)) for s, t in zip(sources, targets, strict=True))
-    cuts = sum(room is not None and len(ids) > room for ids in sources)
-    return Part(examples, encoded, cuts, max((len(row.source) for row in encoded), default=0))
+    whole = tuple(replace(row, target=tuple(ids)) for row, ids in zip(encoded, targets, strict=True))
+    return Part(examples, whole, cut, max((len(row.source) for row in whole), default=0))
 
 
-def _spoken(task: Task, labels: tuple[str, ...], codec: TextCodec) -> tuple[dict[str, str], list[str]]:
-    """Labels as they come back from the tokenizer: an uncased one says `entity` for `Entity`."""
-    spoken = {codec.decode(ids): label for ids, label in zip(codec.targets(list(labels)), labels, strict=True)}
-    if len(spoken) < len(labels):
+def encode_sources(texts: Sequence[str], options: DataOptions, codec: TextCodec) -> tuple[list[EncodedRow], int]:
+    """Source texts as rows without target, and how many were cut to `max_source`."""
+    ids, cut = codec.sources(texts, options.cue, options.max_source)
+    return [EncodedRow(tuple(row), ()) for row in ids], cut
+
+
+def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[str, str]:
+    """What the tokenizer makes of each label, or of each value of a scale, to the label itself.
+
+    Raises ConfigError where two of them are one to the tokenizer.
+    """
+    texts = task.labels(options.labels) or task.values
+    spoken = dict(zip(codec.spoken(texts), texts, strict=True))
+    if len(spoken) < len(texts):
         raise ConfigError(
-            f"task '{task.name}': two of its labels ({', '.join(labels)}) are one and the same to this tokenizer; "
+            f"task '{task.name}': two of its labels ({', '.join(texts)}) are one and the same to this tokenizer; "
             "use labels = 'numbers' or other words"
         )
-    changed = [f"'{label}' is said '{said}'" for said, label in spoken.items() if said != label]
-    return spoken, [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else []
+    return spoken
 
 
-def _majority(task: Task, rows: Rows, options: DataOptions) -> str:
-    codes = [task.code(row) for row in rows.table.to_pylist()]
-    words = task.words if options.labels == "words" else task.numbers
-    most = max(sorted({c for c in codes if c is not None}, key=str), key=codes.count)
-    return words[most]
+def _speech_notes(spoken: dict[str, str], test: Part, codec: TextCodec) -> list[str]:
+    """How the tokenizer changes labels, or how many open answers it cannot give back as they are written."""
+    if spoken:
+        changed = [f"'{label}' is said '{said}'" for said, label in spoken.items() if said != label]
+        return [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else []
+    targets = [example.target for example in test.examples]
+    lost = [(t, said) for t, said in zip(targets, codec.spoken(targets), strict=True) if t.strip() != said]
+    example = f", e.g. {lost[0][0][:60]!r} is said {lost[0][1][:60]!r}" if lost else ""
+    return (
+        [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer{example}"]
+        if lost
+        else []
+    )

@@ -94,6 +94,7 @@ class Task:
     clean: Callable[[Row], Row] | None = None
     answers: Callable[[Row], tuple[str, ...]] | None = None
     group: Callable[[Row], str] | None = None
+    values: tuple[str, ...] = ()  # the values of a scale (STS-B); predictions between them are legal too
     real_rows: bool = True  # False: only hand-made rows in the published schema have been through it
     note: str = ""
 

@@ -77,6 +77,7 @@ for task in (
         official=Sizes(5_749, 1_500, None),
         hub=Hub(GLUE, "stsb", LABELLED),
         answers=similarity_score,
+        values=tuple(f"{fifth / 5:.1f}" for fifth in range(26)),
     ),
     Task(
         name="mrpc",

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from cpeft.errors import RunFailed
 
 State = dict[str, Tensor]
 
@@ -33,7 +35,14 @@ def save_checkpoint(path: Path, counters: dict[str, Any], **states: State) -> No
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
-    """Counters and states written by `save_checkpoint`."""
+    """Counters and states written by `save_checkpoint`; raises RunFailed for a damaged file."""
+    try:
+        return _read(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFailed(f"{path}: damaged checkpoint ({error}); delete it to begin the run again") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
     states: dict[str, State] = {}
     with safe_open(path, framework="pt") as file:
         counters = json.loads(file.metadata()["counters"])

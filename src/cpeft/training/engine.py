@@ -37,6 +37,11 @@ class GangOptions(Options):
     token_budget: int = 16384
 
 
+def pool_of(options: GangOptions) -> str:
+    """The pooling that is used on this machine."""
+    return ("all" if torch.cuda.is_available() else "member") if options.pool == "auto" else options.pool
+
+
 @dataclass
 class Tally:
     """What a member's step added up to: summed loss (nats), target tokens, and entropy sums of attention notes."""
@@ -81,9 +86,7 @@ def train_gang(members: Sequence[Member], options: GangOptions, workers: Workers
     member saved.
     """
     workers = workers or Workers()
-    pool = options.pool
-    if pool == "auto":
-        pool = "all" if torch.cuda.is_available() else "member"
+    pool = pool_of(options)
     for member in members:
         _alone(member, member.start, workers)
     with stop_signals() as received:

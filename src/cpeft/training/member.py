@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cpeft.config import Options
-from cpeft.data.encode import Batch, EncodedRow, collate
+from cpeft.data.encode import Batch, EncodedRow, Shape
 from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, RunFailed
 from cpeft.methods.base import ParamGroup
@@ -63,23 +63,6 @@ class Evaluation:
     scores: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How rows become batches: pad id, fixed width (None: none), and tokens a row adds beside its source."""
-
-    pad: int
-    room: int | None = None
-    extra: int = 0
-    counts_target: bool = False  # decoder-only rows carry their target in the same sequence
-
-    def width(self, row: EncodedRow) -> int:
-        length = max(len(row.source), self.room or 0)
-        return self.extra + length + (len(row.target) if self.counts_target else 0)
-
-    def batch(self, rows: Sequence[EncodedRow]) -> Batch:
-        return collate(rows, self.pad, self.room)
-
-
 @dataclass(eq=False)
 class Member:
     """A run in training. `evaluate` scores the learner on validation rows; `guard` raises LostClaim before a write."""
@@ -97,6 +80,7 @@ class Member:
     scale: float = 1.0
     callbacks: Sequence[Callback] = ()
     guard: Callable[[], None] = lambda: None
+    identity: str = ""  # what a checkpoint must agree with to be gone on from
     writes: bool = True  # False in all but the first of several processes
 
     step: int = 0
@@ -154,7 +138,7 @@ class Member:
         assert self.optimizer is not None
         norm = self._clip()
         if not math.isfinite(loss + norm):
-            raise RunFailed(f"loss is {loss} and gradient norm {norm} at step {self.step + 1}")
+            raise RunFailed(f"loss is {loss} at step {self.step + 1} (gradient norm {norm})")
         factor = schedule_factor(self.optim, self.step, self.total)
         set_rates(self.optimizer, factor)
         self.optimizer.step()
@@ -231,7 +215,17 @@ class Member:
         tensors, numbers = optimizer_state(self.optimizer)
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
-        names = ("step", "best_step", "best_headline", "best_loss", "without_gain", "stopped", "budget", "seconds")
+        names = (
+            "step",
+            "best_step",
+            "best_headline",
+            "best_loss",
+            "without_gain",
+            "stopped",
+            "budget",
+            "seconds",
+            "identity",
+        )
         counters = {name: getattr(self, name) for name in names}
         save_checkpoint(
             self.path, {**counters, "optimizer": numbers},
@@ -240,6 +234,8 @@ class Member:
 
     def _restore(self) -> None:
         counters, states = load_checkpoint(self.path)
+        if counters.pop("identity") != self.identity:
+            raise ConfigError(f"{self.path} belongs to other settings, data or sources; give another folder")
         if self.optimizer is not None:
             restore_optimizer(self.optimizer, states.get("optimizer", {}), counters.pop("optimizer"))
         self.learner.load_state_dict(states["learner"])
