@@ -198,9 +198,26 @@ def test_reductions():
     inputs = MethodInputs(("a",), torch.randn(M, D), make_sources(S, M, D))
     for reduce, want in {"mean": means, "max": tops, "max-mean": (means + tops) / 2, "attention": means}.items():
         method = Attempt(AttemptOptions(reduce=reduce), inputs).double()
-        torch.testing.assert_close(
-            method.attention.pool_input(given.x_BLD, given.mask_BL), want, rtol=1e-12, atol=1e-12
-        )
+        pooled = method.attention.pool_input(given.x_BLD, given.mask_BL.double())
+        torch.testing.assert_close(pooled, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduce", ["max", "mean", "max-mean", "attention"])
+def test_pooled_padding_counts_as_often_as_published_code_pads(reduce):
+    """Every reduction over the padded row equals the one over the short row with its missing padding counted."""
+    given = context()
+    pad, room = torch.randn(D), 9
+    inputs = MethodInputs(("a",), torch.randn(M, D), make_sources(S, M, D))
+    method = Attempt(AttemptOptions(reduce=reduce, pool_padding=True), inputs).double()
+    if method.attention.pool_input.query is not None:
+        torch.nn.init.normal_(method.attention.pool_input.query)
+    short = PromptContext(given.x_BLD, given.mask_BL, given.task_B, pad.double(), room)
+    wide_BLD = pad.double().expand(B, room, D).clone()
+    for b in range(B):
+        length = int(given.mask_BL[b].sum())
+        wide_BLD[b, :length] = given.x_BLD[b, given.mask_BL[b]]
+    want = method.attention.pool_input(wide_BLD, torch.ones(B, room, dtype=torch.float64))
+    torch.testing.assert_close(method._pooled_input(short), want, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("width", "published"), [(512, 1392), (768, 2087), (1024, 2783), (4096, 11134)])

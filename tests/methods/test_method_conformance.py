@@ -265,7 +265,7 @@ def test_gang_equals_alone(lm64, name, options, pool, tmp_path):
             assert gap(trained_state(a.learner), trained_state(b.learner)) < 1e-10
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The process dies here."""
 
 

@@ -64,7 +64,6 @@ def test_nan_fails_one_run_and_leaves_its_neighbours_alone(tmp_path, pool):
     assert kept["rows"] == [
         {"source": list(r.source), "target": list(r.target), "task": 0} for r in gang[1].next_rows()
     ]
-    assert str(tmp_path / "g1" / "failed_batch.json") in str(gang[1].failure)
     assert not (tmp_path / "g0" / "failed_batch.json").exists()
     for k in (0, 2):
         alone = run_of(tmp_path / f"a{k}", seed=k, lm=lm)
@@ -316,8 +315,8 @@ def test_a_lost_claim_writes_nothing(tmp_path):
         raise LostClaim("somebody else holds it")
 
     member = run_of(tmp_path / "r", guard=guard, callbacks=[MetricsFile(tmp_path / "r.jsonl")])
-    with pytest.raises(LostClaim):
-        train_gang([member], MEMBER)
+    train_gang([member], MEMBER)
+    assert isinstance(member.failure, LostClaim)
     assert not (tmp_path / "r").exists()
     assert not (tmp_path / "r.jsonl").exists()
 
@@ -462,14 +461,13 @@ def test_epochs_and_seeds_differ():
     assert len(orders) == 9
 
 
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 100), st.sampled_from([None, 1, 3]))
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 100))
 @settings(max_examples=80, deadline=None)
-def test_micro_batches_keep_to_the_budget(widths, budget, most):
-    groups = micro_batches(range(len(widths)), widths.__getitem__, budget, most)
+def test_micro_batches_keep_to_the_budget(widths, budget):
+    groups = micro_batches(range(len(widths)), widths.__getitem__, budget)
     assert sorted(i for group in groups for i in group) == list(range(len(widths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(widths[i] for i in group) <= budget
-        assert most is None or len(group) <= most
 
 
 def test_collate():

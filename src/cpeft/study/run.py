@@ -149,7 +149,9 @@ def _fail(folder: RunFolder, name: str, error: BaseException, console: Console, 
     if workers.first:
         trace = "".join(traceback.format_exception(error))
         write_json(folder.path / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
-        console.print(f"[red]failed[/red] {escape(f'{name}: {error}')}", highlight=False)
+        kept = folder.path / "failed_batch.json"
+        where = f"; its batch is in {kept}" if kept.exists() else ""
+        console.print(f"[red]failed[/red] {escape(f'{name}: {error}{where}')}", highlight=False)
 
 
 def _report(result: dict[str, object], console: Console) -> None:
