@@ -75,8 +75,8 @@ class Task:
 
     name: str
     title: str
-    version: int
-    kind: Kind
+    version: int = 1  # raise it when the text of the task changes
+    kind: Kind = "classification"
     fields: tuple[tuple[str, str], ...]
     prefix: str
     metrics: tuple[str, ...]  # the first is the headline

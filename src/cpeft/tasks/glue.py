@@ -21,8 +21,6 @@ for task in (
     Task(
         name="mnli",
         title="MultiNLI: does the premise entail the hypothesis?",
-        version=1,
-        kind="classification",
         fields=(("premise", "premise"), ("hypothesis", "hypothesis")),
         prefix="mnli",
         metrics=("accuracy", "macro_f1"),
@@ -33,8 +31,6 @@ for task in (
     Task(
         name="qqp",
         title="Quora question pairs: do two questions ask the same?",
-        version=1,
-        kind="classification",
         fields=(("question1", "question1"), ("question2", "question2")),
         prefix="qqp",
         metrics=("accuracy", "f1"),
@@ -45,8 +41,6 @@ for task in (
     Task(
         name="qnli",
         title="QNLI: does the sentence answer the question?",
-        version=1,
-        kind="classification",
         fields=(("question", "question"), ("sentence", "sentence")),
         prefix="qnli",
         metrics=("accuracy", "f1"),
@@ -57,8 +51,6 @@ for task in (
     Task(
         name="sst2",
         title="SST-2: is a film snippet negative or positive?",
-        version=1,
-        kind="classification",
         fields=(("sentence", "sentence"),),
         prefix="sst2",
         metrics=("accuracy", "f1"),
@@ -69,7 +61,6 @@ for task in (
     Task(
         name="stsb",
         title="STS-B: how similar are two sentences, 0 to 5?",
-        version=1,
         kind="regression",
         fields=PAIR,
         prefix="stsb",
@@ -82,8 +73,6 @@ for task in (
     Task(
         name="mrpc",
         title="MRPC: do two news sentences say the same?",
-        version=1,
-        kind="classification",
         fields=PAIR,
         prefix="mrpc",
         metrics=("accuracy", "f1"),
@@ -94,8 +83,6 @@ for task in (
     Task(
         name="rte",
         title="RTE: does the first sentence entail the second?",
-        version=1,
-        kind="classification",
         fields=PAIR,
         prefix="rte",
         metrics=("accuracy", "f1"),
@@ -106,8 +93,6 @@ for task in (
     Task(
         name="cola",
         title="CoLA: is the sentence acceptable English?",
-        version=1,
-        kind="classification",
         fields=(("sentence", "sentence"),),
         prefix="cola",
         metrics=("matthews", "accuracy", "f1"),
@@ -118,8 +103,6 @@ for task in (
     Task(
         name="wnli",
         title="WNLI: does the first sentence entail the one with its pronoun replaced?",
-        version=1,
-        kind="classification",
         fields=PAIR,
         prefix="wnli",
         metrics=("accuracy", "f1"),

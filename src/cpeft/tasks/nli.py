@@ -12,8 +12,6 @@ for task in (
     Task(
         name="snli",
         title="SNLI: does the caption entail the hypothesis?",
-        version=1,
-        kind="classification",
         fields=FIELDS,
         prefix="snli",
         metrics=("accuracy", "macro_f1"),
@@ -25,8 +23,6 @@ for task in (
     Task(
         name="scitail",
         title="SciTail: does the sentence entail the answer to a science question?",
-        version=1,
-        kind="classification",
         fields=FIELDS,
         prefix="scitail",
         metrics=("accuracy", "f1"),

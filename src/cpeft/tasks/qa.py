@@ -23,7 +23,6 @@ def mrqa(name: str, title: str, subset: str, train: int, validation: int) -> Tas
     return Task(
         name=name,
         title=title,
-        version=1,
         kind="extraction",
         fields=FIELDS,
         prefix=name,
@@ -41,7 +40,6 @@ for task in (
     Task(
         name="squad",
         title="SQuAD 1.1: answer a question from a paragraph",
-        version=1,
         kind="extraction",
         fields=FIELDS,
         prefix="squad",
@@ -53,7 +51,6 @@ for task in (
     Task(
         name="squad_v2",
         title="SQuAD 2.0: answer a question from a paragraph, or say that it is unanswerable",
-        version=1,
         kind="extraction",
         fields=FIELDS,
         prefix="squad_v2",
@@ -69,7 +66,6 @@ for task in (
     Task(
         name="math",
         title="MATH: competition problems, solved in full",
-        version=1,
         kind="generation",
         fields=(("level", "level"), ("type", "type"), ("problem", "problem")),
         prefix="math",

@@ -10,8 +10,6 @@ for task in (
     Task(
         name="winogrande",
         title="WinoGrande: which option fills the blank?",
-        version=1,
-        kind="classification",
         fields=(("sentence", "sentence"), ("option0", "option1"), ("option1", "option2")),
         prefix="winogrande",
         metrics=("accuracy",),
@@ -25,8 +23,6 @@ for task in (
     Task(
         name="paws",
         title="PAWS: do two sentences of the same words mean the same?",
-        version=1,
-        kind="classification",
         fields=(("sentence1", "sentence1"), ("sentence2", "sentence2")),
         prefix="paws",
         metrics=("accuracy", "f1"),

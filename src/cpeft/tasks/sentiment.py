@@ -13,8 +13,6 @@ for task in (
     Task(
         name="yelp",
         title="Yelp polarity: is a review negative or positive?",
-        version=1,
-        kind="classification",
         fields=SENTENCE,
         prefix="yelp_polarity",
         metrics=("accuracy", "f1"),
@@ -27,8 +25,6 @@ for task in (
     Task(
         name="yelp_stars",
         title="Yelp five stars read as polarity: three stars are left out",
-        version=1,
-        kind="classification",
         fields=SENTENCE,
         prefix="yelp_polarity",  # the same question as `yelp`, so prompts carry over
         metrics=("accuracy", "f1"),
@@ -41,8 +37,6 @@ for task in (
     Task(
         name="imdb",
         title="IMDB: is a film review negative or positive?",
-        version=1,
-        kind="classification",
         fields=SENTENCE,
         prefix="imdb",
         metrics=("accuracy", "f1"),
@@ -53,8 +47,6 @@ for task in (
     Task(
         name="sst5",
         title="SST-5: a film snippet from very negative to very positive",
-        version=1,
-        kind="classification",
         fields=SENTENCE,
         prefix="sst5",
         metrics=("accuracy", "macro_f1"),

@@ -58,8 +58,6 @@ for task in (
     Task(
         name="boolq",
         title="BoolQ: a yes/no question about a passage",
-        version=1,
-        kind="classification",
         fields=(("question", "question"), ("passage", "passage")),
         prefix="superglue-boolq",
         metrics=("accuracy",),
@@ -70,8 +68,6 @@ for task in (
     Task(
         name="cb",
         title="CommitmentBank: does the speaker commit to the hypothesis?",
-        version=1,
-        kind="classification",
         fields=(("premise", "premise"), ("hypothesis", "hypothesis")),
         prefix="superglue-cb",
         metrics=("accuracy", "macro_f1"),
@@ -82,8 +78,6 @@ for task in (
     Task(
         name="wic",
         title="Words in context: is a word used in one sense in both sentences?",
-        version=1,
-        kind="classification",
         fields=(("sentence1", "sentence1"), ("sentence2", "sentence2"), ("word", "word")),
         prefix="superglue-wic",
         metrics=("accuracy",),
@@ -94,8 +88,6 @@ for task in (
     Task(
         name="wsc",
         title="Winograd schema challenge: does the pronoun mean the noun?",
-        version=1,
-        kind="classification",
         fields=(("text", "text"),),
         prefix="superglue-wsc.fixed",
         metrics=("accuracy",),
@@ -107,8 +99,6 @@ for task in (
     Task(
         name="multirc",
         title="MultiRC: is this one of the right answers to the question?",
-        version=1,
-        kind="classification",
         fields=(("question", "question"), ("answer", "answer"), ("paragraph", "paragraph")),
         prefix="superglue-multirc",
         metrics=("multirc_f1a", "multirc_em", "multirc_f1m"),
@@ -121,7 +111,6 @@ for task in (
     Task(
         name="record",
         title="ReCoRD: which entity fills the placeholder?",
-        version=1,
         kind="extraction",
         fields=(("query", "query"), ("entities", "entities"), ("passage", "passage")),
         prefix="superglue-record record",  # T5 wrote the task's name twice and everyone after it kept that

@@ -26,8 +26,6 @@ for task in (
     Task(
         name="trec",
         title="TREC, six classes: what kind of answer does a question want?",
-        version=1,
-        kind="classification",
         fields=(("What is this question asking for", "text"),),
         prefix="trec_coarse",
         metrics=("accuracy", "macro_f1"),
@@ -40,8 +38,6 @@ for task in (
     Task(
         name="trec_fine",
         title="TREC, fifty classes: what exactly does a question want?",
-        version=1,
-        kind="classification",
         fields=(("sentence", "text"),),
         prefix="trec_fine",
         metrics=("accuracy", "macro_f1"),
@@ -54,8 +50,6 @@ for task in (
     Task(
         name="dbpedia",
         title="DBpedia, fourteen classes: what kind of thing is an article about?",
-        version=1,
-        kind="classification",
         fields=((f"{ASK}: title", "title"), ("content", "content")),
         prefix="dbpedia",
         metrics=("accuracy", "macro_f1"),
@@ -70,8 +64,6 @@ for task in (
     Task(
         name="ag_news",
         title="AG News, four classes: which desk does a news item belong to?",
-        version=1,
-        kind="classification",
         fields=((ASK, "text"),),
         prefix="ag_news",
         metrics=("accuracy", "macro_f1"),
@@ -82,8 +74,6 @@ for task in (
     Task(
         name="yahoo",
         title="Yahoo Answers, ten classes: which topic does a question belong to?",
-        version=1,
-        kind="classification",
         fields=((f"{ASK}: title", "question_title"), ("content", "question_content"), ("answer", "best_answer")),
         prefix="yahoo",
         metrics=("accuracy", "macro_f1"),
