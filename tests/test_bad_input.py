@@ -237,7 +237,7 @@ def test_the_prompt_of_another_model(cpeft_main, place, prompt):
     text = HEAD.replace('"model"', '"other"') + f"prompt.init = '\"{prompt}\"'\n"
     said = run_refused(cpeft_main, place, text)
     assert "was trained on" in said
-    assert "this run's model is" in said
+    assert "this model is" in said
 
 
 def test_corrupt_safetensors(cpeft_main, place, prompt):

@@ -103,12 +103,16 @@ def write_task(folder: Path, question: str, rows: dict[str, int]) -> None:
     )
 
 
-def main(folder: Path) -> None:
-    if (folder / "model" / "config.json").exists():
-        return
+def write_tasks(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for question in QUESTIONS:
         write_task(folder, question, {"train": 1000, "validation": 200, "test": 400})
+
+
+def main(folder: Path) -> None:
+    if (folder / "model" / "config.json").exists():
+        return
+    write_tasks(folder)
     tokenizer = make_tokenizer()
     model = train_model(tokenizer)
     tokenizer.save_pretrained(folder / "model")

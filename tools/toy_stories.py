@@ -34,7 +34,7 @@ SAD = [
 ROWS = {"train": 600, "validation": 150, "test": 400}
 
 
-def main(folder: Path) -> None:
+def write_tasks(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     events = [(event, "happy") for event in HAPPY] + [(event, "sad") for event in SAD]
     rows = [(f"{opening.format(name)} {event}", label) for name, opening, (event, label) in
@@ -54,4 +54,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write_tasks(Path(sys.argv[1]))
