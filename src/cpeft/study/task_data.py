@@ -16,8 +16,6 @@ from cpeft.models.text import TextCodec
 from cpeft.study.settings import find_task
 from cpeft.tasks import Example, Task
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Part:
