@@ -41,7 +41,7 @@ from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
-from cpeft.training.member import Evaluation, Member, Shape, TrainOptions
+from cpeft.training.member import Evaluation, Member, TrainOptions
 from cpeft.training.optim import OptimOptions
 
 ARCHITECTURES = ("t5", "bart", "llama", "gpt2")
@@ -172,23 +172,18 @@ def make_batch(rows: list[EncodedRow]) -> Batch:
     return collate(rows, PAD)
 
 
-def make_shape(learner: PromptedLM) -> Shape:
-    return Shape(PAD, None, learner.method.length, not learner.lm.encoder_decoder)
-
-
 def make_member(learner: PromptedLM, rows: list[EncodedRow], folder: Path, **more: Any) -> Member:
     """A run with quick settings; `train` and `optim` are tables that change them."""
-    shape = make_shape(learner)
     train = {"steps": 6, "batch": 4, "eval_every": 3, "log_every": 1, "checkpoint_every": 2, **more.pop("train", {})}
     optim = {"lr": 0.05, "warmup": 0.0, **more.pop("optim", {})}
 
     def evaluate() -> Evaluation:
-        loss = mean_loss(learner, rows, shape, 4096)
+        loss = mean_loss(learner, rows, 4096)
         return Evaluation(-loss, loss, {"nll": loss})
 
     settings = {"name": folder.name, "order_seed": 11, "dropout_seed": 12, "evaluate": evaluate, **more}
     return Member(
-        learner=learner, rows=rows, shape=shape, options=TrainOptions(**train), optim=OptimOptions(**optim),
+        learner=learner, rows=rows, options=TrainOptions(**train), optim=OptimOptions(**optim),
         folder=folder, **settings,
     )  # fmt: skip
 

@@ -19,18 +19,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PLACES = {
-    "FrozenLM": "cpeft.models.loading",
-    "PromptedLM": "cpeft.models.prompted",
-    "SoftPrompt": "cpeft.prompts.soft_prompt",
-    "evaluate": "cpeft.study.api",
-    "export_prompt": "cpeft.prompts.exchange",
-    "load_lm": "cpeft.models.loading",
-    "load_prompt": "cpeft.prompts.exchange",
-    "predict": "cpeft.study.api",
-    "train": "cpeft.study.api",
+_NAMES = {
+    "cpeft.models.loading": ("FrozenLM", "load_lm"),
+    "cpeft.models.prompted": ("PromptedLM",),
+    "cpeft.prompts.exchange": ("export_prompt", "load_prompt"),
+    "cpeft.prompts.soft_prompt": ("SoftPrompt",),
+    "cpeft.study.api": ("evaluate", "predict", "train"),
 }
-
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = ["__version__", *_PLACES]
 
 

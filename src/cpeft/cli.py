@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument, Option
 
 from cpeft.errors import ConfigError, CpeftError, Stopped
 
@@ -21,19 +22,20 @@ app = typer.Typer(
     help="Soft prompts on frozen language models: train, mix, compare.",
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
-console = Console() if sys.stdout.isatty() else Console(width=140)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
-RecipeArgument = Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")
+RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
+RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
+Overrides = Annotated[list[str] | None, Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")]
+EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
+InputRows = Annotated[
+    Path, Option("--input", help="JSONL, CSV or Parquet; a column 'prompt' may name each row's prompt.")
 ]
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Folder of run folders [default: stores/RECIPE].")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TaskOption = Annotated[str, typer.Option("--task", help="A task name, or a TOML file of your own task.")]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Hub name or folder, where the prompt does not say.")]
-SubjectArgument = Annotated[
-    str, typer.Argument(help="A run folder, a prompt folder or file, or mean(a, b) of prompts.")
-]
+StoreOption = Annotated[Path | None, Option("--store", help="Folder of run folders [default: stores/RECIPE].")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
+TaskOption = Annotated[str, Option("--task", help="A task name, or a TOML file of your own task.")]
+ModelOption = Annotated[str | None, Option("--model", help="Hub name or folder, where the prompt does not say.")]
+SubjectArgument = Annotated[str, Argument(help="A run folder, a prompt folder or file, or mean(a, b) of prompts.")]
 
 
 def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
@@ -47,10 +49,7 @@ def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
 
 @app.command()
 def run(
-    recipe: RecipeArgument,
-    overrides: Overrides = None,
-    store: StoreOption = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, retry: RetryOption = False
 ) -> None:
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
     from cpeft.study.run import run_recipe
@@ -67,9 +66,9 @@ def run(
         return
     _table(plan)
     for name, path in summary.failures.items():
-        console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}", highlight=False)
+        console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
     for name, why in summary.blocked.items():
-        console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}", highlight=False)
+        console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
     if summary.failures or summary.blocked:
         raise typer.Exit(1)
 
@@ -82,13 +81,12 @@ def _table(plan: Any) -> None:
     """Print the recipe's table and keep it beside the runs."""
     from cpeft.report.tables import markdown_table, rich_table, summarise
 
-    results = [entry.folder.result() for entry in plan.entries() if entry.state == "done"]
-    if results:
+    if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
         cells = summarise(results)
         console.print(rich_table(cells, plan.recipe.name))
         path = plan.store.path / "table.md"
         path.write_text(markdown_table(cells), encoding="utf-8")
-        console.print(f"table: {path}", highlight=False, markup=False)
+        console.print(f"table: {path}", markup=False)
 
 
 @app.command()
@@ -102,132 +100,108 @@ def plan(
         for e in planned.entries()
     ]
     done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
-    spent = [sum(result["seconds"].values()) for result in done]
-    left = (len(rows) - len(done)) * (sum(spent) / len(spent)) / 3600 if spent else None
-    if as_json:
-        print(json.dumps({"runs": rows, "done": len(done), "hours_left": left}, indent=2))
-        return
-    _print_rows(rows, f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done")
-    if left:
-        console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs")
+    spent = sum(sum(result["seconds"].values()) for result in done)
+    left = (len(rows) - len(done)) * (spent / len(done)) / 3600 if done else None
+    title = f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done"
+    _show(rows, title, {"runs": rows, "done": len(done), "hours_left": left} if as_json else None)
+    if left and not as_json:
+        console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs", highlight=True)
 
 
 @app.command("eval")
 def evaluate(
-    what: SubjectArgument,
-    task: TaskOption,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="data.* and eval.* settings such as data.prefix=none.")
-    ] = None,
-    model: ModelOption = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    as_json: JsonOption = False,
-) -> None:
+    what: SubjectArgument, task: TaskOption, overrides: EvalOverrides = None, model: ModelOption = None,
+    split: Annotated[str, Option(help="train, validation or test.")] = "test", as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Score a run, a prompt or an expression of prompts on a task."""
-    from cpeft.study import subject
+    from cpeft.config import merge, override
+    from cpeft.study.subject import load_subject
 
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"--split {split}: use train, validation or test")
-    loaded = subject.overridden(subject.load_subject(what, model), overrides or [])
-    scores = subject.evaluate(loaded, task, split, base=Path())
-    if as_json:
-        print(json.dumps({name: vars(score) for name, score in scores.items()}, indent=2))
-        return
-    _print_rows(
-        [
-            {"metric": m, "score": f"{s.value:.2f}", "95% interval (rows)": f"[{s.low:.2f}, {s.high:.2f}]"}
-            for m, s in scores.items()
-        ],
-        f"{what} on {task} ({split})",
-    )
+    scores = load_subject(what, model).under(merge(*map(override, overrides or []))).evaluate(task, split)
+    rows = [{"metric": m, "score": f"{s.value:.2f}", "95% interval (rows)": f"[{s.low:.2f}, {s.high:.2f}]"}
+            for m, s in scores.items()]  # fmt: skip
+    _show(rows, f"{what} on {task} ({split})", {m: vars(s) for m, s in scores.items()} if as_json else None)
 
 
 @app.command()
 def predict(
-    what: SubjectArgument,
-    task: TaskOption,
-    rows: Annotated[
-        Path, typer.Option("--input", help="JSONL, CSV or Parquet; a column 'prompt' may name each row's prompt.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="JSONL with a 'prediction' per row.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="data.* and eval.* settings.")] = None,
-    model: ModelOption = None,
-) -> None:
+    what: SubjectArgument, task: TaskOption, rows: InputRows,
+    out: Annotated[Path, Option("--out", help="JSONL with a 'prediction' per row.")],
+    overrides: Annotated[list[str] | None, Argument(help="data.* and eval.* settings.")] = None, model: ModelOption = None,
+) -> None:  # fmt: skip
     """Answer unlabelled rows; rows may name different prompts of one model, all in one batch."""
     from cpeft.study.subject import predict_file
 
     count = predict_file(what, task, rows, out, overrides or [], model)
-    console.print(f"{count} predictions in {out}", highlight=False, markup=False)
+    console.print(f"{count} predictions in {out}", markup=False)
 
 
 @app.command("import")
 def import_prompt(
-    source: Annotated[Path, typer.Argument(help="A peft folder, ATTEMPT .pt/.bin, .safetensors or .npy.")],
-    target: Annotated[Path, typer.Argument(help="The folder to write.")],
-    rows: Annotated[str, typer.Option(help="all, or first:N to keep the first N rows.")] = "all",
+    source: Annotated[Path, Argument(help="A peft folder, ATTEMPT .pt/.bin, .safetensors or .npy.")],
+    target: Annotated[Path, Argument(help="The folder to write.")],
+    rows: Annotated[str, Option(help="all, or first:N to keep the first N rows.")] = "all",
 ) -> None:
     """Read a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
     from cpeft.prompts.exchange import load_prompt
 
     prompt = load_prompt(source)
     if prompt.provenance.note:
-        console.print(f"[yellow]{escape(prompt.provenance.note)}", highlight=False)
+        console.print(f"[yellow]{escape(prompt.provenance.note)}")
     prompt = prompt.rows(rows)
     if rows != "all":
-        console.print(f"[yellow]cut on purpose: {prompt.provenance.note}", highlight=False)
+        console.print(f"[yellow]cut on purpose: {prompt.provenance.note}")
     prompt.save(target)
-    console.print(f"{prompt.length} rows of width {prompt.width} in {target}", highlight=False)
+    console.print(f"{prompt.length} rows of width {prompt.width} in {target}")
 
 
 @app.command()
 def export(
-    prompt: Annotated[Path, typer.Argument(help="A prompt folder or file.")],
-    out: Annotated[Path, typer.Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
-    form: Annotated[str, typer.Option(help="peft, prompt_embeds or npy.")] = "peft",
+    prompt: Annotated[Path, Argument(help="A prompt folder or file.")],
+    out: Annotated[Path, Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
+    form: Annotated[str, Option(help="peft, prompt_embeds or npy.")] = "peft",
 ) -> None:
     """Write a prompt for peft, for a serving engine, or as a numpy array."""
     from cpeft.prompts.exchange import export_prompt, load_prompt
 
-    console.print(f"{form}: {export_prompt(load_prompt(prompt), out, form)}", highlight=False)
+    console.print(f"{form}: {export_prompt(load_prompt(prompt), out, form)}")
 
 
 @app.command()
 def fetch(
-    what: Annotated[list[str], typer.Argument(help="A recipe, task:NAME or model:NAME, any number of them.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for data; models go to OUT/models.")] = Path("fetched"),
-    revision: Annotated[str | None, typer.Option(help="Hub revision of tasks and models.")] = None,
+    what: Annotated[list[str], Argument(help="A recipe, task:NAME or model:NAME, any number of them.")],
+    out: Annotated[Path, Option("--out", help="Folder for data; models go to OUT/models.")] = Path("fetched"),
+    revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
 ) -> None:
     """Bring models and data into a folder, for machines without a network."""
     from cpeft.study.fetching import fetch_all
 
     for path in fetch_all(what, out, revision):
-        console.print(f"wrote {path}", highlight=False)
-    console.print(f"on the other machine: export CPEFT_DATA={out}", highlight=False)
+        console.print(f"wrote {path}")
+    console.print(f"on the other machine: export CPEFT_DATA={out}")
 
 
 @app.command("list")
 def list_things(
-    kind: Annotated[str, typer.Argument(help="tasks, methods, metrics, recipes or prompts.")],
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    kind: Annotated[str, Argument(help="tasks, methods, metrics, recipes or prompts.")],
+    store: StoreOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """List what there is: tasks, methods, metrics, packaged recipes, prompts of a store."""
     from cpeft.study import catalogue
 
     rows = catalogue.rows(kind, store)
-    if as_json:
-        print(json.dumps(rows, indent=2))
-    else:
-        _print_rows(rows, kind)
+    _show(rows, kind, rows if as_json else None)
 
 
 @app.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="task or prompt.")],
-    name: Annotated[str, typer.Argument(help="A task name or file; a prompt folder.")],
+    kind: Annotated[str, Argument(help="task or prompt.")],
+    name: Annotated[str, Argument(help="A task name or file; a prompt folder.")],
     model: ModelOption = None,
-    rows: Annotated[int, typer.Option(help="How many examples.")] = 3,
-    overrides: Annotated[list[str] | None, typer.Argument(help="data.* settings.")] = None,
+    rows: Annotated[int, Option(help="How many examples.")] = 3,
+    overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
 ) -> None:
     """Show encoded examples, lengths and truncation of a task, or where a prompt comes from."""
     from cpeft.study import catalogue
@@ -236,15 +210,14 @@ def show(
         console.print_json(json.dumps(catalogue.prompt_card(Path(name))))
     elif kind == "task":
         for line in catalogue.task_page(name, model, rows, overrides or []):
-            console.print(line, highlight=False, markup=False)
+            console.print(line, markup=False)
     else:
         raise ConfigError(f"cannot show a '{kind}'; use task or prompt")
 
 
 @app.command()
 def doctor(
-    what: Annotated[list[str], typer.Argument(help="Prompt folders or files, and recipes.")],
-    as_json: JsonOption = False,
+    what: Annotated[list[str], Argument(help="Prompt folders or files, and recipes.")], as_json: JsonOption = False
 ) -> None:
     """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
     from cpeft.doctor import examine
@@ -255,14 +228,16 @@ def doctor(
     else:
         for finding in findings:
             colour = {"error": "red", "warning": "yellow", "ok": "green"}[finding.level]
-            console.print(
-                f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}", highlight=False
-            )
+            console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
 
 
-def _print_rows(rows: list[dict[str, Any]], title: str) -> None:
+def _show(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
+    """Print rows as a table, or what was asked for as JSON."""
+    if as_json is not None:
+        print(json.dumps(as_json, indent=2))
+        return
     table = Table(title=title)
     for column in rows[0] if rows else ["nothing here"]:
         table.add_column(column, overflow="fold")
@@ -281,10 +256,10 @@ def main() -> None:
     except typer.Abort:
         sys.exit(4)
     except Exception as error:
-        if type(error).__module__.startswith("click") or hasattr(error, "format_message"):
-            Console(stderr=True).print(f"error: {error.format_message()}", highlight=False, markup=False)  # type: ignore[attr-defined]
-            sys.exit(2)
-        raise
+        if not hasattr(error, "format_message"):  # click's usage errors have one
+            raise
+        Console(stderr=True).print(f"error: {error.format_message()}", highlight=False, markup=False)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -52,40 +52,23 @@ def parse(model: type[M], data: Table, where: str = "", path: Path | None = None
 
 def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: Path | None) -> str:
     first = error.errors()[0]
-    keys = _without_tags(model, [str(part) for part in first["loc"]])
-    table = ".".join(([where] if where else []) + keys[:-1])
+    keys: list[str] = []
+    kind: Any = model
+    for key in map(str, first["loc"]):
+        fields = getattr(kind, "model_fields", {})  # of the table in which the key stands
+        keys.append(key)
+        kind = fields[key].annotation if key in fields else None
+        if get_origin(kind) in (Union, UnionType):
+            break  # pydantic goes on with the member of the union that it tried last (`int`), which nobody wrote
     key = keys[-1] if keys else ""
-    at = f"{path}:{line_of(path, key)}: " if path else ""
-    at += f"[{table}] " if table else ""
+    table = ".".join(filter(None, (where, *keys[:-1])))
+    at = (f"{path}:{line_of(path, key)}: " if path else "") + (f"[{table}] " if table else "")
     if first["type"] == "extra_forbidden":
-        return f"{at}unknown key '{key}'{suggest(key, _fields_at(model, keys[:-1]))}"
+        return f"{at}unknown key '{key}'{suggest(key, list(fields))}"
     if first["type"] == "missing":
         return f"{at}missing key '{key}'"
     message = first["msg"].removeprefix("Value error, ")
     return f"{at}'{key}' = {first.get('input')!r}: {message}" if key else f"{at}{message}"
-
-
-def _without_tags(model: type[BaseModel], keys: list[str]) -> list[str]:
-    """Pydantic names the member of a union that it tried last (`int`) behind the key; the key is what the user wrote."""
-    inner: type[BaseModel] | None = model
-    for i, key in enumerate(keys):
-        field = inner.model_fields.get(key) if inner else None
-        kind = field.annotation if field else None
-        inner = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-        if get_origin(kind) in (Union, UnionType):
-            return keys[: i + 1]
-    return keys
-
-
-def _fields_at(model: type[BaseModel], keys: list[str]) -> list[str]:
-    for key in keys:
-        field = model.model_fields.get(key)
-        types = (field.annotation, *get_args(field.annotation)) if field else ()
-        inner = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
 
 
 def line_of(path: Path | None, key: str) -> int:

@@ -39,21 +39,18 @@ def examine(subject: str) -> list[Finding]:
 
 
 def _prompt(path: Path) -> Iterator[Finding]:
-    prompt = load_prompt(path)
-    where = str(path)
+    prompt, where = load_prompt(path), str(path)
     if "dead" in prompt.provenance.note or "never read" in prompt.provenance.note:
         yield Finding("warning", where, prompt.provenance.note)
-    norms = prompt.weight.norm(dim=1)
-    if bool((norms == 0).any()):
-        yield Finding("warning", where, f"{int((norms == 0).sum())} of {prompt.length} rows are zero")
+    if zero := int((prompt.weight.norm(dim=1) == 0).sum()):
+        yield Finding("warning", where, f"{zero} of {prompt.length} rows are zero")
     if prompt.origin is not None:
         moved = (prompt.weight - prompt.origin).norm(dim=1) / prompt.origin.norm(dim=1).clamp_min(1e-12)
-        if bool((moved == 0).any()):
-            yield Finding("error", where, f"{int((moved == 0).sum())} of {prompt.length} rows never moved: dead rows")
+        if dead := int((moved == 0).sum()):
+            yield Finding("error", where, f"{dead} of {prompt.length} rows never moved: dead rows")
         elif float(moved.std()) < 1e-7:
             yield Finding("error", where, "all rows moved by one factor: only weight decay touched them")
-    doubled = prompt.length - len({tuple(row) for row in prompt.weight.tolist()})
-    if doubled:
+    if doubled := prompt.length - len({tuple(row) for row in prompt.weight.tolist()}):
         yield Finding("warning", where, f"{doubled} rows repeat other rows")
     if not prompt.provenance.embedding:
         yield Finding("warning", where, "the prompt does not say which embedding table it was trained on")
@@ -65,7 +62,7 @@ def _recipe(recipe: Recipe) -> Iterator[Finding]:
         try:
             plan.entry(run)
         except CpeftError as error:
-            yield Finding("error", f"{run.stage}/{run.name}", str(error))
+            yield Finding("error", str(run), str(error))
     seen: set[object] = set()
     for run in recipe.runs:
         for name in run.settings.tasks:
@@ -78,11 +75,7 @@ def _recipe(recipe: Recipe) -> Iterator[Finding]:
 def _task(run: RecipeRun, name: str) -> Iterator[Finding]:
     where = f"{run.stage}: {name}"
     try:
-        dataset_of(name, run.base, run.settings.data.revision)
-    except CpeftError as error:
-        yield Finding("error", where, str(error))
-        return
-    try:
+        dataset_of(name, run.base, run.settings.data.revision)  # what is missing, before the model is loaded
         lm = model_of(located_model(run.settings.model, run.base))
         data = task_data(name, run.base, run.settings.data, run.settings.seed_for("subset"), lm)
         lm.check_fits(run.settings.prompt.length, max(part.longest for part in data.parts.values()))
@@ -91,11 +84,9 @@ def _task(run: RecipeRun, name: str) -> Iterator[Finding]:
         return
     for note in data.notes:
         yield Finding("warning" if "cut to" in note or "left in" in note else "ok", where, note)
-    unknown = [label for label, ids in zip(data.labels, lm.text.targets(list(data.labels)), strict=True)
-               if lm.tokenizer.unk_token_id in ids]  # fmt: skip
-    if unknown:
+    said = dict(zip(data.labels, lm.text.targets(data.labels), strict=True))
+    if unknown := [label for label, ids in said.items() if lm.tokenizer.unk_token_id in ids]:
         yield Finding("error", where, f"no output can reach {', '.join(unknown)}: the tokenizer has no tokens for them")
-    most = run.settings.eval.max_new_tokens
-    longest = max((len(ids) for ids in lm.text.targets(list(data.labels))), default=0)
+    most, longest = run.settings.eval.max_new_tokens, max(map(len, said.values()), default=0)
     if most is not None and longest > most:
         yield Finding("error", where, f"eval.max_new_tokens = {most} cuts labels of up to {longest} tokens")

@@ -6,8 +6,9 @@ no other file changes. Packages outside ours join through entry points of the sa
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
@@ -18,8 +19,7 @@ T = TypeVar("T")
 
 def suggest(name: str, known: list[str]) -> str:
     """`, did you mean 'x'?`, or the known names where none is close."""
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
+    if close := get_close_matches(name, known, n=1):
         return f", did you mean '{close[0]}'?"
     return f"; known: {', '.join(sorted(known)) or 'none'}"
 
@@ -27,45 +27,38 @@ def suggest(name: str, known: list[str]) -> str:
 class Registry(Generic[T]):
     """Names to objects of one kind.
 
-    `kind` is the word used in messages; `package` is the package whose modules register themselves; `group` the entry
-    point group that other distributions may use (each entry point names an object, registered under its own name).
+    `kind` is the word used in messages; `package` the package whose modules register themselves. Other distributions
+    may use the entry point group `cpeft.<kind>s` (each entry point names an object, registered under its own name).
     """
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind = kind
         self.package = package
-        self.group = f"cpeft.{kind}s"
         self._items: dict[str, T] = {}
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator: make an object known by `name`."""
+        return partial(self.add, name)
 
-        def add(item: T) -> T:
-            self.add(name, item)
-            return item
-
-        return add
-
-    def add(self, name: str, item: T) -> None:
+    def add(self, name: str, item: T) -> T:
         if name in self._items and self._items[name] is not item:
             raise UnknownName(f"{self.kind} '{name}' is registered twice")
         self._items[name] = item
+        return item
 
     def get(self, name: str) -> T:
         """The object called `name`; raises UnknownName with the closest known name."""
-        self._load()
-        if name not in self._items:
-            raise UnknownName(f"unknown {self.kind} '{name}'{suggest(name, list(self._items))}")
+        if name not in self:
+            raise UnknownName(f"unknown {self.kind} '{name}'{suggest(name, self.names())}")
         return self._items[name]
 
     def names(self) -> list[str]:
         self._load()
         return sorted(self._items)
 
-    def items(self) -> Iterator[tuple[str, T]]:
-        for name in self.names():
-            yield name, self._items[name]
+    def items(self) -> list[tuple[str, T]]:
+        return [(name, self._items[name]) for name in self.names()]
 
     def __contains__(self, name: str) -> bool:
         self._load()
@@ -78,5 +71,5 @@ class Registry(Generic[T]):
         package: Any = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.group):
+        for point in entry_points(group=f"cpeft.{self.kind}s"):
             self.add(point.name, point.load())

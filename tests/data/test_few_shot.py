@@ -26,7 +26,12 @@ def make_task(classes, **changes):
 
 def make_rows(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
-    return Rows(pa.table({"text": [f"t{i}" for i in range(len(labels))], "label": labels}))
+    return rows_of(labels)
+
+
+def rows_of(labels, groups=None):
+    numbers = np.arange(len(labels))
+    return Rows(pa.table({"text": [f"t{i}" for i in numbers], "label": labels}), labels, numbers, groups)
 
 
 def drawn(rows, classes):
@@ -94,8 +99,7 @@ def test_limit_keeps_order():
 def make_groups(sizes):
     """Rows of two classes in turn, in groups that are not contiguous."""
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    labels = np.arange(len(groups)) % 2
-    return Rows(pa.table({"text": [f"t{i}" for i in range(len(groups))], "label": labels}), groups=groups)
+    return rows_of(np.arange(len(groups)) % 2, groups)
 
 
 def whole(rows, part):
@@ -143,6 +147,6 @@ def test_shots_are_whole_groups():
 def test_class_indices_of_any_encoding(column):
     task = make_task(3, codes={1: None})
     table = pa.table({"text": [""] * 4, "label": column})
-    assert class_indices(task, table).tolist() == [2, 0, 2, -1]
+    assert class_indices(task, table, "here").tolist() == [2, 0, 2, -1]
     chunked = pa.concat_tables([table.slice(0, 2), table.slice(2)])
-    assert class_indices(task, chunked).tolist() == [2, 0, 2, -1]
+    assert class_indices(task, chunked, "here").tolist() == [2, 0, 2, -1]

@@ -22,7 +22,7 @@ def found(request, monkeypatch) -> tuple:
     task = TASKS.get(request.param)
     if not task.real_rows:
         pytest.skip(f"{task.name}: no real rows have been through this task")
-    if locate(task) is None:
+    if not locate(task):
         pytest.skip(f"{task.name}: no rows in {FOLDER}; set CPEFT_DATA to a folder that has them")
     return task, load_tables(task)
 
@@ -54,7 +54,7 @@ def test_disjoint_and_of_the_stated_size(found):
 @pytest.mark.parametrize("policy", ["attempt", "tpv", "s0-text"])
 def test_published_policies_on_rte(policy, monkeypatch):
     monkeypatch.setenv("CPEFT_DATA", str(FOLDER))
-    if "rte" not in TASKS or locate(TASKS.get("rte")) is None:
+    if "rte" not in TASKS or not locate(TASKS.get("rte")):
         pytest.skip(f"no RTE rows in {FOLDER}")
     splits = make_splits(TASKS.get("rte"), load_tables(TASKS.get("rte")), policy)
     assert splits.counts == {"train": 2490, "validation": 138, "test": 139}
@@ -73,7 +73,7 @@ def test_a_subset_of_train_does_not_make_a_task_small(found):
 @pytest.fixture
 def multirc(monkeypatch) -> tuple:
     monkeypatch.setenv("CPEFT_DATA", str(FOLDER))
-    if "multirc" not in TASKS or locate(TASKS.get("multirc")) is None:
+    if "multirc" not in TASKS or not locate(TASKS.get("multirc")):
         pytest.skip(f"no MultiRC rows in {FOLDER}")
     return TASKS.get("multirc"), load_tables(TASKS.get("multirc"))
 

@@ -65,7 +65,7 @@ def test_the_tasks_own_files_come_before_the_folder(tmp_path, monkeypatch):
     write(tmp_path / "toy" / "train.parquet")
     monkeypatch.setenv("CPEFT_DATA", str(tmp_path))
     own = write(tmp_path / "mine.csv")
-    assert locate(make_task(files={"test": str(own)})).places == {"test": str(own)}
+    assert locate(make_task(files={"test": str(own)})) == {"test": own}
     assert list(load_tables(make_task()).tables) == ["train"]
 
 
@@ -73,15 +73,14 @@ def test_folder_aliases_and_preference_for_parquet(tmp_path, monkeypatch):
     for suffix in (".csv", ".parquet"):
         write(tmp_path / "alias" / f"train{suffix}")
     monkeypatch.setenv("CPEFT_DATA", str(tmp_path))
-    source = locate(make_task(folders=("alias",)))
-    assert source.places == {"train": str(tmp_path / "alias" / "train.parquet")}
+    assert locate(make_task(folders=("alias",))) == {"train": tmp_path / "alias" / "train.parquet"}
 
 
 def test_fingerprint_follows_bytes(tmp_path, monkeypatch):
     path = write(tmp_path / "toy" / "train.csv")
     monkeypatch.setenv("CPEFT_DATA", str(tmp_path))
     first = load_tables(make_task()).fingerprint
-    assert first == locate(make_task()).fingerprint
+    assert first == load_tables(make_task()).fingerprint
     path.write_text(path.read_text() + "four,1\n")
     assert load_tables(make_task()).fingerprint != first
 

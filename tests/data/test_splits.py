@@ -7,7 +7,7 @@ import pytest
 from cpeft.data.few_shot import stratified
 from cpeft.data.resolve import Dataset
 from cpeft.data.splits import make_splits, normalised
-from cpeft.errors import ConfigError, DataError, MissingData
+from cpeft.errors import DataError, MissingData
 from cpeft.tasks.base import Hub, Sizes, Task
 
 LARGE, SMALL = Sizes(20_000, 3_000, None), Sizes(2_000, 400, None)
@@ -84,9 +84,12 @@ def test_texts_of_test_leave_train_and_validation():
     test = pa.table({"text": ["Row 1!", "row  2", "unseen"], "label": [0, 1, 2]})
     validation = pa.table({"text": ["ROW-2", "row 3", "other"], "label": [0, 1, 2]})
     splits = make_splits(make_task(Sizes(9, 9, 9)), dataset(train=10, validation=validation, test=test))
-    assert splits.overlaps == {"validation/test": 1, "train/test": 2, "train/validation": 1}
     assert splits.counts == {"train": 7, "validation": 2, "test": 3}
-    assert "2 train rows have the text of a test row and were removed" in splits.notes
+    assert splits.notes[-3:] == (
+        "1 validation rows have the text of a test row and were removed",
+        "2 train rows have the text of a test row and were removed",
+        "1 train rows have the text of a validation row and were removed",
+    )
 
 
 def test_carving_is_exact_in_spite_of_overlaps():
@@ -134,9 +137,6 @@ def test_splits_are_deterministic_and_ordered():
     one, two = (make_splits(make_task(), dataset(train=6000, validation=300)) for _ in range(2))
     assert one.validation.table.equals(two.validation.table)
     assert one.train.table["text"].to_pylist() == sorted(texts_in_order(one.train), key=lambda text: int(text[4:]))
-    assert one.train.row(0) == one.train.table.slice(0, 1).to_pylist()[0]
-    with pytest.raises(IndexError):
-        one.train.row(len(one.train))
 
 
 def texts_in_order(part):
@@ -191,7 +191,7 @@ def test_equal_group_numbers_of_different_splits_are_no_overlap():
     task = make_task(Sizes(9, 9, 9), group=lambda row: str(row["question"]))
     test = pa.concat_tables([grouped(49, 10**6), grouped(60).filter(pa.array([i < 1 for i in range(60)]))])
     splits = make_splits(task, dataset(train=grouped(60), validation=grouped(50, 2 * 10**6), test=test))
-    assert splits.overlaps == {"validation/test": 0, "train/test": 1, "train/validation": 0}
+    assert splits.notes == ("1 train rows have the text of a test row and were removed",)
     assert splits.counts == {"train": 59, "validation": 50, "test": 50}
 
 
@@ -229,7 +229,6 @@ def test_tpv_tests_stsb_on_its_validation_rows():
     task = make_task(Sizes(5749, 1500, None), "stsb", kind="regression", words={}, answers=lambda row: ("1.0",))
     splits = make_splits(task, dataset(train=500, validation=150), "tpv")
     assert splits.validation.table.equals(splits.test.table)
-    assert splits.overlaps["validation/test"] == 150
     assert "150 validation rows have the text of a test row and were left in" in splits.notes
     clean = make_splits(task, dataset(train=500, validation=150), "disjoint")
     assert clean.counts == {"train": 500, "validation": 75, "test": 75}
@@ -239,8 +238,6 @@ def test_tpv_tests_stsb_on_its_validation_rows():
 def test_published_policies_carve_nothing():
     with pytest.raises(MissingData, match=r"needs the train rows.*cpeft fetch task:scitail"):
         make_splits(make_task(name="scitail"), dataset(validation=100), "tpv")
-    with pytest.raises(ConfigError, match="did you mean 'disjoint'"):
-        make_splits(make_task(), dataset(train=100), "disjiont")
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 50, 100])

@@ -9,7 +9,7 @@ from cpeft.evaluation.decoding import Decided, EvalOptions, decode_rows, mean_lo
 from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
-from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, make_shape, teach
+from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, teach
 
 TEXTS = (*LABELS, "w1 w2 w3", "positive w4", "not w5")  # what the models learn to say; the last three are no labels
 
@@ -39,7 +39,7 @@ def test_early_decision_keeps_exact_match_row_by_row(taught):
     learner, rows = taught
     room = max(len(ids) for ids in learner.lm.text.targets(list(LABELS)))
     plain = plain_texts(learner, rows, room)
-    decoded = [d.text for d in decode_rows(learner, rows, make_shape(learner), LABELS, EvalOptions(token_budget=90))]
+    decoded = [d.text for d in decode_rows(learner, rows, LABELS, EvalOptions(token_budget=90))]
     hits = [text in LABELS for text in plain]
     assert any(hits)
     assert not all(hits)
@@ -62,9 +62,9 @@ def test_early_decision_makes_fewer_steps(taught):
     body = model.get_decoder() if learner.lm.encoder_decoder else model
     hook = body.register_forward_hook(lambda *args: calls.append(1))
     try:
-        decode_rows(learner, chosen, make_shape(learner), labels, EvalOptions())
+        decode_rows(learner, chosen, labels, EvalOptions())
         early = len(calls)
-        decode_rows(learner, chosen, make_shape(learner), (), EvalOptions(max_new_tokens=room))
+        decode_rows(learner, chosen, (), EvalOptions(max_new_tokens=room))
     finally:
         hook.remove()
     opening = 2 if learner.lm.text.targets(["a"])[0][0] == BOS else 1  # BART says its begin token first
@@ -73,22 +73,19 @@ def test_early_decision_makes_fewer_steps(taught):
 
 def test_open_answers_are_plain_greedy(taught):
     learner, rows = taught
-    got = [
-        d.text
-        for d in decode_rows(learner, rows, make_shape(learner), (), EvalOptions(max_new_tokens=7, token_budget=50))
-    ]
+    got = [d.text for d in decode_rows(learner, rows, (), EvalOptions(max_new_tokens=7, token_budget=50))]
     assert got == plain_texts(learner, rows, 7)
     assert len(set(got)) > 3
 
 
 def test_choice_is_the_most_probable_label(taught):
     learner, rows = taught
-    decoded = decode_rows(learner, rows[:10], make_shape(learner), LABELS, EvalOptions(decode=("greedy", "choice")))
+    decoded = decode_rows(learner, rows[:10], LABELS, EvalOptions(decode=("greedy", "choice")))
     assert len({d.choice for d in decoded}) > 1
     for row, got in zip(rows, decoded, strict=False):
         naive = [log_probability(learner, row.source, ids) for ids in learner.lm.text.targets(list(LABELS))]
         assert got.choice == LABELS[int(np.argmax(naive))]
-    none = decode_rows(learner, rows[:2], make_shape(learner), LABELS, EvalOptions())
+    none = decode_rows(learner, rows[:2], LABELS, EvalOptions())
     assert [d.choice for d in none] == [None, None]
 
 
@@ -116,8 +113,8 @@ def test_mean_loss_is_per_token_whatever_the_budget(taught):
     learner, rows = taught
     losses = learner.losses(make_batch(rows))[0].sum() / sum(len(row.target) for row in rows)
     for budget in (1, 64, 100_000):
-        assert mean_loss(learner, rows, make_shape(learner), budget) == pytest.approx(float(losses), rel=1e-5)
-    assert mean_loss(learner, [], make_shape(learner), 10) == 0.0
+        assert mean_loss(learner, rows, budget) == pytest.approx(float(losses), rel=1e-5)
+    assert mean_loss(learner, [], 10) == 0.0
 
 
 @pytest.mark.parametrize("arch", ["t5", "llama"])
@@ -129,16 +126,14 @@ def test_rows_keep_their_order_prompts_and_notes(arch):
         learner.method.target_TPD[1] += 3.0
     rows = make_rows(lm, 9, tasks=2, longest=12)
     options = EvalOptions(max_new_tokens=4, token_budget=40)
-    together = decode_rows(learner, rows, make_shape(learner), (), options)
-    alone = [decode_rows(learner, [row], make_shape(learner), (), options)[0] for row in rows]
+    together = decode_rows(learner, rows, (), options)
+    alone = [decode_rows(learner, [row], (), options)[0] for row in rows]
     assert [d.text for d in together] == [d.text for d in alone]
     for a, b in zip(together, alone, strict=True):
         assert len(a.attention) == len(learner.method.candidates)
         assert a.attention == pytest.approx(b.attention, abs=1e-5)
     swapped = [EncodedRow(row.source, row.target, 1 - row.task) for row in rows]
-    assert [d.text for d in decode_rows(learner, swapped, make_shape(learner), (), options)] != [
-        d.text for d in together
-    ]
+    assert [d.text for d in decode_rows(learner, swapped, (), options)] != [d.text for d in together]
 
 
 def test_text_of_a_decided_row_has_no_padding_words():
@@ -159,14 +154,14 @@ def test_text_of_a_decided_row_has_no_padding_words():
 def test_the_models_own_generation_habits_do_not_decide_scores(taught, habit):
     """A repetition penalty or a forced end in the model's settings changes `generate`, but not what is scored."""
     learner, rows = taught
-    shape, options = make_shape(learner), EvalOptions(max_new_tokens=4)
-    plain = [d.text for d in decode_rows(learner, rows, shape, (), options)]
+    options = EvalOptions(max_new_tokens=4)
+    plain = [d.text for d in decode_rows(learner, rows, (), options)]
     own = learner.lm.model.generation_config
     before = {name: getattr(own, name, None) for name in habit}
     try:
         for name, value in habit.items():
             setattr(own, name, value)
-        assert [d.text for d in decode_rows(learner, rows, shape, (), options)] == plain
+        assert [d.text for d in decode_rows(learner, rows, (), options)] == plain
     finally:
         for name, value in before.items():
             setattr(own, name, value)
@@ -192,12 +187,12 @@ def test_an_evaluation_sees_the_prompt_of_the_moment(tmp_path):
     rows = make_rows(lm, 6)
     member = make_member(learner, rows, tmp_path)
     before, first = (
-        decode_rows(learner, rows, make_shape(learner), (), EvalOptions(max_new_tokens=4)),
+        decode_rows(learner, rows, (), EvalOptions(max_new_tokens=4)),
         member.evaluate(),
     )
     with torch.no_grad():
         learner.method.weight.add_(torch.randn_like(learner.method.weight) * 3)
-    assert decode_rows(learner, rows, make_shape(learner), (), EvalOptions(max_new_tokens=4)) != before
+    assert decode_rows(learner, rows, (), EvalOptions(max_new_tokens=4)) != before
     assert member.evaluate().loss != first.loss
     assert learner.method.length == P
     assert isinstance(

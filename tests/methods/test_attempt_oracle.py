@@ -244,9 +244,9 @@ def test_auto_temperature_scales_the_reachable_spread_to_one_once(score):
     assert math.isnan(float(method.attention.temperature))
     given = context()
     method.calibrate(given)
-    scores = method._row_scores(given) if score == "token" else method._scores(given)
+    scores = method._scores(given) / method.attention.divisor()
     root = given.x_BLD.shape[-1] ** 0.5
-    assert float(scores.detach().std(1).mean()) == pytest.approx(1 / root, rel=1e-6)
+    assert float(scores.detach().std(-1).mean()) == pytest.approx(1 / root, rel=1e-6)
     fixed = float(method.attention.temperature)
     method.calibrate(context(seed=1))
     assert float(method.attention.temperature) == fixed

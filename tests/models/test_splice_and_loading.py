@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.loading import load_lm
 from cpeft.models.prompted import PromptedLM
-from cpeft.models.splice import join, order_by_mask, rearrange, source_mask
+from cpeft.models.splice import before_labels, join, rearrange
 from tiny import EOS, LABELS, P, gap, make_batch, make_learner, make_lm, make_rows, same_bits
 
 
@@ -37,17 +37,21 @@ def test_join_keeps_prompt_and_text_together(mask, side):
 
 
 def test_no_reordering_where_none_is_needed():
-    assert order_by_mask(torch.tensor([[True, True, False], [True, False, False]]), "right") is None
-    assert order_by_mask(torch.tensor([[False, True, True], [True, True, True]]), "left") is None
-    assert order_by_mask(torch.tensor([[False, True, True]]), "right").tolist() == [[1, 2, 0]]
+    def order(mask, side):
+        mask_BL = torch.tensor(mask)
+        return join(torch.zeros(len(mask), 0, 1), torch.zeros(*mask_BL.shape, 1), mask_BL, side)[2]
+
+    assert order([[True, True, False], [True, False, False]], "right") is None
+    assert order([[False, True, True], [True, True, True]], "left") is None
+    assert order([[False, True, True]], "right").tolist() == [[1, 2, 0]]
 
 
 def test_source_is_what_stands_before_the_first_label():
     mask = torch.tensor([[True, True, True, True, False], [False, True, True, True, True]])
     labels = torch.tensor([[-100, -100, 7, 8, -100], [-100, -100, -100, 7, -100]])
     want = [[True, True, False, False, False], [False, True, True, False, False]]
-    assert source_mask(mask, labels).tolist() == want
-    assert torch.equal(source_mask(mask, None), mask)
+    assert before_labels(mask, labels).tolist() == want
+    assert torch.equal(before_labels(mask, None), mask)
 
 
 @pytest.mark.parametrize("arch", ["bart", "gpt2"])
@@ -202,7 +206,7 @@ def test_vocabulary_is_what_the_model_really_looks_up():
     """BART scales its embeddings by sqrt(D); prompts start at the scaled size."""
     lm = make_lm("bart")
     torch.testing.assert_close(lm.vocabulary.table_VD, lm.embeddings.weight * lm.width**0.5)
-    assert lm.embedding_rms == pytest.approx(float(lm.vocabulary.table_VD.pow(2).mean().sqrt()))
+    assert lm.vocabulary.rms == pytest.approx(float(lm.embeddings.weight.pow(2).mean().sqrt()) * lm.width**0.5)
     assert lm.vocabulary.encode("w1 w2") == lm.tokenizer.convert_tokens_to_ids(["w1", "w2"])
 
 
@@ -243,7 +247,7 @@ def test_real_model_trains_and_generates(tmp_path):
     learner = PromptedLM(lm, PromptTuning(PromptTuningOptions(), MethodInputs(("a",), start)))
     before = {key: value.clone() for key, value in lm.model.state_dict().items()}
     optim = {"lr": None, "schedule": "constant"}
-    member = make_member(learner, rows, tmp_path / "r", train={"steps": 40}, optim=optim, scale=lm.embedding_rms)
+    member = make_member(learner, rows, tmp_path / "r", train={"steps": 40}, optim=optim, scale=lm.vocabulary.rms)
     first, state = member.evaluate().loss, trained_state(learner)
     train_gang([member], GangOptions())
     assert member.evaluate().loss < 0.7 * first

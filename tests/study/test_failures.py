@@ -11,7 +11,6 @@ from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.store import Store
 from cpeft.training.callbacks.metrics_file import MetricsFile
-from cpeft.training.member import Member
 
 SEEDS = ("seeds=[0]",)
 
@@ -21,15 +20,19 @@ def states(world, store, *overrides):
     return {e.run.name: (e.state, e.folder.path if e.folder else e.why) for e in entries}
 
 
-def poison(monkeypatch, run, step=3):
-    """Turns a parameter of one run into NaN after a step, as a diverging run does."""
+def nan(member):
+    with torch.no_grad():
+        member.trainable[0][0, 0] = math.nan
+
+
+def poison(monkeypatch, run, step=3, spoil=nan):
+    """Turns a parameter of one run into NaN after a step, as a diverging run does; or spoils it otherwise."""
     old = MetricsFile.on_step
 
     def on_step(self, member, record):
         old(self, member, record)
         if member.name.endswith(run) and record["step"] == step:
-            with torch.no_grad():
-                member.trainable[0][0, 0] = math.nan
+            spoil(member)
 
     monkeypatch.setattr(MetricsFile, "on_step", on_step)
 
@@ -73,15 +76,11 @@ def test_nan_fails_one_run_alone_and_retry_runs_it_again(world, tmp_path, cpeft_
 def test_nan_in_the_last_step_is_not_saved_as_a_prompt(world, tmp_path, cpeft_main, monkeypatch):
     """No later loss would show it: it is found before the run is scored, and other runs go on."""
     store = tmp_path / "store"
-    clip = Member._clip
 
-    def explode(self):
-        norm = clip(self)
-        if self.name.endswith("mood.sources.s0") and self.step == 5:
-            self.optimizer.param_groups[0]["initial_lr"] = math.inf
-        return norm
+    def explode(member):
+        member.optimizer.param_groups[0]["initial_lr"] = math.inf
 
-    monkeypatch.setattr(Member, "_clip", explode)
+    poison(monkeypatch, "mood.sources.s0", step=5, spoil=explode)
     assert cpeft_main("run", world / "study.toml", *SEEDS, "--store", store)[0] == 1
     now = states(world, store)
     failed, folder = now["mood.sources.s0"]

@@ -163,11 +163,11 @@ def test_spot_starts_from_the_source_of_its_own_seed(finished):
 
 def test_metrics_hold_every_step_once(finished):
     for run in finished.runs():
-        steps = [record["step"] for record in run.metrics() if "loss" in record]
-        evals = [record["step"] for record in run.metrics() if "headline" in record]
-        assert steps == [1, 2, 3, 4, 5, 6]
-        assert evals == [3, 6]
-        best = max((r for r in run.metrics() if "headline" in r), key=lambda r: r["headline"])
+        records = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+        evals = [record for record in records if "headline" in record]
+        assert [record["step"] for record in records if "loss" in record] == [1, 2, 3, 4, 5, 6]
+        assert [record["step"] for record in evals] == [3, 6]
+        best = max(evals, key=lambda record: record["headline"])
         assert run.result()["best_step"] == best["step"]
         assert run.result()["validation"] == best["headline"]
 
@@ -319,11 +319,11 @@ def reference(world, finished, text, seed=0):
 
 
 def test_references_name_prompts(world, finished, tmp_path):
-    assert [found.name for found in reference(world, finished, "sources/*")] == ["mood", "topic"]
-    assert reference(world, finished, "sources/mood@1")[0].run == run_named(finished, "mood.sources.s1")
-    assert reference(world, finished, "sources/sources/mood", seed=1)[0].run == run_named(finished, "mood.sources.s1")
-    folder = run_named(finished, "mood.sources.s0").path / "prompts" / "mood"
-    assert reference(world, finished, str(folder))[0].path == folder
+    first, second = (run_named(finished, f"mood.sources.s{seed}").path / "prompts" / "mood" for seed in (0, 1))
+    assert list(reference(world, finished, "sources/*")) == ["mood", "topic"]
+    assert reference(world, finished, "sources/mood@1") == {"mood": second}
+    assert reference(world, finished, "sources/sources/mood", seed=1) == {"mood": second}
+    assert reference(world, finished, str(first)) == {"mood": first}
     for wrong, why in {
         "sources/mood@7": r"no seed 7; there are seeds \[0, 1\]: say sources/mood@7?",
         "source/mood": "did you mean 'sources'",
@@ -367,5 +367,5 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        module._write_config(entry)
+        module._write_config(entry.run, entry.folder.path / "config.toml")
     assert not (entry.folder.path / "config.toml").exists()

@@ -85,7 +85,7 @@ def test_every_task_has_a_golden_row() -> None:
 def test_golden_text(name: str) -> None:
     task = TASKS.get(name)
     row, source, word, number = GOLDEN[name]
-    assert task.belongs(row)
+    assert not task.keep or task.keep(row)
     words, numbers = task.example(row), task.example(row, style="numbers")
     assert (words.source, words.target, numbers.target) == (source, word, number)
     assert numbers.source == source
@@ -109,7 +109,6 @@ def test_entry_is_sound(name: str) -> None:
 @pytest.mark.parametrize("name", CLOSED)
 def test_words_and_numbers_name_the_same_codes(name: str) -> None:
     task = TASKS.get(name)
-    assert list(task.words) == list(task.numbers)
     assert task.labels("numbers") == tuple(str(place) for place in range(len(task.words)))
     assert len(set(task.labels())) == len(task.words), "two labels share one word"
     assert {code for code in task.codes.values() if code is not None} <= set(task.words)
@@ -130,10 +129,25 @@ def test_a_missing_column_names_what_is_there(name: str) -> None:
 
 
 def test_rows_of_other_tasks_are_left_out() -> None:
-    assert not TASKS.get("snli").belongs({**NLI, "label": -1})
-    assert [TASKS.get("yelp_stars").belongs({"text": "", "label": stars}) for stars in range(5)] == [1, 1, 0, 1, 1]
-    assert not TASKS.get("newsqa").belongs({**MRQA, "subset": "SQuAD"})
-    assert TASKS.get("newsqa").belongs(MRQA)
+    assert TASKS.get("snli").code({**NLI, "label": -1}) is None
+    assert [TASKS.get("yelp_stars").code({"label": stars}) for stars in range(5)] == [0, 0, None, 1, 1]
+    keep = TASKS.get("newsqa").keep
+    assert keep is not None
+    assert not keep({**MRQA, "subset": "SQuAD"})
+    assert keep(MRQA)
+
+
+def test_what_an_entry_leaves_out_is_derived() -> None:
+    metrics = {name: TASKS.get(name).metrics for name in ("rte", "cb", "nq", "boolq")}
+    assert metrics == {
+        "rte": ("accuracy", "f1"),
+        "cb": ("accuracy", "macro_f1"),
+        "nq": ("squad_f1", "squad_em"),
+        "boolq": ("accuracy",),
+    }
+    assert (TASKS.get("rte").prefix, TASKS.get("yelp_stars").prefix) == ("rte", "yelp_polarity")
+    assert TASKS.get("imdb").hub.splits == {"train": "train", "test": "test"}
+    assert TASKS.get("mnli").hub.splits["validation"] == "validation_matched"
 
 
 def test_every_answer_is_a_reference_once() -> None:

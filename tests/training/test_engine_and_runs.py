@@ -24,7 +24,7 @@ from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.checkpoint import load_checkpoint, save_checkpoint
 from cpeft.training.engine import GangOptions, train_gang
 from cpeft.training.member import Evaluation
-from cpeft.training.optim import PILOT, OptimOptions, make_optimizer, schedule_factor, set_rates
+from cpeft.training.optim import PILOT, OptimOptions, make_optimizer, schedule_factor
 from tiny import SRC, gap, make_batch, make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 
 MEMBER = GangOptions(pool="member")
@@ -151,10 +151,10 @@ def test_out_of_memory_in_a_pooled_gang(tmp_path, monkeypatch):
         train_gang([member], MEMBER)
     pooled = engine.pooled_losses
 
-    def limited(learners, batches, pad):
-        if sum(map(len, batches)) > 3:
+    def limited(learners, rows):
+        if sum(map(len, rows)) > 3:
             raise torch.OutOfMemoryError("out of memory")
-        return pooled(learners, batches, pad)
+        return pooled(learners, rows)
 
     monkeypatch.setattr(engine, "pooled_losses", limited)
     gang = [run_of(tmp_path / f"g{k}", lm=lm, seed=k) for k in range(2)]
@@ -421,16 +421,20 @@ def test_linear_schedule_equals_transformers():
     assert ours[:5] == pytest.approx([rate + 0.2 for rate in theirs[:5]])  # theirs wastes its first step on rate 0
 
 
-def test_groups_keep_their_own_rates():
-    a, b = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
-    optimizer = make_optimizer(
-        OptimOptions(), [ParamGroup("prompt", [a]), ParamGroup("attention", [b], 0.1)], scale=3.0
+def test_groups_keep_their_own_rates(tmp_path):
+    """The rates of the method or the rule, and the same share of both under the schedule."""
+    member = run_of(
+        tmp_path / "r", method="attempt", options={"attention_lr": 0.1}, scale=0.2, optim={"lr": None, "warmup": 0.0}
     )
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([PILOT * 3.0, 0.1])
-    set_rates(optimizer, 0.5)
-    set_rates(optimizer, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([PILOT * 0.75, 0.025])
-    assert make_optimizer(OptimOptions(lr=0.3), [ParamGroup("prompt", [a])], 3.0).param_groups[0]["lr"] == 0.3
+    rates = [[group["lr"] for group in member.optimizer.param_groups]]
+    watch = {"on_step": lambda s, m, r: rates.append([group["lr"] for group in m.optimizer.param_groups])}
+    member.callbacks = [type("Watch", (Callback,), watch)()]
+    train_gang([member], MEMBER)
+    assert rates[0] == pytest.approx([PILOT * 0.2, 0.1])
+    for step, now in enumerate(rates[1:]):
+        assert now == pytest.approx([rate * schedule_factor(member.optim, step, 6) for rate in rates[0]])
+    fixed = make_optimizer(OptimOptions(lr=0.3), [ParamGroup("prompt", [torch.nn.Parameter(torch.zeros(2))])], 3.0)
+    assert fixed.param_groups[0]["lr"] == 0.3
 
 
 def test_weight_decay_without_gradient_shrinks_by_rate_times_decay():

@@ -36,21 +36,17 @@ class Batch:
         return int(self.source_BL.shape[0])
 
     def to(self, device: torch.device | str) -> "Batch":
-        return Batch(*(tensor.to(device) for tensor in (self.source_BL, self.mask_BL, self.target_BT, self.task_B)))
+        return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
 def collate(rows: Sequence[EncodedRow], pad: int, room: int | None = None) -> Batch:
     """Rows as one batch, padded on the right to the longest row or to `room`."""
-    width = max(room or 0, *(len(row.source) for row in rows), 1)
-    height = max(max((len(row.target) for row in rows), default=0), 1)
-    source_BL = torch.full((len(rows), width), pad, dtype=torch.long)
-    mask_BL = torch.zeros(len(rows), width, dtype=torch.bool)
-    target_BT = torch.full((len(rows), height), IGNORE, dtype=torch.long)
-    for i, row in enumerate(rows):
-        source_BL[i, : len(row.source)] = torch.tensor(row.source, dtype=torch.long)
-        mask_BL[i, : len(row.source)] = True
-        target_BT[i, : len(row.target)] = torch.tensor(row.target, dtype=torch.long)
-    return Batch(source_BL, mask_BL, target_BT, torch.tensor([row.task for row in rows], dtype=torch.long))
+    width = max(room or 0, 1, *(len(row.source) for row in rows))
+    height = max(1, *(len(row.target) for row in rows))
+    source_BL = torch.tensor([[*row.source, *[pad] * (width - len(row.source))] for row in rows])
+    target_BT = torch.tensor([[*row.target, *[IGNORE] * (height - len(row.target))] for row in rows])
+    mask_BL = torch.arange(width) < torch.tensor([[len(row.source)] for row in rows])
+    return Batch(source_BL, mask_BL, target_BT, torch.tensor([row.task for row in rows]))
 
 
 def micro_batches(items: Sequence[int], width: Callable[[int], int], budget: int) -> list[list[int]]:
@@ -76,8 +72,7 @@ class Shape:
     counts_target: bool = False  # decoder-only rows carry their target in the same sequence
 
     def width(self, row: EncodedRow) -> int:
-        length = max(len(row.source), self.room or 0)
-        return self.extra + length + (len(row.target) if self.counts_target else 0)
+        return self.extra + max(len(row.source), self.room or 0) + (len(row.target) if self.counts_target else 0)
 
     def batch(self, rows: Sequence[EncodedRow]) -> Batch:
         return collate(rows, self.pad, self.room)

@@ -6,8 +6,8 @@ class are among its 10. Rows scored together (`Rows.groups`) are drawn together:
 groups, but at least one group; per class, whole groups until each class has k rows, which gives most classes more.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,61 +18,62 @@ from cpeft.seeds import generator
 from cpeft.tasks.base import Code, Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of one split, read one by one; `notes` say what was chosen from what. `groups` numbers the rows scored
-    together, and is None where each row stands alone; numbers of different splits have nothing to do with each other.
+    """Rows of one split with the class index and the text's hash of each; `notes` say what was chosen from what.
+    `groups` numbers the rows scored together, and is None where each row stands alone; numbers of different splits have
+    nothing to do with each other.
     """
 
     table: pa.Table
+    classes: np.ndarray
+    hashes: np.ndarray
+    groups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
-    groups: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def row(self, i: int) -> dict[str, Any]:
-        if not 0 <= i < len(self):
-            raise IndexError(f"row {i} of {len(self)}")
-        return self.table.slice(i, 1).to_pylist()[0]  # type: ignore[no-any-return]
+        return len(self.classes)
 
     def take(self, index: np.ndarray, *notes: str) -> "Rows":
+        table = self.table.take(pa.array(index, pa.int64()))
         groups = None if self.groups is None else self.groups[index]
-        return Rows(self.table.take(pa.array(index, pa.int64())), (*self.notes, *notes), groups)
+        return Rows(table, self.classes[index], self.hashes[index], groups, (*self.notes, *notes))
 
-    def draw(self, n: int, rng: np.random.Generator, classes: np.ndarray | None = None) -> np.ndarray:
-        """Sorted indices of `n` rows, with the proportions of `classes`; of whole groups and at most `n` if grouped."""
-        if self.groups is not None:
-            return whole_groups(self.groups, n, rng)
-        return stratified(np.zeros(len(self), np.int64) if classes is None else classes, n, rng)
+    def draw(self, n: int, rng: np.random.Generator, stratify: bool = True) -> np.ndarray:
+        """Sorted indices of `n` rows, with the proportions of classes; if grouped, those of groups in random order until
+        the next would exceed `n` rows, but at least one group (none for n = 0)."""
+        if self.groups is None:
+            return stratified(self.classes if stratify else np.zeros_like(self.classes), n, rng)
+        _, group, sizes = np.unique(self.groups, return_inverse=True, return_counts=True)
+        order = rng.permutation(len(sizes))
+        fitting = int(np.searchsorted(np.cumsum(sizes[order]), n, side="right"))
+        return np.flatnonzero(np.isin(group, order[: max(fitting, 1) if n else 0]))
 
 
 def few_shot(task: Task, rows: Rows, k: int, per: Literal["class", "total"], seed: int) -> Rows:
     """`k` rows of each class (all of a smaller class), or `k` in total with the class proportions of `rows`."""
-    if k < 0 or per not in ("class", "total"):
+    if k < 0:
         raise ConfigError(f"few_shot: k = {k} per '{per}'; k must not be negative, per is 'class' or 'total'")
     rng = generator(seed, "subset")
-    classes = class_indices(task, rows.table)
     notes: list[str] = []
     if per == "class" and task.words and task.kind != "regression":
-        index = _per_class(rows, classes, k, rng, notes)
+        index = _per_class(rows, k, rng, notes)
     else:
         if per == "class":
             notes.append(f"no classes: {k} rows in total")
-        index = _in_total(rows, classes, k, rng, notes)
+        index = _in_total(rows, k, rng, notes)
     return rows.take(np.sort(index), *notes)
 
 
-def _per_class(rows: Rows, classes: np.ndarray, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
-    values, counts = np.unique(classes, return_counts=True)
+def _per_class(rows: Rows, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+    values, place, counts = np.unique(rows.classes, return_inverse=True, return_counts=True)
     if few := int((counts < k).sum()):
         notes.append(f"{few} of {len(values)} classes have fewer than {k} rows and give all of them")
     if rows.groups is None:
-        chosen = [rng.permutation(np.flatnonzero(classes == value))[:k] for value in values]
-        return np.concatenate(chosen or [classes])
+        return np.concatenate([rng.permutation(np.flatnonzero(rows.classes == value))[:k] for value in values])
     names, group = np.unique(rows.groups, return_inverse=True)
     sizes = np.zeros((len(names), len(values)), np.int64)  # rows of each group and class
-    np.add.at(sizes, (group, np.searchsorted(values, classes)), 1)
+    np.add.at(sizes, (group, place), 1)
     order = rng.permutation(len(names))
     short = (np.cumsum(sizes[order], axis=0) < np.minimum(counts, k)).any(axis=1)
     taken = order[: int(short.sum()) + 1 if k else 0]
@@ -81,12 +82,12 @@ def _per_class(rows: Rows, classes: np.ndarray, k: int, rng: np.random.Generator
     return np.flatnonzero(np.isin(group, taken))
 
 
-def _in_total(rows: Rows, classes: np.ndarray, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+def _in_total(rows: Rows, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
     if k > len(rows):
         notes.append(f"{k} rows were asked for, all {len(rows)} were taken")
-    known = len(np.unique(classes))
+    known = len(np.unique(rows.classes))
     uniform = 0 < k < known
-    index = rows.draw(min(k, len(rows)), rng, None if uniform else classes)
+    index = rows.draw(min(k, len(rows)), rng, stratify=not uniform)
     if rows.groups is not None and 0 < k < len(rows):
         notes.append(f"rows scored together were drawn together: {len(index)} rows for {k}, not stratified")
     elif uniform:
@@ -100,19 +101,17 @@ def limit(rows: Rows, n: int, seed: int) -> Rows:
         raise ConfigError(f"data.limit = {n}: must not be negative")
     if n >= len(rows):
         return rows
-    index = rows.draw(n, generator(seed, "subset"))
+    index = rows.draw(n, generator(seed, "subset"), stratify=False)
     whole = "" if rows.groups is None else ", in whole groups"
     return rows.take(index, f"{len(index)} of {len(rows)} rows were drawn{whole}")
 
 
-def class_indices(task: Task, table: pa.Table, where: str = "rows") -> np.ndarray:
+def class_indices(task: Task, table: pa.Table, where: str) -> np.ndarray:
     """The class of every row, counted in label order; -1 outside the task; 0 where there is no label set."""
     if not task.words:
         return np.zeros(table.num_rows, np.int64)
-    task.column(dict.fromkeys(table.column_names), task.label_column)  # a clear error where there is no such column
-    names = (task.label_column, *task.columns.get(task.label_column, ()))
-    name = next(name for name in names if name in table.column_names)
-    order: dict[Code | None, int] = {code: index for index, code in enumerate(task.words)}
+    name = task.column({name: name for name in table.column_names}, task.label_column)
+    order: dict[Code | None, int] = {c: 0 if task.kind == "regression" else i for i, c in enumerate(task.words)}
     values = table[name].unique()
     places = pc.index_in(table[name], value_set=values).to_numpy()
     known = np.zeros(len(values), np.int64)
@@ -121,8 +120,7 @@ def class_indices(task: Task, table: pa.Table, where: str = "rows") -> np.ndarra
             known[place] = order.get(task.code({name: value}), -1)
         except DataError as error:
             raise DataError(f"{where} row {np.argmax(places == place)}: {error}") from None
-    classes: np.ndarray = known[places]
-    return np.minimum(classes, 0) if task.kind == "regression" else classes
+    return known[places]  # type: ignore[no-any-return]
 
 
 def stratified(classes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -131,16 +129,5 @@ def stratified(classes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndar
     quotas, remainders = np.divmod(n * counts, max(len(classes), 1))
     missing = n - int(quotas.sum())
     quotas[np.lexsort((-counts, -remainders))[:missing]] += 1
-    chosen = [
-        rng.permutation(np.flatnonzero(classes == value))[:quota] for value, quota in zip(values, quotas, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
-
-
-def whole_groups(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Sorted indices of the rows of groups in random order, until the next would exceed `n` rows; at least one group
-    (none for n = 0)."""
-    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = rng.permutation(len(sizes))
-    fitting = int(np.searchsorted(np.cumsum(sizes[order]), n, side="right"))
-    return np.flatnonzero(np.isin(place, order[: max(fitting, 1) if n else 0]))
+    drawn = [rng.permutation(np.flatnonzero(classes == v))[:quota] for v, quota in zip(values, quotas, strict=True)]
+    return np.sort(np.concatenate([classes[:0], *drawn]))

@@ -8,7 +8,6 @@ ids: SHA-256 over the bytes of local files; for the hub over the fingerprints `d
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,44 +26,51 @@ SOURCE_FILE = "source.json"
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where each split of a task was found."""
-
-    task: str
-    places: Mapping[str, str]  # split -> file or hub address
-    origin: str  # one line for people
-    fingerprint: str
-    revision: str | None = None  # the commit on the hub, where known
-
-
-@dataclass(frozen=True)
 class Dataset:
     """The rows of a task; only splits that exist."""
 
     tables: dict[str, pa.Table]
-    origin: str
-    revision: str | None
+    origin: str  # one line for people
+    revision: str | None  # the commit on the hub, where known
     fingerprint: str
 
 
 def load_tables(task: Task, revision: str | None = None) -> Dataset:
     """All splits of a task that can be had; raises MissingData with the way to get them."""
-    source = locate(task, revision)
-    if source is None:
+    files = locate(task)
+    if not files:
         return _from_hub(task, revision)
-    tables = {split: read_rows(Path(place)) for split, place in source.places.items()}
-    return Dataset(tables, source.origin, source.revision, source.fingerprint)
+    hashes = {}
+    for split, path in files.items():
+        if not path.is_file():
+            raise MissingData(f"task '{task.name}': the file of split '{split}' does not exist: {path}")
+        with path.open("rb") as file:
+            hashes[split] = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = next(iter(files.values())).parent
+    path = folder / SOURCE_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON: {error}") from None
+    have = record.get("revision")
+    if revision and have and not task.files and revision not in (have, record.get("asked")):
+        held = f"{folder} holds revision {have}, asked was {revision}"
+        raise MissingData(f"task '{task.name}': {held}; {_remedy(task)}")
+    tables = {split: read_rows(path) for split, path in files.items()}
+    return Dataset(tables, "the task's files" if task.files else str(folder), have, digest(hashes))
 
 
-def locate(task: Task, revision: str | None = None) -> Source | None:
-    """The local files of a task and their fingerprint, read as bytes only; None where only the hub may have them."""
+def locate(task: Task) -> dict[str, Path]:
+    """The local files of a task by split, unread; none where only the hub may have them."""
     if task.files:
-        return _local(task, {split: Path(file).expanduser() for split, file in task.files.items()}, "the task's files")
+        return {split: Path(file).expanduser() for split, file in task.files.items()}
+    # The `attempt` policy validates MNLI on its mismatched half.
+    splits = dict.fromkeys(("train", "validation", "test", "validation_mismatched", *task.hub.splits))
     for folder in _folders(task):
-        files = {split: path for split in _splits(task) if (path := _file_of(folder, split))}
-        if files:
-            return _local(task, files, str(folder), revision)
-    return None
+        paths = [folder / f"{split}{suffix}" for split in splits for suffix in reversed(SUFFIXES)]
+        if files := {path.stem: path for path in paths if path.is_file()}:  # the last suffix wins
+            return files
+    return {}
 
 
 def read_rows(path: Path) -> pa.Table:
@@ -97,59 +103,21 @@ def fetch(task: Task, folder: Path, revision: str | None = None) -> list[Path]:
     """Bring a task's rows from the hub into `<folder>/<task>/`, so that CPEFT_DATA=<folder> needs no network."""
     data = _from_hub(task, revision)
     rows = {split: table.num_rows for split, table in data.tables.items()}
-    record = {
-        "hub": task.hub.path,
-        "config": task.hub.config,
-        "revision": data.revision,
-        "asked": revision,
-        "rows": rows,
-    }
+    record = {"hub": task.hub.path, "config": task.hub.config, "revision": data.revision, "asked": revision}
     target = folder / task.name
     target.mkdir(parents=True, exist_ok=True)
-    paths = [target / f"{split}.parquet" for split in data.tables]
     partial = target / f".partial-{os.getpid()}"  # what carries a final name is whole
-    for path, table in zip(paths, data.tables.values(), strict=True):
+    written = []
+    for split, table in data.tables.items():
         pa.parquet.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, target / SOURCE_FILE)
-    return [*paths, target / SOURCE_FILE]
-
-
-def _splits(task: Task) -> tuple[str, ...]:
-    # The `attempt` policy validates MNLI on its mismatched half.
-    return tuple(dict.fromkeys(("train", "validation", "test", "validation_mismatched", *task.hub.splits)))
+        written.append(partial.replace(target / f"{split}.parquet"))
+    partial.write_text(json.dumps({**record, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    return [*written, partial.replace(target / SOURCE_FILE)]
 
 
 def _folders(task: Task) -> list[Path]:
     root = os.environ.get(FOLDER_VARIABLE)
     return [Path(root).expanduser() / name for name in (task.name, *task.folders)] if root else []
-
-
-def _file_of(folder: Path, split: str) -> Path | None:
-    return next((path for suffix in SUFFIXES if (path := folder / f"{split}{suffix}").is_file()), None)
-
-
-def _local(task: Task, files: Mapping[str, Path], origin: str, asked: str | None = None) -> Source:
-    hashes = {}
-    for split, path in files.items():
-        if not path.is_file():
-            raise MissingData(f"task '{task.name}': the file of split '{split}' does not exist: {path}")
-        with path.open("rb") as file:
-            hashes[split] = hashlib.file_digest(file, "sha256").hexdigest()
-    record = _record(next(iter(files.values())).parent)
-    have = record.get("revision")
-    if asked and have and asked not in (have, record.get("asked")):
-        raise MissingData(f"task '{task.name}': {origin} holds revision {have}, asked was {asked}; {_remedy(task)}")
-    return Source(task.name, {split: str(path) for split, path in files.items()}, origin, digest(hashes), have)
-
-
-def _record(folder: Path) -> dict[str, str | None]:
-    path = folder / SOURCE_FILE
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON: {error}") from None
 
 
 def _from_hub(task: Task, revision: str | None) -> Dataset:

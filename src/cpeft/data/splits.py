@@ -20,10 +20,10 @@ Splits have their own seed, 42, so all runs of a study see the same rows. Under 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from unicodedata import category
 
 import numpy as np
@@ -31,12 +31,12 @@ import pyarrow as pa
 
 from cpeft.data.few_shot import Rows, class_indices
 from cpeft.data.resolve import Dataset
-from cpeft.errors import ConfigError, DataError, MissingData
-from cpeft.registry import suggest
+from cpeft.errors import DataError, MissingData
 from cpeft.seeds import generator
 from cpeft.tasks.base import Sizes, Task
 
 Policy = Literal["disjoint", "attempt", "tpv", "s0-text"]
+ROLES = ("train", "validation", "test")
 SPLIT_SEED = 42
 LARGE = 10_000  # official train rows; more is large
 CARVED = 1000  # validation rows taken from large sets
@@ -61,157 +61,127 @@ _TPV = {
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows of a run. `overlaps` counts rows of the first split whose text is in the second: removed by `disjoint`,
-    left in by the published policies."""
+    """The rows of a run."""
 
     train: Rows
     validation: Rows
     test: Rows
     notes: tuple[str, ...]
-    overlaps: Mapping[str, int]
 
     @property
     def counts(self) -> dict[str, int]:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Rows of a split with a text key and a class index each."""
-
-    rows: Rows
-    keys: np.ndarray
-    classes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def take(self, index: np.ndarray) -> "_Pool":
-        return _Pool(self.rows.take(index), self.keys[index], self.classes[index])
-
-    def cut(self, n: int, purpose: str, stratify: bool = True) -> tuple["_Pool", "_Pool"]:
-        """`n` drawn rows (at most `n` if grouped) and the others, both in their old order."""
-        index = self.rows.draw(n, generator(SPLIT_SEED, "split", purpose), self.classes if stratify else None)
-        return self.take(index), self.take(np.setdiff1d(np.arange(len(self)), index))
-
-
 def make_splits(task: Task, dataset: Dataset, policy: Policy = "disjoint") -> Splits:
     """Train, validation and test rows of a task under a policy; see the module's text."""
-    if policy not in get_args(Policy):
-        raise ConfigError(f"unknown split policy '{policy}'{suggest(policy, list(get_args(Policy)))}")
     notes: list[str] = []
     ours = policy == "disjoint"
-    pools = _pools(task, dataset, notes)
-    parts = _disjoint(task, pools, notes) if ours else _published(task, pools, policy, notes)
-    overlaps = dict.fromkeys(("validation/test", "train/test", "train/validation"), 0)
-    _overlap(parts, overlaps, remove=ours)
+    found = _labelled(task, dataset, notes)
+    parts = _disjoint(task, found, notes) if ours else _published(task, found, policy, notes)
+    overlaps = _overlaps(parts, remove=ours)
     if "validation" not in parts:
-        _carve(task, parts, notes)
-        _overlap(parts, overlaps, remove=ours)
-    fate = "removed" if ours else "left in"
-    for pair, rows in overlaps.items():
-        if rows:
-            one, other = pair.split("/")
-            notes.append(f"{rows} {one} rows have the text of a {other} row and were {fate}")
-    if empty := [split for split, pool in parts.items() if not len(pool)]:
+        rows, large = parts["train"], _is_large(task)
+        n = min(CARVED, ceil(len(rows) / 5)) if large else min(CARVED // 2, ceil(len(rows) / 10))
+        parts["validation"], parts["train"] = _cut(rows, n, "validation")
+        why = f" ({CARVED} wanted, but no more than a fifth is taken)" if large and n < CARVED else ""
+        notes.append(f"{len(parts['validation'])} of {len(rows)} train rows became validation{why}")
+        overlaps += _overlaps(parts, remove=ours)
+    notes += overlaps
+    if empty := [split for split, rows in parts.items() if not len(rows)]:
         raise DataError(f"task '{task.name}': no rows left for {empty[0]} ({dataset.origin}); {'; '.join(notes)}")
-    return Splits(**{split: pool.rows for split, pool in parts.items()}, notes=tuple(notes), overlaps=overlaps)
+    return Splits(**parts, notes=tuple(notes))
 
 
-def _disjoint(task: Task, pools: dict[str, _Pool], notes: list[str]) -> dict[str, _Pool]:
+def _disjoint(task: Task, found: dict[str, Rows], notes: list[str]) -> dict[str, Rows]:
     """The splits at hand in their roles; without a validation where it is still to be carved from train."""
-    parts: dict[str, _Pool] = {split: pools[split] for split in ("train", "validation", "test") if split in pools}
+    parts = {split: found[split] for split in ROLES if split in found}
     if len(parts) == 1:
         [(split, rows)] = parts.items()
-        test, rest = rows.cut(ceil(len(rows) / 5), "test")
-        validation, train = rest.cut(min(ceil(len(rows) / 10), len(rest)), "validation")
+        test, rest = _cut(rows, ceil(len(rows) / 5), "test")
+        validation, train = _cut(rest, ceil(len(rows) / 10), "validation")
         notes.append(f"only {split} rows are here, {len(rows)}: 20% became test, 10% validation, the rest train")
         return {"train": train, "validation": validation, "test": test}
     if "train" not in parts:
         parts["train"] = parts.pop("validation")
         notes.append(f"no train rows are here: the {len(parts['train'])} validation rows become train and validation")
+    elif _is_large(task) and "test" in parts:
+        parts.pop("validation", None)
     elif _is_large(task):
-        official = parts.pop("validation", None)
-        if "test" not in parts and official is not None:
-            parts["test"] = official
-            notes.append("the official validation is test: no labelled test is here")
+        parts["test"] = parts.pop("validation")
+        notes.append("the official validation is test: no labelled test is here")
     elif "test" not in parts:
         rows = parts["validation"]
-        parts["validation"], parts["test"] = rows.cut(len(rows) // 2, "half")
+        parts["validation"], parts["test"] = _cut(rows, len(rows) // 2, "half")
         notes.append(f"the {len(rows)} validation rows were halved into validation and test")
     return parts
 
 
-def _carve(task: Task, parts: dict[str, _Pool], notes: list[str]) -> None:
-    rows = parts["train"]
-    large = _is_large(task)
-    n = min(CARVED, ceil(len(rows) / 5)) if large else min(CARVED // 2, ceil(len(rows) / 10))
-    parts["validation"], parts["train"] = rows.cut(n, "validation")
-    why = f" ({CARVED} wanted, but no more than a fifth is taken)" if large and n < CARVED else ""
-    notes.append(f"{len(parts['validation'])} of {len(rows)} train rows became validation{why}")
-
-
-def _published(task: Task, pools: dict[str, _Pool], policy: str, notes: list[str]) -> dict[str, _Pool]:
+def _published(task: Task, found: dict[str, Rows], policy: str, notes: list[str]) -> dict[str, Rows]:
     """The policies of published code; a missing split is an error, for what is carved is not what was published."""
 
-    def need(*splits: str) -> _Pool:
+    def need(*splits: str) -> Rows:
         for split in splits:
-            if split in pools:
-                return pools[split]
+            if split in found:
+                return found[split]
         raise MissingData(
             f"task '{task.name}': split policy '{policy}' needs the {splits[0]} rows, which are not here; "
             f'`cpeft fetch task:{task.name} --out DIR` may bring them, split = "disjoint" does without'
         )
 
-    rule = _rule(task, policy, notes)
+    rules = {"attempt": _ATTEMPT, "tpv": _TPV, "s0-text": {}}[policy]
+    rule = next((rule for rule, names in rules.items() if {task.name, *task.folders} & set(names.split())), "as-is")
     train, held = need("train"), need("validation", "test")
-    stratify = policy == "tpv"
-    if rule == "mismatched" and "validation_mismatched" in pools:
-        return {"train": train, "validation": pools["validation_mismatched"], "test": held}
-    if rule == "mismatched":
-        notes.append("the mismatched validation rows are not here: train rows validate instead")
-    if rule == "as-is":
-        return {"train": train, "validation": need("validation"), "test": pools.get("test", held)}
+    test, stratify = held, policy == "tpv"
     if policy == "s0-text" or rule == "small":
-        n = CARVED if rule != "small" and len(held) > CARVED else len(held) // 2
-        validation, test = held.cut(n, "half", stratify)
-        notes.append(
-            f"the {len(held)} held-out rows were split into {len(validation)} validation and {len(test)} test rows"
-        )
-        return {"train": train, "validation": validation, "test": test}
-    validation, rest = train.cut(min(CARVED, len(train) // 2), "validation", stratify)
-    notes.append(f"{len(validation)} of {len(train)} train rows became validation")
-    return {"train": rest, "validation": validation, "test": need("test") if rule == "large-test" else held}
-
-
-def _rule(task: Task, policy: str, notes: list[str]) -> str:
-    if policy == "s0-text":
-        return "large" if _is_large(task) else "small"
-    lists = _TPV if policy == "tpv" else _ATTEMPT
-    rules = [rule for rule, names in lists.items() if {task.name, *task.folders} & set(names.split())]
-    if not rules:
+        large = policy == "s0-text" and _is_large(task) and len(held) > CARVED
+        validation, test = _cut(held, CARVED if large else len(held) // 2, "half", stratify)
+        sizes = f"{len(validation)} validation and {len(test)} test rows"
+        notes.append(f"the {len(held)} held-out rows were split into {sizes}")
+    elif rule == "as-is":
+        validation, test = need("validation"), found.get("test", held)
         notes.append(f"the code of '{policy}' lists no rule for this task: its splits are used as they are")
-    return rules[0] if rules else "as-is"
+    elif rule == "mismatched" and "validation_mismatched" in found:
+        validation = found["validation_mismatched"]
+    else:
+        if rule == "mismatched":
+            notes.append("the mismatched validation rows are not here: train rows validate instead")
+        if rule == "large-test":
+            test = need("test")
+        total = len(train)
+        validation, train = _cut(train, min(CARVED, total // 2), "validation", stratify)
+        notes.append(f"{len(validation)} of {total} train rows became validation")
+    return {"train": train, "validation": validation, "test": test}
 
 
 def _is_large(task: Task) -> bool:
     return (task.official.train or 0) > LARGE
 
 
-def _overlap(parts: dict[str, _Pool], overlaps: dict[str, int], remove: bool) -> None:
-    for pair in overlaps:
-        one, other = pair.split("/")
+def _cut(rows: Rows, n: int, purpose: str, stratify: bool = True) -> tuple[Rows, Rows]:
+    """`n` drawn rows (at most `n` if grouped) and the others, both in their old order."""
+    index = rows.draw(n, generator(SPLIT_SEED, "split", purpose), stratify)
+    return rows.take(index), rows.take(np.setdiff1d(np.arange(len(rows)), index))
+
+
+def _overlaps(parts: dict[str, Rows], remove: bool) -> list[str]:
+    """A note on each two splits that share texts, which leave the first of them if `remove`."""
+    notes = []
+    for one, other in (("validation", "test"), ("train", "test"), ("train", "validation")):
         if one in parts and other in parts:
-            shared = np.isin(parts[one].keys, parts[other].keys)
-            overlaps[pair] += int(shared.sum())
-            if remove and shared.any():
+            shared = np.isin(parts[one].hashes, parts[other].hashes)
+            if shared.any():
+                fate = "removed" if remove else "left in"
+                notes.append(f"{shared.sum()} {one} rows have the text of a {other} row and were {fate}")
+            if shared.any() and remove:
                 parts[one] = parts[one].take(np.flatnonzero(~shared))
+    return notes
 
 
-def _pools(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, _Pool]:
+def _labelled(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, Rows]:
     """Usable splits: hidden tests left out, rows outside the task dropped."""
     undeclared = task.official == Sizes(None, None, None)  # a user's task: what is there counts
-    pools = {}
+    found = {}
     for split, table in dataset.tables.items():
         if split == "test" and task.official.test is None and not undeclared and "test" not in task.files:
             continue
@@ -223,10 +193,10 @@ def _pools(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, _Pool]:
         if len(classes) < total:
             notes.append(f"{total - len(classes)} of {total} {split} rows were dropped: no label, or not of this task")
         if len(classes):
-            pools[split] = _Pool(Rows(table, groups=_groups(task, table)), _text_keys(task, table), classes)
-    if not {"train", "validation", "test"} & set(pools):
+            found[split] = Rows(table, classes, _hashes(task, table), _groups(task, table))
+    if not found.keys() & set(ROLES):
         raise DataError(f"task '{task.name}': no labelled rows in {dataset.origin}")
-    return pools
+    return found
 
 
 def normalised(text: str) -> str:
@@ -235,13 +205,11 @@ def normalised(text: str) -> str:
     return folded.translate(_IGNORED) or folded.strip()
 
 
-def _text_keys(task: Task, table: pa.Table) -> np.ndarray:
+def _hashes(task: Task, table: pa.Table) -> np.ndarray:
     """A 64-bit hash of each row's normalised text; a chance collision among a million rows has odds of 1 in 10^7."""
     if not (task.clean or task.template):  # else any column may be read
-        columns = {name for _, column in task.fields for name in (column, *task.columns.get(column, ()))}
-        for _, column in task.fields:
-            task.column(dict.fromkeys(table.column_names), column)  # a clear error that names all columns
-        table = table.select([name for name in table.column_names if name in columns])
+        names = {name: name for name in table.column_names}
+        table = table.select(sorted({task.column(names, column) for _, column in task.fields}))
     texts = (normalised(task.source(row, prefix=False)).encode(errors="surrogatepass") for row in _read(table))
     return np.frombuffer(b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts), np.uint64)
 

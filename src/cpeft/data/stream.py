@@ -18,7 +18,7 @@ class Stream:
     batch: int
     seed: int
     _epoch: int = field(default=-1, repr=False)
-    _order: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64), repr=False)
+    _order: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
 
     @property
     def steps_per_epoch(self) -> int:

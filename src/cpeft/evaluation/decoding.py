@@ -7,10 +7,10 @@ plain greedy decoding row by row, and no more steps are made than the longest la
 Closed choice picks the label of the highest log-probability and is another metric, reported as `choice_*`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from cpeft.config import Options
-from cpeft.data.encode import EncodedRow, Shape, micro_batches
+from cpeft.data.encode import EncodedRow
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
-from cpeft.training.memory import halving
+from cpeft.training.memory import in_groups
 from cpeft.training.workers import Workers
 
 OPEN_TOKENS = 128  # generated for open answers, as in the published settings
@@ -51,55 +51,37 @@ class Decided(StoppingCriteria):
     close a gap only when the next piece is known; an unfinished character keeps a row open."""
 
     def __init__(self, codec: TextCodec, labels: Sequence[str], skip: int) -> None:
-        self.codec = codec
-        self.labels = [_dense(label) for label in labels]
-        self.skip = skip
-        self.seen: dict[tuple[int, ...], bool] = {}
+        dense = ["".join(label.split()) for label in labels]
+
+        @cache
+        def decided(tokens: tuple[int, ...]) -> bool:
+            text = "".join(codec.decode(tokens).split()).rstrip("\ufffd")
+            return not any(label.startswith(text) for label in dense)
+
+        self.skip, self.decided = skip, decided
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        flags = [self._decided(tuple(row[self.skip :])) for row in input_ids.tolist()]
+        flags = [self.decided(tuple(row[self.skip :])) for row in input_ids.tolist()]
         return torch.tensor(flags, dtype=torch.bool, device=input_ids.device)
-
-    def _decided(self, tokens: tuple[int, ...]) -> bool:
-        if tokens not in self.seen:
-            text = _dense(self.codec.decode(tokens)).rstrip("\ufffd")
-            self.seen[tokens] = not any(label.startswith(text) for label in self.labels)
-        return self.seen[tokens]
-
-
-def _dense(text: str) -> str:
-    return re.sub(r"\s+", "", text)
 
 
 def decode_rows(
-    learner: PromptedLM,
-    rows: Sequence[EncodedRow],
-    shape: Shape,
-    labels: Sequence[str],
-    options: EvalOptions,
+    learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str], options: EvalOptions,
     workers: Workers | None = None,
-) -> list[Decoded]:
+) -> list[Decoded]:  # fmt: skip
     """The output of every row, in order. `labels` is the closed label set, empty for open answers."""
     workers = workers or Workers()
-    mine = workers.share(list(range(len(rows))))
-    floor = max((shape.width(rows[i]) for i in mine), default=1)
-
-    def decode(budget: int) -> list[Decoded]:
-        out: dict[int, Decoded] = {}
-        for group in micro_batches(mine, lambda i: shape.width(rows[i]), budget):
-            out.update(
-                zip(group, _decode_group(learner, [rows[i] for i in group], shape, labels, options), strict=True)
-            )
-        return [out[i] for i in mine]
-
-    return workers.gather(halving(decode, options.token_budget, floor))
+    mine = workers.share(list(rows))
+    done = in_groups(partial(_decode_group, learner, labels, options), mine, learner.shape, options.token_budget)
+    out = {i: decoded for group, texts in done for i, decoded in zip(group, texts, strict=True)}
+    return workers.gather([out[i] for i in range(len(mine))])
 
 
 def _decode_group(
-    learner: PromptedLM, rows: list[EncodedRow], shape: Shape, labels: Sequence[str], options: EvalOptions
+    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, rows: list[EncodedRow]
 ) -> list[Decoded]:
     lm = learner.lm
-    batch = shape.batch(rows).to(lm.device)
+    batch = learner.shape.batch(rows).to(lm.device)
     skip = 1 if lm.encoder_decoder else 0
     criteria = StoppingCriteriaList([Decided(lm.text, labels, skip)] if labels else [])
     with plain_greedy(lm.model, lm.text.pad):
@@ -107,7 +89,7 @@ def _decode_group(
             batch.source_BL, batch.mask_BL, batch.task_B,
             max_new_tokens=new_tokens(lm.text, labels, options), stopping_criteria=criteria,
         )  # fmt: skip
-    choices = _choose(learner, rows, shape, labels) if labels and "choice" in options.decode else [None] * len(rows)
+    choices = _choose(learner, rows, labels) if labels and "choice" in options.decode else [None] * len(rows)
     attention = notes["attention"].tolist() if "attention" in notes else [()] * len(rows)
     return [
         Decoded(lm.text.decode(ids[skip:]), choice, tuple(weights))
@@ -131,11 +113,9 @@ def plain_greedy(model: Any, pad: int | None = None) -> Iterator[None]:
     own = model.generation_config
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
     ids = {name: getattr(own, name, None) for name in names}
-    for name in ("decoder_start_token_id", "pad_token_id"):
-        if ids[name] is None:
-            ids[name] = getattr(model.config, name, None)
-    if ids["pad_token_id"] is None:
-        ids["pad_token_id"] = pad or 0
+    for name, last in (("decoder_start_token_id", None), ("pad_token_id", pad or 0)):
+        known = (ids[name], getattr(model.config, name, None), last)
+        ids[name] = next((token for token in known if token is not None), None)
     model.generation_config = GenerationConfig(do_sample=False, num_beams=1, **ids)
     try:
         yield
@@ -143,21 +123,15 @@ def plain_greedy(model: Any, pad: int | None = None) -> Iterator[None]:
         model.generation_config = own
 
 
-def _choose(learner: PromptedLM, rows: list[EncodedRow], shape: Shape, labels: Sequence[str]) -> list[str | None]:
-    scores = []
-    for ids in learner.lm.text.targets(list(labels)):
-        batch = shape.batch([EncodedRow(row.source, tuple(ids), row.task) for row in rows])
-        scores.append(learner.score(batch))
+def _choose(learner: PromptedLM, rows: list[EncodedRow], labels: Sequence[str]) -> list[str | None]:
+    spoken = [tuple(ids) for ids in learner.lm.text.targets(list(labels))]
+    scores = [learner.score(learner.shape.batch([replace(row, target=ids) for row in rows])) for ids in spoken]
     return [labels[i] for i in torch.stack(scores, 1).argmax(1).tolist()]
 
 
 @torch.no_grad()
-def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], shape: Shape, budget: int) -> float:
+def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], budget: int) -> float:
     """Mean loss per target token (nats)."""
-
-    def total(tokens: int) -> float:
-        groups = micro_batches(range(len(rows)), lambda i: shape.width(rows[i]), tokens)
-        return sum((float(learner.losses(shape.batch([rows[i] for i in g]))[0].double().sum()) for g in groups), 0.0)
-
-    floor = max((shape.width(row) for row in rows), default=1)
-    return halving(total, budget, floor) / max(sum(len(row.target) for row in rows), 1)
+    shape = learner.shape
+    done = in_groups(lambda part: float(learner.losses(shape.batch(part))[0].double().sum()), rows, shape, budget)
+    return sum((loss for _, loss in done), 0.0) / max(sum(len(row.target) for row in rows), 1)

@@ -24,36 +24,24 @@ class Score:
 
 
 def score_texts(
-    metric: str,
-    predictions: Sequence[str],
-    references: Sequence[tuple[str, ...]],
-    labels: tuple[str, ...] = (),
-    groups: Sequence[str] = (),
-    resamples: int = 0,
-) -> Score:
+    metric: str, predictions: Sequence[str], references: Sequence[tuple[str, ...]],
+    labels: tuple[str, ...] = (), groups: Sequence[str] = (), resamples: int = 0,
+) -> Score:  # fmt: skip
     """One metric over predicted texts; `resamples` = 0 leaves the bounds at the value."""
     compute = METRICS.get(metric)
     value = compute(predictions, references, MetricContext(labels, tuple(groups)))
     if not resamples or not predictions:
         return Score(value, value, value)
-    units = _units(len(predictions), groups)
+    grouped = bool(groups and groups[0])
+    together: dict[str | int, list[int]] = {}
+    for row in range(len(predictions)):
+        together.setdefault(groups[row] if grouped else row, []).append(row)
+    units = list(together.values())
     rng = generator(0, "bootstrap", metric)
     draws = []
     for _ in range(resamples):
-        picked = [units[i] for i in rng.integers(len(units), size=len(units))]
-        rows = [row for unit in picked for row in unit]
-        names = tuple(f"{number}" for number, unit in enumerate(picked) for _ in unit) if groups and groups[0] else ()
-        context = MetricContext(labels, names)
-        draws.append(compute([predictions[r] for r in rows], [references[r] for r in rows], context))
+        picked = [(str(n), row) for n, i in enumerate(rng.integers(len(units), size=len(units))) for row in units[i]]
+        context = MetricContext(labels, tuple(name for name, _ in picked) if grouped else ())
+        draws.append(compute([predictions[r] for _, r in picked], [references[r] for _, r in picked], context))
     low, high = np.percentile(draws, [2.5, 97.5])
     return Score(value, float(low), float(high))
-
-
-def _units(rows: int, groups: Sequence[str]) -> list[list[int]]:
-    """Rows that are drawn together: groups where rows have one, else each row alone."""
-    if not groups or not groups[0]:
-        return [[row] for row in range(rows)]
-    units: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        units.setdefault(group, []).append(row)
-    return list(units.values())

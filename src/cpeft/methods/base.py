@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -31,12 +30,9 @@ class MethodOptions(Options):
 
 @dataclass(frozen=True)
 class PromptContext:
-    """What a method sees of a batch: the source alone, never the target.
-
-    `x_BLD` input embeddings without prompt; `mask_BL` True on real tokens; `task_B` index of each row's task within the
-    run. `pad_D` is the embedding of the pad token and `room` the width published code pads to, for methods that reproduce
-    pooling over padding.
-    """
+    """What a method sees of a batch: the source alone, never the target. `x_BLD` input embeddings without prompt; `mask_BL`
+    True on real tokens; `task_B` index of each row's task within the run; `pad_D` the embedding of the pad token and `room`
+    the width published code pads to, for methods that reproduce pooling over padding."""
 
     x_BLD: Float[Tensor, "B L D"]
     mask_BL: Bool[Tensor, "B L"]
@@ -85,25 +81,21 @@ class PromptMethod(nn.Module, ABC):
     Options: ClassVar[type[MethodOptions]]
     uses_sources: ClassVar[bool] = False
     reads_input: ClassVar[bool] = False  # True where the prompt depends on the text of the row
+    by_task: bool = False  # True where it depends on the task index of the row
 
     def __init__(self, options: MethodOptions, inputs: MethodInputs) -> None:
         super().__init__()
-        self.tasks = inputs.tasks
-        self.init = inputs.init
+        self.tasks, self.init = inputs.tasks, inputs.init
+        self._rows = len(inputs.initial_PD)
 
     @abstractmethod
     def forward(self, context: PromptContext) -> PromptOutput:
         """The prompt of every row of the batch."""
 
     @property
-    @abstractmethod
     def length(self) -> int:
-        """Rows prepended to every input."""
-
-    @property
-    def by_task(self) -> bool:
-        """True where the prompt depends on the task index of the row."""
-        return False
+        """Rows prepended to every input: those of the initial prompt, unless a method says otherwise."""
+        return self._rows
 
     def param_groups(self) -> list[ParamGroup]:
         """What is trained, with learning rates."""
@@ -126,8 +118,3 @@ class PromptMethod(nn.Module, ABC):
 
 
 METHODS: Registry[type[PromptMethod]] = Registry("method", "cpeft.methods")
-
-
-def uniform(shape: tuple[int, ...], bound: float, rng: torch.Generator) -> nn.Parameter:
-    """A parameter drawn from U(-bound, bound)."""
-    return nn.Parameter((torch.rand(shape, generator=rng) * 2 - 1) * bound)

@@ -5,8 +5,6 @@ Nothing is trained; a run of this method is its evaluation.
 
 from typing import Literal
 
-import torch
-
 from cpeft.methods.base import METHODS, MethodOptions, PromptContext, PromptMethod, PromptOutput
 
 
@@ -21,11 +19,7 @@ class NoPrompt(PromptMethod):
     """A prompt of zero rows."""
 
     Options = NoPromptOptions
-
-    @property
-    def length(self) -> int:
-        return 0
+    length = 0
 
     def forward(self, context: PromptContext) -> PromptOutput:
-        B, _, D = context.x_BLD.shape
-        return PromptOutput(torch.zeros(B, 0, D, device=context.x_BLD.device))
+        return PromptOutput(context.x_BLD[:, :0].float())

@@ -8,7 +8,6 @@ source prompt, so it is an initialisation (`prompt.init = "mnli"`) and no method
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from cpeft.methods.base import METHODS, MethodInputs, MethodOptions, PromptContext, PromptMethod, PromptOutput
@@ -28,16 +27,11 @@ class PromptTuning(PromptMethod):
 
     def __init__(self, options: PromptTuningOptions, inputs: MethodInputs) -> None:
         super().__init__(options, inputs)
-        weight_PD = inputs.initial_PD.detach().float().clone()
-        self.weight = nn.Parameter(weight_PD)
-        self.register_buffer("origin", weight_PD.clone())
-
-    @property
-    def length(self) -> int:
-        return int(self.weight.shape[0])
+        self.weight = nn.Parameter(inputs.initial_PD.detach().float().clone())
+        self.origin = nn.Buffer(self.weight.detach().clone())
 
     def forward(self, context: PromptContext) -> PromptOutput:
-        return PromptOutput(self.weight.expand(context.x_BLD.shape[0], -1, -1))
+        return PromptOutput(self.weight.expand(len(context.x_BLD), -1, -1))
 
     def matrices(self) -> dict[str, tuple[Tensor, Tensor | None]]:
-        return {"+".join(self.tasks): (self.weight, torch.as_tensor(self.origin))}
+        return {"+".join(self.tasks): (self.weight, self.origin)}

@@ -9,10 +9,10 @@ where 1.1's script did not (an answer that is only an article).
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References
+from cpeft.metrics.base import METRICS, MetricContext, References, best
 
 NO_ANSWER = "unanswerable"
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -29,10 +29,6 @@ def normal_v2(text: str) -> str:
     return "" if form == NO_ANSWER else form
 
 
-def same(prediction: str, answer: str) -> float:
-    return float(prediction == answer)
-
-
 def overlap(prediction: str, answer: str) -> float:
     """F1 of two bags of words."""
     given, right = prediction.split(), answer.split()
@@ -42,24 +38,10 @@ def overlap(prediction: str, answer: str) -> float:
     return 2 * shared / (len(given) + len(right))
 
 
-def best(
-    predictions: Sequence[str],
-    references: References,
-    form: Callable[[str], str],
-    compare: Callable[[str, str], float],
-) -> float:
-    """The mean over rows of the best comparison with an accepted answer, times 100."""
-    scores = [
-        max(compare(form(text), form(answer)) for answer in answers)
-        for text, answers in zip(predictions, references, strict=True)
-    ]
-    return 100.0 * sum(scores) / len(scores) if scores else 0.0
-
-
 @METRICS.register("squad_em")
 def squad_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Equality of normal forms."""
-    return best(predictions, references, normal, same)
+    return best(predictions, references, normal)
 
 
 @METRICS.register("squad_f1")
@@ -71,7 +53,7 @@ def squad_f1(predictions: Sequence[str], references: References, context: Metric
 @METRICS.register("squad_v2_em")
 def squad_v2_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Equality of normal forms, no answer being one of them."""
-    return best(predictions, references, normal_v2, same)
+    return best(predictions, references, normal_v2)
 
 
 @METRICS.register("squad_v2_f1")

@@ -4,6 +4,7 @@ Every metric takes the predicted texts, the accepted answers of each row (first 
 `MetricContext`, and returns a float between 0 and 100 (correlations between -100 and 100).
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,3 +23,17 @@ References = Sequence[tuple[str, ...]]
 Metric = Callable[[Sequence[str], References, MetricContext], float]
 
 METRICS: Registry[Metric] = Registry("metric", "cpeft.metrics")
+
+
+def best(
+    predictions: Sequence[str],
+    references: References,
+    form: Callable[[str], str],
+    compare: Callable[[str, str], float] = operator.eq,
+) -> float:
+    """The mean over rows of the best comparison of forms with an accepted answer, times 100; 0 without rows."""
+    scores = [
+        max(compare(form(text), form(answer)) for answer in answers)
+        for text, answers in zip(predictions, references, strict=True)
+    ]
+    return 100.0 * sum(scores) / len(scores) if scores else 0.0

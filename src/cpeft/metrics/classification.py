@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References
+from cpeft.metrics.base import METRICS, MetricContext, References, best
 
 INVALID = "\0invalid"  # every text outside the label set, as one class that no reference has
 
@@ -39,9 +39,7 @@ def binary(predictions: Sequence[str], references: References, context: MetricCo
 @METRICS.register("accuracy")
 def accuracy(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of rows whose prediction equals one of the accepted answers."""
-    rows = list(zip(predictions, references, strict=True))
-    hits = sum(text.strip() in {answer.strip() for answer in answers} for text, answers in rows)
-    return 100.0 * hits / len(rows) if rows else 0.0
+    return best(predictions, references, str.strip)
 
 
 @METRICS.register("f1")

@@ -5,7 +5,8 @@ correlation is undefined and given as 0.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -23,8 +24,8 @@ def score(text: str) -> float:
     return value if math.isfinite(value) else -1.0
 
 
-def columns(predictions: Sequence[str], references: References) -> tuple[np.ndarray, np.ndarray] | None:
-    """Predicted and true scores, None where a correlation is undefined."""
+def correlation(predictions: Sequence[str], references: References, measure: Callable[..., Any]) -> float:
+    """The measured correlation of predicted and true scores."""
     try:
         right = np.array([float(row[0]) for row in references])
     except ValueError as error:
@@ -32,18 +33,17 @@ def columns(predictions: Sequence[str], references: References) -> tuple[np.ndar
     given = np.array([score(text) for text in predictions])
     if len(right) != len(given):
         raise DataError(f"{len(given)} predictions for {len(right)} references")
-    return (given, right) if len(right) > 1 and np.ptp(given) > 0 and np.ptp(right) > 0 else None
+    defined = len(right) > 1 and np.ptp(given) > 0 and np.ptp(right) > 0
+    return 100.0 * float(measure(given, right)[0]) if defined else 0.0
 
 
 @METRICS.register("pearson")
 def pearson(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Linear correlation."""
-    pair = columns(predictions, references)
-    return 100.0 * float(stats.pearsonr(*pair)[0]) if pair else 0.0
+    return correlation(predictions, references, stats.pearsonr)
 
 
 @METRICS.register("spearman")
 def spearman(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Rank correlation."""
-    pair = columns(predictions, references)
-    return 100.0 * float(stats.spearmanr(*pair)[0]) if pair else 0.0
+    return correlation(predictions, references, stats.spearmanr)

@@ -8,7 +8,7 @@ signs. Nothing is evaluated: "0.5" and "\frac{1}{2}" differ.
 import re
 from collections.abc import Sequence
 
-from cpeft.metrics.base import METRICS, MetricContext, References
+from cpeft.metrics.base import METRICS, MetricContext, References, best
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 REWRITES = (
@@ -32,11 +32,10 @@ def boxed(text: str) -> str:
     if not rest.startswith("{"):
         return rest[:1]  # TeX's rule for "\boxed 2"
     depth = 0
-    for place, sign in enumerate(rest):
-        escaped = place > 0 and rest[place - 1] == "\\"
-        depth += 0 if escaped else (sign == "{") - (sign == "}")
+    for brace in re.finditer(r"(?<!\\)[{}]", rest):
+        depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return rest[1:place]
+            return rest[1 : brace.start()]
     return rest[1:]  # generation stopped inside the box
 
 
@@ -54,8 +53,4 @@ def math_exact(predictions: Sequence[str], references: References, context: Metr
 
     An empty answer never counts: two solutions of MATH have an empty box, which silence must not match.
     """
-    hits = 0
-    for text, solutions in zip(predictions, references, strict=True):
-        answer = final_answer(text)
-        hits += bool(answer) and answer in map(final_answer, solutions)
-    return 100.0 * hits / len(references) if references else 0.0
+    return best(predictions, references, final_answer, lambda answer, right: bool(answer) and answer == right)

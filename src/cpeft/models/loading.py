@@ -8,12 +8,13 @@ asks for the published `base_dropout`.
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from cpeft.config import Options
@@ -23,6 +24,7 @@ from cpeft.prompts.init import Vocabulary
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa"]
+CPU = Path("/proc/cpuinfo")
 
 
 class ModelOptions(Options):
@@ -40,10 +42,7 @@ class ModelOptions(Options):
 
 @dataclass(eq=False)
 class FrozenLM:
-    """A frozen model with its tokenizer.
-
-    `max_positions`: how many positions prompt and text may fill together, None where the model sets no limit.
-    """
+    """A frozen model with its tokenizer."""
 
     model: Any
     tokenizer: Any
@@ -55,49 +54,32 @@ class FrozenLM:
         self.model.requires_grad_(False)
         self.model.eval()
         self.text = TextCodec(self.tokenizer, self.model.config)
-
-    @property
-    def encoder_decoder(self) -> bool:
-        return bool(self.model.config.is_encoder_decoder)
-
-    @property
-    def embeddings(self) -> nn.Module:
-        return self.model.get_input_embeddings()  # type: ignore[no-any-return]
+        self.encoder_decoder = bool(self.model.config.is_encoder_decoder)
+        self.embeddings = self.model.get_input_embeddings()
+        self.width = int(self.embeddings.weight.shape[1])
 
     @property
     def device(self) -> torch.device:
-        return self.embeddings.weight.device  # type: ignore[return-value]
-
-    @property
-    def width(self) -> int:
-        return int(self.embeddings.weight.shape[1])  # type: ignore[index,arg-type]
+        return self.embeddings.weight.device  # type: ignore[no-any-return]
 
     @property
     def max_positions(self) -> int | None:
-        config = getattr(self.model.config, "encoder", None) if self.encoder_decoder else None
-        config = config or self.model.config.get_text_config()
-        limit = getattr(config, "max_position_embeddings", None)
-        return int(limit) if isinstance(limit, int) and limit > 0 else None
+        """How many positions prompt and text may fill together, None where the model sets no limit."""
+        encoder = getattr(self.model.config, "encoder", None) if self.encoder_decoder else None
+        limit = getattr(encoder or self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) and limit > 0 else None
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The embedding table on the CPU, as the model really looks it up (BART scales it), and the tokenizer."""
-        weight = self.embeddings.weight
-        ids = torch.arange(weight.shape[0], device=weight.device)  # type: ignore[index,arg-type]
-        with torch.no_grad():
-            table = self.embeddings(ids).float().cpu()
-        return Vocabulary(table, lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        table_VD = self.embed(torch.arange(len(self.embeddings.weight), device=self.device)).float().cpu()
+        return Vocabulary(table_VD, lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the embedding table rounded to bfloat16: which space prompts live in, whatever dtype it is loaded in."""
-        table = self.embeddings.weight.detach().cpu().to(torch.bfloat16).contiguous()  # type: ignore[union-attr,operator]
+        table = self.embeddings.weight.detach().cpu().to(torch.bfloat16).contiguous()
         return hashlib.sha256(table.view(torch.int16).numpy().tobytes()).hexdigest()
-
-    @cached_property
-    def embedding_rms(self) -> float:
-        """Root-mean-square entry of the embedding table, the scale of default learning rates."""
-        return float(self.vocabulary.table_VD.pow(2).mean().sqrt())
 
     def check_fits(self, prompt: int, text: int) -> None:
         """Raise TooLong unless `prompt` rows and `text` tokens fit the model's positions."""
@@ -120,25 +102,25 @@ def load_lm(
     quantize: Literal["none", "8bit", "4bit"] = "none",
     attention: Attention = "auto",
 ) -> FrozenLM:
-    """A frozen model from a hub name or a local folder.
-
-    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes,
-    unknown dtype).
-    """
+    """A frozen model from a hub name or a local folder. Raises MissingModel (not there, or offline and not in the cache) and
+    ConfigError (quantisation without bitsandbytes)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     arguments: dict[str, Any] = {"dtype": getattr(torch, kind)}
     if attention != "auto" or (place == "cpu" and kind == "bfloat16"):
         arguments["attn_implementation"] = "eager" if attention == "auto" else attention
     if quantize != "none":
-        arguments["quantization_config"] = _bitsandbytes(quantize)
+        if find_spec("bitsandbytes") is None:
+            raise ConfigError("model.quantize needs bitsandbytes: pip install 'cpeft[gpu]'")
+        bits = {f"load_in_{quantize}": True}
+        arguments["quantization_config"] = BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=torch.bfloat16)
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = auto.from_pretrained(name, revision=revision, config=config, **arguments)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MissingModel(
             f"model '{name}' could not be loaded: {reason}\nGive a local folder, or on a machine with a network run: "
             f"cpeft fetch model:{name} --out DIR, then set model.name to DIR/{Path(str(name)).name}"
@@ -153,16 +135,17 @@ def load_lm(
 def placed(dtype: Dtype, device: str) -> tuple[str, str]:
     """The device and dtype that `auto` stands for on this machine."""
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return place, ("bfloat16" if place.startswith("cuda") or _has_amx() else "float32") if dtype == "auto" else dtype
+    if dtype != "auto":
+        return place, dtype
+    amx = CPU.exists() and "amx_bf16" in CPU.read_text()  # bfloat16 matrices in hardware: three to four times float32
+    return place, "bfloat16" if amx or place.startswith("cuda") else "float32"
 
 
 @lru_cache(maxsize=16)
 def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it: dtype, and name or content.
-
-    A local folder is known by its weights (size, first and last mebibyte of every safetensors file), so it may move but not
-    be replaced unnoticed; a hub model by its name, the revision being a setting.
-    """
+    """What decides a run's numbers about its model, known without loading it: dtype, and name or content. A local folder is
+    known by its weights (size, first and last mebibyte of every safetensors file), so it may move but not be replaced
+    unnoticed; a hub model by its name, the revision being a setting."""
     identity = {"dtype": placed(options.dtype, options.device)[1], "name": options.name}
     if Path(options.name).is_dir():
         digest = hashlib.sha256()
@@ -173,23 +156,3 @@ def model_identity(options: ModelOptions) -> dict[str, str]:
                 digest.update(file.read())
         identity["name"] = digest.hexdigest()
     return identity
-
-
-def _has_amx() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (measured: three to four times float32)."""
-    try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-
-
-def _bitsandbytes(quantize: str) -> Any:
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError:
-        raise ConfigError("model.quantize needs bitsandbytes: pip install 'cpeft[gpu]'") from None
-    from transformers import BitsAndBytesConfig
-
-    if quantize == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)

@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cpeft.data.encode import IGNORE, Batch, Shape
+from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
 from cpeft.data.options import TEXT_OPTIONS, DataOptions
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.loading import FrozenLM
-from cpeft.models.splice import join, rearrange, source_mask
+from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.prompts.soft_prompt import SoftPrompt
 
 
@@ -33,11 +33,9 @@ def example_losses(lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch
     else:
         known_BT = batch.target_BT != IGNORE
         y_BTD = lm.embed(batch.target_BT.masked_fill(~known_BT, lm.text.pad or 0))
-        joined, mask, order = join(
-            prompt_BPD, torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1), pad="right"
-        )
-        silent = batch.target_BT.new_full((len(batch), prompt_BPD.shape[1] + x_BLD.shape[1]), IGNORE)
-        labels = rearrange(torch.cat([silent, batch.target_BT], 1), order)
+        told_BLD, mask_BL = torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1)
+        joined, mask, order = join(prompt_BPD, told_BLD, mask_BL, pad="right")
+        labels = rearrange(F.pad(batch.target_BT, (joined.shape[1] - known_BT.shape[1], 0), value=IGNORE), order)
         out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False)
         logits, labels = out.logits[:, :-1], labels[:, 1:]
         heard = (labels != IGNORE).any(0)  # columns without a label anywhere need no softmax
@@ -46,11 +44,12 @@ def example_losses(lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch
     return token_losses.sum(1)
 
 
-class PromptedLM(nn.Module):
-    """`lm` frozen, `method` trained. Only the method is part of `parameters()` and `state_dict()`.
+Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
 
-    `data` are the text options the prompt is trained under (prefix, labels, cue, widths); evaluation goes by them.
-    """
+
+class PromptedLM(nn.Module):
+    """`lm` frozen, `method` trained: only the method is part of `parameters()` and `state_dict()`. `data` are the text options
+    the prompt is trained under (prefix, labels, cue, widths); evaluation goes by them."""
 
     def __init__(self, lm: FrozenLM, method: PromptMethod, data: DataOptions | None = None) -> None:
         super().__init__()
@@ -69,17 +68,15 @@ class PromptedLM(nn.Module):
         return self.method(self._context(x_BLD, mask_BL, task_B))  # type: ignore[no-any-return]
 
     def _context(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptContext:
-        pad = torch.tensor([self.lm.text.pad or 0], device=self.lm.device)
-        with torch.no_grad():
-            pad_D = self.lm.embed(pad)[0]
-        return PromptContext(x_BLD.detach(), mask_BL, task_B, pad_D, self.data.max_source)
+        pad_D = self.lm.embed(torch.tensor(self.lm.text.pad or 0, device=self.lm.device))
+        return PromptContext(x_BLD.detach(), mask_BL, task_B, pad_D.detach(), self.data.max_source)
 
     def calibrate(self, batch: Batch) -> None:
         """Let the method see the first batch of a run before its first step."""
         batch = batch.to(self.lm.device)
         self.method.calibrate(self._context(self.lm.embed(batch.source_BL), batch.mask_BL, batch.task_B))
 
-    def losses(self, batch: Batch) -> tuple[Float[Tensor, "B"], dict[str, Tensor]]:
+    def losses(self, batch: Batch) -> Losses:
         """Summed target loss of every row, and the method's notes."""
         batch = batch.to(self.lm.device)
         x_BLD = self.lm.embed(batch.source_BL)
@@ -95,15 +92,13 @@ class PromptedLM(nn.Module):
         source_mask: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The base model's output with `loss` (mean over labelled tokens) and `logits` aligned with `input_ids`.
-
-        Decoder-only: the source is what stands before the first labelled token (labels other than -100); where every
-        token is labelled, methods that read the input need `source_mask`. Padding may be on either side.
-        """
-        mask_BL = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        task_B = _task_ids(task_ids, input_ids)
-        x_BLD = self.lm.embed(input_ids)
-        source_BL = mask_BL if self.lm.encoder_decoder else _source(mask_BL, labels, source_mask)
+        """The base model's output with `loss` (mean over labelled tokens) and `logits` aligned with `input_ids`, padded on
+        either side. Decoder-only: the source is what stands before the first labelled token (labels other than -100); where
+        every token is labelled, methods that read the input need `source_mask`."""
+        mask_BL, task_B = _rows(input_ids, attention_mask, task_ids)
+        x_BLD, source_BL = self.lm.embed(input_ids), mask_BL
+        if not self.lm.encoder_decoder:
+            source_BL = before_labels(mask_BL, labels) if source_mask is None else mask_BL & source_mask.bool()
         if self.method.reads_input and not bool(source_BL.any(1).all()):
             raise ConfigError("a row has no source text before its labels: mask them with -100 or give source_mask")
         prompt_BPD = self.prompts(x_BLD, source_BL, task_B).prompt_BPD
@@ -113,15 +108,13 @@ class PromptedLM(nn.Module):
             return self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), labels=labels, **kwargs)
         out = self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), **kwargs)
         if labels is not None:
-            silent = labels.new_full(prompt_BPD.shape[:2], IGNORE)
-            shifted = rearrange(torch.cat([silent, labels], 1), order)[:, 1:]
+            shifted = rearrange(F.pad(labels, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
             told = _precise(out.logits[:, :-1]).flatten(0, 1)
             out.loss = F.cross_entropy(told, shifted.flatten(), ignore_index=IGNORE)
-        logits = out.logits if order is None else rearrange(out.logits, order.argsort(1))
-        out.logits = logits[:, prompt_BPD.shape[1] :]
+        back = None if order is None else order.argsort(1)
+        out.logits = rearrange(out.logits, back)[:, prompt_BPD.shape[1] :]
         return out
 
-    @torch.no_grad()
     def generate(
         self,
         input_ids: Int[Tensor, "B L"],
@@ -131,8 +124,7 @@ class PromptedLM(nn.Module):
     ) -> Int[Tensor, "B T"]:
         """The base model's `generate` behind each row's prompt; `**kwargs` are its own. Decoder-only models return the new
         tokens only."""
-        mask_BL = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        return self.decode(input_ids, mask_BL, _task_ids(task_ids, input_ids), **kwargs)[0]
+        return self.decode(input_ids, *_rows(input_ids, attention_mask, task_ids), **kwargs)[0]
 
     @torch.no_grad()
     def decode(
@@ -142,28 +134,24 @@ class PromptedLM(nn.Module):
         x_BLD = self.lm.embed(source_BL)
         output = self.prompts(x_BLD, mask_BL, task_B)
         self.lm.check_fits(self.method.length, source_BL.shape[1])
-        side = "right" if self.lm.encoder_decoder else "left"
-        joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
+        joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad="right" if self.lm.encoder_decoder else "left")
         return self.lm.model.generate(inputs_embeds=joined, attention_mask=mask.long(), **kwargs), output.notes
 
+    @torch.no_grad()
     def score(self, batch: Batch) -> Float[Tensor, "B"]:
         """Log-probability (nats) of every row's target."""
-        with torch.no_grad():
-            return -self.losses(batch)[0]
+        return -self.losses(batch)[0]
 
     def param_groups(self) -> list[ParamGroup]:
         return self.method.param_groups()
 
     def export(self) -> dict[str, SoftPrompt]:
         """The trained prompts by task name, with the model and the text options they belong to."""
-        text = {name: getattr(self.data, name) for name in TEXT_OPTIONS}
-        lm = self.lm
+        lm, text = self.lm, {name: getattr(self.data, name) for name in TEXT_OPTIONS}
         known: dict[str, Any] = {"model": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype,
                  "encoder_decoder": lm.encoder_decoder, "text": text}  # fmt: skip
-        return {
-            name: replace(prompt, provenance=replace(prompt.provenance, **known))
-            for name, prompt in self.method.export().items()
-        }
+        prompts = self.method.export().items()
+        return {name: replace(prompt, provenance=replace(prompt.provenance, **known)) for name, prompt in prompts}
 
 
 def _precise(logits: Tensor) -> Tensor:
@@ -171,47 +159,21 @@ def _precise(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _task_ids(task_ids: Tensor | None, input_ids: Tensor) -> Tensor:
-    if task_ids is None:
-        return torch.zeros(input_ids.shape[0], dtype=torch.long, device=input_ids.device)
-    return torch.as_tensor(task_ids, device=input_ids.device).long().expand(input_ids.shape[0])
+def _rows(input_ids: Tensor, attention_mask: Tensor | None, task_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mask and the tasks of a batch; unless given, every token is real and every row of the first task."""
+    mask_BL = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    task_B = torch.as_tensor(0 if task_ids is None else task_ids, device=input_ids.device).long()
+    return mask_BL.bool(), task_B.expand(len(input_ids))
 
 
-def _source(mask_BL: Tensor, labels: Tensor | None, given: Tensor | None) -> Tensor:
-    return mask_BL & given.bool() if given is not None else source_mask(mask_BL, labels)
-
-
-def pooled_losses(
-    learners: list[PromptedLM], batches: list[Batch], pad: int
-) -> list[tuple[Float[Tensor, "B"], dict[str, Tensor]]]:
-    """Losses of several learners on one frozen model in one pass; rows keep their own prompts.
-
-    All learners share `lm` and prompt length. Rows are independent inside the model, so each learner's gradient is the
-    one it would get alone, up to rounding.
-    """
-    lm = learners[0].lm
-    merged = _stack(batches, pad).to(lm.device)
-    x_BLD = lm.embed(merged.source_BL)
-    outputs, start = [], 0
-    for learner, batch in zip(learners, batches, strict=True):
-        rows = slice(start, start + len(batch))
-        outputs.append(learner.prompts(x_BLD[rows], merged.mask_BL[rows], merged.task_B[rows]))
-        start += len(batch)
-    prompt_BPD = torch.cat([output.prompt_BPD for output in outputs])
-    losses = example_losses(lm, prompt_BPD, x_BLD, merged).split([len(batch) for batch in batches])
+def pooled_losses(learners: list[PromptedLM], rows: list[list[EncodedRow]]) -> list[Losses]:
+    """Losses of several learners of one `lm` and prompt length in one pass, each on its own rows with its own prompts. Rows
+    are independent inside the model, so each learner's gradient is the one it would get alone, up to rounding."""
+    lm, sizes = learners[0].lm, [len(part) for part in rows]
+    room = max(learner.shape.room or 0 for learner in learners)
+    batch = collate([row for part in rows for row in part], learners[0].shape.pad, room).to(lm.device)
+    x_BLD = lm.embed(batch.source_BL)
+    parts = zip(x_BLD.split(sizes), batch.mask_BL.split(sizes), batch.task_B.split(sizes), strict=True)
+    outputs = [learner.prompts(*part) for learner, part in zip(learners, parts, strict=True)]
+    losses = example_losses(lm, torch.cat([output.prompt_BPD for output in outputs]), x_BLD, batch).split(sizes)
     return [(loss, output.notes) for loss, output in zip(losses, outputs, strict=True)]
-
-
-def _stack(batches: list[Batch], pad: int) -> Batch:
-    width = max(batch.source_BL.shape[1] for batch in batches)
-    height = max(batch.target_BT.shape[1] for batch in batches)
-
-    def wide(x: Tensor, size: int, value: int | bool) -> Tensor:
-        return F.pad(x, (0, size - x.shape[1]), value=value)
-
-    return Batch(
-        torch.cat([wide(batch.source_BL, width, pad) for batch in batches]),
-        torch.cat([wide(batch.mask_BL, width, False) for batch in batches]),
-        torch.cat([wide(batch.target_BT, height, IGNORE) for batch in batches]),
-        torch.cat([batch.task_B for batch in batches]),
-    )

@@ -7,6 +7,7 @@ would: byte-level vocabularies need the space spelled out, SentencePiece and Wor
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 
@@ -17,9 +18,8 @@ class TextCodec:
         self.tokenizer = tokenizer
         self.encoder_decoder = bool(config.is_encoder_decoder)
         self.start = getattr(config, "decoder_start_token_id", None)
-        self.end = tokenizer.eos_token_id
-        if self.end is None:
-            self.end = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else config.eos_token_id
+        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, getattr(config, "eos_token_id", None))
+        self.end: Any = next((end for end in ends if end is not None), None)
         self.pad = tokenizer.pad_token_id
 
     @cached_property
@@ -35,21 +35,19 @@ class TextCodec:
     def sources(self, texts: Sequence[str], cue: str = "", limit: int | None = None) -> tuple[list[list[int]], int]:
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
         models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place."""
-        if self.encoder_decoder:
-            rows = self._ids(texts, special=True)
-        else:
-            rows = self._ids([text + cue for text in texts], special=True)
+        cue = "" if self.encoder_decoder else cue
+        rows = self._ids([text + cue for text in texts], special=True)
+        if not self.encoder_decoder:
             rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]
         rows = [row or [self.end] for row in rows]  # an empty text still has a position to attend to
-        tail = [] if self.encoder_decoder or not cue else self._ids([cue])[0]
-        long = [limit is not None and len(row) > limit for row in rows]
-        return [self._cut(row, tail, limit or 0) if cut else row for row, cut in zip(rows, long, strict=True)], sum(
-            long
-        )
-
-    def _cut(self, row: list[int], tail: list[int], limit: int) -> list[int]:
-        tail = tail or (row[-1:] if self.encoder_decoder else [])
-        return [*row[: max(limit - len(tail), 0)], *tail][:limit]
+        cue_ids = self._ids([cue])[0] if cue else []
+        cut = 0
+        for i, row in enumerate(rows):
+            if limit is not None and len(row) > limit:
+                tail = cue_ids or (row[-1:] if self.encoder_decoder else [])
+                rows[i] = [*row[: max(limit - len(tail), 0)], *tail][:limit]
+                cut += 1
+        return rows, cut
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
@@ -66,7 +64,5 @@ class TextCodec:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids up to the end token, without special tokens, stripped."""
-        ids = list(ids)
-        if self.end in ids:
-            ids = ids[: ids.index(self.end)]
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        said = list(takewhile(lambda token: token != self.end, ids))
+        return str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()

@@ -8,11 +8,19 @@ A name is a prompt and is resolved by the caller, so this module knows no store.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cpeft.errors import ConfigError
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-TOKEN = re.compile(r"\s*(?:(?P<name>[\w/.@*-]+)|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[(),]))")
+from cpeft.errors import ConfigError
+from cpeft.prompts.soft_prompt import SoftPrompt
+
+TOKEN = re.compile(
+    r"\s*(?:(?P<name>[\w/.@*-]+)|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[(),])|(?P<wrong>\S))"
+)
 FRESH = ("vocab", "random", "labels")  # drawn from the model, not read from a file
 
 
@@ -43,17 +51,15 @@ Expression = Name | Fresh | Mean
 
 def parse_expression(text: str) -> Expression:
     """The expression in `text`; raises ConfigError pointing at the place that does not parse."""
-    tokens, position = [], 0
-    while text[position:].strip():
-        match = TOKEN.match(text, position)
-        if not match:
-            raise ConfigError(f"expression '{text}': unexpected '{text[position:].strip()[0]}' at {position}")
+    tokens = []
+    for match in TOKEN.finditer(text):
         kind = match.lastgroup or ""
-        tokens.append((kind, match.group(kind)))
-        position = match.end()
-    expression, rest = _expression(tokens, text)
-    if rest:
-        raise ConfigError(f"expression '{text}': did not expect '{rest[0][1]}' after a complete expression")
+        if kind == "wrong":
+            raise ConfigError(f"expression '{text}': unexpected '{match[kind]}' at {match.start()}")
+        tokens.append((kind, match[kind]))
+    expression = _take(tokens, text)
+    if tokens:
+        raise ConfigError(f"expression '{text}': did not expect '{tokens[0][1]}' after a complete expression")
     return expression
 
 
@@ -61,35 +67,40 @@ def names(expression: Expression) -> tuple[str, ...]:
     """The prompts an expression needs, in order, each once."""
     if isinstance(expression, Name):
         return (expression.value,)
-    if isinstance(expression, Mean):
-        return tuple(dict.fromkeys(name for part in expression.parts for name in names(part)))
-    return ()
+    parts = expression.parts if isinstance(expression, Mean) else ()
+    return tuple(dict.fromkeys(name for part in parts for name in names(part)))
 
 
-def _expression(tokens: list[tuple[str, str]], text: str) -> tuple[Expression, list[tuple[str, str]]]:
-    if not tokens or tokens[0][0] == "mark":
+def evaluate(
+    expression: Expression, prompts: Mapping[str, SoftPrompt], fresh: Callable[[Fresh], Tensor]
+) -> Float[Tensor, "P D"]:
+    """The matrix an expression stands for: `prompts` are those it names, `fresh` draws the others."""
+    if isinstance(expression, Name):
+        return prompts[expression.value].weight
+    if isinstance(expression, Fresh):
+        return fresh(expression)
+    return torch.stack([evaluate(part, prompts, fresh) for part in expression.parts]).mean(0)
+
+
+def _take(tokens: list[tuple[str, str]], text: str) -> Expression:
+    """One expression off the front of `tokens`."""
+    kind, value = tokens.pop(0) if tokens else ("mark", "")
+    if kind == "mark":
         raise ConfigError(f"expression '{text}': a prompt name is missing")
-    (kind, value), rest = tokens[0], tokens[1:]
-    if kind == "name" and rest[:1] == [("mark", "(")]:
-        return _call(value, rest[1:], text)
-    if kind == "name" and value in FRESH:
-        return Fresh(value), rest
-    return Name(value), rest
-
-
-def _call(function: str, rest: list[tuple[str, str]], text: str) -> tuple[Expression, list[tuple[str, str]]]:
-    if function == "text":
-        if len(rest) < 2 or rest[0][0] == "mark" or rest[1] != ("mark", ")"):
+    if kind != "name" or tokens[:1] != [("mark", "(")]:
+        return Fresh(value) if kind == "name" and value in FRESH else Name(value)
+    tokens.pop(0)
+    if value == "text":
+        if len(tokens) < 2 or tokens[0][0] == "mark" or tokens[1] != ("mark", ")"):
             raise ConfigError(f"expression '{text}': text takes one quoted text, as in text(\"classify the question\")")
-        return Fresh("text", rest[0][1]), rest[2:]
-    if function != "mean":
-        raise ConfigError(f"expression '{text}': unknown function '{function}'; use mean(...) or text(\"...\")")
-    parts = []
-    while True:
-        part, rest = _expression(rest, text)
-        parts.append(part)
-        mark, rest = rest[:1], rest[1:]
-        if mark == [("mark", ")")]:
-            return Mean(tuple(parts)), rest
-        if mark != [("mark", ",")]:
-            raise ConfigError(f"expression '{text}': ')' is missing")
+        (_, words), _ = tokens.pop(0), tokens.pop(0)
+        return Fresh("text", words)
+    if value != "mean":
+        raise ConfigError(f"expression '{text}': unknown function '{value}'; use mean(...) or text(\"...\")")
+    parts, mark = [], ("mark", ",")
+    while mark == ("mark", ","):
+        parts.append(_take(tokens, text))
+        mark = tokens.pop(0) if tokens else ("", "")
+    if mark != ("mark", ")"):
+        raise ConfigError(f"expression '{text}': ')' is missing")
+    return Mean(tuple(parts))

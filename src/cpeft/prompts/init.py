@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cpeft.config import Options
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
-from cpeft.prompts.expression import Expression, Fresh, Mean, Name, parse_expression
+from cpeft.prompts.expression import Fresh, evaluate, names, parse_expression
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
 
@@ -34,43 +34,10 @@ class Vocabulary:
     table_VD: Float[Tensor, "V D"]
     encode: Callable[[str], list[int]]
 
-
-def random(vocabulary: Vocabulary, length: int, rng: np.random.Generator) -> Float[Tensor, "P D"]:
-    """Normal rows with the root-mean-square entry of the embedding table."""
-    table_VD = vocabulary.table_VD
-    scale = float(table_VD.float().pow(2).mean().sqrt())
-    return torch.from_numpy(rng.standard_normal((length, table_VD.shape[1])) * scale).float()
-
-
-def vocab(
-    vocabulary: Vocabulary, length: int, rng: np.random.Generator, id_range: tuple[int, int]
-) -> Float[Tensor, "P D"]:
-    """Embeddings of distinct token ids drawn from `id_range` (last id included, cut to the table)."""
-    low, high = id_range[0], min(id_range[1] + 1, vocabulary.table_VD.shape[0])
-    if high - low < length:
-        raise ConfigError(f"prompt.vocab_range {list(id_range)} holds {high - low} ids, the prompt has {length} rows")
-    ids = low + rng.permutation(high - low)[:length]
-    return vocabulary.table_VD[torch.from_numpy(ids)].float()
-
-
-def text(vocabulary: Vocabulary, length: int, words: str) -> Float[Tensor, "P D"]:
-    """Embeddings of the tokens of a text, repeated or cut to `length`."""
-    ids = vocabulary.encode(words)
-    if not ids:
-        raise ConfigError(f"prompt.init text({words!r}) has no tokens")
-    return vocabulary.table_VD[torch.tensor([ids[i % len(ids)] for i in range(length)])].float()
-
-
-def labels(
-    vocabulary: Vocabulary, length: int, rng: np.random.Generator, words: Sequence[str], id_range: tuple[int, int]
-) -> Float[Tensor, "P D"]:
-    """One row per class label, the mean of its tokens' embeddings, then a vocabulary sample (Lester et al. 2021)."""
-    if not words:
-        raise ConfigError("prompt.init = 'labels' needs a task with a closed label set; use 'vocab'")
-    rows = [vocabulary.table_VD[torch.tensor(vocabulary.encode(word))].float().mean(0) for word in words[:length]]
-    if length == len(rows):
-        return torch.stack(rows)
-    return torch.cat([torch.stack(rows), vocab(vocabulary, length - len(rows), rng, id_range)])
+    @property
+    def rms(self) -> float:
+        """Root-mean-square entry of the table, the scale of random rows and of default learning rates."""
+        return float(self.table_VD.pow(2).mean().sqrt())
 
 
 def initial_prompt(
@@ -80,35 +47,41 @@ def initial_prompt(
     label_words: Sequence[str],
     resolve: Callable[[str], SoftPrompt],
 ) -> Float[Tensor, "P D"]:
-    """The matrix an init expression stands for; other prompts come through `resolve(name)`.
+    """The matrix an init expression stands for; other prompts come through `resolve(name)`, and one whose rows are not
+    `options.length` is an error, never a silent cut.
 
-    A prompt whose rows are not `options.length` is an error, never a silent cut.
-    """
+    `random`: normal rows with the root-mean-square entry of the embedding table. `text`: embeddings of its tokens, repeated
+    or cut. `vocab`: embeddings of distinct ids of `vocab_range`, cut to the table. `labels`: one row per class label, the
+    mean of its tokens' embeddings, then a vocabulary sample (Lester et al. 2021)."""
+    table_VD, length = vocabulary.table_VD, options.length
+    expression, width = parse_expression(options.init), table_VD.shape[1]
+    prompts = {name: resolve(name) for name in names(expression)}
+    check_same_space(*prompts.values())
+    for name, prompt in prompts.items():
+        if prompt.length != length:
+            raise PromptError(f"prompt '{name}' has {prompt.length} rows, prompt.length is {length}")
+        if prompt.width != width:
+            raise PromptMismatch(f"prompt '{name}' has width {prompt.width}, the model {width}")
 
-    def value(expression: Expression) -> Float[Tensor, "P D"]:
-        if isinstance(expression, Name):
-            return _fitting(resolve(expression.value), expression.value).weight
-        if isinstance(expression, Mean):
-            named = [resolve(part.value) for part in expression.parts if isinstance(part, Name)]
-            if named:
-                check_same_space(*named)
-            return torch.stack([value(part) for part in expression.parts]).mean(0)
-        return _fresh(expression)
+    def fresh(part: Fresh) -> Float[Tensor, "P D"]:
+        if part.kind == "random":
+            return torch.from_numpy(rng.standard_normal((length, width)) * vocabulary.rms).float()
+        if part.kind == "text":
+            ids = vocabulary.encode(part.text)
+            if not ids:
+                raise ConfigError(f"prompt.init text({part.text!r}) has no tokens")
+            return table_VD[torch.tensor([ids[i % len(ids)] for i in range(length)])]
+        if part.kind == "labels" and not label_words:
+            raise ConfigError("prompt.init = 'labels' needs a task with a closed label set; use 'vocab'")
+        words = label_words[:length] if part.kind == "labels" else ()
+        means = [table_VD[torch.tensor(vocabulary.encode(word))].mean(0) for word in words]
+        rows_PD = torch.stack(means) if means else table_VD[:0]
+        if len(rows_PD) == length:
+            return rows_PD
+        (low, last), more = options.vocab_range, length - len(rows_PD)
+        count = min(last + 1, len(table_VD)) - low
+        if count < more:
+            raise ConfigError(f"prompt.vocab_range {[low, last]} holds {count} ids, the prompt has {more} rows")
+        return torch.cat([rows_PD, table_VD[torch.from_numpy(low + rng.permutation(count)[:more])]])
 
-    def _fitting(prompt: SoftPrompt, name: str) -> SoftPrompt:
-        if prompt.length != options.length:
-            raise PromptError(f"prompt '{name}' has {prompt.length} rows, prompt.length is {options.length}")
-        if prompt.width != vocabulary.table_VD.shape[1]:
-            raise PromptMismatch(f"prompt '{name}' has width {prompt.width}, the model {vocabulary.table_VD.shape[1]}")
-        return prompt
-
-    def _fresh(expression: Fresh) -> Float[Tensor, "P D"]:
-        if expression.kind == "random":
-            return random(vocabulary, options.length, rng)
-        if expression.kind == "vocab":
-            return vocab(vocabulary, options.length, rng, options.vocab_range)
-        if expression.kind == "labels":
-            return labels(vocabulary, options.length, rng, label_words, options.vocab_range)
-        return text(vocabulary, options.length, expression.text)
-
-    return value(parse_expression(options.init))
+    return evaluate(expression, prompts, fresh)

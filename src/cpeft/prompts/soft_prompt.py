@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
@@ -75,36 +75,30 @@ class SoftPrompt:
         word, _, count = spec.partition(":")
         if word != "first" or not count.isdigit() or not 0 < int(count) <= self.length:
             raise PromptError(f"rows = '{spec}': use 'all' or 'first:N' with N up to the prompt's {self.length} rows")
-        origin = self.origin[: int(count)] if self.origin is not None else None
-        note = f"first {count} of {self.length} rows"
-        return SoftPrompt(self.weight[: int(count)], replace(self.provenance, note=note), origin)
+        known = replace(self.provenance, note=f"first {count} of {self.length} rows")
+        origin = None if self.origin is None else self.origin[: int(count)]
+        return SoftPrompt(self.weight[: int(count)], known, origin)
 
     def save(self, folder: str | Path) -> Path:
         """Write the prompt as a folder; each file is replaced atomically."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _save_tensors({PEFT_KEY: self.weight}, folder / "adapter_model.safetensors")
-        if self.origin is not None:
-            _save_tensors({"origin": self.origin.float().contiguous()}, folder / "origin.safetensors")
-        else:  # that of a prompt saved here before
-            (folder / "origin.safetensors").unlink(missing_ok=True)
-        write_json(folder / "adapter_config.json", self._peft_config())
-        write_json(folder / "cpeft.json", {"format": 1, "length": self.length, **asdict(self.provenance)})
+        known = self.provenance
+        _replace(folder / "adapter_model.safetensors", save({PEFT_KEY: self.weight}, {"format": "pt"}))
+        origin = folder / "origin.safetensors"
+        if self.origin is None:
+            origin.unlink(missing_ok=True)  # that of a prompt saved here before
+        else:
+            _replace(origin, save({"origin": self.origin.float().contiguous()}, {"format": "pt"}))
+        kinds = {None: None, True: "SEQ_2_SEQ_LM", False: "CAUSAL_LM"}
+        write_json(folder / "adapter_config.json", {
+            "peft_type": "PROMPT_TUNING", "task_type": kinds[known.encoder_decoder],
+            "base_model_name_or_path": known.model, "revision": known.revision,
+            "num_virtual_tokens": self.length, "token_dim": self.width, "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM", "inference_mode": True,  # RANDOM: what peft does before it loads the weights
+        })  # fmt: skip
+        write_json(folder / "cpeft.json", {"format": 1, "length": self.length, **asdict(known)})
         return folder
-
-    def _peft_config(self) -> dict[str, Any]:
-        seq2seq = self.provenance.encoder_decoder
-        return {
-            "peft_type": "PROMPT_TUNING",
-            "task_type": None if seq2seq is None else ("SEQ_2_SEQ_LM" if seq2seq else "CAUSAL_LM"),
-            "base_model_name_or_path": self.provenance.model,
-            "revision": self.provenance.revision,
-            "num_virtual_tokens": self.length,
-            "token_dim": self.width,
-            "num_transformer_submodules": 1,
-            "prompt_tuning_init": "RANDOM",  # what peft would do before it loads the weights
-            "inference_mode": True,
-        }
 
     @classmethod
     def load(cls, folder: str | Path) -> "SoftPrompt":
@@ -116,8 +110,7 @@ class SoftPrompt:
         card = read_json(folder / "cpeft.json")
         known = {key: value for key, value in card.items() if key in Provenance.__dataclass_fields__}
         path = folder / "origin.safetensors"
-        origin = read_tensors(path)["origin"] if path.exists() else None
-        return cls(weight, Provenance(**known), origin)
+        return cls(weight, Provenance(**known), read_tensors(path)["origin"] if path.exists() else None)
 
 
 def check_same_space(*prompts: SoftPrompt) -> None:
@@ -166,14 +159,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the new one."""
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    _replace(path, text.encode())
 
 
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    _replace(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
-
-
-def _replace(path: Path, write: Any) -> None:
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(temporary)
+    temporary.write_bytes(content)
     os.replace(temporary, path)

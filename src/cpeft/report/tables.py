@@ -6,7 +6,7 @@ different dtypes never share a cell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy import stats
 
 LEVEL = 0.95
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
+Key = tuple[str, str, str, str, str]  # task, stage, method, metric, dtype
 CAPTION = (
     "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run. "
     "Majority class: the best constant answer on the test rows."
@@ -53,7 +54,7 @@ class Cell:
 def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
     """One cell per task, stage, method and dtype for every headline metric (and its closed-choice form where it was
     asked for), with a `majority class` row per task."""
-    groups: dict[tuple[str, ...], list[tuple[int | None, dict[str, float]]]] = {}
+    groups: dict[Key, list[tuple[int | None, dict[str, float]]]] = {}
     constants: dict[tuple[str, str], float] = {}
     for result in results:
         for task, about in result["data"].items():
@@ -66,37 +67,32 @@ def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
                 # few-shot and full runs share their test rows; where limits differ, the highest bar stands
                 constants[task, headline] = max(about["majority"], constants.get((task, headline), -100.0))
     cells = [_cell(key, runs) for key, runs in groups.items()]
-    cells += [
-        Cell(task, "", "majority class", metric, "", (value,), value, value, "fixed", 0)
-        for (task, metric), value in constants.items()
-    ]
-    order = {task: i for i, task in enumerate(dict.fromkeys(cell.task for cell in cells))}
-    return sorted(cells, key=lambda c: (order[c.task], c.kind != "fixed"))
+    for (task, metric), value in constants.items():
+        cells.append(Cell(task, "", "majority class", metric, "", (value,), value, value, "fixed", 0))
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    return sorted(cells, key=lambda cell: (tasks.index(cell.task), cell.kind != "fixed"))
 
 
-def _cell(key: tuple[str, ...], runs: Sequence[tuple[int | None, dict[str, float]]]) -> Cell:
-    task, stage, method, metric, dtype = key
-    values = tuple(score["value"] for _, score in runs)
-    low, high, kind = runs[0][1]["low"], runs[0][1]["high"], "rows"
-    if len(values) > 1:
-        half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-        low = max(float(np.mean(values) - half), BOUNDS.get(metric.removeprefix("choice_"), 0.0))
-        high, kind = min(float(np.mean(values) + half), 100.0), "seeds"
-    return Cell(task, stage, method, metric, dtype, values, low, high, kind, runs[0][0])
+def _cell(key: Key, runs: Sequence[tuple[int | None, dict[str, float]]]) -> Cell:
+    (trainable, first), values = runs[0], tuple(score["value"] for _, score in runs)
+    cell = Cell(*key, values, first["low"], first["high"], "rows", trainable)
+    if cell.deviation is None:
+        return cell
+    half = stats.t.ppf((1 + LEVEL) / 2, cell.seeds - 1) * cell.deviation / np.sqrt(cell.seeds)
+    low = max(float(cell.mean - half), BOUNDS.get(cell.metric.removeprefix("choice_"), 0.0))
+    return replace(cell, low=low, high=min(float(cell.mean + half), 100.0), kind="seeds")
 
 
 HEAD = ("task", "stage", "method", "metric", "dtype", "mean", "sd", "95% interval", "seeds", "trained")
 
 
 def _fields(cell: Cell) -> tuple[str, ...]:
-    deviation = "" if cell.deviation is None else f"{cell.deviation:.2f}"
+    mean, deviation = f"{cell.mean:.2f}", "" if cell.deviation is None else f"{cell.deviation:.2f}"
     trained = "" if cell.trainable is None else f"{cell.trainable:,}"
     interval, seeds = f"[{cell.low:.1f}, {cell.high:.1f}]{' rows' if cell.kind == 'rows' else ''}", str(cell.seeds)
     if cell.kind == "fixed":
         interval = seeds = ""
-    return (
-        cell.task, cell.stage, cell.method, cell.metric, cell.dtype, f"{cell.mean:.2f}", deviation, interval, seeds, trained
-    )  # fmt: skip
+    return cell.task, cell.stage, cell.method, cell.metric, cell.dtype, mean, deviation, interval, seeds, trained
 
 
 def rich_table(cells: Sequence[Cell], title: str) -> Table:

@@ -1,4 +1,4 @@
-"""The public functions `train`, `evaluate` and `predict`: one prompt, one model, no recipe.
+"""The public functions: train, evaluate and predict from Python, without a recipe.
 
 lm = cpeft.load_lm("t5-small")
 learner = cpeft.train(lm, "rte", prompt={"length": 20}, train={"steps": 500})
@@ -11,20 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cpeft.config import digest, parse
-from cpeft.data.options import DataOptions
+from cpeft.config import digest
 from cpeft.evaluation.scoring import Score
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
-from cpeft.study import subject as subjects
-from cpeft.study.prepare import make_learner, train_rows, validate
-from cpeft.study.settings import RunSettings, parse_settings, run_id
-from cpeft.study.task_data import TaskData, task_data
+from cpeft.study.prepare import make_learner, make_member
+from cpeft.study.settings import parse_settings, run_id
+from cpeft.study.subject import Subject, load_subject, prompts_subject
+from cpeft.study.task_data import task_data
 from cpeft.tasks import Row
 from cpeft.training.engine import train_gang
-from cpeft.training.member import Member
 from cpeft.training.workers import Workers
 
 
@@ -44,28 +42,18 @@ def train(
     names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     run = parse_settings({**settings, "tasks": names, "seed": seed, "model": {"name": lm.name}})
     data = tuple(task_data(name, None, run.data, run.seed_for("subset"), lm) for name in names)
-
-    learner = make_learner(run, lm, data, dict(sources or {}), load_prompt, lambda path: read_tensors(Path(path)))
+    sources = dict(sources or {})
+    learner = make_learner(run, lm, data, sources, load_prompt, lambda path: read_tensors(Path(path)))
+    starts = {name: prompt.weight.flatten().tolist() for name, prompt in sources.items()}
+    rows = [each.dataset.fingerprint for each in data]
+    identity = run_id(run, {"lm": [lm.fingerprint, lm.dtype], "rows": rows, "starts": digest(starts)})
     with tempfile.TemporaryDirectory() as scratch:
-        member = Member(
-            name="+".join(names), learner=learner, rows=train_rows(data), shape=learner.shape, options=run.train,
-            optim=run.optim, order_seed=run.seed_for("order"), dropout_seed=run.seed_for("dropout"),
-            folder=Path(folder or scratch), evaluate=lambda: validate(learner, data, run, Workers()),
-            scale=lm.embedding_rms, identity=_identity(run, data, lm, sources),
-        )  # fmt: skip
+        place = Path(folder or scratch)
+        member = make_member(run, learner, data, place, Workers(), name="+".join(names), identity=identity)
         train_gang([member], run.gang)
     if member.failure is not None:
         raise member.failure
     return learner
-
-
-def _identity(
-    run: RunSettings, data: Sequence[TaskData], lm: FrozenLM, sources: Mapping[str, SoftPrompt] | None
-) -> str:
-    """What a checkpoint must agree with to be gone on from."""
-    starts = {name: prompt.weight.flatten().tolist() for name, prompt in (sources or {}).items()}
-    rows = [each.fingerprint for each in data]
-    return run_id(run, {"lm": [lm.fingerprint, lm.dtype], "rows": rows, "starts": digest(starts)})
 
 
 def evaluate(
@@ -73,22 +61,21 @@ def evaluate(
 ) -> dict[str, Score]:
     """Scores with 95% intervals of a learner, a prompt, or the path of a run or prompt, under the text options
     it was trained with unless `data` (as in `[data]`) says otherwise."""
-    return subjects.evaluate(_subject(what, lm, data), task, split)
+    return _subject(what, lm, data).evaluate(task, split)
 
 
 def predict(
     what: PromptedLM | SoftPrompt | str, task: str, rows: Sequence[Row], lm: FrozenLM | None = None, **data: Any
 ) -> list[str]:
     """Answers to unlabelled rows of a task."""
-    return subjects.predict(_subject(what, lm, data), task, rows)
+    return _subject(what, lm, data).predict(task, rows)
 
 
-def _subject(what: PromptedLM | SoftPrompt | str, lm: FrozenLM | None, data: dict[str, Any]) -> subjects.Subject:
+def _subject(what: PromptedLM | SoftPrompt | str, lm: FrozenLM | None, data: dict[str, Any]) -> Subject:
     if isinstance(what, PromptedLM):
-        found = subjects.Subject(what)
+        found = Subject(what)
     elif isinstance(what, SoftPrompt):
-        found = subjects.prompts_subject({"prompt": what}, lm=lm)
+        found = prompts_subject({"prompt": what}, lm=lm)
     else:
-        found = subjects.load_subject(what, lm=lm)
-    options = parse(DataOptions, {**found.learner.data.model_dump(), **data}, "data")
-    return found.with_settings(options, found.eval) if data else found
+        found = load_subject(what, lm=lm)
+    return found.under({"data": data}) if data else found

@@ -38,12 +38,11 @@ def fetch_model(name: str, folder: Path, revision: str | None) -> Path:
 
 def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:
     runs = load_recipe(find_recipe(recipe)).runs
-    for task, base, revision in dict.fromkeys(
-        (t, r.base, r.settings.data.revision) for r in runs for t in r.settings.tasks
-    ):
-        found = find_task(task, base)
-        if not found.files:
-            yield from fetch(found, out, revision)
+    tasks = dict.fromkeys((task, run.base, run.settings.data.revision) for run in runs for task in run.settings.tasks)
+    for name, base, revision in tasks:
+        task = find_task(name, base)
+        if not task.files:
+            yield from fetch(task, out, revision)
     for model in dict.fromkeys(run.settings.model for run in runs):
         if not Path(model.name).is_dir():
             yield fetch_model(model.name, out / "models", model.revision)

@@ -3,7 +3,9 @@
 Test rows are scored once per finished run.
 """
 
+import platform
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from cpeft.evaluation.decoding import Decoded
 from cpeft.models.loading import model_identity
 from cpeft.models.saved import save_method
 from cpeft.prompts.soft_prompt import write_json
-from cpeft.study.answers import answers, best_constant, score_decoded
-from cpeft.study.prepare import Prepared, hardware, trainable
+from cpeft.study.prepare import Prepared
 from cpeft.study.settings import RunSettings, located_model
 from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
@@ -27,62 +29,50 @@ PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn
 
 def conclude(prepared: Prepared, workers: Workers) -> dict[str, Any] | None:
     """Score the test rows and write everything a run leaves; the result, or None in processes that write nothing."""
-    settings, member = prepared.run.settings, prepared.member
+    settings, member, data = prepared.run.settings, prepared.member, prepared.data
     began = time.monotonic()
-    decoded = [
-        answers(prepared.learner, each, i, "test", settings.eval, workers) for i, each in enumerate(prepared.data)
-    ]
+    decoded = [each.answers(member.learner, i, "test", settings.eval, workers) for i, each in enumerate(data)]
     if not workers.first:
         return None
-    scores = {
-        each.task.name: {name: asdict(score) for name, score in
-                         score_decoded(each, "test", rows, settings.eval.bootstrap).items()}
-        for each, rows in zip(prepared.data, decoded, strict=True)
-    }  # fmt: skip
+    scores = {}
+    for each, rows in zip(data, decoded, strict=True):
+        found = each.score_decoded("test", rows, settings.eval.bootstrap)
+        scores[each.task.name] = {metric: asdict(score) for metric, score in found.items()}
     member.guard()
-    folder = prepared.folder.path
-    _write_predictions(prepared, decoded, folder / "predictions.parquet")
+    _write_predictions(prepared, decoded, member.folder / "predictions.parquet")
     card = {"run": member.name, "seed": settings.seed, "subset": settings.seed_for("subset"),
             "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
-    save_method(prepared.learner, settings.method, folder / "method", card)
-    prompts = _write_prompts(prepared, scores, folder / "prompts")
+    save_method(member.learner, settings.method, member.folder / "method", card)
+    prompts = _write_prompts(prepared, scores, member.folder / "prompts")
     result = _result(prepared, scores, prompts, time.monotonic() - began)
     member.guard()
-    write_json(folder / "result.json", result)
+    write_json(member.folder / "result.json", result)
     return result
 
 
 def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:
     table = [
-        {
-            "task": each.task.name,
-            "row": i,
-            "source": example.source,
-            "prediction": row.text,
-            "references": list(example.references),
-            "in_label_set": row.text in each.labels if each.labels else None,
-            "choice": row.choice,
-            "attention": list(row.attention),
-        }
+        {"task": each.task.name, "row": i, "source": example.source, "prediction": row.text,
+         "references": list(example.references), "in_label_set": row.text in each.labels if each.labels else None,
+         "choice": row.choice, "attention": list(row.attention)}
         for each, rows in zip(prepared.data, decoded, strict=True)
         for i, (example, row) in enumerate(zip(each.parts["test"].examples, rows, strict=True))
-    ]
-    candidates = list(getattr(prepared.learner.method, "candidates", ()))
+    ]  # fmt: skip
+    candidates = list(getattr(prepared.member.learner.method, "candidates", ()))
     arrow = pa.Table.from_pylist(table).replace_schema_metadata({"attention": "\t".join(candidates)})
     pq.write_table(arrow, path, compression="zstd")
 
 
 def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> list[str]:
-    settings = prepared.run.settings
-    headline = {
-        f"{e.task.name}/{e.task.metrics[0]}": scores[e.task.name][e.task.metrics[0]]["value"] for e in prepared.data
-    }
-    exported = prepared.learner.export()
-    mixed = prepared.learner.method.reads_input  # the target of a mixture alone is not what was scored
+    settings, learner = prepared.run.settings, prepared.member.learner
+    metrics = {each.task.name: each.task.metrics[0] for each in prepared.data}
+    headline = {f"{task}/{metric}": scores[task][metric]["value"] for task, metric in metrics.items()}
+    mixed = learner.method.reads_input  # the target of a mixture alone is not what was scored
+    exported = learner.export()
     for name, prompt in exported.items():
         provenance = replace(
             prompt.provenance, method=settings.method.name, run=prepared.member.name, scores={} if mixed else headline,
-            seeds=_seeds(settings), versions=versions(), note="target prompt of a mixture" if mixed else "",
+            seeds=_seeds(settings), versions=_versions(), note="target prompt of a mixture" if mixed else "",
         )  # fmt: skip
         replace(prompt, provenance=provenance).save(folder / name)
     return list(exported)
@@ -92,57 +82,40 @@ def _seeds(settings: RunSettings) -> dict[str, int]:
     return {purpose: settings.seed_for(purpose) for purpose in ("init", "order", "dropout", "subset")}
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Installed versions of what the numbers depend on."""
     found = {}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scoring_s: float) -> dict[str, Any]:
-    run, member, lm = prepared.run, prepared.member, prepared.learner.lm
+    run, member = prepared.run, prepared.member
+    method, lm = member.learner.method, member.learner.lm
     data = {
         each.task.name: {
-            "version": each.task.version,
-            "fingerprint": each.fingerprint,
-            "origin": each.origin,
-            "revision": each.revision,
-            "rows": {split: len(part.rows) for split, part in each.parts.items()},
-            "majority": best_constant(each),
-            "labels": list(each.labels),
-            "headline": each.task.metrics[0],
-            "notes": list(each.notes),
+            "version": each.task.version, "fingerprint": each.dataset.fingerprint, "origin": each.dataset.origin,
+            "revision": each.dataset.revision,
+            "rows": {split: len(part.rows) for split, part in each.parts.items()}, "majority": each.best_constant(),
+            "labels": list(each.labels), "headline": each.task.metrics[0], "notes": list(each.notes),
         }
         for each in prepared.data
-    }
+    }  # fmt: skip
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "stage": run.stage,
-        "label": run.label,
-        "name": run.name,
-        "tasks": [each.task.name for each in prepared.data],
-        "method": run.settings.method.name,
-        "seed": run.settings.seed,
-        "seeds": _seeds(run.settings),
-        "notes": list(prepared.notes),
-        "few_shot": run.settings.data.few_shot,
-        "scores": scores,
-        "data": data,
-        "prompts": prompts,
-        "sources": list(prepared.sources),
-        "steps": member.step,
-        "best_step": member.best_step,
-        "validation": member.best_headline if member.best_step >= 0 else None,
-        "stopped": member.stopped,
-        "trainable": trainable(prepared.learner) if member.total else 0,
-        "length": prepared.learner.method.length,
+        "stage": run.stage, "label": run.label, "name": run.name, "tasks": list(run.tasks), "method": run.settings.method.name,
+        "seed": run.settings.seed, "seeds": _seeds(run.settings), "notes": prepared.notes,
+        "few_shot": run.settings.data.few_shot, "scores": scores, "data": data, "prompts": prompts,
+        "sources": list(getattr(method, "source_names", ())), "steps": member.step, "best_step": member.best_step,
+        "validation": member.best_headline if member.best_step >= 0 else None, "stopped": member.stopped,
+        "trainable": sum(p.numel() for p in member.trainable) if member.total else 0, "length": method.length,
         "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype},
         "weights": model_identity(located_model(run.settings.model, run.base))["name"],
-        "pool": pool_of(run.settings.gang),
-        "seconds": {"training": member.seconds, "scoring": scoring_s},
-        "versions": versions(),
-        "hardware": hardware(),
-    }
+        "pool": pool_of(run.settings.gang), "seconds": {"training": member.seconds, "scoring": scoring_s},
+        "versions": _versions(),
+        "hardware": {
+            "machine": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads(), "gpu": gpu,
+        },
+    }  # fmt: skip

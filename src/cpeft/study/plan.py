@@ -29,15 +29,6 @@ State = Literal["done", "ready", "waiting", "failed", "blocked"]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A resolved reference: the prompt's name, its folder or file, and the run it came from (None: a plain path)."""
-
-    name: str
-    path: Path
-    run: RunFolder | None
-
-
-@dataclass(frozen=True)
 class Planned:
     """A run with its state; `folder` is None while its id depends on runs that are not finished."""
 
@@ -53,54 +44,48 @@ class Plan:
     def __init__(self, recipe: Recipe, store: Store) -> None:
         self.recipe, self.store = recipe, store
         self._folders: dict[tuple[str, str], RunFolder] = {}
-        self._position = {id(run): i for i, run in enumerate(recipe.runs)}
 
     def entries(self) -> list[Planned]:
         """All runs in recipe order with their present state."""
         return [self.entry(run) for run in self.recipe.runs]
 
     def entry(self, run: RecipeRun) -> Planned:
-        needs = [needed for reference in references(run.settings) for needed in self._needed(reference, run)]
-        states = [self.entry(needed) for needed in needs]
-        lost = next((s for s in states if s.state in ("failed", "blocked")), None)
-        if lost:
-            return Planned(run, "blocked", None, f"needs {lost.run.stage}/{lost.run.name}, which failed")
-        if any(s.state != "done" for s in states):
-            return Planned(run, "waiting", None, f"waits for {sum(s.state != 'done' for s in states)} runs")
-        folder = self._folder(run)
-        if folder.done:
-            return Planned(run, "done", folder)
-        return Planned(run, "failed" if folder.failed else "ready", folder)
+        needs = [self.entry(need) for reference in references(run.settings) for need in self._needed(reference, run)]
+        if lost := [need.run for need in needs if need.state in ("failed", "blocked")]:
+            return Planned(run, "blocked", None, f"needs {lost[0]}, which failed")
+        if waiting := sum(need.state != "done" for need in needs):
+            return Planned(run, "waiting", None, f"waits for {waiting} runs")
+        folder = self.folder(run)
+        return Planned(run, "done" if folder.done else "failed" if folder.failed else "ready", folder)
 
-    def _folder(self, run: RecipeRun) -> RunFolder:
+    def folder(self, run: RecipeRun) -> RunFolder:
+        """The folder of a run all of whose sources are finished."""
         key = (run.stage, run.name)
         if key not in self._folders:
-            model = model_identity(located_model(run.settings.model, run.base))
-            content: dict[str, Any] = {"model": model, "tasks": {}, "starts": {}}
-            for name in run.settings.tasks:
-                content["tasks"][name] = _task_identity(name, run.base, run.settings.data.revision)
-            for reference in prompt_references(run.settings):
-                for found in self.find(reference, run):
-                    content["starts"][f"{reference}:{found.name}"] = _hash_prompt(found.path)
-            for reference in run.settings.method.references():
-                content["starts"][reference] = _hash_file(self.state_of(reference, run))
-            self._folders[key] = self.store.folder(run.stage, run.name, run_id(run.settings, content))
+            settings, starts = run.settings, {}
+            for reference in prompt_references(settings):
+                for name, path in self.find(reference, run).items():
+                    starts[f"{reference}:{name}"] = _hash_prompt(path)
+            for reference in settings.method.references():
+                starts[reference] = _hash_file(self.state_of(reference, run))
+            model = model_identity(located_model(settings.model, run.base))
+            tasks = {name: _task_identity(name, run.base, settings.data.revision) for name in settings.tasks}
+            identity = run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
+            self._folders[key] = self.store.folder(run.stage, run.name, identity)
         return self._folders[key]
 
-    def find(self, reference: str, run: RecipeRun) -> list[Found]:
-        """The prompts a reference stands for, all of them finished."""
-        if (path := self._file(reference, run)) is not None:
-            return [Found(path.stem, path, None)]
-        found = []
-        name = self._parse(reference, run)[2]
-        for needed in self._needed(reference, run):
-            folder = self._folder(needed)
-            for prompt in folder.result()["prompts"]:
-                if fnmatchcase(prompt, name):
-                    found.append(Found(prompt, folder.path / "prompts" / prompt, folder))
+    def find(self, reference: str, run: RecipeRun) -> dict[str, Path]:
+        """The prompts a reference stands for by name, all of them finished."""
+        if path := self._file(reference, run):
+            return {path.stem: path}
+        name = reference.rpartition("/")[2].partition("@")[0]
+        found: dict[str, Path] = {}
+        for folder in map(self.folder, self._needed(reference, run)):
+            prompts = [prompt for prompt in folder.result()["prompts"] if fnmatchcase(prompt, name)]
+            found |= {prompt: folder.path / "prompts" / prompt for prompt in prompts}
         if not found:
-            raise ConfigError(f"{run.stage}/{run.name}: '{reference}' names no prompt; its runs export others")
-        return sorted(found, key=lambda f: f.name)
+            raise ConfigError(f"{run}: '{reference}' names no prompt; its runs export others")
+        return dict(sorted(found.items()))
 
     def _file(self, reference: str, run: RecipeRun) -> Path | None:
         """The prompt file or folder a reference names, unless its first part is an earlier stage."""
@@ -109,51 +94,42 @@ class Plan:
         return next((place for place in (run.base / reference, Path(reference)) if place.exists()), None)
 
     def _stages_before(self, run: RecipeRun) -> list[str]:
-        before = self.recipe.runs[: self._position[id(run)]]
-        return [other.stage for other in before if other.stage != run.stage]
+        stages = list(dict.fromkeys(other.stage for other in self.recipe.runs))
+        return stages[: stages.index(run.stage)]
 
     def state_of(self, reference: str, run: RecipeRun) -> Path:
         """The trained method state of the one run a reference names."""
         needed = self._needed(reference, run)
         if len(needed) != 1:
-            raise ConfigError(f"{run.stage}/{run.name}: '{reference}' names {len(needed)} runs, one is wanted")
-        return self._folder(needed[0]).path / "method" / "state.safetensors"
-
-    def _parse(self, reference: str, run: RecipeRun) -> tuple[str, str | None, str, int | None]:
-        match = re.fullmatch(r"([^/@]+)/(?:(.+)/)?([^/@]+)(?:@(\d+))?", reference)
-        stages = self._stages_before(run)
-        if not match or match[1] not in stages:
-            known = suggest(match[1] if match else reference, sorted(set(stages)))
-            raise ConfigError(
-                f"{run.stage}/{run.name}: '{reference}' is neither a file nor 'stage/task' of an earlier stage{known}"
-            )
-        return match[1], match[2], match[3], int(match[4]) if match[4] else None
+            raise ConfigError(f"{run}: '{reference}' names {len(needed)} runs, one is wanted")
+        return self.folder(needed[0]).path / "method" / "state.safetensors"
 
     def _needed(self, reference: str, run: RecipeRun) -> list[RecipeRun]:
         """The runs a reference depends on."""
-        if self._file(reference, run) is not None:
+        if self._file(reference, run):
             return []
-        stage, label, name, seed = self._parse(reference, run)
-        there = [r for r in self.recipe.runs if r.stage == stage and label in (None, r.label) and _exports(r, name)]
-        seeds = sorted({r.settings.seed for r in there})
-        wanted = seed if seed is not None else run.settings.seed
+        where, stages = f"{run}: '{reference}'", self._stages_before(run)
+        match = re.fullmatch(r"([^/@]+)/(?:(.+)/)?([^/@]+)(?:@(\d+))?", reference)
+        if not match or match[1] not in stages:
+            known = suggest(match[1] if match else reference, stages)
+            raise ConfigError(f"{where} is neither a file nor 'stage/task' of an earlier stage{known}")
+        stage, label, name, seed = match.groups()
+        there = [
+            other for other in self.recipe.runs if other.stage == stage and label in (None, other.label)
+            and any(fnmatchcase(exported, name) for exported in (*other.tasks, "+".join(other.tasks)))
+        ]  # fmt: skip
+        seeds = sorted({other.settings.seed for other in there})
+        wanted = int(seed) if seed else run.settings.seed
         if wanted not in seeds:
-            if seed is not None or len(seeds) != 1:
-                raise ConfigError(
-                    f"{run.stage}/{run.name}: '{reference}' has no seed {wanted}; "
-                    + (
-                        f"there are seeds {seeds}: say {reference}@{seeds[0]}"
-                        if seeds
-                        else f"stage '{stage}' trains no such task"
-                    )
-                )
+            if not seeds:
+                raise ConfigError(f"{where} has no seed {wanted}; stage '{stage}' trains no such task")
+            if seed or len(seeds) > 1:
+                raise ConfigError(f"{where} has no seed {wanted}; there are seeds {seeds}: say {reference}@{seeds[0]}")
             wanted = seeds[0]
-        chosen = [r for r in there if r.settings.seed == wanted]
-        labels = sorted({r.label for r in chosen})
+        chosen = [other for other in there if other.settings.seed == wanted]
+        labels = sorted({other.label for other in chosen})
         if len(labels) > 1:
-            raise ConfigError(
-                f"{run.stage}/{run.name}: '{reference}' could be {', '.join(f'{stage}/{x}/{name}' for x in labels)}"
-            )
+            raise ConfigError(f"{where} could be {', '.join(f'{stage}/{label}/{name}' for label in labels)}")
         return chosen
 
 
@@ -166,10 +142,6 @@ def prompt_references(settings: RunSettings) -> list[str]:
 def references(settings: RunSettings) -> list[str]:
     """Every earlier prompt or run that a run starts from."""
     return [*prompt_references(settings), *settings.method.references()]
-
-
-def _exports(run: RecipeRun, name: str) -> bool:
-    return any(fnmatchcase(candidate, name) for candidate in (*run.tasks, "+".join(run.tasks)))
 
 
 def _task_identity(name: str, base: Path, revision: str | None) -> list[Any]:

@@ -21,8 +21,11 @@ method.layer_norm = "frozen"
 train.epochs = 20
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,10 +53,6 @@ class Stage(Options):
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     task: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    def settings(self) -> Table:
-        """The run settings among the stage's keys."""
-        return dict(self.model_extra or {})
-
 
 @dataclass(frozen=True)
 class RecipeRun:
@@ -67,6 +66,9 @@ class RecipeRun:
     settings: RunSettings
     base: Path  # where relative task files are looked up
 
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -75,7 +77,6 @@ class Recipe:
     name: str
     about: str
     runs: tuple[RecipeRun, ...]
-    path: Path
 
 
 def find_recipe(name: str) -> Path:
@@ -90,12 +91,9 @@ def find_recipe(name: str) -> Path:
 
 def packaged_recipes() -> dict[str, Path]:
     """Recipes shipped with the package, by name."""
-    import cpeft
-
-    package = Path(cpeft.__file__).parent
-    folders = [folder for folder in (package / "recipes", package.parents[1] / "recipes") if folder.is_dir()]
-    paths = [path for folder in folders[:1] for path in sorted(folder.rglob("*.toml"))]
-    found = {str(path.relative_to(folders[0]).with_suffix("")): path for path in paths}
+    package = Path(__file__).parents[1]
+    folder = package / "recipes" if (package / "recipes").is_dir() else package.parents[1] / "recipes"
+    found = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.toml"))}
     return {name: path for name, path in found.items() if "[[stage]]" in path.read_text(encoding="utf-8")}
 
 
@@ -108,25 +106,17 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not tables or not isinstance(tables, list):
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [parse(Stage, table, f"stage.{i}", path) for i, table in enumerate(tables)]
-    everywhere, of_stage = _sort_overrides(overrides, [stage.name for stage in stages])
-    runs: list[RecipeRun] = []
-    for stage in stages:
-        if any(run.stage == stage.name for run in runs):
-            raise ConfigError(f"{path}: two stages are called '{stage.name}'")
-        runs += _expand(stage, data, merge(everywhere, of_stage.get(stage.name, {})), path)
-    _check_names(runs, path)
-    return Recipe(name, about, tuple(runs), path)
-
-
-def _check_names(runs: Sequence[RecipeRun], path: Path) -> None:
-    """Runs of one name would be taken for one run."""
-    seen: set[tuple[str, str]] = set()
-    for run in runs:
-        if (run.stage, run.name) in seen:
+    for stage, count in Counter(stage.name for stage in stages).items():
+        if count > 1:
+            raise ConfigError(f"{path}: two stages are called '{stage}'")
+    forced = _sort_overrides(overrides, [stage.name for stage in stages])
+    runs = [run for stage in stages for run in _expand(stage, data, forced[stage.name], path)]
+    for (stage, run), count in Counter((run.stage, run.name) for run in runs).items():
+        if count > 1:  # they would be taken for one run
             raise ConfigError(
-                f"{path}: stage '{run.stage}' has two runs called '{run.name}'; give variants, tasks and seeds once each"
+                f"{path}: stage '{stage}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
-        seen.add((run.stage, run.name))
+    return Recipe(name, about, tuple(runs))
 
 
 def _check_keys(table: Table, path: Path, where: str, *more: str) -> None:
@@ -136,56 +126,46 @@ def _check_keys(table: Table, path: Path, where: str, *more: str) -> None:
             raise ConfigError(f"{path}:{line_of(path, key)}: [{where}] unknown key '{key}'{near}")
 
 
-def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
+def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> dict[str, Table]:
+    """What the command line sets in each stage: what names the stage wins over what is said of all."""
     everywhere: Table = {}
-    of_stage: dict[str, Table] = {}
+    of_stage: dict[str, Table] = {stage: {} for stage in stages}
     for argument in overrides:
         table = override(argument)
         key = next(iter(table))
         if key in stages and isinstance(table[key], dict):
-            of_stage[key] = merge(of_stage.get(key, {}), table[key])
+            of_stage[key] = merge(of_stage[key], table[key])
         elif key in (*SETTINGS, "seeds", "tasks"):
             everywhere = merge(everywhere, table)
         else:
             raise ConfigError(f"override '{argument}': unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
-    return everywhere, of_stage
+    return {stage: merge(everywhere, table) for stage, table in of_stage.items()}
 
 
 def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[RecipeRun]:
-    forced = dict(forced)
     # `seeds=[0]` on the command line chooses runs; `seeds.init=3` is a setting of each
     seeds = tuple(forced.pop("seeds")) if isinstance(forced.get("seeds"), list) else stage.seeds
     asked = forced.pop("tasks", stage.tasks)
     tasks = (asked,) if isinstance(asked, str) else tuple(asked)
-    _check_keys(stage.settings(), path, f"stage.{stage.name}", *Stage.model_fields)
-    groups = [tasks] if stage.together == "yes" else [(task,) for task in tasks]
-    unknown = [task for task in stage.task if task not in stage.tasks]
-    if unknown:
+    settings = stage.model_extra or {}
+    _check_keys(settings, path, f"stage.{stage.name}", *Stage.model_fields)
+    if unknown := [task for task in stage.task if task not in stage.tasks]:
         raise ConfigError(f"{path}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
     runs = []
-    for variant in stage.variant or ({},):
+    for variant in stage.variant or ({"name": stage.name},):
         own = {key: value for key, value in variant.items() if key != "name"}
-        if stage.variant and not (isinstance(variant.get("name"), str) and variant["name"].strip()):
+        if not (isinstance(variant.get("name"), str) and variant["name"].strip()):
             raise ConfigError(f"{path}: a [[stage.variant]] of stage '{stage.name}' has no name")
         _check_keys(own, path, f"stage.{stage.name}.variant", "name")
         for cell in expand_grid(stage.grid):
-            label = _label(stage.name, variant.get("name"), stage.grid, cell)
-            for group in groups:
+            values = [f"{key.split('.')[-1]}={reduce(getitem, key.split('.'), cell)}" for key in stage.grid]
+            label = " ".join([variant["name"], *values])
+            for group in [tasks] if stage.together == "yes" else [(task,) for task in tasks]:
+                named = tuple(find_task(task, path.parent).name for task in group)
                 special = [stage.task.get(task, {}) for task in group]
                 for seed in seeds:
                     identity = {"tasks": list(group), "seed": seed}
-                    table = merge(defaults, stage.settings(), own, cell, *special, forced, identity)
-                    named = tuple(find_task(task, path.parent).name for task in group)
+                    table = merge(defaults, settings, own, cell, *special, forced, identity)
                     name = f"{'+'.join(named)}.{label.replace('/', '.')}.s{seed}"
                     runs.append(RecipeRun(stage.name, label, name, named, parse_settings(table, path), path.parent))
     return runs
-
-
-def _label(stage: str, variant: str | None, grid: Table, cell: Table) -> str:
-    parts = [variant or stage]
-    for key in grid:
-        value = cell
-        for part in key.split("."):
-            value = value[part]
-        parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
-    return " ".join(parts)

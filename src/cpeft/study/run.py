@@ -6,34 +6,39 @@ Any number of processes may do this on one store at once; a run is done once and
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
 
 import tomli_w
 import torch
 from rich.console import Console
 from rich.markup import escape
 
+from cpeft.config import Table
 from cpeft.errors import CpeftError, LostClaim, RunFailed, Stopped
 from cpeft.prompts.soft_prompt import replace_text, write_json
 from cpeft.study.outcome import conclude
 from cpeft.study.plan import Plan, Planned
 from cpeft.study.prepare import Prepared, prepare
+from cpeft.study.recipe import RecipeRun
 from cpeft.study.settings import RunSettings
-from cpeft.study.store import Claim, RunFolder
+from cpeft.study.store import Claim
+from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.progress import ProgressBars
 from cpeft.training.engine import train_gang
 from cpeft.training.workers import Workers
 
 WAIT_S = 2.0  # between looks at runs that another process is working on
+BROKEN = (OSError, ValueError, RuntimeError, KeyError)  # what ends one run and no other
 
 
-@dataclass
-class Summary:
+class Summary(NamedTuple):
     """What a call did: counts over the whole recipe, and the failures with their reasons."""
 
-    done: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    blocked: dict[str, str] = field(default_factory=dict)
+    done: int
+    failures: dict[str, str]
+    blocked: dict[str, str]
 
 
 def run_recipe(plan: Plan, console: Console) -> Summary:
@@ -41,74 +46,67 @@ def run_recipe(plan: Plan, console: Console) -> Summary:
     workers = Workers()
     while _work(plan, workers, console):
         pass
-    return _summary(plan)
+    entries = plan.entries()
+    failed = {str(e.run): str(plan.folder(e.run).path / "failed.json") for e in entries if e.state == "failed"}
+    blocked = {str(e.run): e.why for e in entries if e.state == "blocked"}
+    return Summary(sum(e.state == "done" for e in entries), failed, blocked)
 
 
 def _work(plan: Plan, workers: Workers, console: Console) -> bool:
     """Work on the next gang, or wait for other processes; False when nothing is left to do."""
     entries = plan.entries() if workers.first else []
-    gang, claims = _claim(plan, entries) if workers.first else ([], [])
-    chosen = workers.tell([plan.recipe.runs.index(entry.run) for entry in gang])
-    if not chosen:
-        waiting = workers.tell(any(entry.state in ("ready", "waiting") for entry in entries))
-        if waiting:
-            time.sleep(WAIT_S)
-        return waiting
-    if not workers.first:
-        gang = [plan.entry(plan.recipe.runs[i]) for i in chosen]
+    claims = _claim(plan, entries)
     try:
-        _run_gang(plan, gang, claims, workers, console)
+        if chosen := workers.tell(list(claims)):
+            _run_gang(plan, [plan.recipe.runs[i] for i in chosen], list(claims.values()), workers, console)
+            return True
     finally:
-        for claim in claims:
+        for claim in claims.values():
             claim.release()
-    return True
+    waiting = workers.tell(any(entry.state in ("ready", "waiting") for entry in entries))
+    if waiting:
+        time.sleep(WAIT_S)
+    return waiting
 
 
-def _claim(plan: Plan, entries: Sequence[Planned]) -> tuple[list[Planned], list[Claim]]:
-    """The next runs that can share a model, as many as a gang holds, claimed for this process."""
-    gang: list[Planned] = []
-    claims: list[Claim] = []
-    for entry in entries:
-        if entry.state != "ready" or entry.folder is None:
+def _claim(plan: Plan, entries: Sequence[Planned]) -> dict[int, Claim]:
+    """The next runs that can share a model, as many as a gang holds, claimed for this process; by place in the recipe."""
+    claims: dict[int, Claim] = {}
+    first: RunSettings | None = None
+    for i, entry in enumerate(entries):
+        own = entry.run.settings
+        if first and (len(claims) >= gang_size(first) or (own.model, own.gang) != (first.model, first.gang)):
             continue
-        if gang and (len(gang) >= gang_size(gang[0].run.settings) or _key(entry) != _key(gang[0])):
-            continue
-        claim = plan.store.claim(entry.folder)
-        if claim:
-            gang.append(entry)
-            claims.append(claim)
-    return gang, claims
+        if entry.state == "ready" and (claim := plan.store.claim(plan.folder(entry.run))):
+            claims[i] = claim
+            first = first or own
+    return claims
 
 
 def gang_size(settings: RunSettings) -> int:
     """How many runs to train together: as set, or one on a CPU, where a gang saves no time, and eight on a GPU."""
-    if settings.gang.size != "auto":
-        return settings.gang.size
-    return 8 if torch.cuda.is_available() else 1
+    auto = 8 if torch.cuda.is_available() else 1
+    return auto if settings.gang.size == "auto" else settings.gang.size
 
 
-def _key(entry: Planned) -> tuple[object, ...]:
-    return (entry.run.settings.model, entry.run.settings.gang)
-
-
-def _run_gang(plan: Plan, gang: Sequence[Planned], claims: Sequence[Claim], workers: Workers, console: Console) -> None:
+def _run_gang(plan: Plan, runs: list[RecipeRun], claims: list[Claim], workers: Workers, console: Console) -> None:
     bars = ProgressBars(console)
     ready: list[Prepared] = []
-    for i, entry in enumerate(gang):
-        assert entry.folder is not None
-        guard = claims[i].guard if workers.first else lambda: None
+    for run, claim in zip_longest(runs, claims):  # only the first process has claims
+        folder = plan.folder(run).path
+        guard = claim.guard if claim else lambda: None
+        callbacks = [MetricsFile(folder / "metrics.jsonl"), bars] if workers.first else []
         try:
-            prepared = prepare(entry.run, plan, entry.folder, guard, [bars] if workers.first else [], workers)
-        except (RunFailed, OSError, ValueError, RuntimeError, KeyError) as error:  # other CpeftErrors stop the command
-            _fail(entry.folder, f"{entry.run.stage}/{entry.run.name}", error, console, workers)
+            ready.append(prepare(run, plan, folder, guard, callbacks, workers))
+        except (RunFailed, *BROKEN) as error:  # other CpeftErrors stop the command
+            _fail(folder, str(run), error, console, workers)
             continue
         if workers.first:
-            _write_config(entry)
-            for note in prepared.notes:
-                console.print(f"[yellow]{escape(f'{entry.run.name}: {note}')}", highlight=False)
-        ready.append(prepared)
+            _write_config(run, folder / "config.toml")
+            for note in ready[-1].notes:
+                console.print(f"[yellow]{escape(f'{run.name}: {note}')}")
     try:
-        train_gang([each.member for each in ready], gang[0].run.settings.gang, workers)
+        train_gang([each.member for each in ready], runs[0].settings.gang, workers)
         for each in ready:
             _conclude(each, console, workers)
     finally:
@@ -120,59 +118,36 @@ def _conclude(each: Prepared, console: Console, workers: Workers) -> None:
     error = each.member.failure
     try:
         result = None if error else conclude(each, workers)
-    except (CpeftError, OSError, ValueError, RuntimeError, KeyError) as problem:
-        if isinstance(problem, Stopped):
-            raise
+    except Stopped:
+        raise
+    except (CpeftError, *BROKEN) as problem:
         error, result = problem, None
     if isinstance(error, LostClaim):
-        console.print(f"[yellow]{escape(str(error))}", highlight=False)
+        console.print(f"[yellow]{escape(str(error))}")
     elif error:
-        _fail(each.folder, each.member.name, error, console, workers)
-    elif result is not None:
-        _report(result, console)
+        _fail(each.member.folder, each.member.name, error, console, workers)
+    elif result:
+        parts = []
+        for task, about in result["data"].items():
+            score = result["scores"][task][about["headline"]]
+            parts.append(f"{task} {about['headline']} {score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]")
+        console.print(f"done {each.member.name}: {', '.join(parts)}", markup=False)
 
 
-def _write_config(entry: Planned) -> None:
-    assert entry.folder is not None
-    path = entry.folder.path / "config.toml"
+def _write_config(run: RecipeRun, path: Path) -> None:
     if not path.exists():
-        head = f"# {entry.run.stage}: {entry.run.label}\n"
-        replace_text(path, head + tomli_w.dumps(_without_none(entry.run.settings.saved())))
+        table = tomli_w.dumps(_without_none(run.settings.saved()))
+        replace_text(path, f"# {run.stage}: {run.label}\n{table}")
 
 
-def _without_none(table: object) -> dict[str, object]:
-    assert isinstance(table, dict)
+def _without_none(table: Table) -> Table:
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
 
 
-def _fail(folder: RunFolder, name: str, error: BaseException, console: Console, workers: Workers) -> None:
+def _fail(folder: Path, name: str, error: BaseException, console: Console, workers: Workers) -> None:
     if workers.first:
         trace = "".join(traceback.format_exception(error))
-        write_json(folder.path / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
-        kept = folder.path / "failed_batch.json"
+        write_json(folder / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
+        kept = folder / "failed_batch.json"
         where = f"; its batch is in {kept}" if kept.exists() else ""
-        console.print(f"[red]failed[/red] {escape(f'{name}: {error}{where}')}", highlight=False)
-
-
-def _report(result: dict[str, object], console: Console) -> None:
-    data, scores = result["data"], result["scores"]
-    assert isinstance(data, dict)
-    assert isinstance(scores, dict)
-    parts = []
-    for task, about in data.items():
-        score = scores[task][about["headline"]]
-        parts.append(f"{task} {about['headline']} {score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]")
-    console.print(f"done {result['stage']}/{result['name']}: {', '.join(parts)}", highlight=False, markup=False)
-
-
-def _summary(plan: Plan) -> Summary:
-    summary = Summary()
-    for entry in plan.entries():
-        name = f"{entry.run.stage}/{entry.run.name}"
-        if entry.state == "done":
-            summary.done += 1
-        elif entry.state == "failed" and entry.folder is not None:
-            summary.failures[name] = str(entry.folder.path / "failed.json")
-        elif entry.state == "blocked":
-            summary.blocked[name] = entry.why
-    return summary
+        console.print(f"[red]failed[/red] {escape(f'{name}: {error}{where}')}")

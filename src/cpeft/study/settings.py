@@ -19,15 +19,12 @@ from cpeft.models.loading import ModelOptions
 from cpeft.prompts.init import PromptOptions
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
+from cpeft.tasks.custom import load_custom
 from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
-IRRELEVANT = {
-    "eval": {"token_budget"},
-    "train": {"log_every", "checkpoint_every"},
-    "model": {"name", "device", "dtype"},
-}
+NEUTRAL = {"eval": {"token_budget"}, "train": {"log_every", "checkpoint_every"}, "model": {"name", "device", "dtype"}}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
 
@@ -70,21 +67,17 @@ class RunSettings(Options):
 
     def saved(self) -> Table:
         """The settings as a table that `parse_settings` reads back, without what is at its default."""
-        return {**changed(self), "tasks": list(self.tasks), "seed": self.seed, "method": _method_table(self.method)}
-
-
-def _method_table(method: MethodOptions) -> Table:
-    return {"name": method.name, **changed(method)}
+        method = {"name": self.method.name, **changed(self.method)}
+        return {**changed(self), "tasks": list(self.tasks), "seed": self.seed, "method": method}
 
 
 def parse_settings(table: Table, path: Path | None = None) -> RunSettings:
     """A table as settings; the method's own options are checked by the method it names."""
-    table = dict(table)
     method = table.get("method", {"name": "prompt_tuning"})
     if not isinstance(method, dict) or "name" not in method:
         raise ConfigError(f"{path or 'settings'}: [method] needs a name, one of: {', '.join(METHODS.names())}")
-    table["method"] = parse(METHODS.get(str(method["name"])).Options, method, "method", path)
-    return parse(RunSettings, table, path=path)
+    options = parse(METHODS.get(str(method["name"])).Options, method, "method", path)
+    return parse(RunSettings, {**table, "method": options}, path=path)
 
 
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
@@ -92,7 +85,7 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     starting prompts. What cannot change a result stays out."""
     table = settings.saved()
     table.pop("gang", None)
-    for name, keys in IRRELEVANT.items():
+    for name, keys in NEUTRAL.items():
         table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
     if not METHODS.get(settings.method.name).uses_sources:
         table.pop("sources", None)
@@ -107,8 +100,4 @@ def located_model(options: ModelOptions, base: Path) -> ModelOptions:
 
 def find_task(name: str, base: Path | None = None) -> Task:
     """A registered task, or a user's own from a TOML file (relative to the recipe)."""
-    if name.endswith(".toml"):
-        from cpeft.tasks.custom import load_custom
-
-        return load_custom((base or Path()) / name)
-    return TASKS.get(name)
+    return load_custom((base or Path()) / name) if name.endswith(".toml") else TASKS.get(name)

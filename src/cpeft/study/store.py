@@ -16,8 +16,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,6 @@ class RunFolder:
     def result(self) -> dict[str, Any]:
         return json.loads((self.path / "result.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
-
 
 class Store:
     """A folder of runs."""
@@ -63,15 +57,14 @@ class Store:
 
     def runs(self) -> Iterator[RunFolder]:
         """Every run folder that was begun, in a stable order."""
-        for config in sorted(self.path.glob("*/*/config.toml")):
-            yield RunFolder(config.parent)
+        return (RunFolder(config.parent) for config in sorted(self.path.glob("*/*/config.toml")))
 
     def results(self) -> list[dict[str, Any]]:
         """The results of all finished runs."""
         return [run.result() for run in self.runs() if run.done]
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -79,45 +72,32 @@ class Store:
 
     def claim(self, run: RunFolder) -> "Claim | None":
         """This process's claim on a run, or None if another process works on it or it is done."""
-        path = run.path / "claim.json"
-        with self._lock():
+        path, token, pid = run.path / "claim.json", uuid.uuid4().hex, os.getpid()
+        with self.lock():
             run.path.mkdir(parents=True, exist_ok=True)
-            if run.done:
+            if run.done or not _stale(path):
                 return None
-            if path.exists():
-                if not _stale(path):
-                    return None
-                path.unlink()
-            token = uuid.uuid4().hex
-            content = {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "started": _started(os.getpid()),
-                "token": token,
-            }
-            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            with os.fdopen(file, "w") as handle:
-                json.dump(content, handle)
-        return Claim(path, token, self._lock)
+            path.unlink(missing_ok=True)
+            with path.open("x") as file:
+                json.dump({"host": socket.gethostname(), "pid": pid, "started": _started(pid), "token": token}, file)
+        return Claim(path, token, self)
 
     def forget(self, run: RunFolder) -> None:
         """Empty the folder of a run that is to be made again, unless another process works on it."""
-        claim = self.claim(run)
-        if claim is None:
-            return
-        for path in run.path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path != claim.path:
-                path.unlink()
-        claim.release()
+        if claim := self.claim(run):
+            for path in run.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path != claim.path:
+                    path.unlink()
+            claim.release()
 
 
 class Claim:
     """The right to write into one run folder; kept alive by a heartbeat thread."""
 
-    def __init__(self, path: Path, token: str, lock: Callable[[], AbstractContextManager[None]]) -> None:
-        self.path, self.token, self._lock = path, token, lock
+    def __init__(self, path: Path, token: str, store: Store) -> None:
+        self.path, self.token, self.store = path, token, store
         self._ended = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -127,10 +107,9 @@ class Claim:
                 os.utime(self.path)
 
     def _mine(self) -> bool:
-        try:
+        with suppress(OSError, ValueError):
             return bool(json.loads(self.path.read_text())["token"] == self.token)
-        except (OSError, ValueError):
-            return False
+        return False
 
     def guard(self) -> None:
         """Raise LostClaim if another process holds the run now."""
@@ -140,7 +119,7 @@ class Claim:
     def release(self) -> None:
         """Give the run back; a folder that holds nothing goes too, so that a mistake leaves nothing half-written."""
         self._ended.set()
-        with self._lock():
+        with self.store.lock():
             if self._mine():
                 self.path.unlink()
                 if not any(self.path.parent.iterdir()):
@@ -149,12 +128,12 @@ class Claim:
 
 def _stale(path: Path) -> bool:
     try:
-        claim = json.loads(path.read_text())
         age = time.time() - path.stat().st_mtime
+        claim = json.loads(path.read_text())
     except FileNotFoundError:
         return True
     except ValueError:
-        return time.time() - path.stat().st_mtime > BEAT_S  # half written by a killed process
+        return age > BEAT_S  # half written by a killed process
     if claim["host"] == socket.gethostname():
         return bool(_started(claim["pid"]) != claim["started"])
     return age > SILENT_S
@@ -162,15 +141,11 @@ def _stale(path: Path) -> bool:
 
 def _started(pid: int) -> str | None:
     """When a process started, so that a reused pid is not taken for its former owner; None if there is no such process."""
-    try:
+    with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return None if fields[0] in "ZX" else fields[19]  # a killed process that nobody waited for is gone too
-    except OSError:
-        pass
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
+    except OSError as error:
+        return "unknown" if isinstance(error, PermissionError) else None
     return "unknown"

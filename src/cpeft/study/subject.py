@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import Tensor
 
-from cpeft.config import merge, override, parse
+from cpeft.config import Table, merge, override, parse
+from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import read_rows
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
@@ -19,15 +19,13 @@ from cpeft.methods.bank import PromptBank
 from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
+from cpeft.prompts import expression
 from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.expression import Expression, Mean, Name, names, parse_expression
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, read_json, replace_text
-from cpeft.study.answers import answers, score_decoded
 from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
-from cpeft.study.task_data import encode_sources, spoken_labels, task_data
+from cpeft.study.task_data import spoken_labels, task_data
 from cpeft.tasks import Row, Task
-from cpeft.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -38,31 +36,53 @@ class Subject:
     subset: int = 0
     eval: EvalOptions = field(default_factory=EvalOptions)
 
-    def with_settings(self, data: DataOptions, options: EvalOptions) -> "Subject":
-        """The same learner under other text or evaluation options."""
-        return replace(self, learner=PromptedLM(self.learner.lm, self.learner.method, data), eval=options)
+    def under(self, table: Table) -> "Subject":
+        """The same learner under other `data` and `eval` settings; raises ConfigError for any other."""
+        if other := sorted(set(table) - {"data", "eval"}):
+            raise ConfigError(f"only data.* and eval.* can be set here, not {', '.join(other)}")
+        table = merge({"data": self.learner.data.model_dump(), "eval": self.eval.model_dump()}, table)
+        learner = PromptedLM(self.learner.lm, self.learner.method, parse(DataOptions, table["data"], "data"))
+        return replace(self, learner=learner, eval=parse(EvalOptions, table["eval"], "eval"))
 
     def index(self, task: Task) -> int:
         """The task's index within the run; raises ConfigError where the prompt depends on it and the run has no such task."""
-        tasks = self.learner.method.tasks
-        if task.name in tasks or not self.learner.method.by_task or isinstance(self.learner.method, PromptBank):
-            return tasks.index(task.name) if task.name in tasks else 0
-        raise ConfigError(f"this run has a prompt for each of {', '.join(tasks)} and none for '{task.name}'")
+        method = self.learner.method
+        if task.name in method.tasks:
+            return method.tasks.index(task.name)
+        if method.by_task and not isinstance(method, PromptBank):
+            raise ConfigError(f"this run has a prompt for each of {', '.join(method.tasks)} and none for '{task.name}'")
+        return 0
+
+    def evaluate(self, task: str, split: str = "test") -> dict[str, Score]:
+        """Every metric of a task on a split of its rows, with bootstrap intervals."""
+        data = task_data(task, None, self.learner.data, self.subset, self.learner.lm)
+        decoded = data.answers(self.learner, self.index(data.task), split, self.eval)
+        return data.score_decoded(split, decoded, self.eval.bootstrap)
+
+    def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
+        """Answers to unlabelled rows. `which` gives each row's prompt by index; rows may differ within one batch."""
+        found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.lm.text
+        spoken = spoken_labels(found, options, codec)
+        texts = [found.source(row, options.prefix == "task") for row in rows]
+        index = which or [self.index(found)] * len(texts)
+        sources, _ = codec.sources(texts, options.cue, options.max_source)
+        encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
+        closed = tuple(spoken) if found.labels(options.labels) else ()
+        decoded = decode_rows(learner, encoded, closed, self.eval)
+        return [spoken.get(row.text, row.text) for row in decoded]
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
     """A run folder, a prompt folder or file, or an expression over prompt paths such as `mean(a, b)`."""
-    path = Path(text)
-    if (path / "method" / "method.json").exists():
-        card = read_json(path / "method" / "method.json")
-        if lm is None:
-            options = parse(
-                ModelOptions, {**card["lm"], "name": model or card["model"], "dtype": card["dtype"]}, "model"
-            )
-            lm = load_lm(**(options.model_dump() | ({"revision": None} if model else {})))
-        scoring = parse(EvalOptions, card["eval"], "eval", path / "method" / "method.json")
-        return Subject(load_method(path / "method", lm), card["subset"], scoring)
-    return prompts_subject({text: _evaluate(text)}, model, lm)
+    folder = Path(text) / "method"
+    if not (folder / "method.json").exists():
+        return prompts_subject({text: _prompt(text)}, model, lm)
+    card = read_json(folder / "method.json")
+    if lm is None:
+        named = {"name": model, "revision": None} if model else {"name": card["model"]}
+        lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
+    options = parse(EvalOptions, card["eval"], "eval", folder / "method.json")
+    return Subject(load_method(folder, lm), card["subset"], options)
 
 
 def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None, lm: FrozenLM | None = None) -> Subject:
@@ -82,52 +102,22 @@ def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None,
     return Subject(PromptedLM(lm, PromptBank(prompts), parse(DataOptions, first.text, "data")))
 
 
-def _evaluate(text: str) -> SoftPrompt:
-    """The prompt a path or an expression over paths stands for."""
+def _prompt(text: str) -> SoftPrompt:
+    """The prompt a path or an expression over paths stands for; one of saved prompts draws nothing from a model."""
     if Path(text).exists():
         return load_prompt(text)
-    expression = parse_expression(text)
-    wanted = names(expression)
-    if isinstance(expression, Name) or not wanted:
+
+    def fresh(part: expression.Fresh) -> Tensor:
+        raise PromptError(f"'{text}': only saved prompts can be averaged here, not '{part.kind}'")
+
+    parsed = expression.parse_expression(text)
+    names = expression.names(parsed)
+    if isinstance(parsed, expression.Name) or not names:
         raise PromptError(f"'{text}' is no run folder, no prompt and no expression of prompts")
-    first = load_prompt(wanted[0])
-    known = replace(first.provenance, init=text, run="", scores={}, note="")
-    return SoftPrompt(_weight(expression, text), known)
-
-
-def _weight(expression: Expression, text: str) -> Tensor:
-    """The rows an expression stands for; one of saved prompts draws nothing from a model."""
-    if isinstance(expression, Name):
-        return load_prompt(expression.value).weight
-    if not isinstance(expression, Mean):
-        raise PromptError(f"'{text}': only saved prompts can be averaged here, not '{expression.kind}'")
-    check_same_space(*(load_prompt(name) for name in names(expression)))
-    return torch.stack([_weight(part, text) for part in expression.parts]).mean(0)
-
-
-def evaluate(subject: Subject, task: str, split: str = "test", base: Path | None = None) -> dict[str, Score]:
-    """Every metric of a task on a split of its rows, with bootstrap intervals."""
-    learner = subject.learner
-    each = task_data(task, base, learner.data, subject.subset, learner.lm)
-    decoded = answers(learner, each, subject.index(each.task), split, subject.eval, Workers())
-    return score_decoded(each, split, decoded, subject.eval.bootstrap)
-
-
-def predict(
-    subject: Subject, task: str, rows: Sequence[Row], which: Sequence[int] = (), base: Path | None = None
-) -> list[str]:
-    """Answers to unlabelled rows. `which` gives each row's prompt by index; rows may differ within one batch."""
-    found, learner = find_task(task, base), subject.learner
-    spoken = spoken_labels(found, learner.data, learner.lm.text)
-    texts = [found.source(row, learner.data.prefix == "task") for row in rows]
-    index = which or [subject.index(found)] * len(texts)
-    encoded = [
-        replace(row, task=i)
-        for row, i in zip(encode_sources(texts, learner.data, learner.lm.text)[0], index, strict=True)
-    ]
-    closed = tuple(spoken) if found.labels(learner.data.labels) else ()
-    decoded = decode_rows(learner, encoded, learner.shape, closed, subject.eval)
-    return [spoken.get(row.text, row.text) for row in decoded]
+    prompts = {name: load_prompt(name) for name in names}
+    check_same_space(*prompts.values())
+    known = replace(prompts[names[0]].provenance, init=text, run="", scores={}, note="")
+    return SoftPrompt(expression.evaluate(parsed, prompts, fresh), known)
 
 
 def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None) -> int:
@@ -141,22 +131,8 @@ def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence
     else:
         subject = prompts_subject({path: load_prompt(path) for path in paths}, model)
         which = [paths.index(path) for path in wanted]
-    texts = predict(overridden(subject, settings), task, table, which, Path())
+    texts = subject.under(merge(*map(override, settings))).predict(task, table, which)
     out.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps({**row, "prediction": text}, ensure_ascii=False, default=str)
-        for row, text in zip(table, texts, strict=True)
-    ]
-    replace_text(out, "".join(line + "\n" for line in lines))
-    return len(lines)
-
-
-def overridden(subject: Subject, settings: Sequence[str]) -> Subject:
-    """A subject under `data.*` and `eval.*` settings of a command line."""
-    if not settings:
-        return subject
-    now = {"data": subject.learner.data.model_dump(), "eval": subject.eval.model_dump()}
-    table = merge(now, *(override(argument) for argument in settings))
-    if other := sorted(set(table) - set(now)):
-        raise ConfigError(f"only data.* and eval.* can be set here, not {', '.join(other)}")
-    return subject.with_settings(parse(DataOptions, table["data"], "data"), parse(EvalOptions, table["eval"], "eval"))
+    answered = [{**row, "prediction": text} for row, text in zip(table, texts, strict=True)]
+    replace_text(out, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in answered))
+    return len(answered)

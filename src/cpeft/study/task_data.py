@@ -1,4 +1,5 @@
-"""The rows of one task as a run sees them: split, drawn, rendered, encoded, with everything worth a warning counted."""
+"""The rows of one task as a run sees them: split, drawn, rendered, encoded, with everything worth a warning counted; and
+what a learner answers to them, and how those answers score. Validation, test and `cpeft eval` share it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,14 @@ from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.splits import Rows, Splits, make_splits
 from cpeft.errors import ConfigError
+from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows
+from cpeft.evaluation.scoring import Score, score_texts
 from cpeft.models.loading import FrozenLM
+from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.study.settings import find_task
 from cpeft.tasks import Example, Task
+from cpeft.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,10 @@ class TaskData:
     """A task with its three parts. `spoken` maps what the tokenizer can say of each label, or value of a scale, to it."""
 
     task: Task
+    dataset: Dataset
     parts: dict[str, Part]
     labels: tuple[str, ...]
     spoken: dict[str, str]
-    fingerprint: str
-    origin: str
-    revision: str | None
     notes: tuple[str, ...]
 
     @property
@@ -45,9 +48,40 @@ class TaskData:
         """The closed label set as the tokenizer says it, empty for open answers and scales."""
         return tuple(self.spoken) if self.labels else ()
 
-    def say(self, text: str) -> str:
-        """A predicted text, as the label it stands for where there is one."""
-        return self.spoken.get(text, text)
+    def rows(self, split: str, index: int) -> list[EncodedRow]:
+        """The rows of a split; `index` is the task's within the run."""
+        return [replace(row, task=index) for row in self.parts[split].rows]
+
+    def answers(
+        self, learner: PromptedLM, index: int, split: str, options: EvalOptions, workers: Workers | None = None
+    ) -> list[Decoded]:
+        """Decoded rows, predicted texts as the labels they stand for."""
+        say, rows = self.spoken, self.rows(split, index)
+        decoded = decode_rows(learner, rows, self.closed, options, workers)
+        return [replace(d, text=say.get(d.text, d.text), choice=d.choice and say.get(d.choice)) for d in decoded]
+
+    def score(self, split: str, texts: Sequence[str], resamples: int = 0) -> dict[str, Score]:
+        """Every metric over the predicted texts of a split."""
+        examples = self.parts[split].examples
+        references, groups = [example.references for example in examples], [example.group for example in examples]
+        return {
+            metric: score_texts(metric, texts, references, self.labels, groups, resamples)
+            for metric in self.task.metrics
+        }
+
+    def score_decoded(self, split: str, decoded: Sequence[Decoded], resamples: int) -> dict[str, Score]:
+        """Every metric of the greedy texts and, where they were asked for, of the closed choices as `choice_*`."""
+        scores = self.score(split, [row.text for row in decoded], resamples)
+        if decoded and decoded[0].choice is not None:
+            chosen = self.score(split, [row.choice or "" for row in decoded], resamples)
+            scores |= {f"choice_{metric}": score for metric, score in chosen.items()}
+        return scores
+
+    def best_constant(self) -> float | None:
+        """The headline metric of the best constant answer on the test rows, the bar for "has learned anything"; None for
+        open answers. It knows the test labels, so it is at least as high as the most frequent training label."""
+        rows, headline = len(self.parts["test"].examples), self.task.metrics[0]
+        return max((self.score("test", [label] * rows)[headline].value for label in self.labels), default=None)
 
 
 @lru_cache(maxsize=64)
@@ -70,37 +104,28 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
     splits = _splits_of(name, base, options)
     spoken = spoken_labels(task, options, lm.text)
-    chosen = {"train": _train_rows(task, splits.train, options, seed)}
-    for split in ("validation", "test"):
+    chosen: dict[str, Rows] = {}
+    for split in ("train", "validation", "test"):
         rows, most = getattr(splits, split), getattr(options, f"limit_{split}")
-        chosen[split] = rows if most is None else limit(rows, most, 42)  # the same rows for every seed
+        if split == "train" and options.few_shot != "full":
+            rows = few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
+        elif most is not None:
+            rows = limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
+        chosen[split] = rows
     parts = {split: _part(task, rows, options, lm.text) for split, rows in chosen.items()}
     notes = [*splits.notes, *(note for rows in chosen.values() for note in rows.notes)]
     notes += _speech_notes(spoken, parts["test"], lm.text)
     notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
               for split, part in parts.items() if part.cut]  # fmt: skip
-    labels = task.labels(options.labels)
-    return TaskData(task, parts, labels, spoken, dataset.fingerprint, dataset.origin, dataset.revision, tuple(notes))
-
-
-def _train_rows(task: Task, rows: Rows, options: DataOptions, seed: int) -> Rows:
-    if options.few_shot != "full":
-        return few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
-    return rows if options.limit_train is None else limit(rows, options.limit_train, seed)
+    return TaskData(task, dataset, parts, task.labels(options.labels), spoken, tuple(notes))
 
 
 def _part(task: Task, rows: Rows, options: DataOptions, codec: TextCodec) -> Part:
     examples = tuple(task.example(row, options.prefix == "task", options.labels) for row in rows.table.to_pylist())
-    encoded, cut = encode_sources([example.source for example in examples], options, codec)
+    sources, cut = codec.sources([example.source for example in examples], options.cue, options.max_source)
     targets = codec.targets([example.target for example in examples])
-    whole = tuple(replace(row, target=tuple(ids)) for row, ids in zip(encoded, targets, strict=True))
-    return Part(examples, whole, cut, max((len(row.source) for row in whole), default=0))
-
-
-def encode_sources(texts: Sequence[str], options: DataOptions, codec: TextCodec) -> tuple[list[EncodedRow], int]:
-    """Source texts as rows without target, and how many were cut to `max_source`."""
-    ids, cut = codec.sources(texts, options.cue, options.max_source)
-    return [EncodedRow(tuple(row), ()) for row in ids], cut
+    encoded = tuple(EncodedRow(tuple(ids), tuple(said)) for ids, said in zip(sources, targets, strict=True))
+    return Part(examples, encoded, cut, max(map(len, sources), default=0))
 
 
 def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[str, str]:
@@ -125,9 +150,7 @@ def _speech_notes(spoken: dict[str, str], test: Part, codec: TextCodec) -> list[
         return [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else []
     targets = [example.target for example in test.examples]
     lost = [(t, said) for t, said in zip(targets, codec.spoken(targets), strict=True) if t.strip() != said]
-    example = f", e.g. {lost[0][0][:60]!r} is said {lost[0][1][:60]!r}" if lost else ""
-    return (
-        [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer{example}"]
-        if lost
-        else []
-    )
+    if not lost:
+        return []
+    example = f"e.g. {lost[0][0][:60]!r} is said {lost[0][1][:60]!r}"
+    return [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer, {example}"]

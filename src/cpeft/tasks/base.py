@@ -7,7 +7,7 @@ evaluation and `cpeft show task` cannot disagree.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from cpeft.errors import DataError
@@ -30,6 +30,11 @@ def coded(*words: str) -> dict[Code, str]:
     return dict(enumerate(words))
 
 
+def named(*columns: str) -> tuple[tuple[str, str], ...]:
+    """Fields labelled with the names of their columns."""
+    return tuple((column, column) for column in columns)
+
+
 @dataclass(frozen=True)
 class Example:
     """One row as text: what goes in, what should come out, what else counts as right."""
@@ -44,47 +49,46 @@ class Example:
 class Sizes:
     """Official numbers of rows; None where the split does not exist or its labels are hidden."""
 
-    train: int | None
-    validation: int | None
-    test: int | None
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
 
 
 @dataclass(frozen=True)
 class Hub:
-    """Where the Hugging Face hub keeps the rows; `splits` maps our split names to theirs."""
+    """Where the Hugging Face hub keeps the rows; `splits` maps our split names to theirs (default: the same ones)."""
 
-    path: str
+    path: str = ""
     config: str | None = None
-    splits: Mapping[str, str] = field(
-        default_factory=lambda: {"train": "train", "validation": "validation", "test": "test"}
-    )
+    splits: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Task:
     """What to do, independent of where rows come from.
 
     `fields` are (label, column) pairs rendered `label: value` in order; an empty label renders the value alone. A
     `template` such as "review: {text}" takes their place in users' own tasks. `words` maps every label code to its
-    word, `numbers` to its published number (its position, unless given); `codes` maps other spellings of a code
-    (scitail's "entails", Yelp's five stars) to a code, or to None for rows that do not belong to the task; `keep` is
-    False for rows of another task in the same dataset. `columns` maps a column we read to other names it may have.
-    `clean` rewrites a row before rendering. Tasks without a closed label set give `answers`, the accepted answers of a
-    row, first the training target.
+    word, its published number is its position; `codes` maps other spellings of a code (scitail's "entails", Yelp's five
+    stars) to a code, or to None for rows that do not belong to the task; `keep` is False for rows of another task in
+    the same dataset. `columns` maps a column we read to other names it may have. `clean` rewrites a row before
+    rendering. Tasks without a closed label set give `answers`, the accepted answers of a row, first the training
+    target. Unless given, `prefix` is the name, and `metrics` are accuracy with F1 (two labels) or macro F1 (more), or
+    those of SQuAD 1.1.
     """
 
     name: str
     title: str
+    fields: tuple[tuple[str, str], ...] = ()
+    official: Sizes = Sizes()
+    hub: Hub = Hub()
+    _: KW_ONLY
     version: int = 1  # raise it when the text of the task changes
     kind: Kind = "classification"
-    fields: tuple[tuple[str, str], ...]
-    prefix: str
-    metrics: tuple[str, ...]  # the first is the headline
-    official: Sizes
-    hub: Hub
+    prefix: str | None = None
+    metrics: tuple[str, ...] = ()  # the first is the headline
     label_column: str = "label"
     words: Mapping[Code, str] = field(default_factory=dict)
-    numbers: Mapping[Code, str] = field(default_factory=dict)
     codes: Mapping[Code, Code | None] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: tuple[str, ...] = ()  # folder names accepted under CPEFT_DATA besides `name`
@@ -96,15 +100,17 @@ class Task:
     group: Callable[[Row], str] | None = None
     values: tuple[str, ...] = ()  # the values of a scale (STS-B); predictions between them are legal too
     real_rows: bool = True  # False: only hand-made rows in the published schema have been through it
-    note: str = ""
 
     def __post_init__(self) -> None:
-        if self.words and not self.numbers:
-            object.__setattr__(self, "numbers", {code: str(place) for place, code in enumerate(self.words)})
+        usual = ("accuracy", "f1" if len(self.words) == 2 else "macro_f1") if self.words else ("squad_f1", "squad_em")
+        there = {split: split for split, size in asdict(self.official).items() if size is not None}
+        object.__setattr__(self, "prefix", self.name if self.prefix is None else self.prefix)
+        object.__setattr__(self, "metrics", self.metrics or usual)
+        object.__setattr__(self, "hub", replace(self.hub, splits=self.hub.splits or there))
 
     def labels(self, style: Style = "words") -> tuple[str, ...]:
         """The closed label set in code order, empty for open-ended tasks."""
-        return tuple(dict.fromkeys((self.words if style == "words" else self.numbers).values()))
+        return tuple(dict.fromkeys(self._spoken(style).values()))
 
     def code(self, row: Row) -> Code | None:
         """The label code of a row (None: no label set, or a row that does not belong to the task).
@@ -113,27 +119,21 @@ class Task:
         """
         if not self.words:
             return None
-        value: Code | None = self.column(row, self.label_column)
-        if value is not None:
-            value = self.codes.get(value, value)
-        if value is not None and value not in self.words:
-            known = ", ".join(repr(code) for code in self.words)
-            place = f"task '{self.name}': label {value!r} in column '{self.label_column}'"
+        value = self.column(row, self.label_column)
+        code: Code | None = self.codes.get(value, value)
+        if code is not None and code not in self.words:
+            known = ", ".join(map(repr, self.words))
+            place = f"task '{self.name}': label {code!r} in column '{self.label_column}'"
             raise DataError(f"{place} is outside the label map ({known})")
-        return value
-
-    def belongs(self, row: Row) -> bool:
-        """False for rows the task leaves out (unlabelled SNLI pairs, Yelp's three stars, MRQA's other subsets)."""
-        if self.keep and not self.keep(row):
-            return False
-        return not self.words or self.code(row) is not None
+        return code
 
     def column(self, row: Row, name: str) -> Any:
         """The value of a column under any of its accepted names; raises DataError naming what is there."""
-        for candidate in (name, *self.columns.get(name, ())):
+        names = (name, *self.columns.get(name, ()))
+        for candidate in names:
             if candidate in row:
                 return row[candidate]
-        accepted = " or ".join(f"'{n}'" for n in (name, *self.columns.get(name, ())))
+        accepted = " or ".join(f"'{n}'" for n in names)
         raise DataError(f"task '{self.name}': no column {accepted}; the row has {', '.join(sorted(row))}")
 
     def source(self, row: Row, prefix: bool = True) -> str:
@@ -157,9 +157,12 @@ class Task:
             code = self.code(row)
             if code is None:
                 raise DataError(f"task '{self.name}': a row without label was asked for its target")
-            answers = ((self.words if style == "words" else self.numbers)[code],)
+            answers = (self._spoken(style)[code],)
         group = self._apply(self.group, row) if self.group else ""
         return Example(self.source(row, prefix), answers[0], answers, group)
+
+    def _spoken(self, style: Style) -> Mapping[Code, str]:
+        return self.words if style == "words" else {code: str(place) for place, code in enumerate(self.words)}
 
     def _apply(self, function: Callable[[Row], T], row: Row) -> T:
         try:

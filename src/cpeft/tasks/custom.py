@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from cpeft.config import Options, parse, read_toml
 from cpeft.errors import ConfigError
 from cpeft.metrics.base import METRICS
-from cpeft.tasks.base import PLACEHOLDER, TASKS, Code, Hub, Row, Sizes, Task
+from cpeft.tasks.base import PLACEHOLDER, TASKS, Code, Task
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 Split = Literal["train", "validation", "test"]
@@ -85,32 +85,24 @@ def load_custom(path: Path) -> Task:
     options = parse(CustomTask, read_toml(path), path=path)
     words: dict[Code, str] = {code: word.strip() for code, word in options.labels.items()}  # predictions are stripped
     column = options.label_column
-
-    def label_itself(row: Row) -> tuple[str, ...]:
-        return (str(row[column]).strip(),)
-
     return Task(
-        name=options.name,
-        title=options.title or f"{options.name} ({path.name})",
-        version=1,
+        options.name,
+        options.title or f"{options.name} ({path.name})",
         kind="classification" if words else "generation",
-        fields=(),
         template=options.template,
         prefix=options.prefix,
         metrics=options.metrics,
-        official=Sizes(None, None, None),
-        hub=Hub("", splits={}),
         label_column=column,
         words=words,
         codes=_spellings(options.labels),
-        answers=None if words else label_itself,
+        answers=None if words else lambda row: (str(row[column]).strip(),),
         files={split: str((path.parent / file).resolve()) for split, file in options.files.items()},
     )
 
 
 def _spellings(labels: dict[str, str]) -> dict[Code, Code | None]:
     """TOML keys are strings; rows may hold the same codes as whole numbers or as true and false."""
-    spellings: dict[Code, Code | None] = {key: key for key in labels}
+    spellings: dict[Code, Code | None] = {}
     for key in labels:
         if key.lower() in ("true", "false"):
             spellings[key.lower() == "true"] = key

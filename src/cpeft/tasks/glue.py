@@ -5,10 +5,9 @@ which both codes meant and neither did (E-12). GLUE hides most test labels, so `
 validation plays that part; MRPC's test labels are public. MNLI validates on the matched half.
 """
 
-from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task, coded
+from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task, coded, named
 
-LABELLED = {"train": "train", "validation": "validation"}
-PAIR = (("sentence1", "sentence1"), ("sentence2", "sentence2"))
+PAIR = named("sentence1", "sentence2")
 GLUE = "nyu-mll/glue"  # successor of the script dataset "glue"
 
 
@@ -18,98 +17,25 @@ def similarity_score(row: Row) -> tuple[str, ...]:
 
 
 for task in (
-    Task(
-        name="mnli",
-        title="MultiNLI: does the premise entail the hypothesis?",
-        fields=(("premise", "premise"), ("hypothesis", "hypothesis")),
-        prefix="mnli",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(392_702, 9_815, None),
-        hub=Hub(GLUE, "mnli", {"train": "train", "validation": "validation_matched"}),
-        words=coded("entailment", "neutral", "contradiction"),
-    ),
-    Task(
-        name="qqp",
-        title="Quora question pairs: do two questions ask the same?",
-        fields=(("question1", "question1"), ("question2", "question2")),
-        prefix="qqp",
-        metrics=("accuracy", "f1"),
-        official=Sizes(363_846, 40_430, None),
-        hub=Hub(GLUE, "qqp", LABELLED),
-        words=coded("not_duplicate", "duplicate"),
-    ),
-    Task(
-        name="qnli",
-        title="QNLI: does the sentence answer the question?",
-        fields=(("question", "question"), ("sentence", "sentence")),
-        prefix="qnli",
-        metrics=("accuracy", "f1"),
-        official=Sizes(104_743, 5_463, None),
-        hub=Hub(GLUE, "qnli", LABELLED),
-        words=coded("entailment", "not_entailment"),
-    ),
-    Task(
-        name="sst2",
-        title="SST-2: is a film snippet negative or positive?",
-        fields=(("sentence", "sentence"),),
-        prefix="sst2",
-        metrics=("accuracy", "f1"),
-        official=Sizes(67_349, 872, None),
-        hub=Hub(GLUE, "sst2", LABELLED),
-        words=coded("negative", "positive"),
-    ),
-    Task(
-        name="stsb",
-        title="STS-B: how similar are two sentences, 0 to 5?",
-        kind="regression",
-        fields=PAIR,
-        prefix="stsb",
-        metrics=("pearson", "spearman"),
-        official=Sizes(5_749, 1_500, None),
-        hub=Hub(GLUE, "stsb", LABELLED),
-        answers=similarity_score,
-        values=tuple(f"{fifth / 5:.1f}" for fifth in range(26)),
-    ),
-    Task(
-        name="mrpc",
-        title="MRPC: do two news sentences say the same?",
-        fields=PAIR,
-        prefix="mrpc",
-        metrics=("accuracy", "f1"),
-        official=Sizes(3_668, 408, 1_725),
-        hub=Hub(GLUE, "mrpc"),
-        words=coded("not_equivalent", "equivalent"),
-    ),
-    Task(
-        name="rte",
-        title="RTE: does the first sentence entail the second?",
-        fields=PAIR,
-        prefix="rte",
-        metrics=("accuracy", "f1"),
-        official=Sizes(2_490, 277, None),
-        hub=Hub(GLUE, "rte", LABELLED),
-        words=coded("entailment", "not_entailment"),
-    ),
-    Task(
-        name="cola",
-        title="CoLA: is the sentence acceptable English?",
-        fields=(("sentence", "sentence"),),
-        prefix="cola",
-        metrics=("matthews", "accuracy", "f1"),
-        official=Sizes(8_551, 1_043, None),
-        hub=Hub(GLUE, "cola", LABELLED),
-        words=coded("unacceptable", "acceptable"),
-    ),
-    Task(
-        name="wnli",
-        title="WNLI: does the first sentence entail the one with its pronoun replaced?",
-        fields=PAIR,
-        prefix="wnli",
-        metrics=("accuracy", "f1"),
-        official=Sizes(635, 71, None),
-        hub=Hub(GLUE, "wnli", LABELLED),
-        words=coded("not_entailment", "entailment"),
-        real_rows=False,
-    ),
-):
+    Task("mnli", "MultiNLI: does the premise entail the hypothesis?", named("premise", "hypothesis"),
+         Sizes(392_702, 9_815), Hub(GLUE, "mnli", {"train": "train", "validation": "validation_matched"}),
+         words=coded("entailment", "neutral", "contradiction")),
+    Task("qqp", "Quora question pairs: do two questions ask the same?", named("question1", "question2"),
+         Sizes(363_846, 40_430), Hub(GLUE, "qqp"), words=coded("not_duplicate", "duplicate")),
+    Task("qnli", "QNLI: does the sentence answer the question?", named("question", "sentence"),
+         Sizes(104_743, 5_463), Hub(GLUE, "qnli"), words=coded("entailment", "not_entailment")),
+    Task("sst2", "SST-2: is a film snippet negative or positive?", named("sentence"),
+         Sizes(67_349, 872), Hub(GLUE, "sst2"), words=coded("negative", "positive")),
+    Task("stsb", "STS-B: how similar are two sentences, 0 to 5?", PAIR, Sizes(5_749, 1_500), Hub(GLUE, "stsb"),
+         kind="regression", metrics=("pearson", "spearman"), answers=similarity_score,
+         values=tuple(f"{fifth / 5:.1f}" for fifth in range(26))),
+    Task("mrpc", "MRPC: do two news sentences say the same?", PAIR,
+         Sizes(3_668, 408, 1_725), Hub(GLUE, "mrpc"), words=coded("not_equivalent", "equivalent")),
+    Task("rte", "RTE: does the first sentence entail the second?", PAIR,
+         Sizes(2_490, 277), Hub(GLUE, "rte"), words=coded("entailment", "not_entailment")),
+    Task("cola", "CoLA: is the sentence acceptable English?", named("sentence"), Sizes(8_551, 1_043),
+         Hub(GLUE, "cola"), words=coded("unacceptable", "acceptable"), metrics=("matthews", "accuracy", "f1")),
+    Task("wnli", "WNLI: does the first sentence entail the one with its pronoun replaced?", PAIR,
+         Sizes(635, 71), Hub(GLUE, "wnli"), words=coded("not_entailment", "entailment"), real_rows=False),
+):  # fmt: skip
     TASKS.add(task.name, task)

@@ -6,10 +6,9 @@ answer is a text; the MRQA sets load themselves, where the replication's entries
 instruction.
 """
 
-from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task
+from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task, named
 
-FIELDS = (("question", "question"), ("context", "context"))
-LABELLED = {"train": "train", "validation": "validation"}
+FIELDS = named("question", "context")
 UNANSWERABLE = "unanswerable"  # the metrics squad_v2_* know this word
 
 
@@ -18,61 +17,25 @@ def spans(row: Row) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row["answers"]["text"]))
 
 
-def mrqa(name: str, title: str, subset: str, train: int, validation: int) -> Task:
+def mrqa(name: str, title: str, subset: str, official: Sizes) -> Task:
     """One subset of the MRQA collection: one dataset with a column `subset`, whose test split holds other subsets."""
-    return Task(
-        name=name,
-        title=title,
-        kind="extraction",
-        fields=FIELDS,
-        prefix=name,
-        metrics=("squad_f1", "squad_em"),
-        official=Sizes(train, validation, None),
-        hub=Hub("mrqa-workshop/mrqa", splits=LABELLED),
-        folders=("mrqa",),
-        keep=lambda row: row.get("subset", subset) == subset,
-        answers=lambda row: tuple(dict.fromkeys(row["answers"])),
-        real_rows=False,
-    )
+    return Task(name, title, FIELDS, official, Hub("mrqa-workshop/mrqa"), kind="extraction", folders=("mrqa",),
+                keep=lambda row: row.get("subset", subset) == subset,
+                answers=lambda row: tuple(dict.fromkeys(row["answers"])), real_rows=False)  # fmt: skip
 
 
 for task in (
-    Task(
-        name="squad",
-        title="SQuAD 1.1: answer a question from a paragraph",
-        kind="extraction",
-        fields=FIELDS,
-        prefix="squad",
-        metrics=("squad_f1", "squad_em"),
-        official=Sizes(87_599, 10_570, None),
-        hub=Hub("rajpurkar/squad", splits=LABELLED),
-        answers=spans,
-    ),
-    Task(
-        name="squad_v2",
-        title="SQuAD 2.0: answer a question from a paragraph, or say that it is unanswerable",
-        kind="extraction",
-        fields=FIELDS,
-        prefix="squad_v2",
-        metrics=("squad_v2_f1", "squad_v2_em"),
-        official=Sizes(130_319, 11_873, None),
-        hub=Hub("rajpurkar/squad_v2", splits=LABELLED),
-        answers=lambda row: spans(row) or (UNANSWERABLE,),
-    ),
-    mrqa("nq", "Natural Questions, short answers", "NaturalQuestionsShort", 104_071, 12_836),
-    mrqa("hotpotqa", "HotpotQA: answers that join two passages", "HotpotQA", 72_928, 5_904),
-    mrqa("searchqa", "SearchQA: quiz clues answered from search results", "SearchQA", 117_384, 16_980),
-    mrqa("newsqa", "NewsQA: questions about CNN articles", "NewsQA", 74_160, 4_212),
-    Task(
-        name="math",
-        title="MATH: competition problems, solved in full",
-        kind="generation",
-        fields=(("level", "level"), ("type", "type"), ("problem", "problem")),
-        prefix="math",
-        metrics=("math_exact", "rouge_l"),
-        official=Sizes(7_500, None, 5_000),
-        hub=Hub("DigitalLearningGmbH/MATH-lighteval", "default", {"train": "train", "test": "test"}),
-        answers=lambda row: (str(row["solution"]).strip(),),
-    ),
-):
+    Task("squad", "SQuAD 1.1: answer a question from a paragraph", FIELDS,
+         Sizes(87_599, 10_570), Hub("rajpurkar/squad"), kind="extraction", answers=spans),
+    Task("squad_v2", "SQuAD 2.0: answer a question from a paragraph, or say that it is unanswerable", FIELDS,
+         Sizes(130_319, 11_873), Hub("rajpurkar/squad_v2"), kind="extraction",
+         metrics=("squad_v2_f1", "squad_v2_em"), answers=lambda row: spans(row) or (UNANSWERABLE,)),
+    mrqa("nq", "Natural Questions, short answers", "NaturalQuestionsShort", Sizes(104_071, 12_836)),
+    mrqa("hotpotqa", "HotpotQA: answers that join two passages", "HotpotQA", Sizes(72_928, 5_904)),
+    mrqa("searchqa", "SearchQA: quiz clues answered from search results", "SearchQA", Sizes(117_384, 16_980)),
+    mrqa("newsqa", "NewsQA: questions about CNN articles", "NewsQA", Sizes(74_160, 4_212)),
+    Task("math", "MATH: competition problems, solved in full", named("level", "type", "problem"),
+         Sizes(7_500, None, 5_000), Hub("DigitalLearningGmbH/MATH-lighteval", "default"), kind="generation",
+         metrics=("math_exact", "rouge_l"), answers=lambda row: (str(row["solution"]).strip(),)),
+):  # fmt: skip
     TASKS.add(task.name, task)

@@ -7,52 +7,19 @@ read a column that does not exist. Yelp's two releases have different codes, so 
 from cpeft.tasks.base import TASKS, Hub, Sizes, Task, coded
 
 SENTENCE = (("sentence", "text"),)
-TRAIN_TEST = {"train": "train", "test": "test"}
+POLARITY = coded("negative", "positive")
 
 for task in (
-    Task(
-        name="yelp",
-        title="Yelp polarity: is a review negative or positive?",
-        fields=SENTENCE,
-        prefix="yelp_polarity",
-        metrics=("accuracy", "f1"),
-        official=Sizes(560_000, None, 38_000),
-        hub=Hub("fancyzhx/yelp_polarity", splits=TRAIN_TEST),
-        words=coded("negative", "positive"),
-        folders=("yelp_polarity",),
-        real_rows=False,
-    ),
-    Task(
-        name="yelp_stars",
-        title="Yelp five stars read as polarity: three stars are left out",
-        fields=SENTENCE,
-        prefix="yelp_polarity",  # the same question as `yelp`, so prompts carry over
-        metrics=("accuracy", "f1"),
-        official=Sizes(520_000, None, 40_000),  # four fifths of 650,000 and 50,000
-        hub=Hub("Yelp/yelp_review_full", splits=TRAIN_TEST),
-        words=coded("negative", "positive"),
-        codes={0: 0, 1: 0, 2: None, 3: 1, 4: 1},
-        folders=("yelp_review_full",),
-    ),
-    Task(
-        name="imdb",
-        title="IMDB: is a film review negative or positive?",
-        fields=SENTENCE,
-        prefix="imdb",
-        metrics=("accuracy", "f1"),
-        official=Sizes(25_000, None, 25_000),
-        hub=Hub("stanfordnlp/imdb", splits=TRAIN_TEST),
-        words=coded("negative", "positive"),
-    ),
-    Task(
-        name="sst5",
-        title="SST-5: a film snippet from very negative to very positive",
-        fields=SENTENCE,
-        prefix="sst5",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(8_544, 1_101, 2_210),
-        hub=Hub("SetFit/sst5"),
-        words=coded("very negative", "negative", "neutral", "positive", "very positive"),
-    ),
-):
+    Task("yelp", "Yelp polarity: is a review negative or positive?", SENTENCE, Sizes(560_000, None, 38_000),
+         Hub("fancyzhx/yelp_polarity"), prefix="yelp_polarity", words=POLARITY, folders=("yelp_polarity",),
+         real_rows=False),
+    Task("yelp_stars", "Yelp five stars read as polarity: three stars are left out", SENTENCE,
+         Sizes(520_000, None, 40_000),  # four fifths of 650,000 and 50,000
+         Hub("Yelp/yelp_review_full"), prefix="yelp_polarity",  # the same question as `yelp`, so prompts carry over
+         words=POLARITY, codes={0: 0, 1: 0, 2: None, 3: 1, 4: 1}, folders=("yelp_review_full",)),
+    Task("imdb", "IMDB: is a film review negative or positive?", SENTENCE, Sizes(25_000, None, 25_000),
+         Hub("stanfordnlp/imdb"), words=POLARITY),
+    Task("sst5", "SST-5: a film snippet from very negative to very positive", SENTENCE, Sizes(8_544, 1_101, 2_210),
+         Hub("SetFit/sst5"), words=coded("very negative", "negative", "neutral", "positive", "very positive")),
+):  # fmt: skip
     TASKS.add(task.name, task)

@@ -10,9 +10,8 @@ on, because the released text and spans differ in letter case and, in one row, b
 import re
 
 from cpeft.errors import DataError
-from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task, coded
+from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task, coded, named
 
-LABELLED = {"train": "train", "validation": "validation"}
 SUPERGLUE = "aps/super_glue"  # successor of the script dataset "super_glue"
 
 
@@ -55,71 +54,24 @@ def plain_passage(row: Row) -> Row:
 
 
 for task in (
-    Task(
-        name="boolq",
-        title="BoolQ: a yes/no question about a passage",
-        fields=(("question", "question"), ("passage", "passage")),
-        prefix="superglue-boolq",
-        metrics=("accuracy",),
-        official=Sizes(9_427, 3_270, None),
-        hub=Hub(SUPERGLUE, "boolq", LABELLED),
-        words=coded("false", "true"),
-    ),
-    Task(
-        name="cb",
-        title="CommitmentBank: does the speaker commit to the hypothesis?",
-        fields=(("premise", "premise"), ("hypothesis", "hypothesis")),
-        prefix="superglue-cb",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(250, 56, None),
-        hub=Hub(SUPERGLUE, "cb", LABELLED),
-        words=coded("entailment", "contradiction", "neutral"),
-    ),
-    Task(
-        name="wic",
-        title="Words in context: is a word used in one sense in both sentences?",
-        fields=(("sentence1", "sentence1"), ("sentence2", "sentence2"), ("word", "word")),
-        prefix="superglue-wic",
-        metrics=("accuracy",),
-        official=Sizes(5_428, 638, None),
-        hub=Hub(SUPERGLUE, "wic", LABELLED),
-        words=coded("false", "true"),
-    ),
-    Task(
-        name="wsc",
-        title="Winograd schema challenge: does the pronoun mean the noun?",
-        fields=(("text", "text"),),
-        prefix="superglue-wsc.fixed",
-        metrics=("accuracy",),
-        official=Sizes(554, 104, None),
-        hub=Hub(SUPERGLUE, "wsc.fixed", LABELLED),
-        words=coded("false", "true"),
-        clean=mark_spans,
-    ),
-    Task(
-        name="multirc",
-        title="MultiRC: is this one of the right answers to the question?",
-        fields=(("question", "question"), ("answer", "answer"), ("paragraph", "paragraph")),
-        prefix="superglue-multirc",
-        metrics=("multirc_f1a", "multirc_em", "multirc_f1m"),
-        official=Sizes(27_243, 4_848, None),
-        hub=Hub(SUPERGLUE, "multirc", LABELLED),
-        words=coded("false", "true"),
-        clean=plain_paragraph,
-        group=question_of,
-    ),
-    Task(
-        name="record",
-        title="ReCoRD: which entity fills the placeholder?",
-        kind="extraction",
-        fields=(("query", "query"), ("entities", "entities"), ("passage", "passage")),
-        prefix="superglue-record record",  # T5 wrote the task's name twice and everyone after it kept that
-        metrics=("squad_f1", "squad_em"),
-        official=Sizes(100_730, 10_000, None),
-        hub=Hub(SUPERGLUE, "record", LABELLED),
-        clean=plain_passage,
-        answers=lambda row: tuple(dict.fromkeys(row["answers"])),
-        real_rows=False,
-    ),
-):
+    Task("boolq", "BoolQ: a yes/no question about a passage", named("question", "passage"), Sizes(9_427, 3_270),
+         Hub(SUPERGLUE, "boolq"), prefix="superglue-boolq", metrics=("accuracy",), words=coded("false", "true")),
+    Task("cb", "CommitmentBank: does the speaker commit to the hypothesis?", named("premise", "hypothesis"),
+         Sizes(250, 56), Hub(SUPERGLUE, "cb"), prefix="superglue-cb",
+         words=coded("entailment", "contradiction", "neutral")),
+    Task("wic", "Words in context: is a word used in one sense in both sentences?",
+         named("sentence1", "sentence2", "word"), Sizes(5_428, 638), Hub(SUPERGLUE, "wic"),
+         prefix="superglue-wic", metrics=("accuracy",), words=coded("false", "true")),
+    Task("wsc", "Winograd schema challenge: does the pronoun mean the noun?", named("text"), Sizes(554, 104),
+         Hub(SUPERGLUE, "wsc.fixed"), prefix="superglue-wsc.fixed", metrics=("accuracy",),
+         words=coded("false", "true"), clean=mark_spans),
+    Task("multirc", "MultiRC: is this one of the right answers to the question?",
+         named("question", "answer", "paragraph"), Sizes(27_243, 4_848), Hub(SUPERGLUE, "multirc"),
+         prefix="superglue-multirc", metrics=("multirc_f1a", "multirc_em", "multirc_f1m"),
+         words=coded("false", "true"), clean=plain_paragraph, group=question_of),
+    Task("record", "ReCoRD: which entity fills the placeholder?", named("query", "entities", "passage"),
+         Sizes(100_730, 10_000), Hub(SUPERGLUE, "record"), kind="extraction",
+         prefix="superglue-record record",  # T5 wrote the task's name twice and everyone after it kept that
+         clean=plain_passage, answers=lambda row: tuple(dict.fromkeys(row["answers"])), real_rows=False),
+):  # fmt: skip
     TASKS.add(task.name, task)

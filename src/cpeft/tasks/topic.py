@@ -8,7 +8,6 @@ published list gives two classes the word "description", which makes them one.
 from cpeft.tasks.base import TASKS, Hub, Sizes, Task, coded
 
 ASK = "What is the category for following text"
-TRAIN_TEST = {"train": "train", "test": "test"}
 
 FINE = coded(
     *("abbreviation", "what an abbreviation stands for"),
@@ -23,69 +22,25 @@ FINE = coded(
 )
 
 for task in (
-    Task(
-        name="trec",
-        title="TREC, six classes: what kind of answer does a question want?",
-        fields=(("What is this question asking for", "text"),),
-        prefix="trec_coarse",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(5_452, None, 500),
-        hub=Hub("CogComp/trec", splits=TRAIN_TEST),
-        label_column="coarse_label",
-        words=coded("Abbreviation", "Entity", "Description", "Person", "Location", "Quantity"),
-        folders=("trec_coarse",),
-    ),
-    Task(
-        name="trec_fine",
-        title="TREC, fifty classes: what exactly does a question want?",
-        fields=(("sentence", "text"),),
-        prefix="trec_fine",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(5_452, None, 500),
-        hub=Hub("CogComp/trec", splits=TRAIN_TEST),
-        label_column="fine_label",
-        words=FINE,
-        folders=("trec",),
-    ),
-    Task(
-        name="dbpedia",
-        title="DBpedia, fourteen classes: what kind of thing is an article about?",
-        fields=((f"{ASK}: title", "title"), ("content", "content")),
-        prefix="dbpedia",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(560_000, None, 70_000),
-        hub=Hub("fancyzhx/dbpedia_14", splits=TRAIN_TEST),
-        words=coded(
-            *("Company", "Educational Institution", "Artist", "Athlete", "Office Holder", "Mean Of Transportation"),
-            *("Building", "Natural Place", "Village", "Animal", "Plant", "Album", "Film", "Written Work"),
-        ),
-        folders=("dbpedia_14",),
-    ),
-    Task(
-        name="ag_news",
-        title="AG News, four classes: which desk does a news item belong to?",
-        fields=((ASK, "text"),),
-        prefix="ag_news",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(120_000, None, 7_600),
-        hub=Hub("fancyzhx/ag_news", splits=TRAIN_TEST),
-        words=coded("World", "Sports", "Business", "Sci/Tech"),
-    ),
-    Task(
-        name="yahoo",
-        title="Yahoo Answers, ten classes: which topic does a question belong to?",
-        fields=((f"{ASK}: title", "question_title"), ("content", "question_content"), ("answer", "best_answer")),
-        prefix="yahoo",
-        metrics=("accuracy", "macro_f1"),
-        official=Sizes(1_400_000, None, 60_000),
-        hub=Hub("community-datasets/yahoo_answers_topics", splits=TRAIN_TEST),
-        label_column="topic",
-        words=coded(
-            *("Society", "Science", "Health", "Education", "Computers"),
-            *("Sports", "Business", "Entertainment", "Family", "Politics"),
-        ),
-        folders=("yahoo_answers_topics",),
-        real_rows=False,
-    ),
-):
+    Task("trec", "TREC, six classes: what kind of answer does a question want?",
+         (("What is this question asking for", "text"),), Sizes(5_452, None, 500), Hub("CogComp/trec"),
+         prefix="trec_coarse", label_column="coarse_label", folders=("trec_coarse",),
+         words=coded("Abbreviation", "Entity", "Description", "Person", "Location", "Quantity")),
+    Task("trec_fine", "TREC, fifty classes: what exactly does a question want?", (("sentence", "text"),),
+         Sizes(5_452, None, 500), Hub("CogComp/trec"), label_column="fine_label", words=FINE, folders=("trec",)),
+    Task("dbpedia", "DBpedia, fourteen classes: what kind of thing is an article about?",
+         ((f"{ASK}: title", "title"), ("content", "content")), Sizes(560_000, None, 70_000),
+         Hub("fancyzhx/dbpedia_14"), folders=("dbpedia_14",),
+         words=coded("Company", "Educational Institution", "Artist", "Athlete", "Office Holder",
+                     "Mean Of Transportation", "Building", "Natural Place", "Village", "Animal", "Plant", "Album",
+                     "Film", "Written Work")),
+    Task("ag_news", "AG News, four classes: which desk does a news item belong to?", ((ASK, "text"),),
+         Sizes(120_000, None, 7_600), Hub("fancyzhx/ag_news"), words=coded("World", "Sports", "Business", "Sci/Tech")),
+    Task("yahoo", "Yahoo Answers, ten classes: which topic does a question belong to?",
+         ((f"{ASK}: title", "question_title"), ("content", "question_content"), ("answer", "best_answer")),
+         Sizes(1_400_000, None, 60_000), Hub("community-datasets/yahoo_answers_topics"), label_column="topic",
+         words=coded("Society", "Science", "Health", "Education", "Computers", "Sports", "Business",
+                     "Entertainment", "Family", "Politics"),
+         folders=("yahoo_answers_topics",), real_rows=False),
+):  # fmt: skip
     TASKS.add(task.name, task)

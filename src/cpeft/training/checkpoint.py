@@ -36,40 +36,29 @@ def save_checkpoint(path: Path, counters: dict[str, Any], **states: State) -> No
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
     """Counters and states written by `save_checkpoint`; raises RunFailed for a damaged file."""
+    states: dict[str, State] = {}
     try:
-        return _read(path)
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+                state, _, key = name.partition("/")
+                states.setdefault(state, {})[key] = file.get_tensor(name)
+            return json.loads(file.metadata()["counters"]), states
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise RunFailed(f"{path}: damaged checkpoint ({error}); delete it to begin the run again") from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, State]]:
-    states: dict[str, State] = {}
-    with safe_open(path, framework="pt") as file:
-        counters = json.loads(file.metadata()["counters"])
-        for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
-            state, _, key = name.partition("/")
-            states.setdefault(state, {})[key] = file.get_tensor(name)
-    return counters, states
-
-
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[State, dict[str, Any]]:
     """An optimiser's state as tensors, and its numbers that are not tensors."""
-    tensors, numbers = {}, {}
-    for index, slots in optimizer.state_dict()["state"].items():
-        for slot, value in slots.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{slot}"] = value
-            else:
-                numbers[f"{index}.{slot}"] = value
-    return tensors, numbers
+    slots = optimizer.state_dict()["state"].items()
+    state = {f"{index}.{slot}": value for index, values in slots for slot, value in values.items()}
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    return tensors, {key: value for key, value in state.items() if key not in tensors}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: State, numbers: dict[str, Any]) -> None:
-    """The reverse of `optimizer_state`, for an optimiser made with the same options."""
+    """The reverse of `optimizer_state`, for a fresh optimiser made with the same options."""
     full = optimizer.state_dict()
-    slots: dict[int, dict[str, Any]] = {}
-    for key, value in {**tensors, **numbers}.items():
+    for key, value in (tensors | numbers).items():
         index, _, slot = key.partition(".")
-        slots.setdefault(int(index), {})[slot] = value
-    full["state"] = slots
+        full["state"].setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict(full)

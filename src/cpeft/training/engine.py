@@ -10,18 +10,19 @@ all members are pooled and grouped by length; equal to float tolerance, and fewe
 """
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from cpeft.config import Options
 from cpeft.data.encode import EncodedRow, micro_batches
 from cpeft.errors import RunFailed, Stopped
-from cpeft.models.prompted import PromptedLM, pooled_losses
+from cpeft.models.prompted import pooled_losses
 from cpeft.seeds import derive
 from cpeft.training.member import Member
 from cpeft.training.memory import free, out_of_memory
@@ -42,36 +43,13 @@ def pool_of(options: GangOptions) -> str:
     return ("all" if torch.cuda.is_available() else "member") if options.pool == "auto" else options.pool
 
 
-@dataclass
-class Tally:
-    """What a member's step added up to: summed loss (nats), target tokens, and entropy sums of attention notes."""
-
-    tokens: int
-    loss: float = 0.0
-    entropy: float = 0.0
-    rows: int = 0
-
-    def add(self, loss: float, notes: dict[str, torch.Tensor]) -> None:
-        self.loss += loss
-        if "attention" in notes:
-            weights = notes["attention"].detach()
-            self.entropy += float(torch.special.entr(weights).sum())
-            self.rows += weights.shape[0]
-
-    def notes(self) -> dict[str, float]:
-        """Mean attention entropy (nats) where the method attends."""
-        return {"attention_entropy": self.entropy / self.rows} if self.rows else {}
-
-
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT in a list instead of dying, so that the step at hand can be saved."""
     received: list[int] = []
-    try:
-        old = {s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread: signals belong to someone else
-        yield received
-        return
+    ours = threading.current_thread() is threading.main_thread()  # else signals belong to someone else
+    signals = (signal.SIGTERM, signal.SIGINT) if ours else ()
+    old = {s: signal.signal(s, lambda number, _: received.append(number)) for s in signals}
     try:
         yield received
     finally:
@@ -116,96 +94,78 @@ def _groups(active: list[Member], pool: str) -> list[list[Member]]:
     groups: dict[Any, list[Member]] = {}
     for member in active:
         learner = member.learner
-        shared = pool == "all" and isinstance(learner, PromptedLM) and member.options.base_dropout == "off"
-        key = (id(learner.lm), learner.method.length) if shared and isinstance(learner, PromptedLM) else id(member)
+        shared = pool == "all" and member.options.base_dropout == "off"
+        key = (id(learner.lm), learner.method.length) if shared else id(member)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
 
 
 def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
-    """One step of every member of the group, repeated with half the budget where memory runs out."""
-    while group:
-        budget = min(member.budget or options.token_budget for member in group)
-        try:
-            tallies = _accumulate(group, budget, workers)
-            short = False
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            short = True
-        if not workers.agree(short):
-            break
-        for member in group:
-            member.drop_gradients()
-        group = _with_less_memory(group, budget)
-        free()
-    for member, tally in zip(group, tallies if group else [], strict=True):
-        device = member.trainable[0].device
-        total = torch.tensor([tally.loss, tally.entropy, float(tally.rows)], dtype=torch.float64, device=device)
-        workers.sum([*(p.grad for p in member.trainable if p.grad is not None), total])
-        tally.loss, tally.entropy, tally.rows = float(total[0]), float(total[1]), int(total[2])
-        _alone(member, partial(member.apply, tally.loss / tally.tokens, tally.notes()), workers)
-
-
-def _with_less_memory(group: list[Member], budget: int) -> list[Member]:
-    """Halve the budget of the group, or where single rows do not fit any more, end the runs with the widest of them."""
-    widest = {id(member): max(member.shape.width(row) for row in member.next_rows()) for member in group}
-    single = max(widest.values())
-    if budget > single:
-        for member in group:
-            member.budget = max(budget // 2, single)
-        return group
-    for member in group:
-        if widest[id(member)] == single:
-            member.fail(RunFailed(f"out of memory on a single row of {single} tokens; shorten data.max_source"))
-    return [member for member in group if member.failure is None]
-
-
-def _accumulate(group: list[Member], budget: int, workers: Workers) -> list[Tally]:
-    """Gradients of one step for every member of the group."""
-    rows: list[list[EncodedRow]] = [member.next_rows() for member in group]
-    tallies = [Tally(max(sum(len(row.target) for row in part), 1)) for part in rows]
-    items = [(k, i) for k, part in enumerate(rows) for i in range(len(part))]
-    mine = workers.share(items)
-    widths = [group[k].shape.width(rows[k][i]) for k, i in mine]
-    for number, micro in enumerate(micro_batches(range(len(mine)), widths.__getitem__, budget)):
-        chosen: dict[int, list[EncodedRow]] = {}
-        for index in sorted(micro):
-            k, i = mine[index]
-            chosen.setdefault(k, []).append(rows[k][i])
-        _backward(group, chosen, tallies, number)
-    for member in group:
-        for parameter in member.trainable:
-            if parameter.grad is None and workers.world > 1:
-                parameter.grad = torch.zeros_like(parameter)
-    return tallies
-
-
-def _backward(group: list[Member], chosen: dict[int, list[EncodedRow]], tallies: list[Tally], number: int) -> None:
-    members = [group[k] for k in chosen]
-    batches = [group[k].shape.batch(rows) for k, rows in chosen.items()]
-    with _dropout(members[0], number):
-        if len(members) == 1:
-            results = [members[0].learner.losses(batches[0])]
-        else:
-            learners = [cast(PromptedLM, member.learner) for member in members]
-            results = pooled_losses(learners, batches, members[0].shape.pad)
-        shares = [loss_B.sum() / tallies[k].tokens for k, (loss_B, _) in zip(chosen, results, strict=True)]
-        torch.stack(shares).sum().backward()
-    for k, (loss_B, notes) in zip(chosen, results, strict=True):
-        tallies[k].add(float(loss_B.detach().double().sum()), notes)
-
-
-@contextmanager
-def _dropout(member: Member, number: int) -> Iterator[None]:
-    """The frozen model's own dropout, where a recipe asks for it: random bits depend on seed, step and micro-batch alone."""
-    if member.options.base_dropout == "off":
-        yield
-        return
-    model = cast(PromptedLM, member.learner).lm.model
-    torch.manual_seed(derive(member.dropout_seed, member.step, number))
-    model.train()
+    """One step of every member of the group; where memory runs out no step, and a smaller budget for the next try."""
+    budget = min(member.budget or options.token_budget for member in group)
+    rows = [member.next_rows() for member in group]
+    tokens = [max(sum(len(row.target) for row in own), 1) for own in rows]
     try:
-        yield
+        sums = _accumulate(group, rows, tokens, budget, workers)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        sums = []
     finally:
-        model.eval()
+        if group[0].options.base_dropout == "on":
+            group[0].learner.lm.model.eval()
+    if workers.agree(not sums):
+        _lower_budget(group, rows, budget)
+        return
+    for member, count, total in zip(group, tokens, sums, strict=True):
+        if workers.world > 1:  # all processes add up the same tensors
+            for parameter in member.trainable:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        total = total.to(member.trainable[0].device)
+        workers.sum([*(p.grad for p in member.trainable if p.grad is not None), total])
+        loss, entropy, attending = total.tolist()
+        notes = {"attention_entropy": entropy / attending} if attending else {}
+        _alone(member, partial(member.apply, loss / count, notes), workers)
+
+
+def _lower_budget(group: list[Member], rows: list[list[EncodedRow]], budget: int) -> None:
+    """Halve the budget of the group, or where single rows do not fit any more, end the runs with the widest of them."""
+    widths = [max(map(member.shape.width, own)) for member, own in zip(group, rows, strict=True)]
+    widest = max(widths)
+    for member, width in zip(group, widths, strict=True):
+        member.learner.zero_grad()
+        if budget > widest:
+            member.budget = max(budget // 2, widest)
+        elif width == widest:
+            member.fail(RunFailed(f"out of memory on a single row of {widest} tokens; shorten data.max_source"))
+    free()
+
+
+def _accumulate(
+    group: list[Member], rows: list[list[EncodedRow]], tokens: list[int], budget: int, workers: Workers
+) -> list[Tensor]:
+    """Gradients of one step for every member of the group; returns for each, over this process's share of its rows: the sum
+    of losses, the sum of attention entropies (nats both), and the number of rows that attended."""
+    items = workers.share([(k, row) for k, own in enumerate(rows) for row in own])
+    widths = [group[k].shape.width(row) for k, row in items]
+    sums = [torch.zeros(3, dtype=torch.float64) for _ in group]
+    for number, places in enumerate(micro_batches(range(len(items)), widths.__getitem__, budget)):
+        chosen: dict[int, list[EncodedRow]] = {}
+        for k, row in (items[place] for place in sorted(places)):
+            chosen.setdefault(k, []).append(row)
+        members = [group[k] for k in chosen]
+        parts = list(chosen.values())
+        if members[0].options.base_dropout == "on":  # its random bits depend on seed, step and micro-batch alone
+            torch.manual_seed(derive(members[0].dropout_seed, members[0].step, number))
+            members[0].learner.lm.model.train()
+        if len(members) == 1:
+            results = [members[0].learner.losses(members[0].shape.batch(parts[0]))]
+        else:
+            results = pooled_losses([member.learner for member in members], parts)
+        shares = [loss_B.sum() / tokens[k] for k, (loss_B, _) in zip(chosen, results, strict=True)]
+        torch.stack(shares).sum().backward()
+        for k, (loss_B, notes) in zip(chosen, results, strict=True):
+            attention = notes.get("attention", loss_B.new_zeros(0)).detach()
+            entropy = float(torch.special.entr(attention).sum())
+            sums[k] += sums[k].new_tensor([float(loss_B.detach().double().sum()), entropy, len(attention)])
+    return sums

@@ -5,7 +5,7 @@ live at that scale: 0.3 suits T5 and little else.
 """
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -44,11 +44,10 @@ def schedule_factor(options: OptimOptions, step: int, total: int) -> float:
 def make_optimizer(options: OptimOptions, groups: list[ParamGroup], scale: float) -> torch.optim.Optimizer:
     """An optimiser over the groups of one learner; `scale` is the rms entry of the embedding table."""
     default = options.lr if options.lr is not None else PILOT * scale
-    settings: list[dict[str, Any]] = [
-        {"params": g.params, "lr": g.lr if g.lr is not None else default, "name": g.name} for g in groups
-    ]
-    for group in settings:
-        group["initial_lr"] = group["lr"]
+    settings = []
+    for group in groups:
+        rate = group.lr if group.lr is not None else default
+        settings.append({"params": group.params, "name": group.name, "lr": rate, "initial_lr": rate})
     if options.name == "adafactor":
         from transformers.optimization import Adafactor  # Lester et al.: no parameter scaling, no relative steps
 
@@ -58,9 +57,3 @@ def make_optimizer(options: OptimOptions, groups: list[ParamGroup], scale: float
     return torch.optim.AdamW(
         settings, lr=default, betas=options.betas, weight_decay=options.weight_decay, foreach=False
     )
-
-
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group its own rate times the schedule's factor."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor

@@ -19,16 +19,12 @@ class Workers:
     def __init__(self) -> None:
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
+        self.first = self.rank == 0  # the one process that writes files
         self._state: Any = None
         if self.world > 1:
             from accelerate import PartialState
 
             self._state = PartialState(cpu=not torch.cuda.is_available())
-
-    @property
-    def first(self) -> bool:
-        """True in the one process that writes files."""
-        return self.rank == 0
 
     def share(self, items: list[X]) -> list[X]:
         """This process's part of a list."""
@@ -45,12 +41,8 @@ class Workers:
             return part
         from accelerate.utils import gather_object
 
-        parts = gather_object([(self.rank, part)])
-        whole: list[X] = []
-        lists = [items for _, items in sorted(parts, key=lambda p: p[0])]
-        for i in range(max(map(len, lists), default=0)):
-            whole.extend(items[i] for items in lists if i < len(items))
-        return whole
+        parts = dict(gather_object([(self.rank, part)]))
+        return [parts[i % self.world][i // self.world] for i in range(sum(map(len, parts.values())))]
 
     def agree(self, flag: bool) -> bool:
         """True everywhere if it is true anywhere."""

@@ -2,16 +2,8 @@
 
 from typing import Any
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from cpeft.training.callbacks import Callback
 from cpeft.training.member import Member
@@ -22,30 +14,28 @@ class ProgressBars(Callback):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bars: dict[str, TaskID] = {}
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
-            console=console, disable=not console.is_terminal,
+        self.bars: dict[str, progress.TaskID] = {}
+        self.progress = progress.Progress(
+            progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(), progress.TextColumn("left"), progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal,
         )  # fmt: skip
 
     def on_start(self, member: Member) -> None:
         if not self.bars:
             self.progress.start()
-        self.bars[member.name] = self.progress.add_task(
-            member.name, total=member.total, completed=member.step, state=""
-        )
+        bar = self.progress.add_task(member.name, total=member.total, completed=member.step, state="")
+        self.bars[member.name] = bar
 
     def on_step(self, member: Member, record: dict[str, Any]) -> None:
         self.progress.update(self.bars[member.name], completed=member.step, state=f"loss {record['loss']:.3f}")
 
     def on_eval(self, member: Member, record: dict[str, Any]) -> None:
-        best = (
-            f"step {member.step}/{member.total}, validation {record['headline']:.2f}, best {member.best_headline:.2f}"
-        )
         self.progress.update(self.bars[member.name], completed=member.step)
         if not self.console.is_terminal:
-            self.console.print(f"{member.name}: {best}", highlight=False, markup=False)
+            scores = f"validation {record['headline']:.2f}, best {member.best_headline:.2f}"
+            place = f"{member.name}: step {member.step}/{member.total}"
+            self.console.print(f"{place}, {scores}", highlight=False, markup=False)
 
     def on_end(self, member: Member) -> None:
         self.progress.remove_task(self.bars.pop(member.name))
