@@ -27,6 +27,10 @@ Attention = Literal["auto", "eager", "sdpa"]
 CPU = Path("/proc/cpuinfo")
 
 
+ASSETS = Path(__file__).parents[1] / "assets"
+EMBEDDED = ("mini",)  # models inside the package
+
+
 class ModelOptions(Options):
     """`[model]`: hub name or folder; `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
     `quantize` needs bitsandbytes. `attention = "auto"` is the model's own choice, but `eager` for bfloat16 on a CPU, where the
@@ -102,7 +106,7 @@ def load_lm(
     quantize: Literal["none", "8bit", "4bit"] = "none",
     attention: Attention = "auto",
 ) -> FrozenLM:
-    """A frozen model from a hub name or a local folder. Raises MissingModel (not there, or offline and not in the cache) and
+    """A frozen model: `mini`, the embedded one, a hub name or a local folder. Raises MissingModel (not there, or offline and not in the cache) and
     ConfigError (quantisation without bitsandbytes)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -115,10 +119,11 @@ def load_lm(
         bits = {f"load_in_{quantize}": True}
         arguments["quantization_config"] = BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=torch.bfloat16)
     try:
-        config = AutoConfig.from_pretrained(name, revision=revision)
+        where = folder_of(str(name))
+        config = AutoConfig.from_pretrained(where, revision=revision)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = auto.from_pretrained(name, revision=revision, config=config, **arguments)
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        model = auto.from_pretrained(where, revision=revision, config=config, **arguments)
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MissingModel(
@@ -130,6 +135,11 @@ def load_lm(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
     return FrozenLM(model, tokenizer, str(name), getattr(config, "_commit_hash", None) or revision, kind)
+
+
+def folder_of(name: str) -> Path:
+    """Where a model lies: in the package for an embedded one, else the name itself, a local folder or a hub name."""
+    return ASSETS / name if name in EMBEDDED else Path(name)
 
 
 def placed(dtype: Dtype, device: str) -> tuple[str, str]:
@@ -147,9 +157,9 @@ def model_identity(options: ModelOptions) -> dict[str, str]:
     known by its weights (size, first and last mebibyte of every safetensors file), so it may move but not be replaced
     unnoticed; a hub model by its name, the revision being a setting."""
     identity = {"dtype": placed(options.dtype, options.device)[1], "name": options.name}
-    if Path(options.name).is_dir():
+    if (folder := folder_of(options.name)).is_dir():
         digest = hashlib.sha256()
-        for path in sorted(Path(options.name).glob("*.safetensors")):
+        for path in sorted(folder.glob("*.safetensors")):
             with path.open("rb") as file:
                 digest.update(str(path.stat().st_size).encode() + file.read(2**20))
                 file.seek(-min(2**20, path.stat().st_size), 2)

@@ -58,7 +58,7 @@ def _task_row(task: Task) -> dict[str, Any]:
 def _prompt_rows(store: Path) -> list[dict[str, Any]]:
     from cpeft.prompts.soft_prompt import read_json
 
-    cards = {path.parent: read_json(path) for path in sorted(store.rglob("prompts/*/cpeft.json"))}
+    cards = {path.parent: read_json(path) for path in sorted(store.rglob("prompts/**/cpeft.json"))}
     return [
         {"prompt": str(folder), "task": card["task"], "method": card["method"], "rows": card["length"], "init": card["init"],
          "model": card["model"], "scores": ", ".join(f"{k} {v:.1f}" for k, v in card["scores"].items())}

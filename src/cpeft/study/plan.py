@@ -78,9 +78,9 @@ class Plan:
         """The prompts a reference stands for by name, all of them finished."""
         if path := self._file(reference, run):
             return {path.stem: path}
-        name = reference.rpartition("/")[2].partition("@")[0]
         found: dict[str, Path] = {}
-        for folder in map(self.folder, self._needed(reference, run)):
+        for need in self._needed(reference, run):
+            folder, name = self.folder(need), _asked(reference, need)
             prompts = [prompt for prompt in folder.result()["prompts"] if fnmatchcase(prompt, name)]
             found |= {prompt: folder.path / "prompts" / prompt for prompt in prompts}
         if not found:
@@ -109,14 +109,14 @@ class Plan:
         if self._file(reference, run):
             return []
         where, stages = f"{run}: '{reference}'", self._stages_before(run)
-        match = re.fullmatch(r"([^/@]+)/(?:(.+)/)?([^/@]+)(?:@(\d+))?", reference)
+        match = re.fullmatch(r"([^/@]+)/([^@]+)(?:@(\d+))?", reference)
         if not match or match[1] not in stages:
             known = suggest(match[1] if match else reference, stages)
             raise ConfigError(f"{where} is neither a file nor 'stage/task' of an earlier stage{known}")
-        stage, label, name, seed = match.groups()
+        stage, _, seed = match.groups()
         there = [
-            other for other in self.recipe.runs if other.stage == stage and label in (None, other.label)
-            and any(fnmatchcase(exported, name) for exported in (*other.tasks, "+".join(other.tasks)))
+            other for other in self.recipe.runs if other.stage == stage
+            and any(fnmatchcase(name, _asked(reference, other)) for name in (*other.tasks, "+".join(other.tasks)))
         ]  # fmt: skip
         seeds = sorted({other.settings.seed for other in there})
         wanted = int(seed) if seed else run.settings.seed
@@ -129,8 +129,14 @@ class Plan:
         chosen = [other for other in there if other.settings.seed == wanted]
         labels = sorted({other.label for other in chosen})
         if len(labels) > 1:
+            name = _asked(reference, chosen[0])
             raise ConfigError(f"{where} could be {', '.join(f'{stage}/{label}/{name}' for label in labels)}")
         return chosen
+
+
+def _asked(reference: str, run: RecipeRun) -> str:
+    """The task pattern of `stage/task` or `stage/label/task`; names of tasks and labels may hold slashes themselves."""
+    return reference.partition("@")[0].partition("/")[2].removeprefix(f"{run.label}/")
 
 
 def prompt_references(settings: RunSettings) -> list[str]:

@@ -166,6 +166,6 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
                 for seed in seeds:
                     identity = {"tasks": list(group), "seed": seed}
                     table = merge(defaults, settings, own, cell, *special, forced, identity)
-                    name = f"{'+'.join(named)}.{label.replace('/', '.')}.s{seed}"
+                    name = f"{'+'.join(named)}.{label}.s{seed}".replace("/", ".")
                     runs.append(RecipeRun(stage.name, label, name, named, parse_settings(table, path), path.parent))
     return runs

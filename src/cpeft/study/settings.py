@@ -15,7 +15,7 @@ from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
 from cpeft.evaluation.decoding import EvalOptions
 from cpeft.methods.base import METHODS, MethodOptions
-from cpeft.models.loading import ModelOptions
+from cpeft.models.loading import EMBEDDED, ModelOptions
 from cpeft.prompts.init import PromptOptions
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
@@ -93,9 +93,11 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
 
 
 def located_model(options: ModelOptions, base: Path) -> ModelOptions:
-    """A model folder given relative to the recipe, made absolute; hub names stay as they are."""
+    """A model folder given relative to the recipe, made absolute; names of embedded and hub models stay as they are."""
     beside = base / options.name
-    return options.model_copy(update={"name": str(beside.resolve())}) if beside.is_dir() else options
+    if options.name in EMBEDDED or not beside.is_dir():
+        return options
+    return options.model_copy(update={"name": str(beside.resolve())})
 
 
 def find_task(name: str, base: Path | None = None) -> Task:

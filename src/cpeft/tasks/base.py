@@ -6,7 +6,7 @@ evaluation and `cpeft show task` cannot disagree.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -93,6 +93,7 @@ class Task:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: tuple[str, ...] = ()  # folder names accepted under CPEFT_DATA besides `name`
     files: Mapping[str, str] = field(default_factory=dict)  # split -> file, for tasks that bring their own rows
+    rows: Callable[[], Mapping[str, Sequence[Row]]] | None = None  # split -> rows, for tasks that write their own
     template: str = ""
     keep: Callable[[Row], bool] | None = None
     clean: Callable[[Row], Row] | None = None

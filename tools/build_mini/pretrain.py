@@ -1,0 +1,140 @@
+"""Pre-training: bfloat16 network, float32 master weights; warm-up, constant rate, linear decay at the end.
+
+AdamW with the rate of every tensor scaled by the root mean square of its entries, as Adafactor does in T5's own recipe: T5's
+embeddings start at 1 and its queries at 0.008, and one rate for both (tried: 0.002) let gradients explode after 400 steps.
+
+Everything that a step needs is (seed, step) and the last checkpoint, so the same command goes on where it was stopped.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import T5Config, T5ForConditionalGeneration
+
+from tools.build_mini.mixture import END, PAD, Batch, Mixture
+from tools.build_mini.vocabulary import SIZE
+
+CONFIG = T5Config(
+    vocab_size=SIZE, d_model=256, d_kv=64, d_ff=512, num_layers=6, num_decoder_layers=2, num_heads=4, dropout_rate=0.0,
+    feed_forward_proj="gated-gelu", tie_word_embeddings=True, pad_token_id=PAD, eos_token_id=END, decoder_start_token_id=PAD,
+)  # fmt: skip
+RATE, WARMUP, BETAS, EPSILON, CLIP = 1e-2, 300, (0.9, 0.98), 1e-8, 1.0
+LEAST = 1e-3  # what a tensor of smaller entries is taken for
+SPAN_WEIGHT = 0.3  # of a span token against an answer token: answers are two tokens long, spans fifteen
+EVERY = 250  # steps between checkpoints
+
+
+class Pretraining:
+    def __init__(self, mixture: Mixture, out: Path) -> None:
+        torch.manual_seed(mixture.seed)
+        self.mixture, self.out = mixture, out
+        self.model = T5ForConditionalGeneration._from_config(CONFIG, attn_implementation="eager")
+        self.masters = [p.detach().clone() for p in self.model.parameters()]
+        self.model.to(torch.bfloat16)
+        groups = [{"params": [master]} for master in self.masters]
+        self.optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPSILON, weight_decay=0.0, fused=True)
+        self.loss = torch.compile(self._loss, dynamic=False)
+        self.step = 0
+        self._load()
+
+    def _loss(self, source: Tensor, mask: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        start = torch.full_like(labels[:, :1], PAD)
+        decoder = torch.cat([start, labels[:, :-1].clamp_min(0)], 1)
+        logits = self.model(input_ids=source, attention_mask=mask, decoder_input_ids=decoder, use_cache=False).logits
+        token = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="none")
+        return token.view_as(labels) * weights
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted mean to train on, mean of span tokens, mean of answer tokens."""
+        asked = (batch.labels != -100).float()
+        weights = asked.clone()
+        weights[: batch.corrupted] *= SPAN_WEIGHT
+        loss = self.loss(batch.source, batch.mask, batch.labels, weights)
+        with torch.no_grad():
+            spans = loss[: batch.corrupted].sum() / SPAN_WEIGHT / asked[: batch.corrupted].sum().clamp_min(1)
+            answers = loss[batch.corrupted :].sum() / asked[batch.corrupted :].sum().clamp_min(1)
+        return loss.sum() / weights.sum(), spans, answers
+
+    def rate(self, last: int, decay: int) -> float:
+        """The rate of this step; it falls to zero over the `decay` steps before `last`."""
+        return RATE * min(1.0, (self.step + 1) / WARMUP, (last - self.step) / max(decay, 1))
+
+    def run(self, last: int, decay: int) -> None:
+        """Train until step `last`."""
+        since, tokens, sums = time.time(), 0, torch.zeros(3)
+        while self.step < last:
+            batch = self.mixture.batch(self.step)
+            losses = self.losses(batch)
+            losses[0].backward()
+            norm = self.update(self.rate(last, decay))
+            sums += torch.stack([loss.detach() for loss in losses])
+            tokens += int(batch.mask.sum()) + int((batch.labels != -100).sum())
+            self.step += 1
+            if self.step % 50 == 0:
+                total, spans, answers = (sums / 50).tolist()
+                self.log(
+                    loss=round(total, 4), spans=round(spans, 4), answers=round(answers, 4), norm=round(norm, 3),
+                    rate=self.rate(last, decay), tokens_per_second=round(tokens / (time.time() - since)), tokens=tokens,
+                )  # fmt: skip
+                since, tokens, sums = time.time(), 0, torch.zeros(3)
+            if self.step % EVERY == 0 or self.step == last:
+                self._save()
+
+    def update(self, rate: float) -> float:
+        for master, weight in zip(self.masters, self.model.parameters(), strict=True):
+            master.grad = weight.grad.float()
+            weight.grad = None
+        norm = torch.nn.utils.clip_grad_norm_(self.masters, CLIP)
+        for master, group in zip(self.masters, self.optimizer.param_groups, strict=True):
+            group["lr"] = rate * max(float(master.square().mean().sqrt()), LEAST)
+        self.optimizer.step()
+        with torch.no_grad():
+            for master, weight in zip(self.masters, self.model.parameters(), strict=True):
+                weight.copy_(master)
+        return float(norm)
+
+    def log(self, **record: object) -> None:
+        line = json.dumps({"step": self.step, **record})
+        print(line, flush=True)
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for i, master in enumerate(self.masters):
+            yield f"{i}.master", master
+            for name in ("exp_avg", "exp_avg_sq"):
+                if name in self.optimizer.state[master]:
+                    yield f"{i}.{name}", self.optimizer.state[master][name]
+
+    def _save(self) -> None:
+        partial = self.out / "partial.safetensors"
+        save_file(dict(self._tensors()), partial, {"step": str(self.step)})
+        partial.replace(self.out / "checkpoint.safetensors")
+
+    def _load(self) -> None:
+        path = self.out / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+            for i, master in enumerate(self.masters):
+                master.copy_(file.get_tensor(f"{i}.master"))
+                self.optimizer.state[master] = {
+                    "step": torch.tensor(float(self.step)),
+                    **{name: file.get_tensor(f"{i}.{name}") for name in ("exp_avg", "exp_avg_sq")},
+                }
+        with torch.no_grad():
+            for master, weight in zip(self.masters, self.model.parameters(), strict=True):
+                weight.copy_(master)
+
+    def export(self, folder: Path) -> None:
+        """The model in bfloat16 with its tokenizer, as transformers loads it."""
+        self.model.save_pretrained(folder)
+        self.mixture.tokenizer.save_pretrained(folder)
