@@ -78,7 +78,8 @@ def _stop(number: int, frame: Any) -> None:
 
 
 def _table(plan: Any) -> None:
-    """Print the recipe's table and keep it beside the runs."""
+    """Print the recipe's table and keep it and the store's report beside the runs."""
+    from cpeft.report.page import write_report
     from cpeft.report.tables import markdown_table, rich_table, summarise
 
     if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
@@ -86,7 +87,7 @@ def _table(plan: Any) -> None:
         console.print(rich_table(cells, plan.recipe.name))
         path = plan.store.path / "table.md"
         path.write_text(markdown_table(cells), encoding="utf-8")
-        console.print(f"table: {path}", markup=False)
+        console.print(f"table: {path}\nreport: {write_report(plan.store.path)}", markup=False)
 
 
 @app.command()
@@ -106,6 +107,17 @@ def plan(
     _show(rows, title, {"runs": rows, "done": len(done), "hours_left": left} if as_json else None)
     if left and not as_json:
         console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs", highlight=True)
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="The folder that `cpeft run` filled.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
+) -> None:
+    """Write one self-contained HTML file of a store: scores, learning curves, attention, examples."""
+    from cpeft.report.page import write_report
+
+    console.print(f"report: {write_report(store, out)}", markup=False)
 
 
 @app.command("eval")

@@ -1,7 +1,7 @@
 """Registries: names of tasks, methods, metrics, ... to the objects that do the work.
 
-A registry owns a package and reads every module in it at first use, so adding a thing is one file with one decorator and
-no other file changes. Packages outside ours join through entry points of the same group name.
+A registry owns a package and reads every module in and below it at first use, so adding a thing is one file with one
+decorator and no other file changes. Packages outside ours join through entry points of the same group name.
 """
 
 import importlib
@@ -69,7 +69,7 @@ class Registry(Generic[T]):
             return
         self._loaded = True
         package: Any = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
+            importlib.import_module(module.name)
         for point in entry_points(group=f"cpeft.{self.kind}s"):
             self.add(point.name, point.load())

@@ -73,7 +73,7 @@ GOLDEN = {
     "paws": ({**PAIR, "label": 1}, f"paws {PAIR_TEXT}", "paraphrase", "1"),
 }  # fmt: skip
 
-EVERY = TASKS.names()
+EVERY = [name for name in TASKS.names() if not TASKS.get(name).rows]  # generated rows: test_mini
 CLOSED = [name for name in EVERY if TASKS.get(name).words]
 
 

@@ -61,9 +61,8 @@ def word(question: Closed | Open, rng: random.Random) -> tuple[str, str]:
 
 def renamed(fields: Sequence[tuple[str, str]], rng: random.Random) -> list[tuple[str, str]]:
     labels = rng.sample(LABELS, len(fields))
-    return [
-        (label if len(fields) > 1 or rng.random() < 0.6 else "", value) for label, (_, value) in zip(labels, fields)
-    ]
+    keep = len(fields) > 1 or rng.random() < 0.6
+    return [(label if keep else "", value) for label, (_, value) in zip(labels, fields, strict=True)]
 
 
 def told_answers(question: Closed, rng: random.Random) -> tuple[str, str]:
@@ -85,9 +84,6 @@ def told_answers(question: Closed, rng: random.Random) -> tuple[str, str]:
     if style == "letters":
         letters = {place: "abcdef"[i] for i, place in enumerate(places)}
         return " ".join(f"{letters[i]}: {words[i]}" for i in places) + ".", letters[question.answer]
-    told = (
-        rng.choice(("options", "choose", "answers"))
-        + ": "
-        + rng.choice((", ", " or ", " / ")).join(words[i] for i in places)
-    )
+    head, joint = rng.choice(("options", "choose", "answers")), rng.choice((", ", " or ", " / "))
+    told = f"{head}: {joint.join(words[i] for i in places)}"
     return told + ".", words[question.answer]

@@ -106,8 +106,9 @@ def load_lm(
     quantize: Literal["none", "8bit", "4bit"] = "none",
     attention: Attention = "auto",
 ) -> FrozenLM:
-    """A frozen model: `mini`, the embedded one, a hub name or a local folder. Raises MissingModel (not there, or offline and not in the cache) and
-    ConfigError (quantisation without bitsandbytes)."""
+    """A frozen model: `mini`, the embedded one, a hub name or a local folder.
+
+    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     arguments: dict[str, Any] = {"dtype": getattr(torch, kind)}

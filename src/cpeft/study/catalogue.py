@@ -47,10 +47,11 @@ def _first_line(thing: Any) -> str:
 
 def _task_row(task: Task) -> dict[str, Any]:
     official = (task.official.train, task.official.validation, task.official.test)
+    data = "generated" if task.rows else "local" if locate(task) else "hub (unverified)"
     return {
         "task": task.name, "kind": task.kind, "metrics": ", ".join(task.metrics),
         "official rows": "/".join("-" if rows is None else str(rows) for rows in official),
-        "labels": len(task.labels()) or "open", "data": "local" if locate(task) else "hub (unverified)",
+        "labels": len(task.labels()) or "open", "data": data,
         "note": "" if task.real_rows else "not run on real rows",
     }  # fmt: skip
 

@@ -1,0 +1,299 @@
+"""One self-contained HTML file of a store: what was run, what came out, and how sure one can be of it.
+
+The file needs nothing else: no script, no font, no picture from elsewhere; its Content-Security-Policy forbids them. It is
+made from run folders alone, and the same store gives the same bytes. Every section is a function of a `Study` that returns a
+`Section`, or None where the store holds nothing for it; `SECTIONS` is their order, and the template has one macro per
+section name. A new section is a function, a line in `SECTIONS` and a macro.
+"""
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cpeft.errors import ConfigError
+from cpeft.report import plots
+from cpeft.report.tables import Cell, summarise
+from cpeft.study.store import RunFolder, Store
+
+SHOWN = 700  # characters of an example's text
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and its result."""
+
+    folder: RunFolder
+    result: dict[str, Any]
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Stage and method label: the runs of a group differ in tasks and seeds."""
+        return self.result["stage"], self.result["label"]
+
+    def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+        """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
+        path = self.folder.path / "predictions.parquet"
+        if not path.exists() or not (names := (pq.read_schema(path).metadata or {}).get(b"attention")):
+            return
+        candidates = names.decode().split("\t")
+        table = pq.read_table(path, columns=["task", "attention"])
+        tasks = np.asarray(table["task"].to_pylist())
+        weights = table["attention"].combine_chunks().flatten().to_numpy().reshape(len(tasks), len(candidates))
+        for task in dict.fromkeys(tasks.tolist()):
+            yield task, weights[tasks == task], candidates
+
+
+@dataclass(frozen=True)
+class Study:
+    """The finished runs of a store, in the order of their folders."""
+
+    store: Store
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def results(self) -> list[dict[str, Any]]:
+        return [run.result for run in self.runs]
+
+    @property
+    def labels(self) -> list[str]:
+        return distinct(result["label"] for result in self.results)
+
+    @cached_property
+    def groups(self) -> dict[tuple[str, str], list[Run]]:
+        """Runs by stage and method label."""
+        return {key: [run for run in self.runs if run.group == key] for key in distinct(run.group for run in self.runs)}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; the template's macro `name` renders `content`."""
+
+    name: str
+    title: str
+    content: Any
+
+
+def write_report(store: Path, out: Path | None = None) -> Path:
+    """Write the report of a store's finished runs; the file's path, by default `report.html` in the store."""
+    opened = Store(store)
+    study = Study(opened, tuple(Run(folder, folder.result()) for folder in opened.runs() if folder.done))
+    if not study.runs:
+        raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
+    sections = [section for make in SECTIONS if (section := make(study))]
+    files = FileSystemLoader(Path(__file__).parent / "templates")
+    page = Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    title = opened.path.resolve().name
+    html = page.get_template("report.html").render(title=title, facts=head_facts(study), sections=sections)
+    out = out or opened.path / "report.html"
+    out.write_text(html.strip() + "\n", encoding="utf-8", newline="\n")
+    return out
+
+
+def distinct(values: Any) -> list[Any]:
+    """Values in the order of their first appearance."""
+    return list(dict.fromkeys(values))
+
+
+def head_facts(study: Study) -> dict[str, list[str]]:
+    """What all of this is about, as short texts by heading."""
+    results = study.results
+    times = [datetime.fromtimestamp((run.folder.path / "result.json").stat().st_mtime, UTC) for run in study.runs]
+    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(times), max(times)))
+    hours = sum(sum(result["seconds"].values()) for result in results) / 3600
+    machines = [result["hardware"] for result in results]
+    return {
+        "Runs": [f"{len(results)} finished, {hours:.1f} hours of training and scoring"],
+        "Tasks": distinct(task for result in results for task in result["tasks"]),
+        "Methods": study.labels,
+        "Seeds": [str(seed) for seed in sorted({result["seed"] for result in results})],
+        "Model": distinct(f"{Path(r['model']['name']).name} ({r['model']['dtype']})" for r in results),
+        "Machine": distinct(f"{m.get('gpu') or 'CPU'}, {m['system']} {m['machine']}" for m in machines),
+        "Results written": [f"{first} UTC" if first == last else f"{first} to {last} UTC"],
+        "Versions": sorted({f"{name} {version}" for r in results for name, version in r["versions"].items()}),
+    }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell of the table as it is shown: places are per cent of the interval plot's width."""
+
+    cell: Cell
+    best: bool
+    scores: list[tuple[int, float]]
+    place: Callable[[float], float]
+
+
+def score_table(study: Study) -> Section | None:
+    """Mean, deviation and interval per task and method; one table per dtype, because a table mixes none."""
+    tables = []
+    for dtype in distinct(result["model"]["dtype"] for result in study.results):
+        results = [result for result in study.results if result["model"]["dtype"] == dtype]
+        cells = summarise(results)
+        low = 10 * math.floor(min(min(cell.low, *cell.values) for cell in cells) / 10)
+        high = max(low + 10, 10 * math.ceil(max(max(cell.high, *cell.values) for cell in cells) / 10))
+        rows = [_row(cell, cells, results, low, high) for cell in cells]
+        by_task = []
+        for task in distinct(cell.task for cell in cells):
+            mine = [row for row in rows if row.cell.task == task]
+            stages = distinct(row.cell.stage for row in mine)
+            by_stage = [(stage, [row for row in mine if row.cell.stage == stage]) for stage in stages]
+            by_task.append((task, [row for row in mine if row.cell.kind == "fixed"], by_stage))
+        tables.append({"dtype": dtype, "low": low, "high": high, "tasks": by_task})
+    return Section("scores", "Scores", tables)
+
+
+def _row(cell: Cell, cells: Sequence[Cell], results: Sequence[dict[str, Any]], low: float, high: float) -> Row:
+    rivals = [c.mean for c in cells if (c.task, c.metric) == (cell.task, cell.metric) and c.kind != "fixed"]
+    scores = [
+        (result["seed"], result["scores"][cell.task][cell.metric]["value"])
+        for result in results
+        if (result["stage"], result["label"]) == (cell.stage, cell.method)
+        and cell.metric in result["scores"].get(cell.task, {})
+    ]
+    best = cell.kind != "fixed" and len(rivals) > 1 and cell.mean == max(rivals)
+    return Row(cell, best, sorted(scores), lambda value: round(100 * (value - low) / (high - low), 1))
+
+
+def learning_curves(study: Study) -> Section | None:
+    """Loss and validation score over steps; per stage, one panel per task."""
+    stages: list[Any] = []
+    for stage, members in groupby(study.runs, key=lambda run: run.result["stage"]):
+        runs = [(study.labels.index(run.result["label"]), run.result, logged(run.folder)) for run in members]
+        loss, scores, used = plots.curve_panels(runs, f"curve-{len(stages)}")
+        if loss or scores:
+            legend = [(study.labels[index], *plots.line_style(index)) for index in used]
+            rows = [("Training loss, nats per target token (log scale)", loss), ("Validation score", scores)]
+            stages.append((stage, legend, rows))
+    return Section("curves", "Learning curves", stages) if stages else None
+
+
+def attention_maps(study: Study) -> Section | None:
+    """Mean attention weights over test rows and seeds, targets by sources, per stage and method."""
+    found: dict[tuple[str, str], dict[str, list[plots.Weights]]] = {}
+    for key, runs in study.groups.items():
+        for run in runs:
+            for task, weights, candidates in run.weights():
+                found.setdefault(key, {}).setdefault(task, []).append(plots.Weights.of(weights, candidates))
+    maps = [
+        {"group": key, **found_map}
+        for key, found_map in zip(found, plots.attention_maps(list(found.values())), strict=True)
+    ]
+    return Section("attention", "Where the attention goes", maps) if maps else None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test row, what a run answered, and the weights behind the answer."""
+
+    task: str
+    run: dict[str, Any]
+    row: dict[str, Any]
+    right: bool
+    weights: list[tuple[str, float]]
+
+
+def examples(study: Study) -> Section | None:
+    """Three test rows, by the rule that the page states: the first rows of the first three tasks, and both outcomes."""
+    mixed = [run for run in study.runs if next(run.weights(), None)]
+    first: dict[str, Run] = {}
+    for run in mixed or [run for run in study.runs if run.result["prompts"]]:
+        for task in run.result["tasks"]:
+            first.setdefault(task, run)
+    tasks = list(first)[:3]
+    if not tasks:
+        return None
+    rows = {task: _examples(task, first[task]) for task in tasks}
+    chosen = [rows[tasks[i % len(tasks)]][i // len(tasks) :][:1] for i in range(3)]
+    picked = [each for found in chosen for each in found]
+    if len({each.right for each in picked}) == 1:
+        other = (each for each in rows[picked[-1].task] if each.right != picked[-1].right)
+        picked[-1] = next(other, picked[-1])
+    return Section("examples", "Example predictions", {"examples": picked, "weights": bool(mixed), "shown": SHOWN})
+
+
+def _examples(task: str, run: Run) -> list[Example]:
+    table = pq.read_table(run.folder.path / "predictions.parquet")
+    names = (table.schema.metadata or {}).get(b"attention", b"").decode().split("\t")
+    return [
+        Example(task, run.result, row, row["prediction"] in row["references"], list(zip(names, row["attention"], strict=False)))
+        for row in table.to_pylist()
+        if row["task"] == task
+    ]  # fmt: skip
+
+
+def unfinished(study: Study) -> Section | None:
+    """Failed runs with their reason, and runs that were begun and neither finished nor failed."""
+    begun = {folder.path: folder for folder in study.store.runs()}
+    failed = {path.parent: RunFolder(path.parent) for path in study.store.path.glob("*/*/failed.json")}
+    lines = []
+    for path, folder in sorted((begun | failed).items()):
+        if not folder.done:
+            lines.append((path.parent.name, path.name, "failed" if folder.failed else "unfinished", _why(folder)))
+    return Section("unfinished", "Failed and unfinished runs", lines) if lines else None
+
+
+def _why(folder: RunFolder) -> str:
+    if folder.failed:
+        return str(json.loads((folder.path / "failed.json").read_text(encoding="utf-8"))["error"])
+    records = logged(folder)
+    where = f"last logged step {records[-1]['step']}" if records else "no step logged"
+    claimed = (folder.path / "claim.json").exists()
+    return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
+
+
+def logged(folder: RunFolder) -> list[dict[str, Any]]:
+    """The whole lines of metrics.jsonl; a killed process may have left half a line."""
+    path = folder.path / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def making(study: Study) -> Section:
+    """Settings, data and commands: what it takes to do this again."""
+    settings = {run.folder.path: settings_of(run.folder) for run in study.runs}
+    keys = sorted({key for table in settings.values() for key in table})
+    texts = {key: {table.get(key, "default") for table in settings.values()} for key in keys}
+    common = [(key, *texts[key]) for key in keys if len(texts[key]) == 1]
+    differing = []
+    for group, runs in study.groups.items():
+        seen = {key: distinct(settings[run.folder.path].get(key, "default") for run in runs) for key in keys}
+        differing.append((*group, len(runs), [(key, " | ".join(seen[key])) for key in keys if len(texts[key]) > 1]))
+    data: dict[str, dict[str, Any]] = {}
+    for result in study.results:
+        for task, about in result["data"].items():
+            entry = data.setdefault(task, {"origin": about["origin"], "rows": [], "notes": []})
+            entry["rows"] = distinct([*entry["rows"], " / ".join(f"{n:,}" for n in about["rows"].values())])
+            entry["notes"] = distinct([*entry["notes"], *about["notes"]])
+    notes = distinct(note for result in study.results for note in result.get("notes", ()))
+    content = {"store": str(study.store.path), "common": common, "differing": differing, "data": data, "notes": notes}
+    return Section("making", "How this was made", content)
+
+
+def settings_of(folder: RunFolder) -> dict[str, str]:
+    """The settings of a run that are not at their defaults, as dotted keys, without its tasks and seed."""
+    table = tomllib.loads((folder.path / "config.toml").read_text(encoding="utf-8"))
+    return dict(_flat({key: value for key, value in table.items() if key not in ("tasks", "seed")}, ""))
+
+
+def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, json.dumps(value, ensure_ascii=False)
+
+
+SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
+    score_table, learning_curves, attention_maps, examples, unfinished, making,
+)  # fmt: skip

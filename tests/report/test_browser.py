@@ -1,0 +1,99 @@
+"""The HTML report in a real browser: no console message, no request, and no sideways scrolling on a narrow screen.
+
+A headless Chromium from PATH draws the page; without one these tests say so and skip. Each check is made on a bad page too,
+so that it cannot pass by looking at nothing.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from test_page import write_run, write_store
+
+from cpeft.report.page import write_report
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH (apt-get install chromium)")
+pytestmark = [needs_browser, pytest.mark.slow]
+OWN_HOSTS = ("google.com", "googleapis.com", "gvt1.com")  # what a fresh Chromium asks on its own, page or no page
+
+
+def browse(page: Path, folder: Path) -> tuple[str, list[str], set[str]]:
+    """The page as the browser sees it, what it wrote to the console, and the hosts it asked; names resolve to nothing."""
+    log = folder / "net.json"
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
+    named = {"user-data-dir": folder / "profile", "host-resolver-rules": "MAP * ~NOTFOUND", "virtual-time-budget": 5000,
+             "log-net-log": log, "enable-logging": "stderr", "v": 0}  # fmt: skip
+    command = [BROWSER, *flags, *(f"--{name}={value}" for name, value in named.items()), "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    hosts = {urlsplit(url).hostname or "" for url in re.findall(r'"url":"(\w+://[^"]+)"', log.read_text())}
+    return done.stdout, console, {host for host in hosts if host and not host.endswith(OWN_HOSTS)}
+
+
+def widths(page: Path, folder: Path, width: int) -> tuple[int, int]:
+    """(inner width, scroll width) of a copy of the page with a measuring script, in a frame, because windows have a least
+    width of 500."""
+    html = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
+    told = "parent.postMessage([innerWidth, document.documentElement.scrollWidth], '*')"
+    copy, frame = folder / "copy.html", folder / "frame.html"
+    copy.write_text(html.replace("</body>", f"<script>onload = () => {told}</script></body>"), encoding="utf-8")
+    frame.write_text(
+        "<!doctype html><title>-</title><script>onmessage = e => document.title = JSON.stringify(e.data)</script>"
+        f'<iframe src="{copy.name}" width="{width}" height="800" style="border: 0"></iframe>'
+    )
+    inner, scroll = json.loads(re.search(r"<title>(.*?)</title>", browse(frame, folder)[0])[1])
+    return inner, scroll
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    """A report with long names in every place, all of it unfolded."""
+    store = write_store(tmp_path_factory.mktemp("browser") / "a-store-with-a-rather-long-name-that-has-no-space-in-it")
+    for seed in (0, 1):
+        write_run(
+            store,
+            "a method with a very long label lr=0.00001 length=100",
+            ["a_task_with_a_long_name"],
+            seed,
+            "another-long-stage",
+        )
+    path = write_report(store)
+    path.write_text(path.read_text(encoding="utf-8").replace("<details>", "<details open>"), encoding="utf-8")
+    return path
+
+
+def test_a_bad_page_is_noticed(tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        '<!doctype html><title>x</title><body><img src="http://example.invalid/x.png"><script>console.error("boo")</script>'
+        '<div style="width: 900px">wide</div></body>'
+    )
+    _, console, hosts = browse(bad, tmp_path)
+    assert any("boo" in line for line in console)
+    assert hosts == {"example.invalid"}
+    assert widths(bad, tmp_path, 400)[1] > 800
+
+
+def test_the_console_stays_empty_and_nothing_is_asked_for(page, tmp_path):
+    dom, console, hosts = browse(page, tmp_path)
+    assert "How this was made" in dom
+    assert console == []
+    assert hosts == set()
+
+
+@pytest.mark.parametrize("width", [320, 400, 1280])
+def test_the_page_does_not_scroll_sideways(page, tmp_path, width):
+    assert widths(page, tmp_path, width) == (width, width)
+
+
+def test_the_browser_reads_the_page_as_it_was_written(page, tmp_path):
+    """No tag is moved or closed by the browser's repair of bad HTML: the same tags come back in the same order."""
+    written = re.sub(r"<style>.*?</style>", "", page.read_text(encoding="utf-8"), flags=re.S)
+    seen = re.sub(r"<style>.*?</style>", "", browse(page, tmp_path)[0], flags=re.S)
+    tags = re.compile(r"<(\w+)")
+    assert [tag for tag in tags.findall(seen) if tag != "tbody"] == [t for t in tags.findall(written) if t != "tbody"]

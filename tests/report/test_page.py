@@ -1,0 +1,299 @@
+"""The HTML report: what it says of a store, that every text is escaped, that nothing is loaded, and same store, same bytes."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tomli_w
+
+from cpeft.errors import ConfigError
+from cpeft.report import plots
+from cpeft.report.page import write_report
+from tiny import run_python
+
+HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' {{ 7 * 7 }} $x_1$"
+SCORES = {
+    ("plain", "rte"): (50.0, 54.0), ("plain", "cb"): (60.0, 60.0), ("mix", "rte"): (61.0, 65.0), ("mix", "cb"): (40.0, 44.0),
+}  # fmt: skip
+WEIGHTS = {"rte": (0.7, 0.2, 0.1), "cb": (0.25, 0.75, 0.0)}
+
+
+def weights_of(task: str, row: int, seed: int) -> list[float]:
+    """Weights that differ between three rows and two seeds, and have the means of `WEIGHTS`."""
+    move = 0.05 * (row - 1) + (0.02 if seed else -0.02)
+    first, second, own = WEIGHTS[task]
+    return [first + move, second - move, own]
+
+
+def write_run(store: Path, label: str, tasks: list[str], seed: int, stage: str = "targets", **more) -> Path:
+    """A finished run folder as `cpeft run` leaves it; `mix` keeps attention over sst2, mnli and its own prompt."""
+    folder = store / stage / f"{'+'.join(tasks)}.{label}.s{seed}-0123456789ab".replace(" ", "_").replace("/", "_")
+    folder.mkdir(parents=True)
+    values = {task: SCORES.get((label, task), (70.0, 71.0))[seed] for task in tasks}
+    mixed = label == "mix"
+    config = {"tasks": tasks, "seed": seed, "method": {"name": "attempt" if mixed else "prompt_tuning"},
+              "optim": {"lr": 0.1 if mixed else 0.3}, "train": {"steps": 20}}  # fmt: skip
+    (folder / "config.toml").write_text(tomli_w.dumps(config))
+    records = [{"step": step, "loss": 5.0 / step + seed} for step in (1, 10, 20)]
+    records += [{"step": 20, "headline": 1.0, **{f"validation/{task}/accuracy": values[task] for task in tasks}}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    rows = [
+        {"task": task, "row": i, "source": f"{task} row {i}: {HOSTILE}", "prediction": "yes",
+         "references": ["yes" if i else "no"], "in_label_set": True, "choice": None,
+         "attention": weights_of(task, i, seed) if mixed else []}
+        for task in tasks for i in range(3)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({"attention": "sst2\tmnli\ttarget" if mixed else ""})
+    pq.write_table(table, folder / "predictions.parquet")
+    data = {
+        task: {"version": 1, "origin": f"/data/{task}", "rows": {"train": 9, "validation": 4, "test": 3}, "majority": 47.5,
+               "labels": ["yes", "no"], "headline": "accuracy", "notes": [f"a note on {task}"]}
+        for task in tasks
+    }  # fmt: skip
+    result = {
+        "stage": stage, "label": label, "name": folder.name, "tasks": tasks, "method": config["method"]["name"], "seed": seed,
+        "scores": {task: {"accuracy": {"value": v, "low": v - 9, "high": v + 9}} for task, v in values.items()},
+        "data": data, "prompts": tasks, "steps": 20, "trainable": 1234,
+        "model": {"name": "/models/t5-tiny", "dtype": "float32"},
+        "seconds": {"training": 60.0, "scoring": 6.0}, "versions": {"cpeft": "0.1.0"},
+        "hardware": {"machine": "x86_64", "system": "Linux", "gpu": None}, **more,
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def write_store(folder: Path) -> Path:
+    """Two methods, two tasks, two seeds, a failed and an unfinished run."""
+    for label in ("mix", "plain"):
+        for task in ("rte", "cb"):
+            for seed in (0, 1):
+                write_run(folder, label, [task], seed)
+    failed, unfinished = folder / "targets" / "rte.wild.s0-aa", folder / "targets" / "rte.slow.s0-bb"
+    failed.mkdir()
+    (failed / "failed.json").write_text(
+        json.dumps({"error": f"RunFailed: loss is NaN {HOSTILE}", "traceback": "secret"})
+    )
+    unfinished.mkdir()
+    (unfinished / "config.toml").write_text('tasks = ["rte"]\n')
+    (unfinished / "metrics.jsonl").write_text('{"step": 7, "loss": 1.0}\n{"step": 8, "lo')  # killed
+    return folder
+
+
+class Page(HTMLParser):
+    """Everything a page could load or run, its ids, and the text of its rows."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.sections: list[str] = []
+        self.rows: list[str] = []
+        self.inside = False  # a row of a table
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "section":
+            self.sections.append(dict(attrs)["id"])
+        if tag == "tr":
+            self.rows.append("")
+            self.inside = True
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "tr"
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1] = f"{self.rows[-1]} {data}"
+
+    def row(self, *words: str) -> str:
+        """The first row that holds all words, white space collapsed."""
+        rows = [" ".join(row.split()) for row in self.rows]
+        return next(row for row in rows if all(word in row for word in words))
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    return write_store(tmp_path / "store")
+
+
+def read(store: Path) -> tuple[str, Page]:
+    html = write_report(store).read_text(encoding="utf-8")
+    return html, Page(html)
+
+
+def test_the_whole_page(store):
+    html, page = read(store)
+    assert html.startswith("<!doctype html>")
+    assert page.sections == ["scores", "curves", "attention", "examples", "unfinished", "making"]
+    for text in ("8 finished, 0.1 hours", "t5-tiny (float32)", "cpeft 0.1.0", "mix, plain", "Student’s", "47.50"):
+        assert text in html
+
+
+def test_the_table_tells_mean_interval_seeds_and_the_best(store):
+    _, page = read(store)
+    best = page.row("mix", "★")
+    assert best.startswith("targets mix ★ best mean of this task 63.00 2.83 37.6 – 88.4")
+    assert "seed 0: 61.00, seed 1: 65.00, interval 37.6 to 88.4" in best
+    assert best.endswith("2 1,234")
+    assert page.row("plain", "★").startswith("plain ★ best mean of this task 60.00 0.00")  # of cb
+    assert "majority class 47.50 best constant answer" in page.row("majority")
+    assert sum("★" in row for row in page.rows) == 2
+    assert "0: 50.00 1: 54.00" in page.row("rte", "plain", "0:")
+
+
+def test_a_single_run_is_marked_and_stars_nothing(tmp_path):
+    write_run(tmp_path, "plain", ["rte"], 0)
+    _, page = read(tmp_path)
+    assert "41.0 – 59.0 rows" in page.row("plain")
+    assert not any("★" in row for row in page.rows)
+
+
+def test_dtypes_stand_in_tables_of_their_own(tmp_path):
+    write_run(tmp_path, "plain", ["rte"], 0)
+    write_run(tmp_path, "plain", ["rte"], 1, model={"name": "t5-tiny", "dtype": "bfloat16"})
+    html, _ = read(tmp_path)
+    assert html.count('<table class="scores">') == 2
+    assert "frozen model in float32" in html
+    assert "frozen model in bfloat16" in html
+
+
+def test_attention_is_the_mean_over_rows_and_seeds(store):
+    html, page = read(store)
+    (heat,) = re.findall(r'<svg class="plot" role="img" aria-label="Heat map.*?</svg>', html, re.S)
+    assert "cb: mnli .75; rte: sst2 .70" in heat
+    assert re.findall(r">([.\d]+)</text>", heat) == [".25", ".75", ".00", ".70", ".20", ".10"]
+    assert re.findall(r">(sst2|mnli|own|prompt)<", heat) == ["sst2", "mnli", "own", "prompt"]
+    rows = [np.asarray(weights_of("rte", row, seed)) for row in range(3) for seed in (0, 1)]
+    used = np.mean([np.exp(-np.sum(row * np.log(row))) for row in rows])
+    assert page.row("rte", "sst2", ".70") == f"rte sst2 .70 {used:.1f} .04"
+
+
+def test_examples_follow_their_rule(store):
+    """First rows of cb and rte (folders in order), then row 1 of cb; row 0 is wrong and row 1 right, so nothing is swapped."""
+    html, _ = read(store)
+    found = re.findall(r'<h3>(\w+)<span class="muted">, test row (\d)', html)
+    assert found == [("cb", "0"), ("rte", "0"), ("cb", "1")]
+    assert re.findall(r'<span class="(right|wrong)">yes</span>', html) == ["wrong", "wrong", "right"]
+    assert html.count("0.630") == 1  # rte row 0 of seed 0
+
+
+def test_examples_show_both_outcomes_where_there_are(tmp_path):
+    for task in ("cb", "rte", "trec"):
+        write_run(tmp_path, "plain", [task], 0)
+    html, _ = read(tmp_path)
+    assert re.findall(r'<h3>(\w+)<span class="muted">, test row (\d)', html) == [
+        ("cb", "0"),
+        ("rte", "0"),
+        ("trec", "1"),
+    ]
+    assert "attention" not in Page(html).sections
+    assert "Attention weights" not in html
+
+
+def test_failed_and_unfinished_runs_are_listed_with_the_reason(store):
+    html, page = read(store)
+    assert page.row("rte.wild", "failed", "RunFailed: loss is NaN")
+    assert page.row("rte.slow", "unfinished", "last logged step 7; the same command goes on from there")
+    assert "secret" not in html
+
+
+def test_settings_shared_and_different(store):
+    html, page = read(store)
+    assert "<li><code>train.steps = 20</code></li>" in html
+    assert page.row("mix", "method.name") == 'targets mix 4 method.name = "attempt" optim.lr = 0.1'
+    assert "a note on rte" in page.row("/data/rte", "9 / 4 / 3")
+
+
+def test_every_text_is_escaped(tmp_path):
+    """Labels, sources, predictions, reasons, task names, data notes and the store's own name."""
+    store = write_store(tmp_path / "<b>store</b>")
+    write_run(store, "<i onload=x>label</i>", ["<u>task</u>"], 0, notes=[HOSTILE])
+    html, page = read(store)
+    assert not {tag for tag, _ in page.tags} & {"script", "i onload=x", "u", "iframe", "link", "img", "object"}
+    assert [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)] == []
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quoted&#34;" in html
+    assert "{{ 7 * 7 }} $x_1$" in html
+    assert "&lt;i onload=x&gt;label" in html
+
+
+def test_nothing_is_loaded(store):
+    html, page = read(store)
+    loading = {"src", "srcset", "action", "data", "poster", "background", "formaction", "ping"}
+    assert [name for _, attrs in page.tags for name in attrs if name in loading] == []
+    links = [value for _, attrs in page.tags for name, value in attrs.items() if name.endswith("href")]
+    assert links
+    assert all(value.startswith("#") for value in links)
+    assert not re.search(r"url\((?!#)|@import|https?:|javascript:", html)
+    (policy,) = [attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs]
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline';")
+
+
+def test_ids_are_unique_and_links_arrive(store):
+    html, page = read(store)
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', html)) <= set(ids)
+
+
+def test_figures_and_tables_are_accessible(store):
+    _, page = read(store)
+    pictures = [attrs for tag, attrs in page.tags if tag == "svg" and "aria-hidden" not in attrs]
+    assert len(pictures) > 8
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in pictures)
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("caption") == tags.count("table") > 4
+    assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
+    assert tags.count("h1") == 1
+
+
+def test_the_same_store_gives_the_same_bytes(store, tmp_path):
+    first = write_report(store, tmp_path / "first.html").read_bytes()
+    code = f"from pathlib import Path\nfrom cpeft.report.page import write_report\nwrite_report(Path({str(store)!r}))"
+    done = run_python(code)  # another process has another hash seed
+    assert done.returncode == 0, done.stderr
+    assert (store / "report.html").read_bytes() == first
+
+
+def test_sections_with_nothing_to_show_are_left_out(tmp_path):
+    folder = write_run(tmp_path, "plain", ["rte"], 0, prompts=[])
+    (folder / "metrics.jsonl").unlink()
+    assert read(tmp_path)[1].sections == ["scores", "making"]
+
+
+def test_runs_over_several_tasks(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, "mix", ["rte", "cb"], seed)
+    html, page = read(tmp_path)
+    assert "rte, cb together</figcaption>" in html
+    assert html.count("Validation score over steps") == 2
+    assert page.row("cb", "mnli", ".75")
+
+
+def test_a_store_without_finished_runs_says_what_to_give(store):
+    shutil.rmtree(store / "targets")
+    with pytest.raises(ConfigError, match=r"no finished run.*cpeft run"):
+        write_report(store)
+
+
+def test_curves_of_other_lengths_and_values():
+    """Seeds that stopped early share steps only; a loss of 0 has no logarithm; one point is no curve."""
+    early = plots.learning_curves(
+        {0: [[(1, 4.0), (10, 2.0)], [(1, 5.0), (10, 2.5), (20, 1.0)]]}, "a", "label", log=True
+    )
+    assert "1</text>" in early
+    assert plots.learning_curves({0: [[(1, 1.0), (2, 0.0)]]}, "b", "label")
+    assert "at step 60" in plots.learning_curves({0: [[(60, 50.0)]], 3: [[(60, 55.0)], [(60, 56.0)]]}, "c", "label")
+    lone = plots.learning_curves({0: [[(1, 1.0), (2, 2.0)], [(3, 1.0)]]}, "d", "label")
+    assert "nan" not in lone
+    assert len({plots.line_style(index) for index in range(24)}) == 24
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0, ".00"), (1e-6, "<.01"), (0.37, ".37"), (1.0, "1.00")])
+def test_weights_are_printed_short(value, text):
+    assert plots.weight_text(value) == text
