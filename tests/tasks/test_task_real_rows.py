@@ -13,7 +13,7 @@ from cpeft.tasks import TASKS, Row, Task
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CPEFT_DATA") or ROOT.parent / "shared" / "data")
-REAL = [name for name, task in TASKS.items() if task.real_rows]
+REAL = [name for name, task in TASKS.items() if task.real_rows and not task.rows]
 
 # The splits that data/README.md calls full.
 FULL = {

@@ -23,7 +23,7 @@ from tools.build_mini.vocabulary import SIZE
 
 CONFIG = T5Config(
     vocab_size=SIZE, d_model=256, d_kv=64, d_ff=512, num_layers=6, num_decoder_layers=2, num_heads=4, dropout_rate=0.0,
-    feed_forward_proj="gated-gelu", tie_word_embeddings=True, pad_token_id=PAD, eos_token_id=END, decoder_start_token_id=PAD,
+    feed_forward_proj="gated-gelu_pytorch_tanh", tie_word_embeddings=True, pad_token_id=PAD, eos_token_id=END, decoder_start_token_id=PAD,
 )  # fmt: skip
 RATE, WARMUP, BETAS, EPSILON, CLIP = 1e-2, 300, (0.9, 0.98), 1e-8, 1.0
 LEAST = 1e-3  # what a tensor of smaller entries is taken for
