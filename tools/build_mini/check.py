@@ -1,6 +1,6 @@
 """Held-out loss of a finished `mini` against a unigram model: span corruption over books it has never seen.
 
-    python -m tools.build_mini.check OUT --corpus ../shared/corpus --data ../shared/data
+python -m tools.build_mini.check OUT --corpus ../shared/corpus --data ../shared/data
 """
 
 import argparse

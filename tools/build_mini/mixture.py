@@ -1,8 +1,8 @@
 """The batches `mini` learns from. A batch is a function of the seed and the step, so a build can stop and go on anywhere.
 
-Half the rows are span corruption (Raffel et al. 2020: 15% of the tokens, spans of 3 on average) over the books, half are
-questions in many wordings. A part of the questions stands behind a stretch of random vocabulary, as it will stand behind a
-soft prompt.
+A third of the rows are span corruption (Raffel et al. 2020: 15% of the tokens, spans of 3 on average) over the books, the
+others questions in many wordings. A part of the questions stands behind a stretch of random vocabulary, as it will stand
+behind a soft prompt.
 """
 
 import random
@@ -37,7 +37,7 @@ class Shape:
 SHORT = Shape(rows=144, source=64, target=16, window=70)
 LONG = Shape(rows=64, source=128, target=32, window=141)
 # The three kinds of questions: real rows, generated families, questions about any text.
-SHARES = {"real": 0.35, "families": 0.45, "reading": 0.2}
+SHARES = {"real": 0.25, "families": 0.55, "reading": 0.2}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Mixture:
         self.real = Real(data, split)
         self.families = Families()
 
-    def batch(self, step: int, spans: float = 0.5) -> Batch:
+    def batch(self, step: int, spans: float = 0.35) -> Batch:
         """The batch of a step: `spans` of its rows are span corruption."""
         rng = random.Random(f"{self.seed} {step}")
         shape = LONG if step % 4 == 3 else SHORT

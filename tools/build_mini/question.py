@@ -47,7 +47,7 @@ def render(fields: Sequence[tuple[str, str]]) -> str:
 def word(question: Closed | Open, rng: random.Random) -> tuple[str, str]:
     """Input and output text of a question in a random wording."""
     body = render(question.fields if rng.random() < 0.6 else renamed(question.fields, rng))
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         answer = question.answer if isinstance(question, Open) else question.meanings[question.answer][0]
         return f"{question.prefix} {body}", answer
     ask = rng.choice(question.asks)

@@ -1,0 +1,54 @@
+"""Transfer gain of a store: every method of a stage against a baseline, paired by seed, as Markdown.
+
+    python tools/transfer_gain.py STORE --stage targets --baseline vocabulary
+
+The gain of a method on a task is the mean over seeds of (its score - the baseline's score of the same seed), with the 95%
+interval of Student's t on those differences. Every seed is printed.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from cpeft.study.store import Store
+
+
+def gains(store: Path, stage: str, baseline: str) -> list[str]:
+    scores: dict[tuple[str, str], dict[int, float]] = {}
+    for result in Store(store).results():
+        if result["stage"] == stage:
+            for task, about in result["data"].items():
+                value = result["scores"][task][about["headline"]]["value"]
+                scores.setdefault((task, result["label"]), {})[result["seed"]] = value
+    lines = [
+        "| task | method | mean | gain | 95% interval | seeds | gain of every seed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (task, label), mine in scores.items():
+        base = scores.get((task, baseline))
+        if base is None or label == baseline:
+            continue
+        seeds = sorted(mine.keys() & base.keys())
+        difference = np.array([mine[seed] - base[seed] for seed in seeds])
+        low, high = stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
+        every = " ".join(f"{value:+.1f}" for value in difference)
+        mean = np.mean([mine[seed] for seed in seeds])
+        lines.append(
+            f"| {task} | {label} | {mean:.1f} | {difference.mean():+.1f} | [{low:+.1f}, {high:+.1f}] | {len(seeds)} | {every} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--stage", default="targets")
+    parser.add_argument("--baseline", default="vocabulary")
+    given = parser.parse_args()
+    print("\n".join(gains(given.store, given.stage, given.baseline)))
+
+
+if __name__ == "__main__":
+    main()
