@@ -13,7 +13,7 @@ from tools.build_mini.mixture import Mixture
 from tools.build_mini.pretrain import Pretraining
 
 SEED = 0
-STEPS, DECAY = 6000, 1500  # in all, and with falling rate at the end
+STEPS, DECAY = 20_000, 5000  # in all, and with falling rate at the end
 TEXT = 20_000_000  # characters of the books the vocabulary is learned from
 
 

@@ -1,6 +1,6 @@
 """The batches `mini` learns from. A batch is a function of the seed and the step, so a build can stop and go on anywhere.
 
-A third of the rows are span corruption (Raffel et al. 2020: 15% of the tokens, spans of 3 on average) over the books, the
+A fifth of the rows are span corruption (Raffel et al. 2020: 15% of the tokens, spans of 3 on average) over the books, the
 others questions in many wordings. A part of the questions stands behind a stretch of random vocabulary, as it will stand
 behind a soft prompt.
 """
@@ -34,10 +34,12 @@ class Shape:
     window: int
 
 
-SHORT = Shape(rows=144, source=64, target=16, window=70)
+SPANS = Shape(rows=144, source=64, target=16, window=70)
+SHORT = Shape(rows=224, source=48, target=8, window=0)
 LONG = Shape(rows=64, source=128, target=32, window=141)
+CYCLE = ((SHORT, 0.0), (SPANS, 1.0), (SHORT, 0.0), (LONG, 0.5))  # shapes in turn, with the share of corrupted rows
 # The three kinds of questions: real rows, generated families, questions about any text.
-SHARES = {"real": 0.25, "families": 0.55, "reading": 0.2}
+SHARES = {"real": 0.2, "families": 0.6, "reading": 0.2}
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Mixture:
         self.real = Real(data, split)
         self.families = Families()
 
-    def batch(self, step: int, spans: float = 0.35) -> Batch:
-        """The batch of a step: `spans` of its rows are span corruption."""
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
         rng = random.Random(f"{self.seed} {step}")
-        shape = LONG if step % 4 == 3 else SHORT
+        shape, spans = CYCLE[step % len(CYCLE)]
         corrupted = round(spans * shape.rows)
         rows = [self.corrupt(shape, rng) for _ in range(corrupted)]
         rows += self.questions(shape, shape.rows - corrupted, rng)
@@ -92,7 +94,7 @@ class Mixture:
     def questions(self, shape: Shape, count: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
         """`count` questions that fit the shape, as token ids."""
         rows: list[tuple[list[int], list[int]]] = []
-        least = 0 if shape is SHORT else SHORT.source - 16  # long batches are for long rows
+        least = 0 if shape is SHORT else SHORT.source - 8  # long batches are for long rows
         while len(rows) < count:
             drawn = [question.word(self.draw(rng), rng) for _ in range(2 * (count - len(rows)))]
             sources = self.tokenizer([source for source, _ in drawn], verbose=False)["input_ids"]

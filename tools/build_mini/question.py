@@ -68,10 +68,10 @@ def renamed(fields: Sequence[tuple[str, str]], rng: random.Random) -> list[tuple
 def told_answers(question: Closed, rng: random.Random) -> tuple[str, str]:
     """The part of an instruction that names the answers, and the right one."""
     places = list(range(len(question.meanings)))
-    style = rng.choice(("options", "options", "rules", "rules", "letters", "signs"))
+    style = rng.choice(("options", "options", "options", "rules", "rules", "letters", "signs"))
     words = [rng.choice(meanings) for meanings in question.meanings]
     if style in ("rules", "signs"):
-        if style == "signs" or rng.random() < 0.5:
+        if style == "signs" or rng.random() < 0.3:
             words = rng.sample(SIGNS, len(places))
         rng.shuffle(places)
         verb = rng.choice(("say", "answer", "write"))

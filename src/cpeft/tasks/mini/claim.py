@@ -223,7 +223,7 @@ def given(rng: random.Random) -> dict[str, str]:
 
 def draw(rng: random.Random, code: int) -> dict[str, Any]:
     """Notes, and a claim that does not follow from them (0) or does (1)."""
-    notes, *claims = rng.choice(PATTERNS[:PLAIN] if rng.random() < 0.3 else PATTERNS)
+    notes, *claims = rng.choice(PATTERNS[:PLAIN] if rng.random() < 0.6 else PATTERNS)
     claim = rng.choice(claims[1 - code])
     if code == 0 and claim in TRAIT_CLAIMS and rng.random() < 0.4:
         claim = rng.choice(("{as}", "{dp}"))  # of what the notes never speak of

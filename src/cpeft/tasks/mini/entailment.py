@@ -113,7 +113,7 @@ GRAMMAR = Grammar({symbol: options.split(" | ") for symbol, options in RULES.ite
 
 def joined(rng: random.Random, one: str, two: str) -> str:
     """What the label rests on, mostly with something else before or after it."""
-    return GRAMMAR.expand("both", rng, one=one, two=two) if rng.random() < 0.6 else one
+    return GRAMMAR.expand("both", rng, one=one, two=two) if rng.random() < 0.4 else one
 
 
 def either_way(rng: random.Random, one: str, two: str, verbs: Pair) -> str:
@@ -123,7 +123,7 @@ def either_way(rng: random.Random, one: str, two: str, verbs: Pair) -> str:
 
 def no(rng: random.Random, code: int) -> tuple[str, int]:
     """A negation for the hypothesis, or none, and the label that the plain hypothesis must have."""
-    return ("not ", CONTRADICTION - code) if rng.random() < 0.25 else ("", code)
+    return ("not ", CONTRADICTION - code) if rng.random() < 0.15 else ("", code)
 
 
 def deeds(rng: random.Random, code: int) -> Pair:
@@ -241,7 +241,7 @@ def state(rng: random.Random, words: Pair, thing: str, way: int) -> str:
     return f"the {thing} is {words[way]}" if rng.random() < 0.7 else f"the {thing} is not {words[1 - way]}"
 
 
-SCENES = (*[deeds] * 3, *[clothes] * 2, *[states] * 2, *[roles] * 2, counts, quantifiers, orders)
+SCENES = (*[deeds] * 5, *[clothes] * 5, *[states] * 5, *[roles] * 2, counts, quantifiers, orders)
 
 
 def draw(rng: random.Random, code: int) -> dict[str, str]:

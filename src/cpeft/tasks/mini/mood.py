@@ -101,8 +101,7 @@ QUALITIES = {
 # Rules for either mood: `@` stands for the mood of the entry, `~` for the other one.
 MOODS = {
     "entry@": [
-        "{tale@}", "{tale@}", "{tale@}", "{tale@}|{feeling@}", "{tale@}|{feeling@}", "{tale@}|{feeling@}",
-        "{tale@}|{feeling@}", "{feeling@}, for {told@}", "{feeling@}, for {told@}", "{feeling@}, although {told~}",
+        *["{tale@}"] * 12, *["{tale@}|{feeling@}"] * 16, *["{feeling@}, for {told@}"] * 8, "{feeling@}, although {told~}",
         "{told~}, and yet {self@}", "{told~}, yet {told@}, and so {self@}", "though {told~}, {self@}",
         "{tale~}|for all that, {self@}", "{others~}, but {self@}", "{others~}, whereas {self@}",
         "{others~}|{contrary}", "{others@}|{accord}", "{past~}; but now {now@}", "{past~}|{turned}",
@@ -111,7 +110,7 @@ MOODS = {
         "{regret@}, though {told~}", "{told~}, but {regret@}", "{unreal~}",
     ],
     "tale@": ["{told@}, and {told@}", "{told@}", "{told@}|moreover, {told@}", "{told@}; likewise, {told@}"],
-    "told@": ["{affirmed@}", "{affirmed@}", "{denied@}"],
+    "told@": [*["{affirmed@}"] * 5, "{denied@}"],
     "affirmed@": [
         "{vessel} {was} {vessel@}", "the {folk} {was} {folk@}", "{fare} {was} {fare@}", "{sky} {was} {sky@}",
         "{berth} {was} {berth@}", "{road} {was} {road@}", "the {folk} {was} {folk@} and {folk@}",
@@ -123,7 +122,7 @@ MOODS = {
         "{fare} {be} neither {fare~} nor {fare~}",
     ],
     "feeling@": ["{self@}", "{self@}", "{deed@}", "{deed@}, and {self@}", "{regret@}"],
-    "self@": ["{humoured@}", "{humoured@}", "{deed@}", "{unlike@}"],
+    "self@": [*["{humoured@}"] * 4, "{deed@}", "{unlike@}"],
     "now@": ["{humoured@}", "{unlike@}"],
     "humoured@": [
         "I am {humour@}", "I am {humour@} indeed", "I own myself {humour@}", "nobody aboard is more {humour@} than I",

@@ -206,7 +206,7 @@ GRAMMAR = Grammar({symbol: words.split(", ") for symbol, words in SYNONYMS.items
 
 def changed(rng: random.Random, fills: dict[str, Fill], swaps: str) -> dict[str, Fill]:
     """The fills with two of them changed over, or one of them replaced."""
-    if swaps and rng.random() < 0.5:
+    if swaps and rng.random() < 0.2:
         one, two = rng.choice(swaps.split(", ")).split("/")
         return fills | {one: fills[two], two: fills[one]}
     slot = rng.choice(list(fills))
@@ -221,7 +221,7 @@ def draw(rng: random.Random, code: int) -> dict[str, str]:
     fills = other_fills = {slot: drawn[pool].pop() for slot, pool in pools.items()}
     side = other = rng.choice((0, 1)) if sides[1].strip() else 0
     if code == DIFFERENT:
-        if sides[1].strip() and rng.random() < 0.4:
+        if sides[1].strip() and rng.random() < 0.3:
             other = 1 - side
         else:
             other_fills = changed(rng, fills, swaps.strip())

@@ -160,9 +160,7 @@ GRAMMAR = Grammar({symbol: options.split(" | ") for symbol, options in RULES.ite
 def clause(rng: random.Random, kind: str, noun: str, good: bool, simple: bool) -> str:
     """One statement about `noun` that speaks for or against it."""
     words = WORDS[kind]
-    shapes = ("affirmed", "affirmed", "affirmed", "denied", "denied") + (
-        () if simple else ("met", "unmet", "unmet", "turned")
-    )
+    shapes = (*["affirmed"] * 6, "denied", "denied") + (() if simple else ("met", "unmet", "turned"))
     shape = rng.choice(shapes)
     plain = good != (shape in ("denied", "unmet"))
     return GRAMMAR.expand(shape, rng, noun=noun, adj=rng.choice(words[plain]), other=rng.choice(words[not plain]))
@@ -176,7 +174,7 @@ def draw(rng: random.Random, code: int) -> dict[str, str]:
     if area == "product":
         second = ("part", rng.choice(PARTS))
     verdict = rng.choice(PURCHASES if area == "product" else VERDICTS)[code]
-    form = rng.choice(("one", "one", "agreement", "contrast", "contrast"))
+    form = rng.choice(("one", "one", "agreement", "agreement", "agreement", "contrast"))
     this = clause(rng, kind, noun, good != (form == "contrast"), form != "one")
     that = clause(rng, *second, good, True)
     if form == "contrast" and rng.random() < 0.3:
