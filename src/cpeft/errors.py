@@ -37,6 +37,10 @@ class DataError(CpeftError):
     exit_code = 2
 
 
+class NotComparable(DataError):
+    """Results that cannot be compared: units without a partner, too few of them, no deviation."""
+
+
 class TooLong(DataError):
     """Prompt and input together exceed the positions of the model."""
 
