@@ -62,16 +62,17 @@ class Pretraining:
         token = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="none")
         return token.view_as(labels) * weights
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Weighted mean to train on, mean of span tokens, mean of answer tokens."""
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The weighted mean to train on; sums and counts of span tokens and of answer tokens (4 numbers)."""
         asked = (batch.labels != -100).float()
         weights = asked.clone()
         weights[: batch.corrupted] *= SPAN_WEIGHT
         loss = self.loss(batch.source, batch.mask, batch.labels, weights)
         with torch.no_grad():
-            spans = loss[: batch.corrupted].sum() / SPAN_WEIGHT / asked[: batch.corrupted].sum().clamp_min(1)
-            answers = loss[batch.corrupted :].sum() / asked[batch.corrupted :].sum().clamp_min(1)
-        return loss.sum() / weights.sum(), spans, answers
+            parts = (loss / weights.clamp_min(SPAN_WEIGHT)).split((batch.corrupted, len(loss) - batch.corrupted))
+            counts = asked.split((batch.corrupted, len(loss) - batch.corrupted))
+            seen = torch.stack([part.sum() for pair in zip(parts, counts, strict=True) for part in pair])
+        return loss.sum() / weights.sum(), seen
 
     def rate(self, last: int, decay: int) -> float:
         """The share of the peak rates at this step; it falls to zero over the `decay` steps before `last`."""
@@ -79,22 +80,22 @@ class Pretraining:
 
     def run(self, last: int, decay: int) -> None:
         """Train until step `last`."""
-        since, tokens, sums = time.time(), 0, torch.zeros(3)
+        since, tokens, seen = time.time(), 0, torch.zeros(4)
         while self.step < last:
             batch = self.mixture.batch(self.step)
-            losses = self.losses(batch)
-            losses[0].backward()
+            loss, counted = self.losses(batch)
+            loss.backward()
             norm = self.update(self.rate(last, decay))
-            sums += torch.stack([loss.detach() for loss in losses])
+            seen += counted
             tokens += int(batch.mask.sum()) + int((batch.labels != -100).sum())
             self.step += 1
             if self.step % 50 == 0:
-                total, spans, answers = (sums / 50).tolist()
+                spans, answers = (seen[::2] / seen[1::2].clamp_min(1)).tolist()
                 self.log(
-                    loss=round(total, 4), spans=round(spans, 4), answers=round(answers, 4), norm=round(norm, 3),
-                    rate=self.rate(last, decay), tokens_per_second=round(tokens / (time.time() - since)), tokens=tokens,
+                    spans=round(spans, 4), answers=round(answers, 4), norm=round(norm, 3), rate=self.rate(last, decay),
+                    tokens_per_second=round(tokens / (time.time() - since)), tokens=tokens,
                 )  # fmt: skip
-                since, tokens, sums = time.time(), 0, torch.zeros(3)
+                since, tokens, seen = time.time(), 0, torch.zeros(4)
             if self.step % EVERY == 0 or self.step == last:
                 self._save()
 
