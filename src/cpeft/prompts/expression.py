@@ -111,7 +111,9 @@ class Scaled:
     part: "Expression"
 
     def __str__(self) -> str:
-        return f"{self.factor!r}*{self.part}" if self.factor >= 0 else f"-{Scaled(-self.factor, self.part)}"
+        if self.factor >= 0:
+            return f"{self.factor:.17g}*{self.part}"
+        return f"-{self.part if self.factor == -1 else Scaled(-self.factor, self.part)}"
 
 
 Expression = Name | Fresh | Mean | Vector | Crossing | Sum | Difference | Scaled
