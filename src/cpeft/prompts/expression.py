@@ -193,7 +193,7 @@ def names(expression: Expression) -> tuple[str, ...]:
 
 
 def measured_names(expression: Expression) -> tuple[str, ...]:
-    """Of those, the prompts whose recorded origin counts, because `v(...)` reads it."""
+    """The prompts of an expression whose recorded origin counts, because `v(...)` reads it."""
     if isinstance(expression, Vector):
         return names(expression)
     return tuple(dict.fromkeys(name for part in _parts(expression) for name in measured_names(part)))
