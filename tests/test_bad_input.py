@@ -103,6 +103,9 @@ RECIPES = {  # name -> (recipe text, words of the message)
     "unknown task of a stage": (HEAD + TARGET + 'prompt.init = "sources/rank"\n', ["'sources/rank'", "trains no such task"]),
     "seed not there": (HEAD + TARGET + 'prompt.init = "sources/mood@7"\n', ["no seed 7", "there are seeds [0]"]),
     "broken expression": (HEAD + TARGET + 'prompt.init = "mean(sources/mood"\n', ["')' is missing"]),
+    "prompts added": (HEAD + TARGET + 'prompt.init = "vocab + sources/mood"\n', ["write vocab + v(sources/mood)"]),
+    "a multiple of a prompt": (HEAD + 'prompt.init = "0.5*vocab"\n', ["vocab is a prompt, which has no multiples"]),
+    "a vector for a prompt": (HEAD + TARGET + 'prompt.init = "v(sources/mood)"\n', ["this is a task vector; add it"]),
     "few vocabulary ids": (HEAD.replace("[4, 80]", "[4, 5]"), ["vocab_range [4, 5] holds 2 ids", "4 rows"]),
     "attempt without sources": (HEAD + 'method.name = "attempt"\n', ["'attempt' needs source prompts", "sources ="]),
 }  # fmt: skip
@@ -286,8 +289,10 @@ def test_what_is_no_prompt(cpeft_main, place, prompt):
         "model": "without cpeft.json or adapter_config.json",
         "mood.toml": "'.toml' is none of",
         f"mean({prompt}, nothing)": "nothing: no such prompt",
-        f"mean({prompt}, vocab)": "only saved prompts can be averaged here, not 'vocab'",
-        f"sum({prompt})": "unknown function 'sum'",
+        f"mean({prompt}, vocab)": "only saved prompts can be combined here, not 'vocab'",
+        f"max({prompt})": "unknown function 'max'",
+        f"{prompt} + {prompt}": "are prompts, which do not add",
+        f"v({prompt})": "this is a task vector; add it to a prompt",
     }.items():
         assert word in refused(cpeft_main, 2, "eval", wrong, "--task", "mood.toml")
     for name, word in {"random.npy": "expected one matrix", "empty.pt": "damaged"}.items():

@@ -50,7 +50,20 @@ def test_help(ok, command):
 
 
 def test_the_promised_commands_are_there():
-    assert {"run", "plan", "eval", "predict", "doctor", "fetch", "import", "export", "list", "show"} <= set(COMMANDS)
+    assert {
+        "run",
+        "plan",
+        "eval",
+        "predict",
+        "doctor",
+        "fetch",
+        "import",
+        "export",
+        "compose",
+        "origins",
+        "list",
+        "show",
+    } <= set(COMMANDS)
 
 
 def test_help_alone(cpeft_main):

@@ -35,7 +35,7 @@ StoreOption = Annotated[Path | None, Option("--store", help="Folder of run folde
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 TaskOption = Annotated[str, Option("--task", help="A task name, or a TOML file of your own task.")]
 ModelOption = Annotated[str | None, Option("--model", help="Hub name or folder, where the prompt does not say.")]
-SubjectArgument = Annotated[str, Argument(help="A run folder, a prompt folder or file, or mean(a, b) of prompts.")]
+SubjectArgument = Annotated[str, Argument(help="A run, a prompt folder or file, or a formula: 'a + 0.5*v(b)'.")]
 
 
 def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
@@ -148,6 +148,31 @@ def predict(
 
     count = predict_file(what, task, rows, out, overrides or [], model)
     console.print(f"{count} predictions in {out}", markup=False)
+
+
+@app.command()
+def compose(
+    expression: Annotated[str, Argument(help="A formula of prompt paths: 'origin0 + v(a) - 0.5*v(b)'.")],
+    out: Annotated[Path, Option("--out", help="The folder to write.")],
+) -> None:
+    """Add, subtract, scale, average what prompts learned; v(a) is a minus the origin it was trained from."""
+    from cpeft.prompts.composition import compose_files
+
+    console.print(f"{compose_files(expression).save(out)} = {expression}", markup=False)
+
+
+@app.command()
+def origins(
+    model: Annotated[str, Argument(help="Hub name or folder.")],
+    out: Annotated[Path, Option("--out", help="The folder for origin0, origin1, ...")],
+    overrides: Annotated[list[str] | None, Argument(help="prompt.* settings such as prompt.length=50.")] = None,
+    count: Annotated[int, Option(help="How many.")] = 3, seed: Annotated[int, Option(help="A seed for all.")] = 0,
+) -> None:  # fmt: skip
+    """Draw the prompts that training starts from and task vectors are measured from."""
+    from cpeft.study.origins import write_origins
+
+    for path in write_origins(model, out, count, seed, overrides or []):
+        console.print(f"wrote {path}", markup=False)
 
 
 @app.command("import")

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cpeft.config import Options
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
-from cpeft.prompts.expression import Fresh, evaluate, names, parse_expression
+from cpeft.prompts.composition import compose
+from cpeft.prompts.expression import Fresh, names, parse_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
 
@@ -54,8 +55,8 @@ def initial_prompt(
     or cut. `vocab`: embeddings of distinct ids of `vocab_range`, cut to the table. `labels`: one row per class label, the
     mean of its tokens' embeddings, then a vocabulary sample (Lester et al. 2021)."""
     table_VD, length = vocabulary.table_VD, options.length
-    expression, width = parse_expression(options.init), table_VD.shape[1]
-    prompts = {name: resolve(name) for name in names(expression)}
+    width = table_VD.shape[1]
+    prompts = {name: resolve(name) for name in names(parse_prompt(options.init))}
     check_same_space(*prompts.values())
     for name, prompt in prompts.items():
         if prompt.length != length:
@@ -84,4 +85,4 @@ def initial_prompt(
             raise ConfigError(f"prompt.vocab_range {[low, last]} holds {count} ids, the prompt has {more} rows")
         return torch.cat([rows_PD, table_VD[torch.from_numpy(low + rng.permutation(count)[:more])]])
 
-    return evaluate(expression, prompts, fresh)
+    return compose(options.init, prompts, fresh).weight

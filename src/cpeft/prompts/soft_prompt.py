@@ -7,12 +7,13 @@ vector (Task Prompt Vectors, section 3) is trained minus origin. Encoder-decoder
 Nothing is ever unpickled.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,8 @@ PEFT_KEY = "prompt_embeddings"  # the one key of peft's prompt tuning checkpoint
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a prompt came from: base model, fingerprint of its embedding table, task, method, run, scores."""
+    """Where a prompt or a task vector came from: base model, fingerprint of its embedding table, task, method, run, scores;
+    and what prompt arithmetic knows of it (`prompts/vectors.py`)."""
 
     model: str = ""
     revision: str | None = None
@@ -43,6 +45,10 @@ class Provenance:
     scores: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    formula: str = ""  # what a prompt was composed by; empty where it was trained or drawn
+    linear: dict[str, float] = field(default_factory=dict)  # how much of each task a composed prompt or a vector holds
+    origin: str = ""  # hash of the matrix that vectors of this prompt, or this vector, are measured from
+    crossed: list[str] = field(default_factory=list)  # hashes of other origins that parts were measured from
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,12 @@ class SoftPrompt:
             raise PromptError(f"a prompt is a matrix of rows x width, got shape {tuple(self.weight.shape)}")
         if not torch.isfinite(self.weight).all():
             raise PromptError("a prompt must be finite; this one holds NaN or infinity")
-        object.__setattr__(self, "weight", self.weight.detach().to("cpu", torch.float32).contiguous())
+        if self.origin is not None and self.origin.shape != self.weight.shape:
+            shapes = f"{tuple(self.origin.shape)}, the prompt {tuple(self.weight.shape)}"
+            raise PromptError(f"the origin of a prompt has its rows and width; this one has shape {shapes}")
+        for name in ("weight", "origin"):
+            if (matrix := getattr(self, name)) is not None:
+                object.__setattr__(self, name, matrix.detach().to("cpu", torch.float32).contiguous())
 
     @property
     def length(self) -> int:
@@ -89,7 +100,7 @@ class SoftPrompt:
         if self.origin is None:
             origin.unlink(missing_ok=True)  # that of a prompt saved here before
         else:
-            _replace(origin, save({"origin": self.origin.float().contiguous()}, {"format": "pt"}))
+            _replace(origin, save({"origin": self.origin}, {"format": "pt"}))
         kinds = {None: None, True: "SEQ_2_SEQ_LM", False: "CAUSAL_LM"}
         write_json(folder / "adapter_config.json", {
             "peft_type": "PROMPT_TUNING", "task_type": kinds[known.encoder_decoder],
@@ -113,8 +124,20 @@ class SoftPrompt:
         return cls(weight, Provenance(**known), read_tensors(path)["origin"] if path.exists() else None)
 
 
-def check_same_space(*prompts: SoftPrompt) -> None:
-    """Raise PromptMismatch, naming both, unless all prompts share model, width and length."""
+@runtime_checkable
+class Rows(Protocol):
+    """Rows for a model: a prompt or a task vector."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+def check_same_space(*prompts: Rows) -> None:
+    """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width and length."""
     for first, other in combinations(prompts, 2):
         a, b = first.provenance, other.provenance
         names = f"'{a.run or a.task or 'first'}' and '{b.run or b.task or 'second'}'"
@@ -127,6 +150,11 @@ def check_same_space(*prompts: SoftPrompt) -> None:
                 f"prompts {names} have different lengths: {first.length} and {other.length} rows; "
                 "train them with one prompt.length, or cut on purpose with source.rows = 'first:N'"
             )
+
+
+def matrix_hash(matrix_PD: Float[Tensor, "P D"]) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of a float32 matrix: how prompts and origins are told apart."""
+    return hashlib.sha256(matrix_PD.numpy().tobytes()).hexdigest()[:16]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from cpeft.errors import ConfigError
 from cpeft.methods.base import METHODS
 from cpeft.models.loading import model_identity
 from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.expression import names, parse_expression
+from cpeft.prompts.expression import measured_names, names, parse_prompt
+from cpeft.prompts.soft_prompt import matrix_hash
 from cpeft.registry import suggest
 from cpeft.study.recipe import Recipe, RecipeRun
 from cpeft.study.settings import RunSettings, find_task, located_model, run_id
@@ -63,9 +64,12 @@ class Plan:
         key = (run.stage, run.name)
         if key not in self._folders:
             settings, starts = run.settings, {}
+            measured = measured_names(parse_prompt(settings.prompt.init))
             for reference in prompt_references(settings):
                 for name, path in self.find(reference, run).items():
                     starts[f"{reference}:{name}"] = _hash_prompt(path)
+                    if reference in measured:
+                        starts[f"{reference}:{name}:origin"] = _hash_prompt(path, origin=True)
             for reference in settings.method.references():
                 starts[reference] = _hash_file(self.state_of(reference, run))
             model = model_identity(located_model(settings.model, run.base))
@@ -142,7 +146,7 @@ def _asked(reference: str, run: RecipeRun) -> str:
 def prompt_references(settings: RunSettings) -> list[str]:
     """The prompts a run starts from: its sources, where its method uses them, and those its initialisation names."""
     sources = settings.sources if METHODS.get(settings.method.name).uses_sources else ()
-    return [*sources, *names(parse_expression(settings.prompt.init))]
+    return [*sources, *names(parse_prompt(settings.prompt.init))]
 
 
 def references(settings: RunSettings) -> list[str]:
@@ -157,8 +161,10 @@ def _task_identity(name: str, base: Path, revision: str | None) -> list[Any]:
 
 
 @lru_cache(maxsize=4096)
-def _hash_prompt(path: Path) -> str:
-    return hashlib.sha256(load_prompt(path).weight.numpy().tobytes()).hexdigest()[:16]
+def _hash_prompt(path: Path, origin: bool = False) -> str:
+    prompt = load_prompt(path)
+    matrix = prompt.origin if origin else prompt.weight
+    return "" if matrix is None else matrix_hash(matrix)
 
 
 @lru_cache(maxsize=4096)

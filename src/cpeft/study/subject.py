@@ -1,27 +1,25 @@
 """What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or an expression of prompts, on a model."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from torch import Tensor
-
 from cpeft.config import Table, merge, override, parse
 from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import read_rows
-from cpeft.errors import ConfigError, PromptError, PromptMismatch
+from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
 from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
 from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
-from cpeft.prompts import expression
-from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, read_json, replace_text
+from cpeft.prompts.composition import compose_files
+from cpeft.prompts.soft_prompt import SoftPrompt, read_json, replace_text
 from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
 from cpeft.study.task_data import spoken_labels, task_data
@@ -73,10 +71,10 @@ class Subject:
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
-    """A run folder, a prompt folder or file, or an expression over prompt paths such as `mean(a, b)`."""
+    """A run folder, a prompt folder or file, or an expression over prompt paths such as `mean(a, b)` or `a + v(b)`."""
     folder = Path(text) / "method"
-    if not (folder / "method.json").exists():
-        return prompts_subject({text: _prompt(text)}, model, lm)
+    if not os.path.exists(folder / "method.json"):  # unlike Path.exists, False for a text too long to be a name
+        return prompts_subject({text: compose_files(text)}, model, lm)
     card = read_json(folder / "method.json")
     if lm is None:
         named = {"name": model, "revision": None} if model else {"name": card["model"]}
@@ -102,24 +100,6 @@ def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None,
     return Subject(PromptedLM(lm, PromptBank(prompts), parse(DataOptions, first.text, "data")))
 
 
-def _prompt(text: str) -> SoftPrompt:
-    """The prompt a path or an expression over paths stands for; one of saved prompts draws nothing from a model."""
-    if Path(text).exists():
-        return load_prompt(text)
-
-    def fresh(part: expression.Fresh) -> Tensor:
-        raise PromptError(f"'{text}': only saved prompts can be averaged here, not '{part.kind}'")
-
-    parsed = expression.parse_expression(text)
-    names = expression.names(parsed)
-    if isinstance(parsed, expression.Name) or not names:
-        raise PromptError(f"'{text}' is no run folder, no prompt and no expression of prompts")
-    prompts = {name: load_prompt(name) for name in names}
-    check_same_space(*prompts.values())
-    known = replace(prompts[names[0]].provenance, init=text, run="", scores={}, note="")
-    return SoftPrompt(expression.evaluate(parsed, prompts, fresh), known)
-
-
 def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None) -> int:
     """Answer the rows of a JSONL, CSV or Parquet file into a JSONL file; a column `prompt` may name each row's prompt.
     Returns the number of rows."""
@@ -129,7 +109,7 @@ def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence
     if paths == [what]:
         subject, which = load_subject(what, model), []
     else:
-        subject = prompts_subject({path: load_prompt(path) for path in paths}, model)
+        subject = prompts_subject({path: compose_files(path) for path in paths}, model)
         which = [paths.index(path) for path in wanted]
     texts = subject.under(merge(*map(override, settings))).predict(task, table, which)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,330 @@
+"""Prompt arithmetic as text: what parses, what it means, and that older expressions mean what they meant."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cpeft
+from cpeft.errors import ConfigError, CpeftError, PromptError, PromptMismatch
+from cpeft.prompts.composition import compose_files, evaluate
+from cpeft.prompts.expression import (
+    FRESH,
+    Crossing,
+    Difference,
+    Expression,
+    Fresh,
+    Mean,
+    Name,
+    Scaled,
+    Sum,
+    Vector,
+    kind_of,
+    measured_names,
+    names,
+    parse_expression,
+    parse_prompt,
+)
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from cpeft.prompts.vectors import TaskVector
+
+P, D = 3, 8
+A, B, START = Name("a"), Name("b"), Name("origin0")
+VA, VB = Vector(A), Vector(B)
+
+
+def matrix(seed):
+    return torch.randn(P, D, generator=torch.Generator().manual_seed(seed))
+
+
+ORIGIN, ELSEWHERE = (SoftPrompt(matrix(seed), Provenance(run=f"origin{seed - 90}")) for seed in (90, 91))
+PROMPTS = {
+    "origin0": ORIGIN,
+    "origin1": ELSEWHERE,
+    **{name: SoftPrompt(matrix(i), Provenance(task=name), ORIGIN.weight) for i, name in enumerate("abc")},
+    "x@1": SoftPrompt(matrix(7), Provenance(task="x"), ELSEWHERE.weight),
+    "old": SoftPrompt(matrix(8)),
+    "sst-2": SoftPrompt(matrix(9), Provenance(task="sst2"), ORIGIN.weight),
+    "my prompt": SoftPrompt(matrix(10), Provenance(task="mine"), ORIGIN.weight),
+}
+R = {name: prompt.weight for name, prompt in PROMPTS.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("v(a)", VA),
+        ("origin0 + v(a)", Sum((START, VA))),
+        ("origin0+v(a)", Sum((START, VA))),
+        ("origin0 - v(a)", Difference(START, VA)),
+        ("a - b", Difference(A, B)),
+        ("a -b", Difference(A, B)),
+        ("v(a)-v(b)", Difference(VA, VB)),
+        ("v(a)+v(b)", Sum((VA, VB))),
+        ("0.5*v(a)", Scaled(0.5, VA)),
+        ("0.5 * v(a)", Scaled(0.5, VA)),
+        (".5*v(a)", Scaled(0.5, VA)),
+        ("2*v(a)", Scaled(2.0, VA)),
+        ("1e-3*v(a)", Scaled(0.001, VA)),
+        ("v(a)*0.5", Scaled(0.5, VA)),
+        ("v(a) * 2 * 3", Scaled(3.0, Scaled(2.0, VA))),
+        ("2*3*v(a)", Scaled(2.0, Scaled(3.0, VA))),
+        ("-v(a)", Scaled(-1.0, VA)),
+        ("-0.5*v(a)", Scaled(-1.0, Scaled(0.5, VA))),
+        ("0.5*-v(a)", Scaled(0.5, Scaled(-1.0, VA))),
+        ("--v(a)", Scaled(-1.0, Scaled(-1.0, VA))),
+        ("-(v(a) + v(b))", Scaled(-1.0, Sum((VA, VB)))),
+        ("0.5*(a - b)", Scaled(0.5, Difference(A, B))),
+        ("v(a) - v(b) + v(a)", Sum((Difference(VA, VB), VA))),
+        ("v(a) - (v(b) + v(a))", Difference(VA, Sum((VB, VA)))),
+        ("sum(origin0, v(a), v(b))", Sum((START, VA, VB))),
+        ("sum(a)", A),
+        ("((a))", A),
+        ("mean(v(a), a - b)", Mean((VA, Difference(A, B)))),
+        ("origin1 + cross(v(a))", Sum((Name("origin1"), Crossing(VA)))),
+        ("v(mean(a, b))", Vector(Mean((A, B)))),
+        ("vocab + v(a)", Sum((Fresh("vocab"), VA))),
+        ("v(\"my prompt\") + v('a')", Sum((Vector(Name("my prompt")), VA))),
+    ],
+)
+def test_what_parses(text, tree):
+    assert parse_expression(text) == tree
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sst-2", "a-", "a--b", "a-v", "sources/*", "sources/mean", "x*0.5", "stage/rte@2", "2", "0.5", "1e-3", "v", "cross",
+     "sum", "mean", "text", ".a", "./a", "../a", "/a", "@", "_", "2-3*x", "a*b", "v/a", "0.5.x*"],
+)  # fmt: skip
+def test_names_are_what_they_were(name):
+    assert parse_expression(name) == Name(name)
+    assert parse_expression(f"mean({name}, b)") == Mean((Name(name), B))
+    assert parse_expression(f"v({name}) - v({name})") == Difference(Vector(Name(name)), Vector(Name(name)))
+    assert parse_expression(f"{name} + v({name})") == Sum((Name(name), Vector(Name(name))))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a + b", r"a and b are prompts, which do not add; write a \+ v\(b\), or mean\(a, b\)"),
+        ("sum(v(a), a, b)", r"a and b are prompts, which do not add"),
+        ("c + a - b", r"c and a are prompts"),
+        ("vocab + a", r"vocab and a are prompts, which do not add"),
+        ("0.5*a", r"a is a prompt, which has no multiples; write 0\.5\*v\(a\)"),
+        ("0.5*sst-2", r"write 0\.5\*v\(sst-2\)"),
+        ("-a", r"a is a prompt, which has no multiples; write -v\(a\)"),
+        ('2*"my prompt"', r'write 2\*v\("my prompt"\)'),
+        ("v(a) - b", r"v\(a\) is a vector and b a prompt; write v\(a\) - v\(b\)"),
+        ("mean(a, v(b))", r"mean takes prompts or vectors; a is a prompt, v\(b\) a vector"),
+        ("v(v(a))", r"v\(\) takes a prompt, and v\(a\) is a vector already"),
+        ("v(a - b)", r"v\(\) takes a prompt, and \(a - b\) is a vector already"),
+        ("cross(a)", r"cross\(\) takes a vector, and a is a prompt; write cross\(v\(a\)\)"),
+        ("v(a, b)", r"v\(\) takes one argument, not 2; write v\(a\) \+"),
+        ("cross(v(a), v(b))", r"cross\(\) takes one argument"),
+        ("v()", "a prompt name is missing"),
+        ("a +", "a prompt name is missing"),
+        ("+ a", "a prompt name is missing"),
+        ("a + * b", "a prompt name is missing"),
+        ("0.5*", "a prompt name is missing"),
+        ("(a", r"'\)' is missing"),
+        ("v(a", r"'\)' is missing"),
+        ("(a, b)", r"'\)' is missing"),
+        ("a- b", "did not expect 'b'"),
+        ("v(a) v(b)", r"did not expect 'v'"),
+        ("v(a)/2", r"did not expect '/2'"),
+        ("v(a)*v(b)", r"a number must follow '\*', not 'v'"),
+        ("v(a)*", r"a number must follow '\*', not ''"),
+        ("w(a)", r"unknown function 'w'; use mean, sum, v, cross or text"),
+        ("__import__('os')", "unknown function '__import__'"),
+    ],
+)
+def test_mistakes_say_what_to_write(text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_expression(text)
+    assert f"expression '{text}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["v(a)", "a - b", "-v(a) + 2*v(b)", "sum(v(a), v(b))", "mean(v(a))", "cross(v(a))"])
+def test_a_vector_is_no_prompt(text):
+    assert kind_of(parse_expression(text)) == "vector"
+    for refused in (lambda: parse_prompt(text), lambda: cpeft.compose(text, PROMPTS)):
+        with pytest.raises(ConfigError, match=r"this is a task vector; add it to a prompt, as in origin0 \+ v\(mnli\)"):
+            refused()
+
+
+# What expressions stand for
+
+O0, O1 = R["origin0"], R["origin1"]
+MEANINGS = {
+    "origin0 + v(a)": R["a"],
+    "origin0 + v(a) + 0.5*v(b) - mean(v(c), v(sst-2))": R["a"]
+    + 0.5 * (R["b"] - O0)
+    - (R["c"] + R["sst-2"] - 2 * O0) / 2,
+    "a + v(b)": R["a"] + R["b"] - O0,
+    "a - v(a)": O0,
+    "a - b + c": R["a"] - R["b"] + R["c"],
+    "c + (a - b)": R["a"] - R["b"] + R["c"],
+    "origin0 - 2*(a - origin0)": 3 * O0 - 2 * R["a"],
+    "sum(v(a), origin0, -v(b))": O0 + R["a"] - R["b"],
+    "mean(a, b) + v(c)": (R["a"] + R["b"]) / 2 + R["c"] - O0,
+    "origin0 + v(mean(a, b))": (R["a"] + R["b"]) / 2,
+    "origin1 + cross(v(a))": O1 + R["a"] - O0,
+    "origin0 + v(a) + cross(v(x@1))": R["a"] + R["x@1"] - O1,
+    "mean(origin0 + v(a), 'my prompt')": (R["a"] + R["my prompt"]) / 2,
+    "a + 0*v(b)": R["a"],
+    "origin0 + (old - origin0)": R["old"],
+    "mean(a, x@1, old)": (R["a"] + R["x@1"] + R["old"]) / 3,
+}
+
+
+@pytest.mark.parametrize("text", MEANINGS)
+def test_meanings(text):
+    made = cpeft.compose(f" {text} ", PROMPTS)
+    torch.testing.assert_close(made.weight, MEANINGS[text], rtol=1e-5, atol=1e-5)
+    assert made.provenance.formula == text
+
+
+def test_a_name_alone_is_the_prompt_itself():
+    assert cpeft.compose("a", PROMPTS) is PROMPTS["a"]
+    assert cpeft.compose("('my prompt')", PROMPTS) is PROMPTS["my prompt"]
+
+
+def test_forms_follow():
+    def form(text):
+        return cpeft.compose(text, PROMPTS).provenance.linear
+
+    assert form("origin0 + v(a) + 0.5*v(b) - mean(v(c), v(a))") == {"a": 0.5, "b": 0.5, "c": -0.5}
+    assert form("origin0 + (old - origin0)") == {"old": 1.0}  # it records no task, so the expression's name stands
+    assert form("a - v(a)") == {}
+    assert form("mean(a, b) + v(c)") == {"a": 0.5, "b": 0.5, "c": 1.0}
+    assert form("v(sst-2) + a") == {"a": 1.0, "sst2": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("origin0 + v(old)", PromptError, r"'old' records no origin.*'old - origin0'"),
+        ("origin0 + v(origin0)", PromptError, "records no origin"),
+        (
+            "origin0 + v(x@1)",
+            PromptMismatch,
+            r"prompt 'origin0' and vector 'x' have different origins.*cross\(\.\.\.\)",
+        ),
+        ("a + v(b) + v(x@1)", PromptMismatch, "different origins"),
+        ("origin0 + (v(a) - v(x@1))", PromptMismatch, "vector 'a' and vector 'x' have different origins"),
+        ("a + (b - x@1)", PromptMismatch, r"'b' was trained from origin"),
+        ("old + (a - old)", PromptMismatch, r"'a' was trained from origin"),
+        ("a + v(d)", ConfigError, r"no prompt 'd'; known: a, b"),
+        ("a + v(my_prompt)", ConfigError, "no prompt 'my_prompt', did you mean 'my prompt'"),
+        ("vocab + v(a)", PromptError, "only saved prompts can be combined here, not 'vocab'"),
+    ],
+)
+def test_mixtures_that_are_refused(text, error, message):
+    with pytest.raises(error, match=message):
+        cpeft.compose(text, PROMPTS)
+
+
+def test_prompts_of_different_lengths_name_both():
+    short = SoftPrompt(matrix(1)[:2], Provenance(task="short"))
+    with pytest.raises(PromptMismatch, match=r"'a' and 'short'.*3 and 2 rows"):
+        cpeft.compose("a + v(short)", {**PROMPTS, "short": short})
+
+
+def test_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("origin0", "a", "b", "my prompt"):
+        PROMPTS[name].save(tmp_path / name)
+    text = f"origin0 + v({tmp_path}/a) - 0.5*v('my prompt')"
+    made = compose_files(text)
+    assert torch.equal(made.weight, cpeft.compose("origin0 + v(a) - 0.5*v('my prompt')", PROMPTS).weight)
+    assert torch.equal(compose_files("my prompt").weight, R["my prompt"])
+    assert torch.equal(compose_files("'my prompt'").weight, R["my prompt"])
+    assert compose_files(f"a{' + v(b) - v(b)' * 20}").provenance.linear == {"a": 1.0}  # too long for a file name
+    with pytest.raises(PromptError, match="nothing: no such prompt"):
+        compose_files("a + v(nothing)")
+    for wrong in ("nothing", "'no thing'", "vocab", "mean(vocab, random)"):
+        with pytest.raises(PromptError, match="is no run folder, no prompt and no expression of prompts"):
+            compose_files(wrong)
+
+
+# Any tree that fits reads back from its text, and has the rows numpy says
+
+LEAF = st.sampled_from(["a", "b", "sst-2", "my prompt"]).map(Name)
+NUMBER = st.sampled_from([0.0, 0.25, 0.1, 2.0, -1.0, -0.3])
+
+
+def grown(vectors):
+    return st.one_of(
+        st.builds(Scaled, NUMBER, vectors),
+        st.builds(Difference, vectors, vectors),
+        st.lists(vectors, min_size=2, max_size=3).map(lambda parts: Sum(tuple(parts))),
+        st.lists(vectors, min_size=1, max_size=3).map(lambda parts: Mean(tuple(parts))),
+        st.builds(Crossing, vectors),
+    )
+
+
+VECTOR = st.recursive(st.one_of(LEAF.map(Vector), st.builds(Difference, LEAF, LEAF)), grown, max_leaves=6)
+PROMPT = st.one_of(LEAF, st.builds(lambda p, v: Sum((p, v)), LEAF, VECTOR), st.builds(Difference, LEAF, VECTOR))
+
+
+def rows(tree):
+    match tree:
+        case Name(name):
+            return R[name].double()
+        case Vector(Name(name)):
+            return R[name].double() - O0.double()
+        case Crossing(part):
+            return rows(part)
+        case Scaled(factor, part):
+            return factor * rows(part)
+        case Difference(left, right):
+            return rows(left) - rows(right)
+        case Sum(parts):
+            return sum(map(rows, parts))
+        case Mean(parts):
+            return sum(map(rows, parts)) / len(parts)
+
+
+def normal(tree):
+    """Negative factors are written with a sign."""
+    match tree:
+        case Scaled(factor, part):
+            inner = normal(part) if factor == -1 else Scaled(abs(factor), normal(part))
+            return Scaled(-1.0, inner) if factor < 0 else inner
+        case Difference(left, right):
+            return Difference(normal(left), normal(right))
+        case Sum(parts) | Mean(parts):
+            return type(tree)(tuple(map(normal, parts)))
+        case Crossing(part):
+            return Crossing(normal(part))
+    return tree
+
+
+@given(st.one_of(PROMPT, VECTOR))
+@settings(max_examples=120, deadline=None)
+def test_every_tree_reads_back_and_computes(tree):
+    read = parse_expression(str(tree))
+    assert read == normal(tree)
+    assert set(measured_names(tree)) <= set(names(tree))
+    value = evaluate(tree, PROMPTS, lambda part: O0)
+    made = value.weight if isinstance(value, SoftPrompt) else value.delta
+    assert kind_of(tree) == ("prompt" if isinstance(value, SoftPrompt) else "vector")
+    assert isinstance(value, SoftPrompt | TaskVector)
+    torch.testing.assert_close(made.double(), rows(tree), rtol=1e-4, atol=1e-4)
+
+
+@given(st.text("abv05(),\"' @/.*-+", max_size=18))
+@settings(max_examples=300, deadline=None)
+def test_any_other_text_is_one_kind_of_error(text):
+    try:
+        tree = parse_expression(text)
+    except CpeftError as error:
+        assert isinstance(error, ConfigError)  # noqa: PT017 (either outcome is fine, another error is not)
+    else:
+        assert isinstance(tree, Expression)
+
+
+def test_which_origins_count():
+    assert measured_names(parse_expression("a + v(b) - (c - a)")) == ("b",)
+    assert measured_names(parse_expression("mean(a, b)")) == ()
+    assert set(FRESH).isdisjoint(names(parse_expression("vocab + v(mean(a, b)) - v(a)")))
