@@ -170,3 +170,30 @@ def test_refusals_of_the_commands(cpeft_main, tmp_path, prompts, finished):
         assert words in err
     assert cpeft_main("origins", "model", "--out", tmp_path, "--count", "0")[0] == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_cross_origin_is_a_stage_without_training(world, tmp_path):
+    """Every task's vector of one seed, put on the origin of the other and on its own: scored as it is, nothing is trained."""
+    text = f"""{QUICK}
+[[stage]]
+name = "sources"
+tasks = ["mood.toml", "topic.toml"]
+seeds = [0, 1]
+[[stage]]
+name = "crossed"
+tasks = ["mood.toml", "topic.toml"]
+seeds = [0, 1]
+train.steps = 0
+[stage.grid]
+"prompt.init" = ["vocab + cross(v(sources/{{task}}@0))", "vocab + cross(v(sources/{{task}}@1))"]
+"""
+    (world / "crossed.toml").write_text(text)
+    plan = Plan(load_recipe(world / "crossed.toml"), Store(tmp_path / "store"))
+    run_recipe(plan, Console(quiet=True))
+    results = {(r["tasks"][0], r["label"], r["seed"]): r for r in plan.store.results() if r["stage"] == "crossed"}
+    assert len(results) == 8
+    assert {result["steps"] for result in results.values()} == {0}
+    sources = {(r["tasks"][0], r["seed"]): r for r in plan.store.results() if r["stage"] == "sources"}
+    for (task, label, seed), result in results.items():
+        if label.endswith(f"@{seed}))"):  # its own origin: the source prompt itself
+            assert result["scores"][task]["accuracy"]["value"] == sources[task, seed]["scores"][task]["accuracy"]["value"]

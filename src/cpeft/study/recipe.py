@@ -15,7 +15,7 @@ method.name = "attempt"
 [[stage.variant]]            # named alternatives; each overrides the stage
 name = "no layer norm"
 method.layer_norm = "frozen"
-[stage.grid]                 # dotted keys, every combination
+[stage.grid]                 # dotted keys, every combination; {task} in prompt.init is the run's own task
 "data.few_shot" = [16, "full"]
 [stage.task.rte]             # what one task needs
 train.epochs = 20
@@ -166,6 +166,8 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
                 for seed in seeds:
                     identity = {"tasks": list(group), "seed": seed}
                     table = merge(defaults, settings, own, cell, *special, forced, identity)
+                    if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
+                        table["prompt"] = prompt | {"init": prompt["init"].replace("{task}", "+".join(named))}
                     name = f"{'+'.join(named)}.{label}.s{seed}".replace("/", ".")
                     runs.append(RecipeRun(stage.name, label, name, named, parse_settings(table, path), path.parent))
     return runs
