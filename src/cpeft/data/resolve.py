@@ -68,8 +68,7 @@ def locate(task: Task) -> dict[str, Path]:
     """The local files of a task by split, unread; none where only the hub may have them."""
     if task.files:
         return {split: Path(file).expanduser() for split, file in task.files.items()}
-    # The `attempt` policy validates MNLI on its mismatched half.
-    splits = dict.fromkeys(("train", "validation", "test", "validation_mismatched", *task.hub.splits))
+    splits = dict.fromkeys(("train", "validation", "test", *task.hub.splits))
     for folder in _folders(task):
         paths = [folder / f"{split}{suffix}" for split in splits for suffix in reversed(SUFFIXES)]
         if files := {path.stem: path for path in paths if path.is_file()}:  # the last suffix wins

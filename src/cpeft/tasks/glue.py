@@ -9,6 +9,7 @@ from cpeft.tasks.base import TASKS, Hub, Row, Sizes, Task, coded, named
 
 PAIR = named("sentence1", "sentence2")
 GLUE = "nyu-mll/glue"  # successor of the script dataset "glue"
+MATCHED = {"train": "train", "validation": "validation_matched", "validation_mismatched": "validation_mismatched"}
 
 
 def similarity_score(row: Row) -> tuple[str, ...]:
@@ -18,7 +19,7 @@ def similarity_score(row: Row) -> tuple[str, ...]:
 
 for task in (
     Task("mnli", "MultiNLI: does the premise entail the hypothesis?", named("premise", "hypothesis"),
-         Sizes(392_702, 9_815), Hub(GLUE, "mnli", {"train": "train", "validation": "validation_matched"}),
+         Sizes(392_702, 9_815), Hub(GLUE, "mnli", MATCHED),
          words=coded("entailment", "neutral", "contradiction")),
     Task("qqp", "Quora question pairs: do two questions ask the same?", named("question1", "question2"),
          Sizes(363_846, 40_430), Hub(GLUE, "qqp"), words=coded("not_duplicate", "duplicate")),
