@@ -196,4 +196,6 @@ train.steps = 0
     sources = {(r["tasks"][0], r["seed"]): r for r in plan.store.results() if r["stage"] == "sources"}
     for (task, label, seed), result in results.items():
         if label.endswith(f"@{seed}))"):  # its own origin: the source prompt itself
-            assert result["scores"][task]["accuracy"]["value"] == sources[task, seed]["scores"][task]["accuracy"]["value"]
+            assert (
+                result["scores"][task]["accuracy"]["value"] == sources[task, seed]["scores"][task]["accuracy"]["value"]
+            )
