@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 import cpeft
 from cpeft.errors import ConfigError, CpeftError, PromptError, PromptMismatch
-from cpeft.prompts.composition import compose_files, evaluate
+from cpeft.prompts.composition import compose, compose_files, evaluate
 from cpeft.prompts.expression import (
     FRESH,
-    Crossing,
+    Call,
     Difference,
     Expression,
     Fresh,
@@ -18,7 +18,6 @@ from cpeft.prompts.expression import (
     Name,
     Scaled,
     Sum,
-    Vector,
     kind_of,
     measured_names,
     names,
@@ -30,7 +29,7 @@ from cpeft.prompts.vectors import TaskVector
 
 P, D = 3, 8
 A, B, START = Name("a"), Name("b"), Name("origin0")
-VA, VB = Vector(A), Vector(B)
+VA, VB = Call("v", A), Call("v", B)
 
 
 def matrix(seed):
@@ -81,10 +80,10 @@ R = {name: prompt.weight for name, prompt in PROMPTS.items()}
         ("sum(a)", A),
         ("((a))", A),
         ("mean(v(a), a - b)", Mean((VA, Difference(A, B)))),
-        ("origin1 + cross(v(a))", Sum((Name("origin1"), Crossing(VA)))),
-        ("v(mean(a, b))", Vector(Mean((A, B)))),
+        ("origin1 + cross(v(a))", Sum((Name("origin1"), Call("cross", VA)))),
+        ("v(mean(a, b))", Call("v", Mean((A, B)))),
         ("vocab + v(a)", Sum((Fresh("vocab"), VA))),
-        ("v(\"my prompt\") + v('a')", Sum((Vector(Name("my prompt")), VA))),
+        ("v(\"my prompt\") + v('a')", Sum((Call("v", Name("my prompt")), VA))),
     ],
 )
 def test_what_parses(text, tree):
@@ -99,8 +98,8 @@ def test_what_parses(text, tree):
 def test_names_are_what_they_were(name):
     assert parse_expression(name) == Name(name)
     assert parse_expression(f"mean({name}, b)") == Mean((Name(name), B))
-    assert parse_expression(f"v({name}) - v({name})") == Difference(Vector(Name(name)), Vector(Name(name)))
-    assert parse_expression(f"{name} + v({name})") == Sum((Name(name), Vector(Name(name))))
+    assert parse_expression(f"v({name}) - v({name})") == Difference(Call("v", Name(name)), Call("v", Name(name)))
+    assert parse_expression(f"{name} + v({name})") == Sum((Name(name), Call("v", Name(name))))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,7 @@ def test_names_are_what_they_were(name):
         ("v(a)/2", r"did not expect '/2'"),
         ("v(a)*v(b)", r"a number must follow '\*', not 'v'"),
         ("v(a)*", r"a number must follow '\*', not ''"),
-        ("w(a)", r"unknown function 'w'; use mean, sum, v, cross or text"),
+        ("w(a)", r"unknown function 'w'; use mean, sum, v, cross, noise, shuffle or text"),
         ("__import__('os')", "unknown function '__import__'"),
     ],
 )
@@ -259,11 +258,13 @@ def grown(vectors):
         st.builds(Difference, vectors, vectors),
         st.lists(vectors, min_size=2, max_size=3).map(lambda parts: Sum(tuple(parts))),
         st.lists(vectors, min_size=1, max_size=3).map(lambda parts: Mean(tuple(parts))),
-        st.builds(Crossing, vectors),
+        st.builds(Call, st.just("cross"), vectors),
     )
 
 
-VECTOR = st.recursive(st.one_of(LEAF.map(Vector), st.builds(Difference, LEAF, LEAF)), grown, max_leaves=6)
+VECTOR = st.recursive(
+    st.one_of(st.builds(Call, st.just("v"), LEAF), st.builds(Difference, LEAF, LEAF)), grown, max_leaves=6
+)
 PROMPT = st.one_of(LEAF, st.builds(lambda p, v: Sum((p, v)), LEAF, VECTOR), st.builds(Difference, LEAF, VECTOR))
 
 
@@ -271,9 +272,9 @@ def rows(tree):
     match tree:
         case Name(name):
             return R[name].double()
-        case Vector(Name(name)):
+        case Call("v", Name(name)):
             return R[name].double() - O0.double()
-        case Crossing(part):
+        case Call("cross", part):
             return rows(part)
         case Scaled(factor, part):
             return factor * rows(part)
@@ -295,8 +296,8 @@ def normal(tree):
             return Difference(normal(left), normal(right))
         case Sum(parts) | Mean(parts):
             return type(tree)(tuple(map(normal, parts)))
-        case Crossing(part):
-            return Crossing(normal(part))
+        case Call(function, part):
+            return Call(function, normal(part))
     return tree
 
 
@@ -322,6 +323,21 @@ def test_any_other_text_is_one_kind_of_error(text):
         assert isinstance(error, ConfigError)  # noqa: PT017 (either outcome is fine, another error is not)
     else:
         assert isinstance(tree, Expression)
+
+
+def test_controls_keep_the_size_and_lose_the_direction():
+    vector, noise, shuffled = (
+        evaluate(parse_expression(text), PROMPTS, lambda part: O0) for text in ("v(a)", "noise(v(a))", "shuffle(v(a))")
+    )
+    assert noise.norm() == pytest.approx(vector.norm(), rel=1e-5)
+    assert abs(torch.nn.functional.cosine_similarity(noise.delta.flatten(), vector.delta.flatten(), dim=0)) < 0.5
+    assert sorted(shuffled.delta.tolist()) == sorted(vector.delta.tolist())
+    assert not torch.equal(shuffled.delta, vector.delta)
+    assert noise == evaluate(parse_expression("noise(v(a))"), PROMPTS, lambda part: O0)  # no seed but the vector itself
+    assert noise.linear == {"noise(a)": 1.0}
+    assert compose("o + shuffle(v(a))", {**PROMPTS, "o": SoftPrompt(O0)}).provenance.linear == {"shuffle(a)": 1.0}
+    with pytest.raises(ConfigError, match=r"noise\(\) takes a vector, and a is a prompt; write noise\(v\(a\)\)"):
+        parse_expression("noise(a)")
 
 
 def test_which_origins_count():

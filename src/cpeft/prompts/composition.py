@@ -13,7 +13,7 @@ from torch import Tensor
 from cpeft.errors import ConfigError, PromptError
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.expression import (
-    Crossing,
+    Call,
     Difference,
     Expression,
     Fresh,
@@ -21,13 +21,16 @@ from cpeft.prompts.expression import (
     Name,
     Scaled,
     Sum,
-    Vector,
     names,
     parse_prompt,
 )
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
+
+FUNCTIONS: dict[str, Callable[[Any], TaskVector]] = {
+    "v": TaskVector.of, "cross": TaskVector.crossing, "noise": TaskVector.noise, "shuffle": TaskVector.shuffled,
+}  # fmt: skip
 
 
 def _model_wanted(part: Fresh) -> Float[Tensor, "P D"]:
@@ -66,10 +69,8 @@ def evaluate(
                 return prompts[name] if known.task else replace(prompts[name], provenance=replace(known, task=name))
             case Fresh(kind):
                 return SoftPrompt(fresh(part), Provenance(task=kind))
-            case Vector(inner):
-                return TaskVector.of(value(inner))
-            case Crossing(inner):
-                return value(inner).crossing()
+            case Call(function, inner):
+                return FUNCTIONS[function](value(inner))
             case Scaled(factor, inner):
                 return factor * value(inner)
             case Sum(parts):

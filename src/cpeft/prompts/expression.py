@@ -2,12 +2,12 @@
 
 A name is a prompt and is resolved by the caller, so this module knows no store. `v(x)` is x minus its own recorded origin, a
 task vector (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts;
-`cross(vector)` may join another origin than its own. The grammar:
+`cross(vector)` may join another origin than its own, `noise(vector)` and `shuffle(vector)` are controls. The grammar:
 
     expression := term (("+" | "-") term)*
     term       := number "*" term | "-" term | atom ("*" number)*
     atom       := name | function "(" expression ("," expression)* ")" | "(" expression ")"
-    function   := "mean" | "sum" (of one or more), "v" | "cross" (of one), "text" (of one quoted text)
+    function   := "mean" | "sum" (of one or more), "v" | "cross" | "noise" | "shuffle" (of one), "text" (of one quoted text)
     name       := letters, digits and _ / . @ * -, beginning with none of * - | "anything in quotes"
 
 Names came first, so a minus directly behind a name belongs to it: `sst-2` is a name, `mnli - sst-2` and `v(a)-v(b)` are
@@ -25,7 +25,7 @@ TOKEN = re.compile(
     r"|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[-+*(),])|(?P<wrong>\S))"
 )
 FRESH = ("vocab", "random", "labels")  # drawn from the model, not read from a file
-FUNCTIONS = ("mean", "sum", "v", "cross", "text")
+FUNCTIONS = ("mean", "sum", "v", "cross", "noise", "shuffle", "text")
 Kind = Literal["prompt", "vector"]
 
 
@@ -63,23 +63,14 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Vector:
-    """`v(x)`: a prompt minus its own recorded origin."""
+class Call:
+    """A function of one argument: `v` makes a prompt a vector, `cross`, `noise` and `shuffle` a vector another one."""
 
+    function: str
     part: "Expression"
 
     def __str__(self) -> str:
-        return f"v({self.part})"
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """`cross(x)`: a vector that may join any origin."""
-
-    part: "Expression"
-
-    def __str__(self) -> str:
-        return f"cross({self.part})"
+        return f"{self.function}({self.part})"
 
 
 @dataclass(frozen=True)
@@ -116,7 +107,7 @@ class Scaled:
         return f"-{self.part if self.factor == -1 else Scaled(-self.factor, self.part)}"
 
 
-Expression = Name | Fresh | Mean | Vector | Crossing | Sum | Difference | Scaled
+Expression = Name | Fresh | Mean | Call | Sum | Difference | Scaled
 
 
 def parse_expression(text: str) -> Expression:
@@ -161,15 +152,17 @@ def kind_of(expression: Expression) -> Kind:
             return "prompt" if kinds == ["prompt", "vector"] else "vector"
         case Scaled(factor, part):
             if kind_of(part) == "prompt":
-                raise ConfigError(f"{part} is a prompt, which has no multiples; write {Scaled(factor, Vector(part))}")
+                raise ConfigError(
+                    f"{part} is a prompt, which has no multiples; write {Scaled(factor, Call('v', part))}"
+                )
             return "vector"
-        case Vector(part):
+        case Call("v", part):
             if kind_of(part) == "vector":
                 raise ConfigError(f"v() takes a prompt, and {part} is a vector already")
             return "vector"
-        case Crossing(part):
+        case Call(function, part):
             if kind_of(part) == "prompt":
-                raise ConfigError(f"cross() takes a vector, and {part} is a prompt; write cross(v({part}))")
+                raise ConfigError(f"{function}() takes a vector, and {part} is a prompt; write {function}(v({part}))")
             return "vector"
 
 
@@ -181,7 +174,7 @@ def _parts(expression: Expression) -> tuple[Expression, ...]:
             return parts
         case Difference(left, right):
             return left, right
-        case Scaled(_, part) | Vector(part) | Crossing(part):
+        case Scaled(_, part) | Call(_, part):
             return (part,)
 
 
@@ -194,7 +187,7 @@ def names(expression: Expression) -> tuple[str, ...]:
 
 def measured_names(expression: Expression) -> tuple[str, ...]:
     """The prompts of an expression whose recorded origin counts, because `v(...)` reads it."""
-    if isinstance(expression, Vector):
+    if isinstance(expression, Call) and expression.function == "v":
         return names(expression)
     return tuple(dict.fromkeys(name for part in _parts(expression) for name in measured_names(part)))
 
@@ -265,7 +258,7 @@ class _Parser:
     def _call(self, function: str) -> Expression:
         """A call, its name and opening parenthesis taken."""
         if function not in FUNCTIONS:
-            raise self._error(f"unknown function '{function}'; use mean, sum, v, cross or text")
+            raise self._error(f"unknown function '{function}'; use {', '.join(FUNCTIONS[:-1])} or text")
         if function == "text":
             kind, words = self.tokens.pop(0) if self.tokens else ("mark", "")
             if kind == "mark" or not self._take(")"):
@@ -281,7 +274,7 @@ class _Parser:
             return Sum(tuple(parts)) if len(parts) > 1 else parts[0]
         if len(parts) > 1:
             raise self._error(f"{function}() takes one argument, not {len(parts)}; write {function}({parts[0]}) + ...")
-        return Vector(parts[0]) if function == "v" else Crossing(parts[0])
+        return Call(function, parts[0])
 
     def _close(self) -> None:
         if not self._take(")"):

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, ClassVar, overload
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash
+from cpeft.seeds import generator
 
 SPACE = ("model", "revision", "embedding", "dtype", "encoder_decoder", "text")  # what a result takes from its parts
 Term = tuple[float, Provenance]
@@ -112,6 +114,21 @@ class TaskVector:
         measured from stays on record in `provenance.crossed`."""
         crossed = sorted({*self.provenance.crossed, *filter(None, [self.origin])})
         return TaskVector(self.delta, replace(self.provenance, origin="", crossed=crossed))
+
+    def noise(self) -> "TaskVector":
+        """A control: normal rows of the same Frobenius norm, drawn by the content of the vector."""
+        draw = generator(int(matrix_hash(self.delta)[:8], 16), "noise").standard_normal(self.delta.shape)
+        return self._control("noise", torch.from_numpy(draw * self.norm() / np.linalg.norm(draw)).float())
+
+    def shuffled(self) -> "TaskVector":
+        """A control: the same rows in another order, drawn by the content of the vector."""
+        order = generator(int(matrix_hash(self.delta)[:8], 16), "shuffle").permutation(self.length)
+        return self._control("shuffle", self.delta[torch.from_numpy(order)])
+
+    def _control(self, kind: str, delta: Tensor) -> "TaskVector":
+        """`delta` in the place of the vector, told apart from it in the form."""
+        form = {f"{kind}({task})": coefficient for task, coefficient in self.linear.items()}
+        return TaskVector(delta, replace(self.provenance, linear=form))
 
     @overload
     def __add__(self, other: "TaskVector") -> "TaskVector": ...
