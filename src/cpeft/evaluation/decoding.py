@@ -103,7 +103,10 @@ def _decode_group(
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:
-    """How many tokens a row may generate: as set, or those of the longest label with its end, or 128 for open answers."""
+    """How many tokens a row may generate: as set, or those of the longest label with its end, or 128 for open answers. Where
+    case does not matter, a label may be spelled in more tokens, at most one a byte, one before and one after them."""
+    if options.max_new_tokens is None and labels and options.match == "lower":
+        return max(len(label.encode()) for label in labels) + 2
     return options.max_new_tokens or max((len(ids) for ids in codec.targets(list(labels))), default=OPEN_TOKENS)
 
 

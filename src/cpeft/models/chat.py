@@ -10,7 +10,6 @@ template puts something before every answer (an empty block of thoughts, say), i
 """
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 from jinja2 import TemplateError
@@ -19,7 +18,8 @@ from cpeft.errors import ConfigError
 from cpeft.models.text import TextCodec
 
 ASKED, SAID = "cpeft-asked", "cpeft-said"
-TODAY = date(2024, 7, 26)  # templates that tell the date must not read differently tomorrow; this is LLaMA 3.1's own
+# Templates that tell the date must not read differently tomorrow; this day is the one LLaMA 3.1's template falls back on.
+DAY = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}"
 
 
 class ChatCodec(TextCodec):
@@ -70,9 +70,8 @@ def rendered(tokenizer: Any, name: str) -> tuple[str, str, str]:
             f"{name} has no chat template, so it is no chat model; use data.form = 'instruction' or 'fields'"
         )
     turns = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]
-    today = {"date_string": TODAY.strftime("%d %b %Y"), "strftime_now": TODAY.strftime}
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, **today)
+        text = tokenizer.apply_chat_template(turns, chat_template=DAY + tokenizer.get_chat_template(), tokenize=False)
     except (TemplateError, ValueError) as error:
         raise ConfigError(
             f"the chat template of {name} fails on one user's and one assistant's turn: {error}"

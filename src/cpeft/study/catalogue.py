@@ -93,7 +93,7 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
     dataset = load_tables(task, options.revision)
     splits = make_splits(task, dataset, options.split)
     if options.form != "fields":
-        lines += ["instruction:", *(f"    {line}" for line in instruction(task, options.labels).splitlines())]
+        lines += ["instruction:", *_indented(instruction(task, options.labels))]
     lines += [f"rows from {dataset.origin}: {splits.counts} under split = '{options.split}'", *splits.notes, ""]
     for row in splits.train.table.slice(0, max(examples, 0)).to_pylist():
         example = example_of(task, row, options)
@@ -109,13 +109,15 @@ def _encoded_page(name: str, model: str, options: DataOptions) -> list[str]:
     lm = load_lm(model)
     data = task_data(name, None, options, 0, lm)
     row, codec = data.parts["train"].rows[0], lm.codec(options.form)
-    lines = [
-        f"as the model reads it: {lm.tokenizer.decode(row.source)!r}",
-        f"and says it: {lm.tokenizer.decode(row.target)!r}",
-    ]
+    lines = ["as the model reads it:", *_indented(lm.tokenizer.decode(row.source))]
+    lines += ["and says it:", *_indented(lm.tokenizer.decode(row.target))]
     lines += [f"source ids: {list(row.source)}", f"target ids: {list(row.target)} = {codec.decode(row.target)!r}"]
     for split, part in data.parts.items():
         lengths = sorted(len(row.source) for row in part.rows)
         middle = lengths[len(lengths) // 2]
         lines.append(f"{split}: median {middle}, longest {part.longest} tokens, {part.cut} of {len(lengths)} cut")
     return [*lines, *data.notes]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in text.split("\n")]
