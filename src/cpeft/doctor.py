@@ -84,7 +84,7 @@ def _task(run: RecipeRun, name: str) -> Iterator[Finding]:
         return
     for note in data.notes:
         yield Finding("warning" if "cut to" in note or "left in" in note else "ok", where, note)
-    said = dict(zip(data.labels, lm.text.targets(data.labels), strict=True))
+    said = dict(zip(data.labels, lm.codec(run.settings.data.form).targets(data.labels), strict=True))
     if unknown := [label for label, ids in said.items() if lm.tokenizer.unk_token_id in ids]:
         yield Finding("error", where, f"no output can reach {', '.join(unknown)}: the tokenizer has no tokens for them")
     most, longest = run.settings.eval.max_new_tokens, max(map(len, said.values()), default=0)

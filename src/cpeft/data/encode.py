@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from cpeft.data.options import Loss
+
 IGNORE = -100  # label of positions without loss, transformers' convention
 
 
@@ -64,15 +66,20 @@ def micro_batches(items: Sequence[int], width: Callable[[int], int], budget: int
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows become batches: pad id, fixed width (None: none), and tokens a row adds beside its source."""
+    """How rows become batches: pad id, fixed width (None: none), tokens a row adds beside its source, and where loss is."""
 
     pad: int
     room: int | None = None
     extra: int = 0
     counts_target: bool = False  # decoder-only rows carry their target in the same sequence
+    loss: Loss = "answer"
 
     def width(self, row: EncodedRow) -> int:
         return self.extra + max(len(row.source), self.room or 0) + (len(row.target) if self.counts_target else 0)
+
+    def heard(self, row: EncodedRow) -> int:
+        """How many tokens of a row bear loss; the prompt stands before the first."""
+        return len(row.target) + (len(row.source) if self.loss == "sequence" else 0)
 
     def batch(self, rows: Sequence[EncodedRow]) -> Batch:
         return collate(rows, self.pad, self.room)

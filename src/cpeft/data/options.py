@@ -5,20 +5,34 @@ from typing import Literal
 from cpeft.config import Options
 from cpeft.data.splits import Policy
 
-TEXT_OPTIONS = ("prefix", "labels", "cue", "max_source", "padding")  # what a prompt must meet again when it is used
+TEXT_OPTIONS = (
+    "form",
+    "prefix",
+    "labels",
+    "cue",
+    "max_source",
+    "padding",
+)  # what a prompt must meet again when it is used
+
+Form = Literal["fields", "instruction", "chat"]
+Loss = Literal["answer", "sequence"]
 
 
 class DataOptions(Options):
     """Rows and text of a run.
 
-    `prefix = "none"` leaves the task name out, so that the prompt must carry the task. `few_shot` rows per class (or in
-    `total`) train; the limits draw that many rows of a split. `max_source` cuts sources, in tokens. `padding = "room"` pads
-    every source to `max_source`, as published code did. `cue` ends the source of decoder-only models. `revision` is asked of
-    the hub.
+    `form`: a row reads as its `fields` in one line, as an `instruction` with a line per field, or as that instruction in the
+    user's turn of the model's own `chat` template, the answer in the assistant's. `prefix = "none"` leaves the task name out of
+    the fields, so that the prompt must carry the task. `labels = "spaced"` writes `not entailment`. `cue` ends the source of
+    decoder-only models; None is "answer:" on a line of its own, in instructions to closed tasks "label:". `max_source` cuts
+    sources, in tokens; instruction, cue and template stay whole. `padding = "room"` pads every source to `max_source`, as
+    published code did. `loss = "sequence"` trains decoder-only models on the source as well, as published for chat models.
+    `few_shot` rows per class (or in `total`) train; the limits draw that many rows of a split. `revision` is asked of the hub.
     """
 
+    form: Form = "fields"
     prefix: Literal["task", "none"] = "task"
-    labels: Literal["words", "numbers"] = "words"
+    labels: Literal["words", "spaced", "numbers"] = "words"
     split: Policy = "disjoint"
     few_shot: int | Literal["full"] = "full"
     few_shot_per: Literal["class", "total"] = "class"
@@ -27,5 +41,20 @@ class DataOptions(Options):
     limit_test: int | None = None
     max_source: int | None = 256
     padding: Literal["none", "room"] = "none"
-    cue: str = "\nanswer:"
+    cue: str | None = None
+    loss: Loss = "answer"
     revision: str | None = None
+
+    def cue_for(self, closed: bool) -> str:
+        """The cue of a task with a closed label set, or of one without."""
+        if self.cue is not None:
+            return self.cue
+        return "\nlabel:" if closed and self.form != "fields" else "\nanswer:"
+
+    def same_text(self, other: "DataOptions") -> bool:
+        """Whether rows read alike under both."""
+        own, theirs = (
+            [getattr(each, name) for name in TEXT_OPTIONS if name != "cue"] + [each.cue_for(True), each.cue_for(False)]
+            for each in (self, other)
+        )
+        return own == theirs

@@ -7,7 +7,7 @@ plain greedy decoding row by row, and no more steps are made than the longest la
 Closed choice picks the label of the highest log-probability and is another metric, reported as `choice_*`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -19,6 +19,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from cpeft.config import Options
 from cpeft.data.encode import EncodedRow
+from cpeft.errors import ConfigError
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.training.memory import in_groups
@@ -28,10 +29,12 @@ OPEN_TOKENS = 128  # generated for open answers, as in the published settings
 
 
 class EvalOptions(Options):
-    """`[eval]`: `decode` greedy and/or choice; `max_new_tokens` None means the longest label, or 128 for open answers;
-    `bootstrap` resamples of test rows for intervals."""
+    """`[eval]`: `decode` greedy and/or choice; `match = "lower"` compares greedy texts with labels in lower case and calls
+    every other text "none", as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
+    answers; `bootstrap` resamples of test rows for intervals."""
 
     decode: tuple[Literal["greedy", "choice"], ...] = ("greedy",)
+    match: Literal["exact", "lower"] = "exact"
     max_new_tokens: int | None = None
     token_budget: int = 16384
     bootstrap: int = 1000
@@ -48,14 +51,15 @@ class Decoded:
 
 class Decided(StoppingCriteria):
     """Ends a row once its text so far begins no label. White space is left out of the comparison, because decoding may
-    close a gap only when the next piece is known; an unfinished character keeps a row open."""
+    close a gap only when the next piece is known; an unfinished character keeps a row open. `form` is what texts are compared
+    in: `str`, or `str.lower`."""
 
-    def __init__(self, codec: TextCodec, labels: Sequence[str], skip: int) -> None:
-        dense = ["".join(label.split()) for label in labels]
+    def __init__(self, codec: TextCodec, labels: Sequence[str], skip: int, form: Callable[[str], str] = str) -> None:
+        dense = ["".join(form(label).split()) for label in labels]
 
         @cache
         def decided(tokens: tuple[int, ...]) -> bool:
-            text = "".join(codec.decode(tokens).split()).rstrip("\ufffd")
+            text = "".join(form(codec.decode(tokens)).split()).rstrip("\ufffd")
             return not any(label.startswith(text) for label in dense)
 
         self.skip, self.decided = skip, decided
@@ -80,35 +84,39 @@ def decode_rows(
 def _decode_group(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, rows: list[EncodedRow]
 ) -> list[Decoded]:
-    lm = learner.lm
+    lm, codec = learner.lm, learner.text
     batch = learner.shape.batch(rows).to(lm.device)
     skip = 1 if lm.encoder_decoder else 0
-    criteria = StoppingCriteriaList([Decided(lm.text, labels, skip)] if labels else [])
-    with plain_greedy(lm.model, lm.text.pad):
+    form = str.lower if options.match == "lower" else str
+    criteria = StoppingCriteriaList([Decided(codec, labels, skip, form)] if labels else [])
+    with plain_greedy(lm.model, codec.pad, codec.end):
         tokens, notes = learner.decode(
             batch.source_BL, batch.mask_BL, batch.task_B,
-            max_new_tokens=new_tokens(lm.text, labels, options), stopping_criteria=criteria,
+            max_new_tokens=new_tokens(codec, labels, options), stopping_criteria=criteria,
         )  # fmt: skip
     choices = _choose(learner, rows, labels) if labels and "choice" in options.decode else [None] * len(rows)
     attention = notes["attention"].tolist() if "attention" in notes else [()] * len(rows)
     return [
-        Decoded(lm.text.decode(ids[skip:]), choice, tuple(weights))
+        Decoded(codec.decode(ids[skip:]), choice, tuple(weights))
         for ids, choice, weights in zip(tokens.tolist(), choices, attention, strict=True)
     ]
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:
-    """How many tokens a row may generate: as set, or those of the longest label with its end, or 128 for open answers."""
+    """How many tokens a row may generate: as set, or those of the longest label with its end, or 128 for open answers. Where
+    case does not matter, a label may be spelled in more tokens, at most one a byte, one before and one after them."""
+    if options.max_new_tokens is None and labels and options.match == "lower":
+        return max(len(label.encode()) for label in labels) + 2
     return options.max_new_tokens or max((len(ids) for ids in codec.targets(list(labels))), default=OPEN_TOKENS)
 
 
 @contextmanager
-def plain_greedy(model: Any, pad: int | None = None) -> Iterator[None]:
+def plain_greedy(model: Any, pad: int | None = None, end: int | None = None) -> Iterator[None]:
     """Greedy decoding with the model's own start and end tokens and none of its other generation habits.
 
     The model's generation settings are put aside, because `generate` fills whatever a call leaves open from them
     (repetition penalties, minimum lengths, a forced end token that would make a cut text look finished). `pad` fills rows that
-    ended where the model names no pad token; a word there would be read as output.
+    ended where the model names no pad token; a word there would be read as output. `end` ends a row beside the model's own.
     """
     own = model.generation_config
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
@@ -116,6 +124,8 @@ def plain_greedy(model: Any, pad: int | None = None) -> Iterator[None]:
     for name, last in (("decoder_start_token_id", None), ("pad_token_id", pad or 0)):
         known = (ids[name], getattr(model.config, name, None), last)
         ids[name] = next((token for token in known if token is not None), None)
+    ends = ids["eos_token_id"] if isinstance(ids["eos_token_id"], list) else [ids["eos_token_id"]]
+    ids["eos_token_id"] = [token for token in dict.fromkeys([*ends, end]) if token is not None] or None
     model.generation_config = GenerationConfig(do_sample=False, num_beams=1, **ids)
     try:
         yield
@@ -124,14 +134,27 @@ def plain_greedy(model: Any, pad: int | None = None) -> Iterator[None]:
 
 
 def _choose(learner: PromptedLM, rows: list[EncodedRow], labels: Sequence[str]) -> list[str | None]:
-    spoken = [tuple(ids) for ids in learner.lm.text.targets(list(labels))]
+    spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
     scores = [learner.score(learner.shape.batch([replace(row, target=ids) for row in rows])) for ids in spoken]
     return [labels[i] for i in torch.stack(scores, 1).argmax(1).tolist()]
 
 
+def matched(spoken: Mapping[str, str], rule: Literal["exact", "lower"]) -> Callable[[str], str]:
+    """From a greedy text to the label it says; `spoken` maps what the tokenizer makes of a closed label set to the labels.
+
+    `exact`: a text that says no label stays as it is. `lower`: equality in lower case, any other text is "none".
+    """
+    if rule == "exact":
+        return lambda text: spoken.get(text, text)
+    lowered = {said.lower(): label for said, label in spoken.items()}
+    if len(lowered) < len(spoken):
+        raise ConfigError(f"two labels are one in lower case ({', '.join(spoken)}); use eval.match = 'exact'")
+    return lambda text: lowered.get(text.lower(), "none")
+
+
 @torch.no_grad()
 def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], budget: int) -> float:
-    """Mean loss per target token (nats)."""
+    """Mean loss per token that bears loss (nats)."""
     shape = learner.shape
     done = in_groups(lambda part: float(learner.losses(shape.batch(part))[0].double().sum()), rows, shape, budget)
-    return sum((loss for _, loss in done), 0.0) / max(sum(len(row.target) for row in rows), 1)
+    return sum((loss for _, loss in done), 0.0) / max(sum(map(shape.heard, rows)), 1)

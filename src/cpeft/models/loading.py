@@ -18,7 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from cpeft.config import Options
+from cpeft.data.options import Form
 from cpeft.errors import ConfigError, MissingModel, TooLong
+from cpeft.models.chat import ChatCodec
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
 
@@ -65,6 +67,14 @@ class FrozenLM:
     @property
     def device(self) -> torch.device:
         return self.embeddings.weight.device  # type: ignore[no-any-return]
+
+    @cached_property
+    def _chat(self) -> ChatCodec:
+        return ChatCodec(self.tokenizer, self.model.config)
+
+    def codec(self, form: Form) -> TextCodec:
+        """How text of a form becomes tokens; raises ConfigError for `chat` where the tokenizer has no chat template."""
+        return self._chat if form == "chat" else self.text
 
     @property
     def max_positions(self) -> int | None:

@@ -15,16 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
-from cpeft.data.options import TEXT_OPTIONS, DataOptions
+from cpeft.data.options import TEXT_OPTIONS, DataOptions, Loss
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.loading import FrozenLM
 from cpeft.models.splice import before_labels, join, rearrange
+from cpeft.models.text import TextCodec
 from cpeft.prompts.soft_prompt import SoftPrompt
 
 
-def example_losses(lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch) -> Float[Tensor, "B"]:
-    """Summed cross-entropy (nats, float32) of every row's target tokens, given its prompt and embedded source."""
+def example_losses(
+    lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch, loss: Loss = "answer"
+) -> Float[Tensor, "B"]:
+    """Summed cross-entropy (nats, float32) of every row's target tokens, given its prompt and embedded source; with
+    `loss = "sequence"` of the source's tokens too."""
     if lm.encoder_decoder:
         joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
         starts = lm.model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
@@ -35,7 +39,9 @@ def example_losses(lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch
         y_BTD = lm.embed(batch.target_BT.masked_fill(~known_BT, lm.text.pad or 0))
         told_BLD, mask_BL = torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1)
         joined, mask, order = join(prompt_BPD, told_BLD, mask_BL, pad="right")
-        labels = rearrange(F.pad(batch.target_BT, (joined.shape[1] - known_BT.shape[1], 0), value=IGNORE), order)
+        asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
+        told_BN = torch.cat([asked_BL, batch.target_BT], 1)
+        labels = rearrange(F.pad(told_BN, (prompt_BPD.shape[1], 0), value=IGNORE), order)
         out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False)
         logits, labels = out.logits[:, :-1], labels[:, 1:]
         heard = (labels != IGNORE).any(0)  # columns without a label anywhere need no softmax
@@ -56,12 +62,20 @@ class PromptedLM(nn.Module):
         self.lm = lm
         self.method = method.to(lm.device)
         self.data = data or DataOptions()
+        if self.data.loss == "sequence" and lm.encoder_decoder:
+            raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
+
+    @property
+    def text(self) -> TextCodec:
+        """How this learner reads and writes text."""
+        return self.lm.codec(self.data.form)
 
     @property
     def shape(self) -> Shape:
         """How rows become batches for this learner."""
         room = self.data.max_source if self.data.padding == "room" else None
-        return Shape(self.lm.text.pad or 0, room, self.method.length, counts_target=not self.lm.encoder_decoder)
+        pad, decoder_only = self.lm.text.pad or 0, not self.lm.encoder_decoder
+        return Shape(pad, room, self.method.length, counts_target=decoder_only, loss=self.data.loss)
 
     def prompts(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptOutput:
         """The prompt of every row; `mask_BL` marks the source tokens."""
@@ -77,11 +91,14 @@ class PromptedLM(nn.Module):
         self.method.calibrate(self._context(self.lm.embed(batch.source_BL), batch.mask_BL, batch.task_B))
 
     def losses(self, batch: Batch) -> Losses:
-        """Summed target loss of every row, and the method's notes."""
+        """Summed loss of every row over the tokens that `data.loss` names, and the method's notes."""
+        return self._losses(batch, self.data.loss)
+
+    def _losses(self, batch: Batch, loss: Loss) -> Losses:
         batch = batch.to(self.lm.device)
         x_BLD = self.lm.embed(batch.source_BL)
         output = self.prompts(x_BLD, batch.mask_BL, batch.task_B)
-        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch), output.notes
+        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch, loss), output.notes
 
     def forward(
         self,
@@ -140,7 +157,7 @@ class PromptedLM(nn.Module):
     @torch.no_grad()
     def score(self, batch: Batch) -> Float[Tensor, "B"]:
         """Log-probability (nats) of every row's target."""
-        return -self.losses(batch)[0]
+        return -self._losses(batch, "answer")[0]
 
     def param_groups(self) -> list[ParamGroup]:
         return self.method.param_groups()
@@ -167,13 +184,15 @@ def _rows(input_ids: Tensor, attention_mask: Tensor | None, task_ids: Tensor | N
 
 
 def pooled_losses(learners: list[PromptedLM], rows: list[list[EncodedRow]]) -> list[Losses]:
-    """Losses of several learners of one `lm` and prompt length in one pass, each on its own rows with its own prompts. Rows
-    are independent inside the model, so each learner's gradient is the one it would get alone, up to rounding."""
+    """Losses of several learners of one `lm`, prompt length and `data.loss` in one pass, each on its own rows with its own
+    prompts. Rows are independent inside the model, so each learner's gradient is the one it would get alone, up to
+    rounding."""
     lm, sizes = learners[0].lm, [len(part) for part in rows]
     room = max(learner.shape.room or 0 for learner in learners)
     batch = collate([row for part in rows for row in part], learners[0].shape.pad, room).to(lm.device)
     x_BLD = lm.embed(batch.source_BL)
     parts = zip(x_BLD.split(sizes), batch.mask_BL.split(sizes), batch.task_B.split(sizes), strict=True)
     outputs = [learner.prompts(*part) for learner, part in zip(learners, parts, strict=True)]
-    losses = example_losses(lm, torch.cat([output.prompt_BPD for output in outputs]), x_BLD, batch).split(sizes)
+    prompts_BPD = torch.cat([output.prompt_BPD for output in outputs])
+    losses = example_losses(lm, prompts_BPD, x_BLD, batch, learners[0].data.loss).split(sizes)
     return [(loss, output.notes) for loss, output in zip(losses, outputs, strict=True)]

@@ -10,9 +10,14 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
+from cpeft.errors import TooLong
+
 
 class TextCodec:
     """Encodes sources and targets, decodes predictions."""
+
+    before = behind = ""  # what stands around every source: a chat template's text
+    special = True  # whether the tokenizer adds its special tokens to sources
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self.tokenizer = tokenizer
@@ -32,19 +37,26 @@ class TextCodec:
             return []
         return self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]  # type: ignore[no-any-return]
 
-    def sources(self, texts: Sequence[str], cue: str = "", limit: int | None = None) -> tuple[list[list[int]], int]:
+    def sources(
+        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = ""
+    ) -> tuple[list[list[int]], int]:
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
-        models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place."""
-        cue = "" if self.encoder_decoder else cue
-        rows = self._ids([text + cue for text in texts], special=True)
-        if not self.encoder_decoder:
+        models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place. Raises TooLong
+        where a cut would reach into the `opening` that all texts begin with."""
+        before, behind = self.before, "" if self.encoder_decoder else cue + self.behind
+        rows = self._ids([before + text + behind for text in texts], self.special)
+        if self.special and not self.encoder_decoder:
             rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]
         rows = [row or [self.end] for row in rows]  # an empty text still has a position to attend to
-        cue_ids = self._ids([cue])[0] if cue else []
+        head = len(self._ids([before + opening], self.special)[0]) if opening else 0
+        tail_ids = self._ids([behind])[0] if behind else []
         cut = 0
         for i, row in enumerate(rows):
             if limit is not None and len(row) > limit:
-                tail = cue_ids or (row[-1:] if self.encoder_decoder else [])
+                tail = tail_ids or (row[-1:] if self.encoder_decoder else [])
+                if opening and limit <= head + len(tail):
+                    raise TooLong(f"data.max_source = {limit} leaves nothing of the text: instruction, cue and template "
+                                  f"take {head + len(tail)} tokens; set it higher")  # fmt: skip
                 rows[i] = [*row[: max(limit - len(tail), 0)], *tail][:limit]
                 cut += 1
         return rows, cut

@@ -11,7 +11,7 @@ from cpeft.data.splits import make_splits
 from cpeft.errors import ConfigError
 from cpeft.metrics import METRICS
 from cpeft.registry import suggest
-from cpeft.tasks import TASKS, Task
+from cpeft.tasks import TASKS, Task, instruction
 
 KINDS = ("tasks", "methods", "metrics", "recipes", "prompts")
 
@@ -84,6 +84,7 @@ def prompt_card(path: Path) -> dict[str, Any]:
 def task_page(name: str, model: str | None, examples: int, overrides: list[str]) -> list[str]:
     """A task's text on real rows: examples, splits and their notes, and with a model token ids, lengths, truncation."""
     from cpeft.study.settings import find_task
+    from cpeft.study.task_data import example_of
 
     task = find_task(name)
     options = parse(DataOptions, changed_by(overrides, "data"), "data")
@@ -91,9 +92,11 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
     lines += [f"labels: {', '.join(task.labels(options.labels)) or 'open answers'}"]
     dataset = load_tables(task, options.revision)
     splits = make_splits(task, dataset, options.split)
+    if options.form != "fields":
+        lines += ["instruction:", *_indented(instruction(task, options.labels))]
     lines += [f"rows from {dataset.origin}: {splits.counts} under split = '{options.split}'", *splits.notes, ""]
     for row in splits.train.table.slice(0, max(examples, 0)).to_pylist():
-        example = task.example(row, options.prefix == "task", options.labels)
+        example = example_of(task, row, options)
         lines += [f"source: {example.source}", f"target: {example.target}", ""]
     more = _encoded_page(name, model, options) if model else ["with --model NAME: token ids, lengths, truncation"]
     return lines + more
@@ -105,10 +108,16 @@ def _encoded_page(name: str, model: str, options: DataOptions) -> list[str]:
 
     lm = load_lm(model)
     data = task_data(name, None, options, 0, lm)
-    row = data.parts["train"].rows[0]
-    lines = [f"source ids: {list(row.source)}", f"target ids: {list(row.target)} = {lm.text.decode(row.target)!r}"]
+    row, codec = data.parts["train"].rows[0], lm.codec(options.form)
+    lines = ["as the model reads it:", *_indented(lm.tokenizer.decode(row.source))]
+    lines += ["and says it:", *_indented(lm.tokenizer.decode(row.target))]
+    lines += [f"source ids: {list(row.source)}", f"target ids: {list(row.target)} = {codec.decode(row.target)!r}"]
     for split, part in data.parts.items():
         lengths = sorted(len(row.source) for row in part.rows)
         middle = lengths[len(lengths) // 2]
         lines.append(f"{split}: median {middle}, longest {part.longest} tokens, {part.cut} of {len(lengths)} cut")
     return [*lines, *data.notes]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in text.split("\n")]

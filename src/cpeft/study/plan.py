@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cpeft.config import digest
+from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
 from cpeft.methods.base import METHODS
 from cpeft.models.loading import model_identity
@@ -25,6 +26,7 @@ from cpeft.study.recipe import Recipe, RecipeRun
 from cpeft.study.settings import RunSettings, find_task, located_model, run_id
 from cpeft.study.store import RunFolder, Store
 from cpeft.study.task_data import dataset_of
+from cpeft.tasks import instruction
 
 State = Literal["done", "ready", "waiting", "failed", "blocked"]
 
@@ -73,7 +75,7 @@ class Plan:
             for reference in settings.method.references():
                 starts[reference] = _hash_file(self.state_of(reference, run))
             model = model_identity(located_model(settings.model, run.base))
-            tasks = {name: _task_identity(name, run.base, settings.data.revision) for name in settings.tasks}
+            tasks = {name: _task_identity(name, run.base, settings.data) for name in settings.tasks}
             identity = run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
             self._folders[key] = self.store.folder(run.stage, run.name, identity)
         return self._folders[key]
@@ -154,10 +156,11 @@ def references(settings: RunSettings) -> list[str]:
     return [*prompt_references(settings), *settings.method.references()]
 
 
-def _task_identity(name: str, base: Path, revision: str | None) -> list[Any]:
-    task, data = find_task(name, base), dataset_of(name, base, revision)
+def _task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
+    task, data = find_task(name, base), dataset_of(name, base, options.revision)
     own = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
-    return [task.version, data.fingerprint, digest(own) if task.files else ""]
+    told = [instruction(task, options.labels)] if options.form != "fields" else []
+    return [task.version, data.fingerprint, digest(own) if task.files else "", *told]
 
 
 @lru_cache(maxsize=4096)

@@ -78,7 +78,7 @@ def _check_fits(learner: PromptedLM, each: TaskData, settings: RunSettings) -> N
     longest = max(part.longest for part in each.parts.values())
     if not learner.lm.encoder_decoder:
         targets = max((len(row.target) for part in each.parts.values() for row in part.rows), default=0)
-        longest += max(targets, new_tokens(learner.lm.text, each.closed, settings.eval))
+        longest += max(targets, new_tokens(learner.text, each.closed, settings.eval))
     learner.lm.check_fits(learner.method.length, longest)
 
 

@@ -12,7 +12,7 @@ from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import read_rows
 from cpeft.errors import ConfigError, PromptMismatch
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
 from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
@@ -22,7 +22,7 @@ from cpeft.prompts.composition import compose_files
 from cpeft.prompts.soft_prompt import SoftPrompt, read_json, replace_text
 from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
-from cpeft.study.task_data import spoken_labels, task_data
+from cpeft.study.task_data import encode_sources, source_of, spoken_labels, task_data
 from cpeft.tasks import Row, Task
 
 
@@ -59,15 +59,15 @@ class Subject:
 
     def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
         """Answers to unlabelled rows. `which` gives each row's prompt by index; rows may differ within one batch."""
-        found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.lm.text
+        found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.text
         spoken = spoken_labels(found, options, codec)
-        texts = [found.source(row, options.prefix == "task") for row in rows]
+        texts = [source_of(found, row, options) for row in rows]
         index = which or [self.index(found)] * len(texts)
-        sources, _ = codec.sources(texts, options.cue, options.max_source)
+        sources, _ = encode_sources(found, texts, options, codec)
         encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
         closed = tuple(spoken) if found.labels(options.labels) else ()
-        decoded = decode_rows(learner, encoded, closed, self.eval)
-        return [spoken.get(row.text, row.text) for row in decoded]
+        say = matched(spoken, self.eval.match if closed else "exact")
+        return [say(row.text) for row in decode_rows(learner, encoded, closed, self.eval)]
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
@@ -90,14 +90,15 @@ def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None,
     if lm is None and not name:
         raise ConfigError("this prompt does not say which model it belongs to: give --model")
     lm = lm or load_lm(name, first.revision if not model else None, cast(Dtype, first.dtype or "auto"))
+    options = parse(DataOptions, first.text, "data")
     for text, prompt in prompts.items():
         same_space(prompt, text, lm)
-        if prompt.provenance.text != first.text:
+        if not options.same_text(parse(DataOptions, prompt.provenance.text, "data")):
             raise PromptMismatch(
                 f"prompt '{text}' was trained on other text ({prompt.provenance.text}) than the first ({first.text}); "
                 "answer their rows in separate calls"
             )
-    return Subject(PromptedLM(lm, PromptBank(prompts), parse(DataOptions, first.text, "data")))
+    return Subject(PromptedLM(lm, PromptBank(prompts), options))
 
 
 def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None) -> int:

@@ -12,13 +12,13 @@ from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.splits import Rows, Splits, make_splits
 from cpeft.errors import ConfigError
-from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows
+from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score, score_texts
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.study.settings import find_task
-from cpeft.tasks import Example, Task
+from cpeft.tasks import Example, Row, Task, instruction
 from cpeft.training.workers import Workers
 
 
@@ -56,9 +56,9 @@ class TaskData:
         self, learner: PromptedLM, index: int, split: str, options: EvalOptions, workers: Workers | None = None
     ) -> list[Decoded]:
         """Decoded rows, predicted texts as the labels they stand for."""
-        say, rows = self.spoken, self.rows(split, index)
-        decoded = decode_rows(learner, rows, self.closed, options, workers)
-        return [replace(d, text=say.get(d.text, d.text), choice=d.choice and say.get(d.choice)) for d in decoded]
+        say = matched(self.spoken, options.match if self.labels else "exact")
+        decoded = decode_rows(learner, self.rows(split, index), self.closed, options, workers)
+        return [replace(d, text=say(d.text), choice=d.choice and self.spoken.get(d.choice)) for d in decoded]
 
     def score(self, split: str, texts: Sequence[str], resamples: int = 0) -> dict[str, Score]:
         """Every metric over the predicted texts of a split."""
@@ -103,7 +103,8 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
     """
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
     splits = _splits_of(name, base, options)
-    spoken = spoken_labels(task, options, lm.text)
+    codec = lm.codec(options.form)
+    spoken = spoken_labels(task, options, codec)
     chosen: dict[str, Rows] = {}
     for split in ("train", "validation", "test"):
         rows, most = getattr(splits, split), getattr(options, f"limit_{split}")
@@ -112,20 +113,43 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
         elif most is not None:
             rows = limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
         chosen[split] = rows
-    parts = {split: _part(task, rows, options, lm.text) for split, rows in chosen.items()}
+    parts = {split: _part(task, rows, options, codec) for split, rows in chosen.items()}
     notes = [*splits.notes, *(note for rows in chosen.values() for note in rows.notes)]
-    notes += _speech_notes(spoken, parts["test"], lm.text)
+    notes += _speech_notes(spoken, parts["test"], codec)
     notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
               for split, part in parts.items() if part.cut]  # fmt: skip
     return TaskData(task, dataset, parts, task.labels(options.labels), spoken, tuple(notes))
 
 
 def _part(task: Task, rows: Rows, options: DataOptions, codec: TextCodec) -> Part:
-    examples = tuple(task.example(row, options.prefix == "task", options.labels) for row in rows.table.to_pylist())
-    sources, cut = codec.sources([example.source for example in examples], options.cue, options.max_source)
+    examples = tuple(example_of(task, row, options) for row in rows.table.to_pylist())
+    sources, cut = encode_sources(task, [example.source for example in examples], options, codec)
     targets = codec.targets([example.target for example in examples])
     encoded = tuple(EncodedRow(tuple(ids), tuple(said)) for ids, said in zip(sources, targets, strict=True))
     return Part(examples, encoded, cut, max(map(len, sources), default=0))
+
+
+def opening(task: Task, options: DataOptions) -> str:
+    """The instruction that sources begin with, empty where they have none."""
+    return "" if options.form == "fields" else instruction(task, options.labels)
+
+
+def source_of(task: Task, row: Row, options: DataOptions) -> str:
+    """The source of a row, which may be unlabelled; the cue is not yet behind it."""
+    return task.source(row, options.prefix == "task", opening(task, options))
+
+
+def example_of(task: Task, row: Row, options: DataOptions) -> Example:
+    """A row as the text that a run sees."""
+    return task.example(row, options.prefix == "task", options.labels, opening(task, options))
+
+
+def encode_sources(
+    task: Task, texts: Sequence[str], options: DataOptions, codec: TextCodec
+) -> tuple[list[list[int]], int]:
+    """Token ids of sources, and how many were cut to fit."""
+    cue = options.cue_for(bool(task.labels()))
+    return codec.sources(texts, cue, options.max_source, opening(task, options))
 
 
 def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[str, str]:

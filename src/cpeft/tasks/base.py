@@ -15,7 +15,7 @@ from cpeft.registry import Registry
 
 Row = Mapping[str, Any]
 Code = int | str
-Style = Literal["words", "numbers"]
+Style = Literal["words", "spaced", "numbers"]
 Kind = Literal["classification", "regression", "extraction", "generation"]
 
 T = TypeVar("T")
@@ -68,13 +68,13 @@ class Task:
     """What to do, independent of where rows come from.
 
     `fields` are (label, column) pairs rendered `label: value` in order; an empty label renders the value alone. A
-    `template` such as "review: {text}" takes their place in users' own tasks. `words` maps every label code to its
-    word, its published number is its position; `codes` maps other spellings of a code (scitail's "entails", Yelp's five
-    stars) to a code, or to None for rows that do not belong to the task; `keep` is False for rows of another task in
-    the same dataset. `columns` maps a column we read to other names it may have. `clean` rewrites a row before
-    rendering. Tasks without a closed label set give `answers`, the accepted answers of a row, first the training
-    target. Unless given, `prefix` is the name, and `metrics` are accuracy with F1 (two labels) or macro F1 (more), or
-    those of SQuAD 1.1.
+    `template` such as "review: {text}" takes their place in users' own tasks. `ask` says what to do where an
+    instruction cannot take it from `title`. `words` maps every label code to its word, its published number is its
+    position; `codes` maps other spellings of a code (scitail's "entails", Yelp's five stars) to a code, or to None for
+    rows that do not belong to the task; `keep` is False for rows of another task in the same dataset. `columns` maps a
+    column we read to other names it may have. `clean` rewrites a row before rendering. Tasks without a closed label set
+    give `answers`, the accepted answers of a row, first the training target. Unless given, `prefix` is the name, and
+    `metrics` are accuracy with F1 (two labels) or macro F1 (more), or those of SQuAD 1.1.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Task:
     version: int = 1  # raise it when the text of the task changes
     kind: Kind = "classification"
     prefix: str | None = None
+    ask: str = ""
     metrics: tuple[str, ...] = ()  # the first is the headline
     label_column: str = "label"
     words: Mapping[Code, str] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Task:
         object.__setattr__(self, "hub", replace(self.hub, splits=self.hub.splits or there))
 
     def labels(self, style: Style = "words") -> tuple[str, ...]:
-        """The closed label set in code order, empty for open-ended tasks."""
+        """The closed label set in code order, empty for open-ended tasks; `spaced` writes `_` as a space."""
         return tuple(dict.fromkeys(self._spoken(style).values()))
 
     def code(self, row: Row) -> Code | None:
@@ -137,18 +138,21 @@ class Task:
         accepted = " or ".join(f"'{n}'" for n in names)
         raise DataError(f"task '{self.name}': no column {accepted}; the row has {', '.join(sorted(row))}")
 
-    def source(self, row: Row, prefix: bool = True) -> str:
-        """The input text of a row; needs no label."""
+    def source(self, row: Row, prefix: bool = True, instruction: str = "") -> str:
+        """The input text of a row; needs no label. An `instruction` takes the place of the prefix and puts every field on a
+        line of its own, under its column's name where its label is a question rather than a name."""
         row = self._apply(self.clean, row) if self.clean else row
-        parts = [self.prefix] if prefix and self.prefix else []
+        head = instruction or (self.prefix if prefix else "")
+        parts = [head] if head else []
         if self.template:
             parts.append(PLACEHOLDER.sub(lambda name: str(self.column(row, name[1])).strip(), self.template))
         for label, column in self.fields:
             value = str(self.column(row, column)).strip()
+            label = column if instruction and " " in label else label
             parts.append(f"{label}: {value}" if label else value)
-        return " ".join(parts)
+        return ("\n" if instruction else " ").join(parts)
 
-    def example(self, row: Row, prefix: bool = True, style: Style = "words") -> Example:
+    def example(self, row: Row, prefix: bool = True, style: Style = "words", instruction: str = "") -> Example:
         """A row as text; raises DataError where columns or labels do not fit."""
         if self.answers:
             answers = self._apply(self.answers, self._apply(self.clean, row) if self.clean else row)
@@ -160,10 +164,12 @@ class Task:
                 raise DataError(f"task '{self.name}': a row without label was asked for its target")
             answers = (self._spoken(style)[code],)
         group = self._apply(self.group, row) if self.group else ""
-        return Example(self.source(row, prefix), answers[0], answers, group)
+        return Example(self.source(row, prefix, instruction), answers[0], answers, group)
 
     def _spoken(self, style: Style) -> Mapping[Code, str]:
-        return self.words if style == "words" else {code: str(place) for place, code in enumerate(self.words)}
+        if style == "numbers":
+            return {code: str(place) for place, code in enumerate(self.words)}
+        return self.words if style == "words" else {code: word.replace("_", " ") for code, word in self.words.items()}
 
     def _apply(self, function: Callable[[Row], T], row: Row) -> T:
         try:

@@ -4,6 +4,7 @@ name = "reviews"
 template = "review: {text}"          # every {column} is replaced by the row's value
 label_column = "stars"
 metrics = ["accuracy", "macro_f1"]
+ask = "Is the review good or bad?"   # for instructions; without it the title, or a general sentence
 [labels]                             # code -> word; without this table the label column is itself the target
 1 = "bad"
 5 = "good"
@@ -35,6 +36,7 @@ class CustomTask(Options):
     files: dict[Split, str]
     title: str = ""
     prefix: str = ""
+    ask: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     metrics: tuple[str, ...] = Field(("accuracy",), min_length=1)
 
@@ -91,6 +93,7 @@ def load_custom(path: Path) -> Task:
         kind="classification" if words else "generation",
         template=options.template,
         prefix=options.prefix,
+        ask=options.ask or options.title or ("Which label fits the text?" if words else "Give the answer to the text."),
         metrics=options.metrics,
         label_column=column,
         words=words,

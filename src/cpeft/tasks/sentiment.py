@@ -16,10 +16,12 @@ for task in (
     Task("yelp_stars", "Yelp five stars read as polarity: three stars are left out", SENTENCE,
          Sizes(520_000, None, 40_000),  # four fifths of 650,000 and 50,000
          Hub("Yelp/yelp_review_full"), prefix="yelp_polarity",  # the same question as `yelp`, so prompts carry over
-         words=POLARITY, codes={0: 0, 1: 0, 2: None, 3: 1, 4: 1}, folders=("yelp_review_full",)),
+         words=POLARITY, ask="Is a review negative or positive?",
+         codes={0: 0, 1: 0, 2: None, 3: 1, 4: 1}, folders=("yelp_review_full",)),
     Task("imdb", "IMDB: is a film review negative or positive?", SENTENCE, Sizes(25_000, None, 25_000),
          Hub("stanfordnlp/imdb"), words=POLARITY),
     Task("sst5", "SST-5: a film snippet from very negative to very positive", SENTENCE, Sizes(8_544, 1_101, 2_210),
-         Hub("SetFit/sst5"), words=coded("very negative", "negative", "neutral", "positive", "very positive")),
+         Hub("SetFit/sst5"), ask="How negative or positive is a film snippet?",
+         words=coded("very negative", "negative", "neutral", "positive", "very positive")),
 ):  # fmt: skip
     TASKS.add(task.name, task)

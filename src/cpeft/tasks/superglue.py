@@ -55,7 +55,8 @@ def plain_passage(row: Row) -> Row:
 
 for task in (
     Task("boolq", "BoolQ: a yes/no question about a passage", named("question", "passage"), Sizes(9_427, 3_270),
-         Hub(SUPERGLUE, "boolq"), prefix="superglue-boolq", metrics=("accuracy",), words=coded("false", "true")),
+         Hub(SUPERGLUE, "boolq"), prefix="superglue-boolq", metrics=("accuracy",), words=coded("false", "true"),
+         ask="Does the passage answer the question with yes (true) or no (false)?"),
     Task("cb", "CommitmentBank: does the speaker commit to the hypothesis?", named("premise", "hypothesis"),
          Sizes(250, 56), Hub(SUPERGLUE, "cb"), prefix="superglue-cb",
          words=coded("entailment", "contradiction", "neutral")),
@@ -64,7 +65,8 @@ for task in (
          prefix="superglue-wic", metrics=("accuracy",), words=coded("false", "true")),
     Task("wsc", "Winograd schema challenge: does the pronoun mean the noun?", named("text"), Sizes(554, 104),
          Hub(SUPERGLUE, "wsc.fixed"), prefix="superglue-wsc.fixed", metrics=("accuracy",),
-         words=coded("false", "true"), clean=mark_spans),
+         words=coded("false", "true"), clean=mark_spans,
+         ask="Does the pronoun between # and # mean the noun between * and *?"),
     Task("multirc", "MultiRC: is this one of the right answers to the question?",
          named("question", "answer", "paragraph"), Sizes(27_243, 4_848), Hub(SUPERGLUE, "multirc"),
          prefix="superglue-multirc", metrics=("multirc_f1a", "multirc_em", "multirc_f1m"),

@@ -1,7 +1,8 @@
 """The loop: one frozen model, K members.
 
-In a step every active member draws its own next batch; the loss of a member is the mean over its own target tokens, so its
-gradient is the one it would get alone. Micro-batches keep to a token budget, which gradient accumulation makes exact:
+In a step every active member draws its own next batch; the loss of a member is the mean over its own target tokens (or all
+of its tokens: `data.loss`), so its gradient is the one it would get alone. Micro-batches keep to a token budget, which
+gradient accumulation makes exact:
 
     loss_k = sum over rows r of k, tokens t of  nll(r, t)  /  tokens of k in this step
 
@@ -90,12 +91,12 @@ def _alone(member: Member, work: Callable[[], None], workers: Workers) -> None:
 
 
 def _groups(active: list[Member], pool: str) -> list[list[Member]]:
-    """Members that share passes: those of one model and prompt length, unless bits or dropout forbid it."""
+    """Members that share passes: those of one model, prompt length and loss, unless bits or dropout forbid it."""
     groups: dict[Any, list[Member]] = {}
     for member in active:
         learner = member.learner
         shared = pool == "all" and member.options.base_dropout == "off"
-        key = (id(learner.lm), learner.method.length) if shared else id(member)
+        key = (id(learner.lm), learner.method.length, learner.data.loss) if shared else id(member)
         groups.setdefault(key, []).append(member)
     return list(groups.values())
 
@@ -104,7 +105,7 @@ def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
     """One step of every member of the group; where memory runs out no step, and a smaller budget for the next try."""
     budget = min(member.budget or options.token_budget for member in group)
     rows = [member.next_rows() for member in group]
-    tokens = [max(sum(len(row.target) for row in own), 1) for own in rows]
+    tokens = [max(sum(map(member.shape.heard, own)), 1) for member, own in zip(group, rows, strict=True)]
     try:
         sums = _accumulate(group, rows, tokens, budget, workers)
     except (RuntimeError, MemoryError) as error:

@@ -1,0 +1,83 @@
+"""A chat model's own template as a frame around source and target.
+
+    before  source  cue  behind | answer end-of-turn
+    `--------- source --------'   `--- target ----'
+
+The template is rendered once, with placeholders for what user and assistant say. Training thus sees what
+`apply_chat_template` makes of both turns up to the end of the assistant's, and generation the same text up to the answer,
+special tokens as the template writes them: none is added a second time, which the published code did (papers.md E-27). Where a
+template puts something before every answer (an empty block of thoughts, say), it stands in the source.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+
+from cpeft.errors import ConfigError
+from cpeft.models.text import TextCodec
+
+ASKED, SAID = "cpeft-asked", "cpeft-said"
+# Templates that tell the date must not read differently tomorrow; this day is the one LLaMA 3.1's template falls back on.
+DAY = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}"
+
+
+class ChatCodec(TextCodec):
+    """Sources in the user's turn, targets in the assistant's."""
+
+    special = False
+
+    def __init__(self, tokenizer: Any, config: Any) -> None:
+        super().__init__(tokenizer, config)
+        name = tokenizer.name_or_path or type(tokenizer).__name__
+        if self.encoder_decoder:
+            raise ConfigError("data.form = 'chat' is for decoder-only models; use form = 'instruction'")
+        self.before, behind, after = rendered(tokenizer, name)
+        self.behind = behind.rstrip(" ")  # a space before the answer belongs to its first token
+        self._lead = behind[len(self.behind) :]
+        known = {*tokenizer.get_added_vocab().values(), *tokenizer.all_special_ids}
+        stop = next((token for token in self._ids([after])[0] if token in known), None)
+        self._after = ""
+        if stop is not None:
+            word = tokenizer.convert_ids_to_tokens(stop)
+            self._after, self.end = after[: after.index(word) + len(word)], stop
+
+    def sources(
+        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = ""
+    ) -> tuple[list[list[int]], int]:
+        """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""
+        return super().sources(texts, cue.rstrip(), limit, opening)
+
+    def targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError
+        where the tokenizer makes one token of both, so that answers could not be told from the template."""
+        rows = self._ids([self.behind + self._lead + text.strip() + self._after for text in texts])
+        context = self._ids([self.behind])[0] if self.behind else []
+        if any(row[: len(context)] != context for row in rows):
+            raise ConfigError(
+                f"the tokenizer joins answers with the chat template's text before them ({self.behind[-20:]!r}); "
+                "use data.form = 'instruction'"
+            )
+        rows = [row[len(context) :] for row in rows]
+        return [row if row[-1:] == [self.end] else [*row, self.end] for row in rows]
+
+
+def rendered(tokenizer: Any, name: str) -> tuple[str, str, str]:
+    """The template's text before the user's words, between them and the answer, and after it. Raises ConfigError where there
+    is no template, or one that does not say both once and in this order."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise ConfigError(
+            f"{name} has no chat template, so it is no chat model; use data.form = 'instruction' or 'fields'"
+        )
+    turns = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]
+    try:
+        text = tokenizer.apply_chat_template(turns, chat_template=DAY + tokenizer.get_chat_template(), tokenize=False)
+    except (TemplateError, ValueError) as error:
+        raise ConfigError(
+            f"the chat template of {name} fails on one user's and one assistant's turn: {error}"
+        ) from None
+    before, asked, rest = text.partition(ASKED)
+    behind, said, after = rest.partition(SAID)
+    if not (asked and said) or ASKED in rest or SAID in before + after:
+        raise ConfigError(f"the chat template of {name} does not say the user's words and then the answer, each once")
+    return before, behind, after
