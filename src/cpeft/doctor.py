@@ -104,8 +104,9 @@ def _nearest(where: str, prompt: SoftPrompt, lm: FrozenLM) -> Iterator[Finding]:
     table_VD = torch.nn.functional.normalize(lm.vocabulary.table_VD, dim=1)
     best, ids = (torch.nn.functional.normalize(prompt.weight, dim=1) @ table_VD.T).max(dim=1)
     words = lm.tokenizer.convert_ids_to_tokens(ids.tolist())
-    said = ", ".join(f"{i + 1} {word} {value:.2f}" for i, (word, value) in enumerate(zip(words, best, strict=True)))
-    yield Finding("note", where, f"nearest tokens by cosine: {said}")
+    rows = enumerate(zip(words, best, prompt.weight.norm(dim=1), strict=True), start=1)
+    said = ", ".join(f"{i} {word} {value:.2f} ({norm:.3g})" for i, (word, value, norm) in rows)
+    yield Finding("note", where, f"nearest tokens by row, cosine and (norm of the row): {said}")
     still = [i for i, value in enumerate(best.tolist()) if value > NEVER_LEFT]
     if still:  # all rows: an origin
         level: Literal["warning", "note"] = "warning" if len(still) < prompt.length else "note"
@@ -139,8 +140,8 @@ def _gradient_by_peft(folder: str, lm: FrozenLM, batch: Batch) -> Tensor:
     """The gradient of all stored rows in the program that stored them; only encoder-decoder prompts are doubled."""
     import peft
 
-    theirs: Any = peft.PeftModel.from_pretrained(lm.model, folder, is_trainable=True)
-    rows_ND = theirs.prompt_encoder["default"].embedding.weight
+    theirs: Any = peft.PeftModel.from_pretrained(lm.model, folder)
+    rows_ND = theirs.prompt_encoder["default"].embedding.weight.requires_grad_()
     loss = theirs(input_ids=batch.source_BL, attention_mask=batch.mask_BL.long(), labels=batch.target_BT).loss
     gradient_ND: Tensor = torch.autograd.grad(loss, rows_ND)[0]
     return gradient_ND

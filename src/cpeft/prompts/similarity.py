@@ -24,7 +24,7 @@ them in where the file held some (`exchange.load_stored`).
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -35,7 +35,7 @@ from cpeft.prompts.vectors import TaskVector
 from cpeft.registry import suggest
 
 ROWS = ("live", "all")  # the rows the model reads, or all that were stored
-Pairs = Literal["other", "same", "published"]
+PAIRS = ("other", "same", "published")
 Origins = Literal["same", "other", "unknown"]
 
 
@@ -128,7 +128,7 @@ class Item:
         """How far training moved the live rows from the origin, |a - origin|, and that over |origin|; a vector is that move
         itself, of an origin it does not hold. None where no origin is recorded."""
         if isinstance(self.rows, TaskVector):
-            return self.rows.norm(), float("nan")
+            return float(np.linalg.norm(self.live_PD)), float("nan")
         if self.rows.origin is None:
             return None
         origin_PD = self.rows.origin.numpy().astype(np.float64)
@@ -166,14 +166,14 @@ class Similarity:
         """Whether a task stands for several prompts, so that averages over tasks say more than single pairs."""
         return len(self.tasks) < len(self.items)
 
-    def by_task(self, measure: str, pairs: Pairs = "other") -> np.ndarray:
+    def by_task(self, measure: str, pairs: str = "other") -> np.ndarray:
         """Averages (T, T) over the pairs of a cell, nan where it has none; nothing is ever paired with itself.
 
         `other`: pairs of different origins, in every cell, so that a task can be compared with itself and with others.
         `same`: pairs of one origin; of one task these are the same prompt, or differ by the order of the rows alone.
         `published`: for one task pairs of different origins, for two tasks every pair, those of one origin among them. Its
         diagonal and the rest are therefore averages over different things."""
-        for name, value, known in (("measure", measure, tuple(MEASURES)), ("pairs", pairs, get_args(Pairs))):
+        for name, value, known in (("measure", measure, tuple(MEASURES)), ("kind of pairs", pairs, PAIRS)):
             if value not in known:
                 raise ConfigError(f"no {name} '{value}'{suggest(value, list(known))}")
         cells: dict[tuple[int, int], list[float]] = {}

@@ -86,7 +86,7 @@ def tables(found: "Similarity") -> Iterator[tuple[str, Rows]]:
         return
     for measure in PUBLISHED:
         for pairs, what in (("other", "pairs of different origins"), ("published", "as published, origins mixed")):
-            yield f"{TITLES[measure]}: {what} ({about})", _matrix(found.tasks, found.by_task(measure, pairs))  # type: ignore[arg-type]
+            yield f"{TITLES[measure]}: {what} ({about})", _matrix(found.tasks, found.by_task(measure, pairs))
     gaps = [{"measure": TITLES[m], **{k: number(v) for k, v in found.gap(m).items()}} for m in found.matrices]
     yield f"pairs of tasks, by origin ({about})", gaps
 
@@ -115,7 +115,7 @@ def panels(found: "Similarity") -> list[list[Panel]]:
         return [[(f"{TITLES[m].capitalize()},\n{rows}", names, found.matrices[m]) for m in PUBLISHED]]
     kinds = (("published", "origins mixed as published"), ("other", "different origins only"))
     return [
-        [(f"{TITLES[m].capitalize()},\n{rows}, {what}", found.tasks, found.by_task(m, pairs)) for m in PUBLISHED]  # type: ignore[arg-type]
+        [(f"{TITLES[m].capitalize()},\n{rows}, {what}", found.tasks, found.by_task(m, pairs)) for m in PUBLISHED]
         for pairs, what in kinds
     ]
 
@@ -127,7 +127,7 @@ def draw(grid: Sequence[Sequence[Panel]], path: Path) -> None:
         raise ConfigError(f"cannot draw {path}: use {', '.join(sorted(known))}")
     size = max(len(names) for line in grid for _, names, _ in line)
     longest = max(len(name) for line in grid for _, names, _ in line for name in names)
-    side, margin = max(CELL_IN * size, 2.3), 0.075 * longest
+    side, margin = max(CELL_IN * size, 2.5), 0.075 * longest
     with matplotlib.rc_context(STYLE):
         shape = (len(grid), len(grid[0]))
         figure = Figure(
