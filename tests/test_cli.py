@@ -60,6 +60,7 @@ def test_the_promised_commands_are_there():
         "import",
         "export",
         "compose",
+        "similar",
         "origins",
         "list",
         "show",
@@ -272,7 +273,7 @@ def findings(cpeft_main, *what):
     code, out, _ = cpeft_main("doctor", *what, "--json")
     found = json.loads(out)
     assert code == (2 if "error" in {each["level"] for each in found} else 0)
-    return found
+    return [each for each in found if each["level"] != "note"]
 
 
 def test_doctor_on_prompts(cpeft_main, prompts, tmp_path):
@@ -289,7 +290,7 @@ def test_doctor_on_prompts(cpeft_main, prompts, tmp_path):
     type(good)(torch.cat([torch.zeros(2, 32), good.weight[2:]])).save(tmp_path / "zero")
     said = [each["what"] for each in findings(cpeft_main, tmp_path / "zero")]
     assert said[0] == "2 of 4 rows are zero"
-    assert said[1] == "1 rows repeat other rows"
+    assert said[1] == "1 rows repeat other rows: 2"
     assert "which embedding table" in said[2]
     assert findings(cpeft_main, tmp_path / "nothing")[0]["level"] == "error"
 

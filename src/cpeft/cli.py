@@ -96,10 +96,8 @@ def plan(
 ) -> None:
     """What would run and what is done; nothing runs."""
     planned = _plan(recipe, overrides, store)
-    rows = [
-        {"stage": e.run.stage, "run": e.run.name, "state": e.state, "folder": str(e.folder.path) if e.folder else e.why}
-        for e in planned.entries()
-    ]
+    rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
+             "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
     done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
     spent = sum(sum(result["seconds"].values()) for result in done)
     left = (len(rows) - len(done)) * (spent / len(done)) / 3600 if done else None
@@ -162,6 +160,26 @@ def compose(
 
 
 @app.command()
+def similar(
+    what: Annotated[list[str], Argument(help="Prompts or formulas of them; 'TASK@ORIGIN=PROMPT' labels one.")],
+    vectors: Annotated[bool, Option("--vectors", help="Compare task vectors: v() of every prompt.")] = False,
+    rows: Annotated[str, Option(help="live, or all: dead rows of doubled prompts too, as published.")] = "live",
+    live: Annotated[int | None, Option(help="Rows the model reads, where a file does not say.")] = None,
+    out: Annotated[Path | None, Option("--out", help="Draw heat maps: a .svg file.")] = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Compare prompts or task vectors: cosines as published and on comparable pairs, CKA, norms, distances."""
+    from cpeft.prompts.composition import read_items
+    from cpeft.prompts.similarity import compare
+    from cpeft.report.similarity import card, draw, panels, tables
+
+    found = compare(read_items(what, vectors, live), rows)
+    if out is not None:
+        draw(panels(found), out)
+    for title, lines in [("", [])] if as_json else tables(found):
+        _show(lines, title, card(found) if as_json else None)
+
+
+@app.command()
 def origins(
     model: Annotated[str, Argument(help="Hub name or folder.")],
     out: Annotated[Path, Option("--out", help="The folder for origin0, origin1, ...")],
@@ -190,8 +208,7 @@ def import_prompt(
     prompt = prompt.rows(rows)
     if rows != "all":
         console.print(f"[yellow]cut on purpose: {prompt.provenance.note}")
-    prompt.save(target)
-    console.print(f"{prompt.length} rows of width {prompt.width} in {target}")
+    console.print(f"{prompt.length} rows of width {prompt.width} in {prompt.save(target)}")
 
 
 @app.command()
@@ -254,18 +271,18 @@ def show(
 
 @app.command()
 def doctor(
-    what: Annotated[list[str], Argument(help="Prompt folders or files, and recipes.")], as_json: JsonOption = False
-) -> None:
+    what: Annotated[list[str], Argument(help="Prompt folders or files, and recipes.")],
+    model: ModelOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
     from cpeft.doctor import examine
 
-    findings = [finding for subject in what for finding in examine(subject)]
+    findings = examine(what, model)
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
-    else:
-        for finding in findings:
-            colour = {"error": "red", "warning": "yellow", "ok": "green"}[finding.level]
-            console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
+    for finding in () if as_json else findings:
+        colour = {"error": "red", "warning": "yellow", "note": "blue", "ok": "green"}[finding.level]
+        console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
 

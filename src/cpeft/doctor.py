@@ -1,59 +1,189 @@
 """What is wrong with this prompt, recipe or data, before a GPU is spent on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from cpeft.errors import CpeftError, UnknownName
-from cpeft.prompts.exchange import load_prompt
+import numpy as np
+import torch
+from torch import Tensor
+
+from cpeft.data.encode import Batch, EncodedRow, collate
+from cpeft.errors import CpeftError, PromptMismatch, UnknownName
+from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.models.prompted import example_losses
+from cpeft.prompts.composition import read_items
+from cpeft.prompts.exchange import load_stored
+from cpeft.prompts.similarity import addends, compare, cosine
+from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.seeds import generator
 from cpeft.study.plan import Plan
-from cpeft.study.prepare import model_of
+from cpeft.study.prepare import model_of, same_space
 from cpeft.study.recipe import Recipe, RecipeRun, find_recipe, load_recipe
 from cpeft.study.settings import located_model
 from cpeft.study.store import Store
 from cpeft.study.task_data import dataset_of, task_data
 
+NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that training only scaled if at all
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found; `error` means a run would fail or mean something else than it says."""
+    """One thing found; `error` means a run would fail or mean something else than it says, a `note` measures only."""
 
-    level: Literal["error", "warning", "ok"]
+    level: Literal["error", "warning", "note", "ok"]
     where: str
     what: str
 
 
-def examine(subject: str) -> list[Finding]:
-    """Findings about a recipe (a `.toml` file or packaged name) or a prompt (anything `cpeft import` reads)."""
+def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
+    """Findings about recipes (`.toml` files or packaged names) and prompts (anything `cpeft import` reads), and about the
+    prompts together. `model` loads what prompts belong to, for what cannot be seen without it."""
+    lm = load_lm(model) if model else None
+    found = [finding for subject in subjects for finding in _examine(subject, lm)]
+    prompts = list(dict.fromkeys(subject for subject in subjects if _is_prompt(subject)))
+    return found + list(_together(prompts))
+
+
+def _is_prompt(subject: str) -> bool:
+    return not subject.endswith(".toml") and Path(subject).exists()
+
+
+def _examine(subject: str, lm: FrozenLM | None) -> list[Finding]:
     try:
-        if subject.endswith(".toml") or not Path(subject).exists():
-            found = list(_recipe(load_recipe(find_recipe(subject))))
-        else:
-            found = list(_prompt(Path(subject)))
+        found = list(_prompt(subject, lm) if _is_prompt(subject) else _recipe(load_recipe(find_recipe(subject))))
     except UnknownName as error:
         return [Finding("error", subject, f"neither a prompt nor a recipe: {error}")]
     except CpeftError as error:
         return [Finding("error", subject, str(error))]
-    return found or [Finding("ok", subject, "nothing wrong found")]
+    wrong = any(finding.level != "note" for finding in found)
+    return found if wrong else [*found, Finding("ok", subject, "nothing wrong found")]
 
 
-def _prompt(path: Path) -> Iterator[Finding]:
-    prompt, where = load_prompt(path), str(path)
-    if "dead" in prompt.provenance.note or "never read" in prompt.provenance.note:
+def _prompt(where: str, lm: FrozenLM | None) -> Iterator[Finding]:
+    prompt, dead_ND = load_stored(where)
+    norms = prompt.weight.norm(dim=1)
+    yield Finding("note", where, f"{prompt.length} rows of width {prompt.width}, norms {_range(norms)}")
+    if dead_ND is not None:
+        norms = _range(dead_ND.norm(dim=1))
+        yield Finding("warning", where, f"{prompt.provenance.note}; norms of the dead rows {norms}")
+    elif "never read" in prompt.provenance.note:
         yield Finding("warning", where, prompt.provenance.note)
     if zero := int((prompt.weight.norm(dim=1) == 0).sum()):
         yield Finding("warning", where, f"{zero} of {prompt.length} rows are zero")
     if prompt.origin is not None:
         moved = (prompt.weight - prompt.origin).norm(dim=1) / prompt.origin.norm(dim=1).clamp_min(1e-12)
+        whole = float((prompt.weight - prompt.origin).norm()), float(prompt.origin.norm().clamp_min(1e-12))
+        said = f"moved {whole[0]:.4g} from its origin, {whole[0] / whole[1]:.3g} of the origin's norm"
+        yield Finding("note", where, f"{said}; each row by {_range(moved)} of its own")
         if dead := int((moved == 0).sum()):
             yield Finding("error", where, f"{dead} of {prompt.length} rows never moved: dead rows")
         elif float(moved.std()) < 1e-7:
             yield Finding("error", where, "all rows moved by one factor: only weight decay touched them")
-    if doubled := prompt.length - len({tuple(row) for row in prompt.weight.tolist()}):
-        yield Finding("warning", where, f"{doubled} rows repeat other rows")
+    if repeats := _repeats(prompt):
+        yield Finding("warning", where, f"{len(repeats)} rows repeat other rows: {_spans(repeats)}")
     if not prompt.provenance.embedding:
         yield Finding("warning", where, "the prompt does not say which embedding table it was trained on")
+    if lm is not None:
+        same_space(prompt, where, lm)
+        yield from _nearest(where, prompt, lm)
+        yield from _read_rows(where, prompt, dead_ND, lm)
+
+
+def _repeats(prompt: SoftPrompt) -> list[int]:
+    """Rows that stand further up already."""
+    rows = [tuple(row) for row in prompt.weight.tolist()]
+    return [i for i, row in enumerate(rows) if rows.index(row) < i]
+
+
+def _nearest(where: str, prompt: SoftPrompt, lm: FrozenLM) -> Iterator[Finding]:
+    """The vocabulary row of the largest cosine for every prompt row; those that are such a row never learned anything."""
+    table_VD = torch.nn.functional.normalize(lm.vocabulary.table_VD, dim=1)
+    best, ids = (torch.nn.functional.normalize(prompt.weight, dim=1) @ table_VD.T).max(dim=1)
+    words = lm.tokenizer.convert_ids_to_tokens(ids.tolist())
+    rows = enumerate(zip(words, best, prompt.weight.norm(dim=1), strict=True), start=1)
+    said = ", ".join(f"{i} {word} {value:.2f} ({norm:.3g})" for i, (word, value, norm) in rows)
+    yield Finding("note", where, f"nearest tokens by row, cosine and (norm of the row): {said}")
+    still = [i for i, value in enumerate(best.tolist()) if value > NEVER_LEFT]
+    if still:  # all rows: an origin
+        level: Literal["warning", "note"] = "warning" if len(still) < prompt.length else "note"
+        what = f"rows {_spans(still)} are vocabulary rows up to a factor: nothing trained them"
+        yield Finding(level, where, f"{what}, or they are the dead half of a doubled prompt")
+
+
+def _read_rows(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, lm: FrozenLM) -> Iterator[Finding]:
+    """Which rows the model reads: those that the loss has a gradient for, on random tokens."""
+    rng = generator(0, "doctor")
+    ids = rng.integers(len(lm.vocabulary.table_VD), size=(4, 12)).tolist()
+    batch = collate([EncodedRow(tuple(row[:9]), tuple(row[9:])) for row in ids], lm.text.pad or 0).to(lm.device)
+    if dead_ND is not None and find_spec("peft"):
+        gradient_PD, how = _gradient_by_peft(where, lm, batch), "as peft runs it, the gradient"
+    else:
+        prompt_PD = prompt.weight.to(lm.device).requires_grad_()
+        x_BLD = lm.embed(batch.source_BL)
+        loss = example_losses(lm, prompt_PD.expand(len(batch), -1, -1), x_BLD, batch).sum()
+        gradient_PD, how = torch.autograd.grad(loss, prompt_PD)[0], "the gradient"
+    norms = gradient_PD.float().norm(dim=1)
+    reached, silent = ([i for i, norm in enumerate(norms.tolist()) if bool(norm) is there] for there in (True, False))
+    said = f"{how} on {lm.name} reaches rows {_spans(reached)} of {len(norms)}"
+    if silent:
+        own = any(i < prompt.length for i in silent)
+        yield Finding("error" if own else "warning", where, f"{said}; rows {_spans(silent)} are dead")
+    else:
+        yield Finding("note", where, f"{said}, norms {_range(norms)}")
+
+
+def _gradient_by_peft(folder: str, lm: FrozenLM, batch: Batch) -> Tensor:
+    """The gradient of all stored rows in the program that stored them; only encoder-decoder prompts are doubled."""
+    import peft
+
+    theirs: Any = peft.PeftModel.from_pretrained(lm.model, folder)
+    rows_ND = theirs.prompt_encoder["default"].embedding.weight.requires_grad_()
+    loss = theirs(input_ids=batch.source_BL, attention_mask=batch.mask_BL.long(), labels=batch.target_BT).loss
+    gradient_ND: Tensor = torch.autograd.grad(loss, rows_ND)[0]
+    return gradient_ND
+
+
+def _together(prompts: Sequence[str]) -> Iterator[Finding]:
+    """What several prompts have in common, and how much of that the model never reads."""
+    try:
+        items = read_items(prompts)
+        if len(items) < 2:
+            return
+        live = compare(items).matrices["flattened"][np.triu_indices(len(items), 1)]
+    except PromptMismatch as error:
+        yield Finding("note", "together", f"not compared: {error}")
+        return
+    except CpeftError:
+        return  # said of the prompt itself
+    yield Finding("note", "together", f"flattened cosine of the live rows of {len(live)} pairs: {_range(live)}")
+    doubled = [item for item in items if item.dead_ND is not None]
+    pairs = [(a, b) for a, b in combinations(doubled, 2)]
+    if pairs:
+        of_live, of_dead = np.mean([addends(a, b) for a, b in pairs], axis=0).tolist()
+        alone = float(np.mean([cosine(a.live_PD, b.live_PD) for a, b in pairs]))
+        what = (
+            f"flattened cosine of all stored rows, mean of {len(pairs)} pairs: {of_live + of_dead:.3f}, of which {of_dead:.3f} "
+            f"comes from rows the model never reads; live rows alone {alone:.3f}"
+        )
+        dead = [cosine(*(item.matrix("all")[len(item.live_PD) :] for item in pair)) for pair in pairs]
+        origins = f"; {sum(value > NEVER_LEFT for value in dead)} pairs have the same dead rows, so the same origin"
+        yield Finding("warning", "together", what + origins)
+
+
+def _range(values: Tensor | np.ndarray) -> str:
+    low, middle, high = np.quantile(np.asarray(values), (0, 0.5, 1)).tolist()
+    return f"{low:.3g} to {high:.3g} (median {middle:.3g})"
+
+
+def _spans(rows: Sequence[int]) -> str:
+    """Row numbers, counted from 1: `1-4, 7`."""
+    starts = [i for i in rows if i - 1 not in rows]
+    ends = [i for i in rows if i + 1 not in rows]
+    return ", ".join(f"{a + 1}-{b + 1}" if b > a else str(a + 1) for a, b in zip(starts, ends, strict=True)) or "none"
 
 
 def _recipe(recipe: Recipe) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """What expressions stand for: trees of `expression.py` over SoftPrompts and task vectors, and over prompt files."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.errors import ConfigError, PromptError
-from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.expression import (
     Call,
     Difference,
@@ -21,9 +22,12 @@ from cpeft.prompts.expression import (
     Name,
     Scaled,
     Sum,
+    kind_of,
     names,
+    parse_expression,
     parse_prompt,
 )
+from cpeft.prompts.similarity import Item
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
@@ -31,6 +35,7 @@ from cpeft.registry import suggest
 FUNCTIONS: dict[str, Callable[[Any], TaskVector]] = {
     "v": TaskVector.of, "cross": TaskVector.crossing, "noise": TaskVector.noise, "shuffle": TaskVector.shuffled,
 }  # fmt: skip
+LABEL = re.compile(r"(?P<task>[\w.-]+)(?:@(?P<origin>[\w.-]+))?=(?P<what>.+)", re.DOTALL)
 
 
 def _model_wanted(part: Fresh) -> Float[Tensor, "P D"]:
@@ -94,3 +99,43 @@ def compose_files(text: str) -> SoftPrompt:
     if not names(tree) or (isinstance(tree, Name) and not os.path.exists(tree.value)):
         raise PromptError(f"'{text}' is no run folder, no prompt and no expression of prompts")
     return compose(text, {name: load_prompt(name) for name in names(tree)})
+
+
+def read_items(texts: Sequence[str], vectors: bool = False, live: int | None = None) -> list[Item]:
+    """What paths and expressions over paths stand for, prompts or task vectors, each with the rows stored behind it that the
+    model never reads: an expression is linear, so it holds for those as it does for the others. `vectors` takes v() of every
+    prompt; `live` as in `load_stored`.
+
+    `TASK@ORIGIN=` in front of one says where it belongs if its file does not. Names are the task and its origin (a number in
+    order of appearance), or the text where those repeat. Raises what reading and `evaluate` raise."""
+    items = []
+    for text in texts:
+        label = None if os.path.exists(text) else LABEL.fullmatch(text)
+        rows, dead_ND = _stored(label["what"] if label else text, vectors, live)
+        item = Item.of(text, rows, dead_ND)
+        items.append(replace(item, task=label["task"], origin=label["origin"] or item.origin) if label else item)
+    hashes = [item.origin for item in items if re.fullmatch(r"[0-9a-f]{16}", item.origin)]
+    numbers = {origin: str(number) for number, origin in enumerate(dict.fromkeys(hashes))}
+    names = [item.task + f"@{numbers.get(item.origin, item.origin)}" * bool(item.origin) for item in items]
+    return [
+        replace(item, name=name if names.count(name) == 1 else item.name)
+        for item, name in zip(items, names, strict=True)
+    ]
+
+
+def _stored(text: str, vectors: bool, live: int | None) -> tuple[SoftPrompt | TaskVector, Tensor | None]:
+    """What a path or an expression stands for, and the same expression of the rows the model never reads, None unless every
+    prompt in it was stored with such rows."""
+    tree = Name(text) if os.path.exists(text) else parse_expression(text)
+    if not names(tree) or (isinstance(tree, Name) and not os.path.exists(tree.value)):
+        raise PromptError(f"'{text}' is no prompt and no expression of prompts")
+    if vectors and kind_of(tree) == "prompt":
+        tree = Call("v", tree)
+    found = {name: load_stored(name, live) for name in names(tree)}
+    check_same_space(*(prompt for prompt, _ in found.values()))
+    rows = evaluate(tree, {name: prompt for name, (prompt, _) in found.items()}, _model_wanted)
+    dead = {name: SoftPrompt(dead_ND) for name, (_, dead_ND) in found.items() if dead_ND is not None}
+    if len(dead) < len(found):
+        return rows, None
+    unread = evaluate(tree, dead, _model_wanted)
+    return rows, unread.weight if isinstance(unread, SoftPrompt) else unread.delta

@@ -2,7 +2,8 @@
 
 A T5 prompt saved by peft (or the replication's fork of it) holds twice `num_virtual_tokens` rows, of which the model only
 ever read the first half; such a prompt is recognised by its own configuration, the live rows are kept and the dead ones
-reported. Foreign pickles are opened by `torch.load(weights_only=True)`, which refuses code.
+reported. `load_stored` hands out the dead ones beside the prompt, for those who study them. Foreign pickles are opened by
+`torch.load(weights_only=True)`, which refuses code.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,10 +23,16 @@ from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_jso
 def load_prompt(path: str | Path) -> SoftPrompt:
     """A prompt from a cpeft or peft folder, a `.pt`/`.bin`/`.pth` file, `.safetensors` or `.npy`; raises PromptError
     saying what the path is instead."""
+    return load_stored(path)[0]
+
+
+def load_stored(path: str | Path, live: int | None = None) -> tuple[SoftPrompt, Float[Tensor, "N D"] | None]:
+    """What `load_prompt` reads, and the rows stored behind it that the model never reads, None where there are none. `live`
+    says how many rows the model reads where the file does not: a bare matrix of a doubled prompt, or of its origin."""
     path = Path(path)
     if path.is_dir():
         if (path / "cpeft.json").exists():
-            return SoftPrompt.load(path)
+            return SoftPrompt.load(path), None
         if (path / "adapter_config.json").exists():
             return _from_peft(path)
         raise PromptError(f"{path}: a folder without cpeft.json or adapter_config.json is not a prompt")
@@ -32,10 +40,15 @@ def load_prompt(path: str | Path) -> SoftPrompt:
         raise PromptError(f"{path}: no such prompt")
     if path.suffix not in READERS:
         raise PromptError(f"{path}: '{path.suffix}' is none of {', '.join(READERS)} or a prompt folder")
-    return SoftPrompt(_read_matrix(path), Provenance(note=f"imported from {path.name}"))
+    weight, note = _read_matrix(path), f"imported from {path.name}"
+    if live is None or live == len(weight):
+        return SoftPrompt(weight, Provenance(note=note)), None
+    if not 0 < live < len(weight):
+        raise PromptError(f"{path}: holds {len(weight)} rows, of which {live} cannot be live")
+    return SoftPrompt(weight[:live], Provenance(note=f"{note}: first {live} of {len(weight)} rows")), weight[live:]
 
 
-def _from_peft(folder: Path) -> SoftPrompt:
+def _from_peft(folder: Path) -> tuple[SoftPrompt, Tensor | None]:
     config = read_json(folder / "adapter_config.json")
     kind = config.get("task_type")
     if config.get("peft_type") != "PROMPT_TUNING":
@@ -49,7 +62,8 @@ def _from_peft(folder: Path) -> SoftPrompt:
         raise PromptError(f"{folder}: {weight.shape[0]} rows stored, but num_virtual_tokens is {live}")
     model, revision = config.get("base_model_name_or_path") or "", config.get("revision")
     seq2seq = None if kind is None else kind == "SEQ_2_SEQ_LM"
-    return SoftPrompt(weight[:live], Provenance(model, revision, encoder_decoder=seq2seq, method="peft", note=note))
+    known = Provenance(model, revision, encoder_decoder=seq2seq, method="peft", note=note)
+    return SoftPrompt(weight[:live], known), weight[live:] if note else None
 
 
 def _read_npy(path: Path) -> Tensor:

@@ -1,0 +1,250 @@
+"""How alike prompts are, or task vectors: measures of two matrices, and their averages over tasks and origins.
+
+With a, b of shape (N, D) and rows a_i:
+
+    flattened     <a, b> / (|a| |b|)                    one cosine over all entries (a published script)
+    token_mean    cos(mean_i a_i, mean_i b_i)           the published heat maps; also SPoT's first measure
+    row_by_row    mean_i cos(a_i, b_i)                  row i with row i
+    all_rows      mean_ij cos(a_i, b_j)                 SPoT's second: every row with every row
+    cka           <HKH, HLH> / (|HKH| |HLH|)            linear CKA, K = a a', L = b b', H centres; rows are the examples
+    cka_debiased  the same of U-centred K and L
+    norm_gap      ||a| - |b||                           published as a difference of norms
+    distance      |a - b|
+
+Sources: SPoT is Vu et al. 2022, CKA Kornblith et al. 2019, its unbiased form Song et al. 2012 with the centring of Székely and
+Rizzo 2014, the published code that of Task Prompt Vectors (Belanec et al. 2024). Fewer rows than width push plain CKA towards
+1 (about 1 / (1 + N/D) for unrelated rows), the debiased one stays near 0. CKA does not see scale and rotation. A cosine with
+a zero matrix, and CKA of one whose rows are equal, is nan. Where a LayerNorm follows the embeddings at once, norms carry no
+information either.
+
+Rows that the model never reads do not belong to a prompt. Published systems stored and compared them, so `rows = "all"` takes
+them in where the file held some (`exchange.load_stored`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from cpeft.errors import ConfigError, PromptError, PromptMismatch
+from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, matrix_hash
+from cpeft.prompts.vectors import TaskVector
+from cpeft.registry import suggest
+
+ROWS = ("live", "all")  # the rows the model reads, or all that were stored
+PAIRS = ("other", "same", "published")
+Origins = Literal["same", "other", "unknown"]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """<a, b> / (|a| |b|) over all entries; nan where one is zero."""
+    size = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(np.vdot(a, b) / size) if size else float("nan")
+
+
+def token_mean(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
+    return cosine(a_ND.mean(0), b_ND.mean(0))
+
+
+def row_by_row(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
+    return float(np.mean([cosine(a_D, b_D) for a_D, b_D in zip(a_ND, b_ND, strict=True)]))
+
+
+def all_rows(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
+    """The mean cosine of all row pairs is the inner product of the mean unit rows."""
+    with np.errstate(invalid="ignore"):  # a zero row makes nan
+        units = [x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True) for x_ND in (a_ND, b_ND)]
+    return float(units[0].mean(0) @ units[1].mean(0))
+
+
+def cka(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
+    return cosine(*((x - x.mean(0)) @ (x - x.mean(0)).T for x in (a_ND, b_ND)))
+
+
+def cka_debiased(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
+    """nan below four rows, where there is no unbiased estimate."""
+    return cosine(*(_u_centred(x_ND @ x_ND.T) for x_ND in (a_ND, b_ND))) if len(a_ND) > 3 else float("nan")
+
+
+def _u_centred(gram_NN: np.ndarray) -> np.ndarray:
+    size = len(gram_NN)
+    gram_NN = gram_NN - np.diag(np.diag(gram_NN))
+    sums_N = gram_NN.sum(0)
+    centred_NN: np.ndarray = (
+        gram_NN - (sums_N[:, None] + sums_N) / (size - 2) + sums_N.sum() / ((size - 1) * (size - 2))
+    )
+    np.fill_diagonal(centred_NN, 0)
+    return centred_NN
+
+
+def norm_gap(a: np.ndarray, b: np.ndarray) -> float:
+    return abs(float(np.linalg.norm(a) - np.linalg.norm(b)))
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b))
+
+
+MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "flattened": cosine, "token_mean": token_mean, "row_by_row": row_by_row, "all_rows": all_rows,
+    "cka": cka, "cka_debiased": cka_debiased, "norm_gap": norm_gap, "distance": distance,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One thing to compare: `rows` the model reads, `dead_ND` those stored behind them that it never reads; `task` and
+    `origin` say which pairs belong together ("" is an unknown origin)."""
+
+    name: str
+    rows: SoftPrompt | TaskVector
+    dead_ND: Tensor | None = None
+    task: str = ""
+    origin: str = ""
+
+    @classmethod
+    def of(cls, name: str, rows: SoftPrompt | TaskVector, dead_ND: Tensor | None = None) -> "Item":
+        """With the task and origin that the rows themselves record."""
+        recorded = rows.origin if isinstance(rows, TaskVector) else rows.provenance.origin
+        if isinstance(rows, SoftPrompt) and rows.origin is not None:
+            recorded = matrix_hash(rows.origin)
+        return cls(name, rows, dead_ND, rows.provenance.task or name, recorded)
+
+    @property
+    def live_PD(self) -> np.ndarray:
+        live = self.rows.weight if isinstance(self.rows, SoftPrompt) else self.rows.delta
+        return live.numpy().astype(np.float64)
+
+    def matrix(self, rows: str) -> np.ndarray:
+        """The live rows, or all stored ones, in float64."""
+        if rows == "live" or self.dead_ND is None:
+            return self.live_PD
+        return np.concatenate([self.live_PD, self.dead_ND.numpy().astype(np.float64)])
+
+    def travelled(self) -> tuple[float, float] | None:
+        """How far training moved the live rows from the origin, |a - origin|, and that over |origin|; a vector is that move
+        itself, of an origin it does not hold. None where no origin is recorded."""
+        if isinstance(self.rows, TaskVector):
+            return float(np.linalg.norm(self.live_PD)), float("nan")
+        if self.rows.origin is None:
+            return None
+        origin_PD = self.rows.origin.numpy().astype(np.float64)
+        moved = distance(self.live_PD, origin_PD)
+        return moved, moved / float(np.linalg.norm(origin_PD)) if origin_PD.any() else float("nan")
+
+
+def addends(a: Item, b: Item) -> tuple[float, float]:
+    """The flattened cosine of all stored rows as the sum of what live rows and what dead rows add to it."""
+    size = float(np.linalg.norm(a.matrix("all")) * np.linalg.norm(b.matrix("all")))
+    live = float(np.vdot(a.live_PD, b.live_PD)) / size if size else float("nan")
+    return live, cosine(a.matrix("all"), b.matrix("all")) - live
+
+
+def origins_of(a: Item, b: Item) -> Origins:
+    if not a.origin or not b.origin:
+        return "unknown"
+    return "same" if a.origin == b.origin else "other"
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """Symmetric matrices by measure, in the order of `items`."""
+
+    items: tuple[Item, ...]
+    rows: str
+    matrices: Mapping[str, np.ndarray]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(item.task for item in self.items))
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a task stands for several prompts, so that averages over tasks say more than single pairs."""
+        return len(self.tasks) < len(self.items)
+
+    def by_task(self, measure: str, pairs: str = "other") -> np.ndarray:
+        """Averages (T, T) over the pairs of a cell, nan where it has none; nothing is ever paired with itself.
+
+        `other`: pairs of different origins, in every cell, so that a task can be compared with itself and with others.
+        `same`: pairs of one origin; of one task these are the same prompt, or differ by the order of the rows alone.
+        `published`: for one task pairs of different origins, for two tasks every pair, those of one origin among them. Its
+        diagonal and the rest are therefore averages over different things."""
+        for name, value, known in (("measure", measure, tuple(MEASURES)), ("kind of pairs", pairs, PAIRS)):
+            if value not in known:
+                raise ConfigError(f"no {name} '{value}'{suggest(value, list(known))}")
+        cells: dict[tuple[int, int], list[float]] = {}
+        for i, j in combinations(range(len(self.items)), 2):
+            a, b = self.items[i], self.items[j]
+            kind = origins_of(a, b)
+            if (pairs == "published" and (a.task != b.task or kind != "same")) or kind == pairs:
+                cell = sorted((self.tasks.index(a.task), self.tasks.index(b.task)))
+                cells.setdefault((cell[0], cell[1]), []).append(float(self.matrices[measure][i, j]))
+        means_TT = np.full((len(self.tasks),) * 2, np.nan)
+        for (one, two), values in cells.items():
+            means_TT[one, two] = means_TT[two, one] = np.mean(values)
+        return means_TT
+
+    def gap(self, measure: str) -> dict[str, float]:
+        """Same-origin and other-origin means of two different tasks, over the pairs of tasks that have both, and their
+        difference; beside them one task from different origins."""
+        same, other = self.by_task(measure, "same"), self.by_task(measure, "other")
+        both = np.triu(~np.isnan(same) & ~np.isnan(other), 1)
+        one, two = (float(np.mean(x[both])) if both.any() else float("nan") for x in (same, other))
+        own = np.diag(other)[~np.isnan(np.diag(other))]
+        return {"same origin": one, "other origin": two, "gap": one - two, "pairs of tasks": int(both.sum()),
+                "same task, other origin": float(np.mean(own)) if len(own) else float("nan")}  # fmt: skip
+
+    def table(self) -> Iterator[dict[str, Any]]:
+        """One row per measure and unordered pair."""
+        for kind, matrix in self.matrices.items():
+            for i, j in combinations(range(len(self.items)), 2):
+                a, b = self.items[i], self.items[j]
+                yield {
+                    "kind": kind,
+                    "a": a.name,
+                    "b": b.name,
+                    "value": float(matrix[i, j]),
+                    "origins": origins_of(a, b),
+                }
+
+
+def compare(items: Sequence[Item], rows: str = "live") -> Similarity:
+    """Every measure of every pair; raises PromptMismatch, naming both, for a prompt beside a vector, other models, widths,
+    lengths or numbers of dead rows, PromptError for fewer than two things and ConfigError for other `rows`."""
+    if rows not in ROWS:
+        raise ConfigError(f"rows = '{rows}': use live or all")
+    if len(items) < 2:
+        raise PromptError("similarity needs at least two prompts")
+    for first, other in combinations(items, 2):
+        _check(first, other, rows)
+    size, found = len(items), [item.matrix(rows) for item in items]
+    matrices = {measure: np.zeros((size, size)) for measure in MEASURES}
+    for measure, function in MEASURES.items():
+        for i, j in combinations(range(size), 2):
+            matrices[measure][i, j] = matrices[measure][j, i] = function(found[i], found[j])
+        for i in range(size):
+            matrices[measure][i, i] = function(found[i], found[i])
+    return Similarity(tuple(items), rows, matrices)
+
+
+def _check(first: Item, other: Item, rows: str) -> None:
+    names = f"'{first.name}' and '{other.name}'"
+    if first.name == other.name:
+        raise PromptError(f"two things to compare are called '{first.name}': give each a name of its own")
+    if type(first.rows) is not type(other.rows):
+        raise PromptMismatch(
+            f"{names}: one is a prompt, one a task vector; take v(...) of prompts, or --vectors of all"
+        )
+    try:
+        check_same_space(first.rows, other.rows)
+    except PromptMismatch as error:
+        raise PromptMismatch(f"{names} cannot be compared: {error}") from None
+    dead = [0 if item.dead_ND is None else len(item.dead_ND) for item in (first, other)]
+    if rows == "all" and dead[0] != dead[1]:
+        raise PromptMismatch(
+            f"{names} cannot be compared on all stored rows: {dead[0]} and {dead[1]} of them are never read; use live rows"
+        )
