@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from cpeft.errors import MissingModel
+from cpeft.models.loading import load_lm
 from cpeft.prompts.exchange import load_prompt
 from cpeft.study import task_data
+from cpeft.study.fetching import fetch_all
 from tiny import QUICK, make_lm
 
 HEAD = f"""name = "bad"
@@ -328,3 +331,13 @@ def test_wrong_options_of_other_commands(cpeft_main, place, prompt, finished):
     assert "cpeft fetch" in refused(cpeft_main, 3, "eval", run, "--task", "rte")
     missing = ("--input", "nothing.csv", "--out", "x.jsonl")
     assert "nothing.csv" in refused(cpeft_main, 3, "predict", run, "--task", "mood.toml", *missing)
+
+
+def test_a_copy_without_the_embedded_model_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("cpeft.models.loading.ASSETS", tmp_path)
+    with pytest.raises(MissingModel, match="the embedded model 'mini' is not in this copy of cpeft"):
+        load_lm("mini")
+
+
+def test_nothing_is_fetched_for_a_recipe_of_embedded_model_and_generated_tasks(tmp_path):
+    assert list(fetch_all(["quickstart"], tmp_path, None)) == []

@@ -129,8 +129,10 @@ def load_lm(
             raise ConfigError("model.quantize needs bitsandbytes: pip install 'cpeft[gpu]'")
         bits = {f"load_in_{quantize}": True}
         arguments["quantization_config"] = BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=torch.bfloat16)
+    where = str(folder_of(str(name)))
+    if name in EMBEDDED and not Path(where).is_dir():
+        raise MissingModel(f"the embedded model '{name}' is not in this copy of cpeft; tools/build_{name} makes it")
     try:
-        where = folder_of(str(name))
         config = AutoConfig.from_pretrained(where, revision=revision)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = auto.from_pretrained(where, revision=revision, config=config, **arguments)

@@ -103,8 +103,8 @@ def compose_files(text: str) -> SoftPrompt:
 
 def read_items(texts: Sequence[str], vectors: bool = False, live: int | None = None) -> list[Item]:
     """What paths and expressions over paths stand for, prompts or task vectors, each with the rows stored behind it that the
-    model never reads: an expression is linear, so it holds for those as it does for the others. `vectors` takes v() of every
-    prompt; `live` as in `load_stored`.
+    model never reads: the same expression over those, which holds because all of the language but `noise` and `shuffle` is
+    linear. `vectors` takes v() of every prompt; `live` as in `load_stored`.
 
     `TASK@ORIGIN=` in front of one says where it belongs if its file does not. Names are the task and its origin (a number in
     order of appearance), or the text where those repeat. Raises what reading and `evaluate` raise."""

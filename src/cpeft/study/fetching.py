@@ -8,6 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel
+from cpeft.models.loading import EMBEDDED
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.settings import find_task
 
@@ -41,8 +42,8 @@ def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:
     tasks = dict.fromkeys((task, run.base, run.settings.data.revision) for run in runs for task in run.settings.tasks)
     for name, base, revision in tasks:
         task = find_task(name, base)
-        if not task.files:
+        if not (task.files or task.rows):
             yield from fetch(task, out, revision)
     for model in dict.fromkeys(run.settings.model for run in runs):
-        if not Path(model.name).is_dir():
+        if model.name not in EMBEDDED and not Path(model.name).is_dir():
             yield fetch_model(model.name, out / "models", model.revision)
