@@ -83,7 +83,7 @@ def cpeft_main(monkeypatch, capsys):
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["cpeft", *map(str, arguments)])
-        monkeypatch.setattr(cli, "console", Console(width=200))
+        monkeypatch.setattr(cli.base.console, "width", 200)
         capsys.readouterr()
         with pytest.raises(SystemExit) as leaving:
             cli.main()

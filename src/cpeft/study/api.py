@@ -17,7 +17,7 @@ from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
-from cpeft.study.prepare import make_learner, make_member
+from cpeft.study.prepare import make_learner, make_member, same_space
 from cpeft.study.settings import parse_settings, run_id
 from cpeft.study.subject import Subject, load_subject, prompts_subject
 from cpeft.study.task_data import task_data
@@ -30,21 +30,30 @@ def train(
     lm: FrozenLM,
     tasks: str | Sequence[str],
     sources: Mapping[str, SoftPrompt] | None = None,
+    start: SoftPrompt | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     **settings: Any,
 ) -> PromptedLM:
     """Train a method on one task (or several together) and return the learner in its best state.
 
+    `sources` are what methods such as ATTEMPT mix; `start` is the prompt training begins from, instead of `prompt.init`.
     `settings` are a recipe's tables (`prompt`, `method`, `data`, `optim`, `train`, `eval`) as dictionaries. With a `folder`
     the same call after a kill goes on from the last checkpoint. `learner.export()` gives the trained SoftPrompts.
     """
     names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    if start is not None:
+        settings["prompt"] = {**settings.get("prompt", {}), "init": "start", "length": start.length}
     run = parse_settings({**settings, "tasks": names, "seed": seed, "model": {"name": lm.name}})
     data = tuple(task_data(name, None, run.data, run.seed_for("subset"), lm) for name in names)
     sources = dict(sources or {})
-    learner = make_learner(run, lm, data, sources, load_prompt, lambda path: read_tensors(Path(path)))
-    starts = {name: prompt.weight.flatten().tolist() for name, prompt in sources.items()}
+
+    def resolve(name: str) -> SoftPrompt:
+        return same_space(start, name, lm) if start is not None and name == "start" else load_prompt(name)
+
+    learner = make_learner(run, lm, data, sources, resolve, lambda path: read_tensors(Path(path)))
+    given = sources if start is None else {**sources, "start": start}
+    starts = {name: prompt.weight.flatten().tolist() for name, prompt in given.items()}
     rows = [each.dataset.fingerprint for each in data]
     identity = run_id(run, {"lm": [lm.fingerprint, lm.dtype], "rows": rows, "starts": digest(starts)})
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,0 +1,5 @@
+"""`python -m cpeft.cli`, for launchers that start modules."""
+
+from cpeft.cli import main
+
+main()

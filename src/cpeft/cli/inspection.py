@@ -1,0 +1,76 @@
+"""Commands that look around: fetch, list, show, doctor."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from typer import Argument, Option
+
+from cpeft.cli.base import JsonOption, ModelOption, StoreOption, app, console, show_rows
+from cpeft.errors import ConfigError
+
+
+@app.command()
+def fetch(
+    what: Annotated[list[str], Argument(help="A recipe, task:NAME or model:NAME, any number of them.")],
+    out: Annotated[Path, Option("--out", help="Folder for data; models go to OUT/models.")] = Path("fetched"),
+    revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
+) -> None:
+    """Bring models and data into a folder, for machines without a network."""
+    from cpeft.study.fetching import fetch_all
+
+    for path in fetch_all(what, out, revision):
+        console.print(f"wrote {path}")
+    console.print(f"on the other machine: export CPEFT_DATA={out}")
+
+
+@app.command("list")
+def list_things(
+    kind: Annotated[str, Argument(help="tasks, methods, metrics, recipes or prompts.")],
+    store: StoreOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """List what there is: tasks, methods, metrics, packaged recipes, prompts of a store."""
+    from cpeft.study import catalogue
+
+    rows = catalogue.rows(kind, store)
+    show_rows(rows, kind, rows if as_json else None)
+
+
+@app.command()
+def show(
+    kind: Annotated[str, Argument(help="task or prompt.")],
+    name: Annotated[str, Argument(help="A task name or file; a prompt folder.")],
+    model: ModelOption = None,
+    rows: Annotated[int, Option(help="How many examples.")] = 3,
+    overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
+) -> None:
+    """Show encoded examples, lengths and truncation of a task, or where a prompt comes from."""
+    from cpeft.study import catalogue
+
+    if kind == "prompt":
+        console.print_json(json.dumps(catalogue.prompt_card(Path(name))))
+    elif kind == "task":
+        for line in catalogue.task_page(name, model, rows, overrides or []):
+            console.print(line, markup=False)
+    else:
+        raise ConfigError(f"cannot show a '{kind}'; use task or prompt")
+
+
+@app.command()
+def doctor(
+    what: Annotated[list[str], Argument(help="Prompt folders or files, and recipes.")],
+    model: ModelOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
+    from cpeft.doctor import examine
+
+    findings = examine(what, model)
+    if as_json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    for finding in () if as_json else findings:
+        colour = {"error": "red", "warning": "yellow", "note": "blue", "ok": "green"}[finding.level]
+        console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)

@@ -1,0 +1,138 @@
+"""Commands about prompts: eval, predict, compose, similar, suggest, origins, import, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+from rich.markup import escape
+from typer import Argument, Option
+
+from cpeft.cli.base import JsonOption, ModelOption, app, console, show_rows
+from cpeft.errors import ConfigError
+
+EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
+InputRows = Annotated[
+    Path, Option("--input", help="JSONL, CSV or Parquet; a column 'prompt' may name each row's prompt.")
+]
+TaskOption = Annotated[str, Option("--task", help="A task name, or a TOML file of your own task.")]
+SubjectArgument = Annotated[str, Argument(help="A run, a prompt folder or file, or a formula: 'a + 0.5*v(b)'.")]
+
+
+@app.command("eval")
+def evaluate(
+    what: SubjectArgument, task: TaskOption, overrides: EvalOverrides = None, model: ModelOption = None,
+    split: Annotated[str, Option(help="train, validation or test.")] = "test", as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Score a run, a prompt or an expression of prompts on a task."""
+    from cpeft.config import merge, override
+    from cpeft.study.subject import load_subject
+
+    if split not in ("train", "validation", "test"):
+        raise ConfigError(f"--split {split}: use train, validation or test")
+    scores = load_subject(what, model).under(merge(*map(override, overrides or []))).evaluate(task, split)
+    rows = [{"metric": m, "score": f"{s.value:.2f}", "95% interval (rows)": f"[{s.low:.2f}, {s.high:.2f}]"}
+            for m, s in scores.items()]  # fmt: skip
+    show_rows(rows, f"{what} on {task} ({split})", {m: vars(s) for m, s in scores.items()} if as_json else None)
+
+
+@app.command()
+def predict(
+    what: SubjectArgument, task: TaskOption, rows: InputRows,
+    out: Annotated[Path, Option("--out", help="JSONL with a 'prediction' per row.")],
+    overrides: Annotated[list[str] | None, Argument(help="data.* and eval.* settings.")] = None, model: ModelOption = None,
+) -> None:  # fmt: skip
+    """Answer unlabelled rows; rows may name different prompts of one model, all in one batch."""
+    from cpeft.study.subject import predict_file
+
+    count = predict_file(what, task, rows, out, overrides or [], model)
+    console.print(f"{count} predictions in {out}", markup=False)
+
+
+@app.command()
+def compose(
+    expression: Annotated[str, Argument(help="A formula of prompt paths: 'origin0 + v(a) - 0.5*v(b)'.")],
+    out: Annotated[Path, Option("--out", help="The folder to write.")],
+) -> None:
+    """Add, subtract, scale, average what prompts learned; v(a) is a minus the origin it was trained from."""
+    from cpeft.prompts.composition import compose_files
+
+    console.print(f"{compose_files(expression).save(out)} = {expression}", markup=False)
+
+
+@app.command()
+def similar(
+    what: Annotated[list[str], Argument(help="Prompts or formulas of them; 'TASK@ORIGIN=PROMPT' labels one.")],
+    vectors: Annotated[bool, Option("--vectors", help="Compare task vectors: v() of every prompt.")] = False,
+    rows: Annotated[str, Option(help="live, or all: dead rows of doubled prompts too, as published.")] = "live",
+    live: Annotated[int | None, Option(help="Rows the model reads, where a file does not say.")] = None,
+    out: Annotated[Path | None, Option("--out", help="Draw heat maps: a .svg file.")] = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Compare prompts or task vectors: cosines as published and on comparable pairs, CKA, norms, distances."""
+    from cpeft.prompts.composition import read_items
+    from cpeft.prompts.similarity import compare
+    from cpeft.report.similarity import card, draw, panels, tables
+
+    found = compare(read_items(what, vectors, live), rows)
+    if out is not None:
+        draw(panels(found), out)
+    for title, lines in [("", [])] if as_json else tables(found):
+        show_rows(lines, title, card(found) if as_json else None)
+
+
+@app.command()
+def suggest(
+    what: Annotated[list[str], Argument(help="Source prompts, or folders with prompts in them, such as a store.")],
+    target: Annotated[str, Option("--target", help="The new task: a name, or a TOML file of your own.")],
+    overrides: Annotated[list[str] | None, Option("--set", help="The probe's settings: train.steps=100.")] = None,
+    measure: Annotated[str, Option(help="flattened, or token_mean: cosine of task vectors.")] = "flattened",
+    model: ModelOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Rank source prompts for a new task, by where a short training of its own prompt goes."""
+    from cpeft.study.suggestion import suggest_files
+
+    found = suggest_files(what, target, model, measure, overrides or [])
+    rows = [{"source": each.source, "similarity": round(each.similarity, 3), "prompts": each.prompts} for each in found]
+    show_rows(rows, f"sources for {target}: cosine of task vectors ({measure})", rows if as_json else None)
+
+
+@app.command()
+def origins(
+    model: Annotated[str, Argument(help="Hub name or folder.")],
+    out: Annotated[Path, Option("--out", help="The folder for origin0, origin1, ...")],
+    overrides: Annotated[list[str] | None, Argument(help="prompt.* settings such as prompt.length=50.")] = None,
+    count: Annotated[int, Option(help="How many.")] = 3, seed: Annotated[int, Option(help="A seed for all.")] = 0,
+) -> None:  # fmt: skip
+    """Draw the prompts that training starts from and task vectors are measured from."""
+    from cpeft.study.origins import write_origins
+
+    for path in write_origins(model, out, count, seed, overrides or []):
+        console.print(f"wrote {path}", markup=False)
+
+
+@app.command("import")
+def import_prompt(
+    source: Annotated[Path, Argument(help="A peft folder, ATTEMPT .pt/.bin, .safetensors or .npy.")],
+    target: Annotated[Path, Argument(help="The folder to write.")],
+    rows: Annotated[str, Option(help="all, or first:N to keep the first N rows.")] = "all",
+) -> None:
+    """Read a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
+    from cpeft.prompts.exchange import load_prompt
+
+    prompt = load_prompt(source)
+    if prompt.provenance.note:
+        console.print(f"[yellow]{escape(prompt.provenance.note)}")
+    prompt = prompt.rows(rows)
+    if rows != "all":
+        console.print(f"[yellow]cut on purpose: {prompt.provenance.note}")
+    console.print(f"{prompt.length} rows of width {prompt.width} in {prompt.save(target)}")
+
+
+@app.command()
+def export(
+    prompt: Annotated[Path, Argument(help="A prompt folder or file.")],
+    out: Annotated[Path, Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
+    form: Annotated[str, Option(help="peft, prompt_embeds or npy.")] = "peft",
+) -> None:
+    """Write a prompt for peft, for a serving engine, or as a numpy array."""
+    from cpeft.prompts.exchange import export_prompt, load_prompt
+
+    console.print(f"{form}: {export_prompt(load_prompt(prompt), out, form)}")

@@ -1,0 +1,96 @@
+"""Commands about studies: run, plan, report."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer import Argument, Option
+
+from cpeft.cli.base import JsonOption, StoreOption, app, console, show_rows
+from cpeft.errors import Stopped
+
+RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
+RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
+Overrides = Annotated[list[str] | None, Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")]
+
+
+def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
+    from cpeft.study.plan import Plan
+    from cpeft.study.recipe import find_recipe, load_recipe
+    from cpeft.study.store import Store
+
+    parsed = load_recipe(find_recipe(recipe), overrides or [])
+    return Plan(parsed, Store(store or Path("stores") / parsed.name))
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, retry: RetryOption = False
+) -> None:
+    """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
+    from cpeft.study.run import run_recipe
+    from cpeft.training.workers import Workers
+
+    signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
+    plan = _plan(recipe, overrides, store)
+    if retry and Workers().first:
+        for entry in plan.entries():
+            if entry.state == "failed":
+                plan.store.forget(entry.folder)
+    summary = run_recipe(plan, console)
+    if not Workers().first:
+        return
+    _table(plan)
+    for name, path in summary.failures.items():
+        console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
+    for name, why in summary.blocked.items():
+        console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
+    if summary.failures or summary.blocked:
+        raise typer.Exit(1)
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped("stopped on request; the same command goes on from the last checkpoint")
+
+
+def _table(plan: Any) -> None:
+    """Print the recipe's table and keep it and the store's report beside the runs."""
+    from cpeft.report.page import write_report
+    from cpeft.report.tables import markdown_table, rich_table, summarise
+
+    if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
+        cells = summarise(results)
+        console.print(rich_table(cells, plan.recipe.name))
+        path = plan.store.path / "table.md"
+        path.write_text(markdown_table(cells), encoding="utf-8")
+        console.print(f"table: {path}\nreport: {write_report(plan.store.path)}", markup=False)
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
+    """What would run and what is done; nothing runs."""
+    planned = _plan(recipe, overrides, store)
+    rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
+             "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
+    done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
+    spent = sum(sum(result["seconds"].values()) for result in done)
+    left = (len(rows) - len(done)) * (spent / len(done)) / 3600 if done else None
+    title = f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done"
+    show_rows(rows, title, {"runs": rows, "done": len(done), "hours_left": left} if as_json else None)
+    if left and not as_json:
+        console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs", highlight=True)
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="The folder that `cpeft run` filled.")],
+    out: Annotated[Path | None, typer.Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
+) -> None:
+    """Write one self-contained HTML file of a store: scores, learning curves, attention, examples."""
+    from cpeft.report.page import write_report
+
+    console.print(f"report: {write_report(store, out)}", markup=False)

@@ -1,0 +1,101 @@
+"""Which source prompts will help a new task: where does its own prompt move when it is trained for a short while?
+
+A *probe* is a prompt of the new task after a few steps from the very origin the sources were trained from. Sources are ranked
+by the cosine of its task vector with theirs,
+
+    similarity(source) = mean over origins θ0 of  cos(probe(θ0) − θ0, source(θ0) − θ0)
+
+SPoT (Vu et al. 2022, section 4) compares prompts themselves, which prompts of one origin share for the most part; vectors
+leave the origin out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpeft.config import Table, merge, override
+from cpeft.errors import ConfigError, PromptError
+from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.similarity import Item, compare
+from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
+from cpeft.prompts.vectors import TaskVector
+from cpeft.study.api import train
+
+MEASURES = ("flattened", "token_mean")  # of `prompts.similarity`
+PROBE: Table = {"train": {"steps": 50, "eval_every": 50}, "data": {"limit_validation": 50}}
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A task whose prompts were at hand, the mean similarity of their vectors with the probes', and how many there were."""
+
+    source: str
+    similarity: float
+    prompts: int
+
+
+def suggest_sources(
+    sources: Mapping[str, SoftPrompt], task: str, lm: FrozenLM, measure: str = "flattened", **settings: Any
+) -> list[Suggestion]:
+    """Sources for a task, best first; one probe is trained for each origin. `settings` are a recipe's tables for the probe
+    (50 steps unless they say otherwise); text options are those of the sources.
+
+    Raises ConfigError (another measure), PromptError (no sources, or one without an origin) and what training raises."""
+    if measure not in MEASURES:
+        raise ConfigError(f"--measure {measure}: use {' or '.join(MEASURES)}")
+    if not sources:
+        raise PromptError("no source prompts to choose from")
+    vectors = {name: TaskVector.of(prompt) for name, prompt in sources.items()}
+    found: dict[str, list[float]] = {}
+    for group in _by_origin(sources).values():
+        probe = TaskVector.of(_probe(sources[group[0]], task, lm, settings))
+        for name in group:
+            pair = compare([Item("probe", probe), Item("source", vectors[name])])
+            found.setdefault(vectors[name].provenance.task or name, []).append(float(pair.matrices[measure][0, 1]))
+    means = [Suggestion(source, float(np.mean(values)), len(values)) for source, values in found.items()]
+    return sorted(means, key=lambda each: -each.similarity)
+
+
+def _by_origin(sources: Mapping[str, SoftPrompt]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, prompt in sources.items():
+        assert prompt.origin is not None  # or it had no vector
+        groups.setdefault(matrix_hash(prompt.origin), []).append(name)
+    return groups
+
+
+def _probe(source: SoftPrompt, task: str, lm: FrozenLM, settings: Table) -> SoftPrompt:
+    """The prompt of the new task after a short training from where the source began."""
+    assert source.origin is not None
+    table = merge(PROBE, {"data": source.provenance.text}, settings)
+    learner = train(lm, task, start=SoftPrompt(source.origin, source.provenance), **table)
+    (prompt,) = learner.export().values()
+    return prompt
+
+
+def suggest_files(
+    what: Sequence[str], task: str, model: str | None, measure: str, overrides: Sequence[str]
+) -> list[Suggestion]:
+    """`suggest_sources` for prompt folders and files, and for stores, runs and other folders with prompts in them."""
+    paths = [path for name in what for path in prompts_below(Path(name))]
+    sources = {str(path): load_prompt(path) for path in paths}
+    known = next(iter(sources.values())).provenance if sources else None
+    name = model or (known.model if known else "")
+    if not name:
+        raise ConfigError("these prompts do not say which model they belong to: give --model")
+    lm = load_lm(name, dtype=known.dtype if known and known.dtype else "auto")
+    return suggest_sources(sources, task, lm, measure, **merge({}, *map(override, overrides)))
+
+
+def prompts_below(path: Path) -> list[Path]:
+    """A prompt itself, or all prompts in the runs of a folder; raises PromptError where there is none."""
+    if not path.is_dir() or (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
+        return [path]
+    found = sorted(card.parent for card in path.rglob("prompts/**/cpeft.json"))
+    if not found:
+        raise PromptError(f"{path}: neither a prompt nor a folder with prompts of runs in it")
+    return found
