@@ -8,13 +8,13 @@ import torch
 from rich.console import Console
 
 import cpeft
-from cpeft.errors import PromptMismatch
+from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study import plan as plan_module
 from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe import load_recipe, written_out
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
 from tiny import QUICK
@@ -199,3 +199,58 @@ train.steps = 0
             assert (
                 result["scores"][task]["accuracy"]["value"] == sources[task, seed]["scores"][task]["accuracy"]["value"]
             )
+
+
+def test_addition_is_a_stage_of_pairs_with_scales_told_apart_by_validation(world, tmp_path):
+    """One run for every two tasks and scale; each is the sum of what the formula says and scores every member."""
+    text = f"""{QUICK}
+[[stage]]
+name = "sources"
+tasks = ["mood.toml", "topic.toml", "rank.toml"]
+[[stage]]
+name = "pairs"
+tasks = ["mood.toml", "topic.toml", "rank.toml"]
+together = "pairs"
+train.steps = 0
+[stage.grid]
+"prompt.init" = ["vocab + sum(v(sources/{{task}}), ...)", "vocab + 0.5*sum(v(sources/{{task}}), ...)"]
+"""
+    (world / "pairs.toml").write_text(text)
+    plan = Plan(load_recipe(world / "pairs.toml"), Store(tmp_path / "store"))
+    run_recipe(plan, Console(quiet=True))
+    results = [result for result in plan.store.results() if result["stage"] == "pairs"]
+    pairs = {("mood", "topic"), ("mood", "rank"), ("topic", "rank")}
+    assert {tuple(result["tasks"]) for result in results} == pairs
+    assert len(results) == 6
+    for result in results:
+        assert set(result["scores"]) == set(result["tasks"])
+        assert result["validation"] is not None
+        assert result["steps"] == 0
+    prompt = {
+        task: load_prompt(next(plan.store.path.glob(f"sources/{task}*/prompts/{task}")))
+        for task in ("mood", "topic", "rank")
+    }
+    half = next(plan.store.path.glob("pairs/mood+rank*0.5*/prompts/*"))
+    expected = prompt["mood"].origin + 0.5 * sum(prompt[task].weight - prompt[task].origin for task in ("mood", "rank"))
+    assert torch.allclose(load_prompt(half).weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("formula", "tasks", "said"),
+    [
+        ("vocab + v(s/{task})", ["a"], "vocab + v(s/a)"),
+        ("vocab + sum(v(s/{task}), ...)", ["a", "b"], "vocab + sum(v(s/a), v(s/b))"),
+        ("vocab + mean(cross(v(s/{task}@0)), ...)", ["a", "b"], "vocab + mean(cross(v(s/a@0)), cross(v(s/b@0)))"),
+        ("x + 2*sum(v({task}), ...) - sum(v(o/{task}), ...)", ["a"], "x + 2*sum(v(a)) - sum(v(o/a))"),
+    ],
+)
+def test_formulas_of_recipes_are_written_out(formula, tasks, said):
+    assert written_out(formula, tasks) == said
+
+
+def test_dots_need_brackets_and_pairs_two_tasks(world):
+    with pytest.raises(ConfigError, match="no brackets"):
+        written_out("v(a), ...)", ["a"])
+    (world / "alone.toml").write_text(f'{QUICK}\n[[stage]]\nname = "p"\ntasks = ["mood.toml"]\ntogether = "pairs"\n')
+    with pytest.raises(ConfigError, match="one task"):
+        load_recipe(world / "alone.toml")

@@ -5,7 +5,7 @@ name = "small/example"
 name = "t5-small"
 [[stage]]
 name = "sources"
-tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all
+tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all, "pairs" one of every two
 seeds = [0, 1, 2]
 [[stage]]
 name = "targets"
@@ -15,16 +15,20 @@ method.name = "attempt"
 [[stage.variant]]            # named alternatives; each overrides the stage
 name = "no layer norm"
 method.layer_norm = "frozen"
-[stage.grid]                 # dotted keys, every combination; {task} in prompt.init is the run's own task
+[stage.grid]                 # dotted keys, every combination
 "data.few_shot" = [16, "full"]
 [stage.task.rte]             # what one task needs
 train.epochs = 20
+
+In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
+"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import combinations
 from operator import getitem
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +40,7 @@ from cpeft.errors import ConfigError, UnknownName
 from cpeft.registry import suggest
 from cpeft.study.settings import RunSettings, find_task, parse_settings
 
+MORE = ", ...)"
 SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
 
 
@@ -47,7 +52,7 @@ class Stage(Options):
     name: str = Field(pattern=r"^[\w.-]+$")
     about: str = ""
     tasks: tuple[str, ...] = Field(min_length=1)
-    together: Literal["no", "yes"] = "no"
+    together: Literal["no", "pairs", "yes"] = "no"
     seeds: tuple[int, ...] = (0,)
     variant: tuple[dict[str, Any], ...] = ()
     grid: dict[str, list[Any]] = Field(default_factory=dict)
@@ -151,6 +156,8 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
     _check_keys(settings, path, f"stage.{stage.name}", *Stage.model_fields)
     if unknown := [task for task in stage.task if task not in stage.tasks]:
         raise ConfigError(f"{path}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
+    if stage.together == "pairs" and len(tasks) < 2:
+        raise ConfigError(f"{path}: stage '{stage.name}' asks for pairs of tasks and has one task")
     runs = []
     for variant in stage.variant or ({"name": stage.name},):
         own = {key: value for key, value in variant.items() if key != "name"}
@@ -160,14 +167,34 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
         for cell in expand_grid(stage.grid):
             values = [f"{key.split('.')[-1]}={reduce(getitem, key.split('.'), cell)}" for key in stage.grid]
             label = " ".join([variant["name"], *values])
-            for group in [tasks] if stage.together == "yes" else [(task,) for task in tasks]:
+            for group in _groups(stage.together, tasks):
                 named = tuple(find_task(task, path.parent).name for task in group)
                 special = [stage.task.get(task, {}) for task in group]
                 for seed in seeds:
                     identity = {"tasks": list(group), "seed": seed}
                     table = merge(defaults, settings, own, cell, *special, forced, identity)
                     if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
-                        table["prompt"] = prompt | {"init": prompt["init"].replace("{task}", "+".join(named))}
+                        table["prompt"] = prompt | {"init": written_out(prompt["init"], named)}
                     name = f"{'+'.join(named)}.{label}.s{seed}".replace("/", ".")
                     runs.append(RecipeRun(stage.name, label, name, named, parse_settings(table, path), path.parent))
     return runs
+
+
+def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """The tasks of each run."""
+    return combinations(tasks, {"no": 1, "pairs": 2, "yes": len(tasks)}[together])
+
+
+def written_out(formula: str, tasks: Sequence[str]) -> str:
+    """A formula with its `...` and `{task}` replaced by the tasks of a run."""
+    while (end := formula.find(MORE)) >= 0:
+        start, depth = end, 0
+        while depth >= 0:  # back to the bracket that `...` closes
+            start -= 1
+            if start < 0:
+                raise ConfigError(f"prompt.init = '{formula}': '...' stands in no brackets")
+            depth += {")": 1, "(": -1}.get(formula[start], 0)
+        each = formula[start + 1 : end]
+        every = ", ".join(each.replace("{task}", task) for task in tasks)
+        formula = f"{formula[: start + 1]}{every}{formula[end + len(MORE) - 1 :]}"
+    return formula.replace("{task}", "+".join(tasks))

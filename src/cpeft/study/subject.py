@@ -19,7 +19,7 @@ from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
 from cpeft.prompts.composition import compose_files
-from cpeft.prompts.soft_prompt import SoftPrompt, read_json, replace_text
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json, replace_text
 from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
 from cpeft.study.task_data import encode_sources, source_of, spoken_labels, task_data
@@ -83,13 +83,17 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
     return Subject(load_method(folder, lm), card["subset"], options)
 
 
+def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:
+    """The model a prompt was trained on, or `model` in its dtype; raises ConfigError where neither names one."""
+    if not (name := model or known.model):
+        raise ConfigError("this prompt does not say which model it belongs to: give --model")
+    return load_lm(name, known.revision if not model else None, cast(Dtype, known.dtype or "auto"))
+
+
 def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None, lm: FrozenLM | None = None) -> Subject:
     """Prompts of one model, each usable by any row, under the text options they were trained with."""
     first = next(iter(prompts.values())).provenance
-    name = model or first.model
-    if lm is None and not name:
-        raise ConfigError("this prompt does not say which model it belongs to: give --model")
-    lm = lm or load_lm(name, first.revision if not model else None, cast(Dtype, first.dtype or "auto"))
+    lm = lm or model_of_prompt(first, model)
     options = parse(DataOptions, first.text, "data")
     for text, prompt in prompts.items():
         same_space(prompt, text, lm)

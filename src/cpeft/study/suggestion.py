@@ -18,12 +18,13 @@ import numpy as np
 
 from cpeft.config import Table, merge, override
 from cpeft.errors import ConfigError, PromptError
-from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.models.loading import FrozenLM
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.similarity import Item, compare
 from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study.api import train
+from cpeft.study.subject import model_of_prompt
 
 MEASURES = ("flattened", "token_mean")  # of `prompts.similarity`
 PROBE: Table = {"train": {"steps": 50, "eval_every": 50}, "data": {"limit_validation": 50}}
@@ -83,11 +84,7 @@ def suggest_files(
     """`suggest_sources` for prompt folders and files, and for stores, runs and other folders with prompts in them."""
     paths = [path for name in what for path in prompts_below(Path(name))]
     sources = {str(path): load_prompt(path) for path in paths}
-    known = next(iter(sources.values())).provenance if sources else None
-    name = model or (known.model if known else "")
-    if not name:
-        raise ConfigError("these prompts do not say which model they belong to: give --model")
-    lm = load_lm(name, dtype=known.dtype if known and known.dtype else "auto")
+    lm = model_of_prompt(next(iter(sources.values())).provenance, model)
     return suggest_sources(sources, task, lm, measure, **merge({}, *map(override, overrides)))
 
 

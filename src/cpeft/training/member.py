@@ -113,6 +113,8 @@ class Member:
             self.learner.calibrate(self.shape.batch(self.next_rows()))
         for callback in self.callbacks:
             callback.on_start(self)
+        if self.trainable and not self.total and self.best_step < 0:
+            self.validate()  # `steps = 0` scores a prompt as it is; what compares such runs needs validation scores
 
     def next_rows(self) -> list[EncodedRow]:
         """The rows of the coming step."""
