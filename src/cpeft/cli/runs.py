@@ -9,7 +9,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, StoreOption, app, console, show_rows
-from cpeft.errors import Stopped
+from cpeft.errors import ConfigError, Stopped
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
@@ -27,9 +27,12 @@ def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
 
 @app.command()
 def run(
-    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, retry: RetryOption = False
-) -> None:
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, retry: RetryOption = False,
+    processes: Annotated[int, Option(min=1, help="So many processes, which share the cores of this machine.")] = 1,
+) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
+    from cpeft.study.processes import helpers
+    from cpeft.study.recipe import find_recipe
     from cpeft.study.run import run_recipe
     from cpeft.training.workers import Workers
 
@@ -39,7 +42,10 @@ def run(
         for entry in plan.entries():
             if entry.state == "failed":
                 plan.store.forget(entry.folder)
-    summary = run_recipe(plan, console)
+    if processes > 1 and Workers().world > 1:
+        raise ConfigError("--processes starts processes of its own; leave it out under accelerate or torchrun")
+    with helpers(processes - 1, find_recipe(recipe), overrides or [], plan.store.path):
+        summary = run_recipe(plan, console)
     if not Workers().first:
         return
     _table(plan)

@@ -1,0 +1,52 @@
+"""Processes beside this one on one store."""
+
+import pytest
+import torch
+
+from cpeft.prompts.exchange import load_prompt
+from cpeft.study.plan import Plan
+from cpeft.study.processes import helpers
+from cpeft.study.recipe import load_recipe
+from cpeft.study.store import Store
+
+STAGE = ("seeds=[0]", "tasks=mood.toml")
+
+
+@pytest.fixture(autouse=True)
+def my_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_helper_does_the_whole_work_where_nobody_else_does(world, finished, tmp_path):
+    """Its prompts are those of a single process, bit for bit."""
+    store = tmp_path / "store"
+    with helpers(1, world / "study.toml", STAGE, store):
+        pass
+    plan = Plan(load_recipe(world / "study.toml", STAGE), Store(store))
+    assert {entry.state for entry in plan.entries()} == {"done"}
+    assert "done sources/mood" in (store / "process-1.log").read_text()
+    [mine], [theirs] = (path.glob("sources/mood*s0-*/prompts/mood") for path in (store, finished.path))
+    assert torch.equal(load_prompt(mine).weight, load_prompt(theirs).weight)
+
+
+def test_a_block_that_fails_stops_its_helpers(world, tmp_path):
+    with pytest.raises(KeyError), helpers(2, world / "study.toml", ["train.steps=100000"], tmp_path / "store"):
+        raise KeyError("something")
+
+
+def test_the_command(world, cpeft_main, tmp_path):
+    store = tmp_path / "store"
+    code, out, err = cpeft_main("run", world / "study.toml", *STAGE, "--store", store, "--processes", 2)
+    assert (code, err) == (0, "")
+    plan = Plan(load_recipe(world / "study.toml", STAGE), Store(store))
+    assert {entry.state for entry in plan.entries()} == {"done"}
+    assert "report.html" in out
+    assert cpeft_main("run", world / "study.toml", "--store", store, "--processes", 0)[0] == 2
+
+
+def test_none_are_started_for_one_process(world, tmp_path):
+    with helpers(0, world / "study.toml", (), tmp_path / "store"):
+        pass
+    assert not (tmp_path / "store").exists()
