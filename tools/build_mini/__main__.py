@@ -1,19 +1,22 @@
 """Builds the embedded model: vocabulary, pre-training, and the folder that goes into the package.
 
-    python -m tools.build_mini OUT --corpus ../shared/corpus --data ../shared/data
+    torchrun --nproc-per-node 2 -m tools.build_mini OUT --corpus ../shared/corpus --data ../shared/data
 
-The same command goes on where it was stopped. OUT keeps vocabulary, token ids, checkpoint, log.jsonl and the finished `mini/`.
+One process per core, each with a batch of its own (OMP_NUM_THREADS=1); the number of processes is part of the build. The same
+command goes on where it was stopped. OUT keeps vocabulary, token ids, checkpoint, log.jsonl and the finished `mini/`.
 """
 
 import argparse
+import os
 from pathlib import Path
+
+from torch import distributed
 
 from tools.build_mini import corpus, vocabulary
 from tools.build_mini.mixture import Mixture
 from tools.build_mini.pretrain import Pretraining
 
 SEED = 0
-STEPS, DECAY = 20_000, 5000  # in all, and with falling rate at the end
 TEXT = 20_000_000  # characters of the books the vocabulary is learned from
 
 
@@ -26,9 +29,12 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     if not (given.out / "tokenizer.json").exists():
         vocabulary.build_tokenizer(corpus.texts(given.corpus, given.data, TEXT), given.out)
+    if "WORLD_SIZE" in os.environ:
+        distributed.init_process_group("gloo")
     training = Pretraining(Mixture(given.corpus, given.data, given.out, SEED), given.out)
-    training.run(STEPS, DECAY)
-    training.export(given.out / "mini")
+    training.run()
+    if training.rank == 0:
+        training.export(given.out / "mini")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Questions from the four source families of `mini/*`, in many wordings; the other families are held out of the mixture."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from cpeft.tasks.mini import entailment, paraphrase, sentiment, topic
@@ -43,6 +44,8 @@ WORDINGS: tuple[Wording, ...] = (
     ),
 )  # fmt: skip
 
+PAIRS = tuple(wording for wording in WORDINGS if wording[0] in (entailment.FAMILY, paraphrase.FAMILY))
+
 
 class Families:
     """Draws rows that are in no validation or test split of the tasks."""
@@ -53,8 +56,8 @@ class Families:
             for family, *_ in WORDINGS
         }
 
-    def draw(self, rng: random.Random) -> Closed:
-        family, asks, meanings, when = rng.choice(WORDINGS)
+    def draw(self, rng: random.Random, wordings: Sequence[Wording] = WORDINGS) -> Closed:
+        family, asks, meanings, when = rng.choice(wordings)
         code = rng.randrange(len(family.words))
         row: dict[str, Any] = family.draw(rng, code)
         while family.key(row) in self.kept[family.name]:

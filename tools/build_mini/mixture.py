@@ -1,10 +1,11 @@
-"""The batches `mini` learns from. A batch is a function of the seed and the step, so a build can stop and go on anywhere.
+"""The batches `mini` learns from. A batch is a function of the seed, step and rank, so a build can stop and go on anywhere.
 
-A fifth of the rows are span corruption (Raffel et al. 2020: 15% of the tokens, spans of 3 on average) over the books, the
-others questions in many wordings. A part of the questions stands behind a stretch of random vocabulary, as it will stand
-behind a soft prompt.
+A quarter of the rows are span corruption (Raffel et al. 2020: 15% of the tokens, spans of 3 on average) over the books, the
+others questions in many wordings. A part of the corrupted rows holds its text twice, once whole: what is gone can be found by
+comparing. A part of the questions stands behind a stretch of random vocabulary, as it will stand behind a soft prompt.
 """
 
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from tools.build_mini import question, reading
 from tools.build_mini.corpus import token_ids
-from tools.build_mini.families import Families
+from tools.build_mini.families import PAIRS, WORDINGS, Families
 from tools.build_mini.real import Real
 from tools.build_mini.vocabulary import SENTINELS, SIZE, load_tokenizer
 
@@ -34,12 +35,41 @@ class Shape:
     window: int
 
 
-SPANS = Shape(rows=144, source=64, target=16, window=70)
-SHORT = Shape(rows=224, source=48, target=8, window=0)
-LONG = Shape(rows=64, source=128, target=32, window=141)
-CYCLE = ((SHORT, 0.0), (SPANS, 1.0), (SHORT, 0.0), (LONG, 0.5))  # shapes in turn, with the share of corrupted rows
-# The three kinds of questions: real rows, generated families, questions about any text.
-SHARES = {"real": 0.2, "families": 0.6, "reading": 0.2}
+COPIES = Shape(rows=64, source=48, target=12, window=0)
+SPANS = Shape(rows=72, source=64, target=16, window=70)
+SHORT = Shape(rows=112, source=48, target=8, window=0)
+LONG = Shape(rows=32, source=128, target=32, window=141)
+TWICE = 0.3  # share of the corrupted rows that hold their text twice; all of them while copying is learned
+FAMILIES = {"families": WORDINGS, "pairs": PAIRS}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Until step `end`: shapes in turn, with the share of corrupted rows; the shares of the kinds of questions."""
+
+    end: float
+    cycle: tuple[tuple[Shape, float], ...]
+    shares: dict[str, float]
+
+
+# Copying comes first: in the whole mixture, from the same start, it was not learned in 500 steps. Then everything alike, then
+# mostly the generated families, with what pairs of texts need, to be compared, and in the end mostly those pairs.
+MANY_SHORT = ((SHORT, 0.0), (SPANS, 1.0), (SHORT, 0.0), (SHORT, 0.0), (LONG, 0.3))
+PHASES = (
+    Phase(400, ((COPIES, 0.5),), {"copying": 1.0}),
+    Phase(
+        1250,
+        ((SHORT, 0.0), (SPANS, 1.0), (SHORT, 0.0), (LONG, 0.5)),
+        {"real": 0.25, "families": 0.5, "copying": 0.12, "reading": 0.13},
+    ),
+    Phase(2500, MANY_SHORT, {"real": 0.2, "families": 0.65, "copying": 0.05, "reading": 0.1}),
+    Phase(4000, MANY_SHORT, {"real": 0.2, "families": 0.5, "comparing": 0.2, "copying": 0.03, "reading": 0.07}),
+    Phase(
+        math.inf,
+        MANY_SHORT,
+        {"real": 0.2, "families": 0.25, "pairs": 0.4, "comparing": 0.07, "copying": 0.03, "reading": 0.05},
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +88,14 @@ class Mixture:
         self.real = Real(data, split)
         self.families = Families()
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step."""
-        rng = random.Random(f"{self.seed} {step}")
-        shape, spans = CYCLE[step % len(CYCLE)]
+    def batch(self, step: int, rank: int = 0) -> Batch:
+        """The batch of a step, or one of several such batches."""
+        rng = random.Random(f"{self.seed} {step} {rank}")
+        phase = next(phase for phase in PHASES if step < phase.end)
+        shape, spans = phase.cycle[step % len(phase.cycle)]
         corrupted = round(spans * shape.rows)
-        rows = [self.corrupt(shape, rng) for _ in range(corrupted)]
-        rows += self.questions(shape, shape.rows - corrupted, rng)
+        rows = [self.corrupt(shape, shape is COPIES or rng.random() < TWICE, rng) for _ in range(corrupted)]
+        rows += self.questions(shape, shape.rows - corrupted, phase.shares, rng)
         source = np.full((shape.rows, shape.source), PAD, dtype=np.int64)
         labels = np.full((shape.rows, shape.target), -100, dtype=np.int64)
         for i, (text, answer) in enumerate(rows):
@@ -73,13 +104,14 @@ class Mixture:
         inputs = torch.from_numpy(source)
         return Batch(inputs, (inputs != PAD).long(), torch.from_numpy(labels), corrupted)
 
-    def corrupt(self, shape: Shape, rng: random.Random) -> tuple[list[int], list[int]]:
-        """A window of the books with spans replaced by sentinels, and the spans."""
-        start = rng.randrange(len(self.ids) - shape.window)
-        window = self.ids[start : start + shape.window].tolist()
-        gone = round(NOISE * shape.window)
+    def corrupt(self, shape: Shape, twice: bool, rng: random.Random) -> tuple[list[int], list[int]]:
+        """A window of the books with spans replaced by sentinels, and the spans. Of a text shown twice, double is gone."""
+        size = shape.source // 2 - 2 if twice else shape.window
+        start = rng.randrange(len(self.ids) - size)
+        window = self.ids[start : start + size].tolist()
+        gone = round(NOISE * size) * (2 if twice else 1)
         spans = round(gone / SPAN)
-        lengths, gaps = _parts(gone, spans, rng), _parts(shape.window - gone, spans + 1, rng)
+        lengths, gaps = _parts(gone, spans, rng), _parts(size - gone, spans + 1, rng)
         source: list[int] = []
         target: list[int] = []
         place = 0
@@ -89,14 +121,19 @@ class Mixture:
             place += gaps[i]
             target += [sentinel, *window[place : place + lengths[i]]]
             place += lengths[i]
-        return [*source, *window[place:], END][: shape.source], [*target, END][: shape.target]
+        source = [*source, *window[place:], END]
+        if twice:
+            source = [*source, *window, END] if rng.random() < 0.5 else [*window, END, *source]
+        return source[: shape.source], [*target, END][: shape.target]
 
-    def questions(self, shape: Shape, count: int, rng: random.Random) -> list[tuple[list[int], list[int]]]:
+    def questions(
+        self, shape: Shape, count: int, shares: dict[str, float], rng: random.Random
+    ) -> list[tuple[list[int], list[int]]]:
         """`count` questions that fit the shape, as token ids."""
         rows: list[tuple[list[int], list[int]]] = []
-        least = 0 if shape is SHORT else SHORT.source - 8  # long batches are for long rows
+        least = SHORT.source - 8 if shape is LONG else 0  # long batches are for long rows
         while len(rows) < count:
-            drawn = [question.word(self.draw(rng), rng) for _ in range(2 * (count - len(rows)))]
+            drawn = [question.word(self.draw(shares, rng), rng) for _ in range(2 * (count - len(rows)))]
             sources = self.tokenizer([source for source, _ in drawn], verbose=False)["input_ids"]
             targets = self.tokenizer([target for _, target in drawn], verbose=False)["input_ids"]
             for source, target in zip(sources, targets, strict=True):
@@ -106,13 +143,13 @@ class Mixture:
                     rows.append((source, target))
         return rows[:count]
 
-    def draw(self, rng: random.Random) -> question.Closed | question.Open:
-        (kind,) = rng.choices(list(SHARES), list(SHARES.values()))
+    def draw(self, shares: dict[str, float], rng: random.Random) -> question.Closed | question.Open:
+        (kind,) = rng.choices(list(shares), list(shares.values()))
         if kind == "real":
             return self.real.draw(rng)
-        if kind == "families":
-            return self.families.draw(rng)
-        return reading.ask(self.text(rng), self.text(rng), rng)
+        if kind in FAMILIES:
+            return self.families.draw(rng, FAMILIES[kind])
+        return rng.choice(reading.KINDS[kind])(self.text(rng), self.text(rng), rng)
 
     def text(self, rng: random.Random) -> str:
         """A stretch of text from anywhere in the mixture, three words or more."""

@@ -83,11 +83,45 @@ def longer(text: str, other: str, rng: random.Random) -> Closed:
     return Closed("longer", asks, (("first", text), ("second", other)), meanings, when, answer)
 
 
-KINDS: tuple[Callable[[str, str, random.Random], Closed | Open], ...] = (
-    contains, place, after, copy, gap, gap, follows, follows, longer,
-)  # fmt: skip
+def changed(text: str, other: str, rng: random.Random) -> tuple[list[str], list[str], str]:
+    """Two short texts that differ in one word, and that word of the second."""
+    first = text.split()[: rng.randint(3, 12)]
+    place = rng.randrange(len(first))
+    word = rng.choice([word for word in words_of(other) if word not in words_of(text)] or ["none"])
+    return first, [*first[:place], word, *first[place + 1 :]], word
 
 
-def ask(text: str, other: str, rng: random.Random) -> Closed | Open:
-    """A question about `text`; `other` is a text of another place, for wrong answers."""
-    return rng.choice(KINDS)(text, other, rng)
+def same(text: str, other: str, rng: random.Random) -> Closed:
+    first, second, _ = changed(text, other, rng)
+    if rng.random() < 0.4:
+        second = list(first)
+        i, j = rng.sample(range(len(first)), 2)
+        second[i], second[j] = second[j], second[i]
+    equal = rng.random() < 0.5
+    return Closed(
+        "equal",
+        ("are both texts equal?", "is the second text the first again?"),
+        (("first", " ".join(first)), ("second", " ".join(first if equal else second))),
+        (("yes", "equal", "same"), ("no", "unequal", "different")),
+        ("they are equal", "they are not equal"),
+        int(not equal and first != second),
+    )
+
+
+def new_word(text: str, other: str, rng: random.Random) -> Open:
+    first, second, word = changed(text, other, rng)
+    asks = ("which word of the second text is not in the first?", "find the new word.")
+    return Open("new word", asks, (("first", " ".join(first)), ("second", " ".join(second))), word)
+
+
+def old_word(text: str, other: str, rng: random.Random) -> Open:
+    second, first, word = changed(text, other, rng)
+    asks = ("which word of the first text is gone from the second?", "find the lost word.")
+    return Open("lost word", asks, (("first", " ".join(first)), ("second", " ".join(second))), word)
+
+
+KINDS: dict[str, tuple[Callable[[str, str, random.Random], Closed | Open], ...]] = {
+    "copying": (copy, copy, place, after),
+    "comparing": (same, same, new_word, old_word),
+    "reading": (contains, gap, gap, follows, follows, longer),
+}

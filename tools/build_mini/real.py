@@ -122,13 +122,13 @@ def math(row: Row, rng: random.Random) -> Open:
 
 
 TASKS: dict[str, tuple[float, Callable[[Row, random.Random], Closed | Open]]] = {
-    "squad": (0.35, squad),
-    "qnli": (0.08, qnli),
-    "snli": (0.3, snli),
+    "squad": (0.25, squad),
+    "qnli": (0.1, qnli),
+    "snli": (0.4, snli),
     "stsb": (0.12, stsb),
     "boolq": (0.05, boolq),
     "wsc": (0.03, wsc),
-    "math": (0.07, math),
+    "math": (0.05, math),
 }  # share of the real questions, and how to ask
 
 
