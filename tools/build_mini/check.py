@@ -24,7 +24,7 @@ def losses(mixture: Mixture, model: T5ForConditionalGeneration, unigram: torch.T
     """Nats per word token of the spans (sentinels and the end left out), of the model and of the unigram frequencies."""
     sums, count = torch.zeros(2), 0
     for step in range(BATCHES):
-        batch = mixture.batch(4 * step + 1)  # a batch of spans alone
+        batch = mixture.plain_spans(step)
         logits = model(input_ids=batch.source, attention_mask=batch.mask, labels=batch.labels).logits.float()
         token = cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100, reduction="none")
         labels = batch.labels.flatten()

@@ -96,13 +96,12 @@ class Mixture:
         corrupted = round(spans * shape.rows)
         rows = [self.corrupt(shape, shape is COPIES or rng.random() < TWICE, rng) for _ in range(corrupted)]
         rows += self.questions(shape, shape.rows - corrupted, phase.shares, rng)
-        source = np.full((shape.rows, shape.source), PAD, dtype=np.int64)
-        labels = np.full((shape.rows, shape.target), -100, dtype=np.int64)
-        for i, (text, answer) in enumerate(rows):
-            source[i, : len(text)] = text
-            labels[i, : len(answer)] = answer
-        inputs = torch.from_numpy(source)
-        return Batch(inputs, (inputs != PAD).long(), torch.from_numpy(labels), corrupted)
+        return padded(rows, shape, corrupted)
+
+    def plain_spans(self, step: int) -> Batch:
+        """A batch of span corruption alone, no text shown twice: what held-out loss is measured on."""
+        rng = random.Random(f"{self.seed} spans {step}")
+        return padded([self.corrupt(SPANS, False, rng) for _ in range(SPANS.rows)], SPANS, SPANS.rows)
 
     def corrupt(self, shape: Shape, twice: bool, rng: random.Random) -> tuple[list[int], list[int]]:
         """A window of the books with spans replaced by sentinels, and the spans. Of a text shown twice, double is gone."""
@@ -163,6 +162,16 @@ class Mixture:
             text = " ".join(text.split()[:40])
             if len(reading.words_of(text)) > 2:
                 return text
+
+
+def padded(rows: list[tuple[list[int], list[int]]], shape: Shape, corrupted: int) -> Batch:
+    source = np.full((shape.rows, shape.source), PAD, dtype=np.int64)
+    labels = np.full((shape.rows, shape.target), -100, dtype=np.int64)
+    for i, (text, answer) in enumerate(rows):
+        source[i, : len(text)] = text
+        labels[i, : len(answer)] = answer
+    inputs = torch.from_numpy(source)
+    return Batch(inputs, (inputs != PAD).long(), torch.from_numpy(labels), corrupted)
 
 
 def _parts(total: int, parts: int, rng: random.Random) -> list[int]:
