@@ -14,7 +14,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/ready
-	$(BIN)/cpeft run quickstart --store build/demo --processes 2
+	$(BIN)/python tools/tiny_model.py build/tiny
+	$(BIN)/cpeft run recipes/demo.toml --store build/demo
 
 test: $(VENV)/ready
 	$(BIN)/pytest

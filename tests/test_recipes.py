@@ -31,7 +31,7 @@ from cpeft.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 RECIPES = {str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")}
-TOOLS = {"stories": "toy_stories.py"}  # what writes a folder under build/
+TOOLS = {"tiny": "tiny_model.py", "stories": "toy_stories.py"}  # what writes a folder under build/
 SHARED = ROOT.parent / "shared" / "data"
 TINY = (
     "train.steps=2", "train.eval_every=2", "train.batch=2", "prompt.length=4", "prompt.vocab_range=[3, 200]", "seeds=[0]",
@@ -84,7 +84,7 @@ def kind_of(model: Path) -> str:
 
 
 def test_all_recipes_are_packaged():
-    assert {"quickstart", "small/smoke", "small/replication-minilm"} <= set(RECIPES)
+    assert {"demo", "small/smoke", "small/replication-minilm"} <= set(RECIPES)
     assert packaged_recipes() == RECIPES
 
 

@@ -1,9 +1,10 @@
-"""Transfer gain of a store: every method of a stage against a baseline, paired by seed, as Markdown.
+"""Transfer gain of a store: every method of a stage against a baseline, paired by seed, as Markdown; and where ATTEMPT looked.
 
     python tools/transfer_gain.py STORE --stage targets --baseline vocabulary
 
 The gain of a method on a task is the mean over seeds of (its score - the baseline's score of the same seed), with the 95%
-interval of Student's t on those differences. Every seed is printed.
+interval of Student's t on those differences. Every seed is printed. Attention is the mean over test rows, then over seeds with
+the interval of Student's t.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from cpeft.report.page import Run
 from cpeft.study.store import Store
 
 
@@ -41,13 +43,36 @@ def gains(store: Path, stage: str, baseline: str) -> list[str]:
     return lines
 
 
+def attention(store: Path, stage: str) -> list[str]:
+    weights: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for folder in Store(store).runs():
+        result = folder.result()
+        if result is None or result["stage"] != stage:
+            continue
+        for task, found, candidates in Run(folder, result).weights():
+            cell = weights.setdefault((task, result["label"]), {})
+            for name, weight in zip(candidates, found.mean(0), strict=True):
+                cell.setdefault(name, []).append(float(weight))
+    if not weights:
+        return []
+    names = list(next(iter(weights.values())))
+    lines = ["", f"| task | method | {' | '.join(names)} | seeds |", "|---" * (len(names) + 3) + "|"]
+    for (task, label), cell in weights.items():
+        told = []
+        for values in cell.values():
+            low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+            told.append(f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]")
+        lines.append(f"| {task} | {label} | {' | '.join(told)} | {len(values)} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("--stage", default="targets")
     parser.add_argument("--baseline", default="vocabulary")
     given = parser.parse_args()
-    print("\n".join(gains(given.store, given.stage, given.baseline)))
+    print("\n".join(gains(given.store, given.stage, given.baseline) + attention(given.store, given.stage)))
 
 
 if __name__ == "__main__":

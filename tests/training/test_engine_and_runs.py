@@ -285,11 +285,12 @@ def test_patience_ends_a_run_early_and_the_neighbour_goes_on(tmp_path):
     assert same_bits(trained_state(again.learner), trained_state(member.learner))
 
 
-def test_a_signal_stops_with_everything_saved(tmp_path):
-    """SIGTERM in the middle: Stopped, exit code 4, and the same call goes on to the same result."""
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_signal_stops_with_everything_saved(tmp_path, step):
+    """SIGTERM in the middle or in the last step: Stopped, exit code 4, and the same call goes on to the same result."""
     lm = make_lm("t5")
     kill = type(
-        "Kill", (Callback,), {"on_step": lambda s, m, r: r["step"] == 3 and os.kill(os.getpid(), signal.SIGTERM)}
+        "Kill", (Callback,), {"on_step": lambda s, m, r: r["step"] == step and os.kill(os.getpid(), signal.SIGTERM)}
     )()
     before = signal.getsignal(signal.SIGTERM)
     quiet = {"checkpoint_every": 99, "eval_every": 99}
@@ -301,8 +302,8 @@ def test_a_signal_stops_with_everything_saved(tmp_path):
         train_gang(pair, MEMBER)
     assert caught.value.exit_code == 4
     assert signal.getsignal(signal.SIGTERM) is before
-    assert [member.step for member in pair] == [3, 3]
-    assert all(load_checkpoint(member.path)[0]["step"] == 3 for member in pair)
+    assert [member.step for member in pair] == [step, step]
+    assert all(load_checkpoint(member.path)[0]["step"] == step for member in pair)
     for k in range(2):
         resumed, whole = (run_of(tmp_path / f, lm=lm, seed=k, train=quiet) for f in (f"r{k}", f"w{k}"))
         train_gang([resumed], MEMBER)

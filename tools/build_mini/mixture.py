@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools.build_mini import question, reading
+from tools.build_mini import knowledge, question, reading
 from tools.build_mini.corpus import token_ids
 from tools.build_mini.families import PAIRS, WORDINGS, Families
 from tools.build_mini.real import Real
@@ -53,7 +53,8 @@ class Phase:
 
 
 # Copying comes first: in the whole mixture, from the same start, it was not learned in 500 steps. Then everything alike, then
-# mostly the generated families, with what pairs of texts need, to be compared, and in the end mostly those pairs.
+# mostly the generated families, with what pairs of texts need, to be compared, then mostly those pairs. The
+# second round adds the meaning of words.
 MANY_SHORT = ((SHORT, 0.0), (SPANS, 1.0), (SHORT, 0.0), (SHORT, 0.0), (LONG, 0.3))
 PHASES = (
     Phase(400, ((COPIES, 0.5),), {"copying": 1.0}),
@@ -65,9 +66,22 @@ PHASES = (
     Phase(2500, MANY_SHORT, {"real": 0.2, "families": 0.65, "copying": 0.05, "reading": 0.1}),
     Phase(4000, MANY_SHORT, {"real": 0.2, "families": 0.5, "comparing": 0.2, "copying": 0.03, "reading": 0.07}),
     Phase(
-        math.inf,
+        5350,
         MANY_SHORT,
         {"real": 0.2, "families": 0.25, "pairs": 0.4, "comparing": 0.07, "copying": 0.03, "reading": 0.05},
+    ),
+    Phase(
+        math.inf,
+        MANY_SHORT,
+        {
+            "real": 0.2,
+            "families": 0.15,
+            "pairs": 0.35,
+            "knowledge": 0.12,
+            "comparing": 0.05,
+            "copying": 0.03,
+            "reading": 0.1,
+        },
     ),
 )
 
@@ -146,6 +160,8 @@ class Mixture:
         (kind,) = rng.choices(list(shares), list(shares.values()))
         if kind == "real":
             return self.real.draw(rng)
+        if kind == "knowledge":
+            return knowledge.ask(rng)
         if kind in FAMILIES:
             return self.families.draw(rng, FAMILIES[kind])
         return rng.choice(reading.KINDS[kind])(self.text(rng), self.text(rng), rng)

@@ -34,8 +34,12 @@ CONFIG = T5Config(
 MUON, ADAM = 2e-3, 1e-2  # peak rates; ADAM is multiplied by the tensor's root mean square
 LEAST = 1e-3  # what a tensor of smaller entries is taken for
 DECAY_MUON, CLIP = 0.1, 1.0
-# Share of the peak rates at these steps, linear in between. It rests at 0.4, where comparing two texts began to be learned.
-RATES = ((0, 0.01), (99, 1.0), (1250, 1.0), (3250, 0.322), (3400, 0.4), (4300, 0.4), (5350, 0.0))
+# Share of the peak rates at these steps, linear in between: two rounds. The first rests at 0.4, where comparing two texts began
+# to be learned; at its end prompts could steer what the model was trained on and nothing else, hence the second.
+RATES = (
+    (0, 0.01), (99, 1.0), (1250, 1.0), (3250, 0.322), (3400, 0.4), (4300, 0.4), (5350, 0.0),
+    (5450, 0.5), (9500, 0.5), (13000, 0.0),
+)  # fmt: skip
 SPAN_WEIGHT = 0.3  # of a span token against an answer token: answers are two tokens long, spans fifteen
 EVERY = 250  # steps between checkpoints
 EMBEDDING = 0.3  # standard deviation of the embeddings at the start (T5: 1)

@@ -71,11 +71,13 @@ def train_gang(members: Sequence[Member], options: GangOptions, workers: Workers
     with stop_signals() as received:
         while active := [member for member in members if not member.done]:
             if workers.agree(bool(received)):
-                for member in active:
-                    _alone(member, member.save, workers)
-                raise Stopped("stopped on request; everything is saved, the same command goes on from here")
+                break
             for group in _groups(active, pool):
                 _step(group, options, workers)
+        if workers.agree(bool(received)):  # also what came in the very last step
+            for member in active:
+                _alone(member, member.save, workers)
+            raise Stopped("stopped on request; everything is saved, the same command goes on from here")
     for member in members:
         member.finish()
 
