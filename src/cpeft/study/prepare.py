@@ -130,7 +130,8 @@ def same_space(prompt: SoftPrompt, name: str, lm: FrozenLM) -> SoftPrompt:
     known = prompt.provenance
     if prompt.width != lm.width or (known.embedding or lm.fingerprint) != lm.fingerprint:
         owner = known.model or "another model"
+        table = "; their embedding tables differ" if prompt.width == lm.width else ""
         raise PromptMismatch(
-            f"prompt '{name}' (width {prompt.width}) was trained on {owner}, this model is {lm.name} (width {lm.width})"
+            f"prompt '{name}' (width {prompt.width}) was trained on {owner}, this model is {lm.name} (width {lm.width}){table}"
         )
     return prompt
