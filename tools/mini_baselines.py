@@ -25,7 +25,7 @@ from cpeft.seeds import generator
 from cpeft.study.task_data import TaskData, task_data
 
 TARGETS = ("mini/mood", "mini/claim", "mini/acceptability", "mini/question", "mini/wic")
-STEPS = {16: 80, "full": 200}  # as the prompts get
+STEPS = {16: 50, "full": 200}  # as the prompts get
 BATCH = 16
 PILOT = ("mini/formality", 100)
 

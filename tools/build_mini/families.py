@@ -1,4 +1,4 @@
-"""Questions from the four source families of `mini/*`, in many wordings; the other families are held out of the mixture."""
+"""Questions from the four source families of `mini/*`, in many wordings; rows of the other families are held out."""
 
 import random
 from collections.abc import Sequence

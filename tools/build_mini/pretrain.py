@@ -52,7 +52,7 @@ def start(model: T5ForConditionalGeneration) -> None:
     SAME times the width with itself; values and outputs undo each other but for the factor PASSED; half of the encoder's
     heads begin on the neighbours (score NEXT at one and two places before and behind), in the decoder one on the last token.
 
-    From T5's random start copying was at 6% after 1000 steps of doubled texts, from here at 90% after 300.
+    Of what is gone from one of two copies of a text, T5's random start found 9% after 550 steps, this one 90% after 300.
     """
     model.shared.weight.mul_(EMBEDDING)
     width = model.config.d_model

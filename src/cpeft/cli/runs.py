@@ -93,8 +93,8 @@ def plan(
 
 @app.command()
 def report(
-    store: Annotated[Path, typer.Argument(help="The folder that `cpeft run` filled.")],
-    out: Annotated[Path | None, typer.Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
+    store: Annotated[Path, Argument(help="The folder that `cpeft run` filled.")],
+    out: Annotated[Path | None, Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
 ) -> None:
     """Write one self-contained HTML file of a store: scores, learning curves, attention, examples."""
     from cpeft.report.page import write_report

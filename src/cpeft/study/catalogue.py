@@ -58,8 +58,9 @@ def _task_row(task: Task) -> dict[str, Any]:
 
 def _prompt_rows(store: Path) -> list[dict[str, Any]]:
     from cpeft.prompts.soft_prompt import read_json
+    from cpeft.study.store import saved_prompts
 
-    cards = {path.parent: read_json(path) for path in sorted(store.rglob("prompts/**/cpeft.json"))}
+    cards = {folder: read_json(folder / "cpeft.json") for folder in saved_prompts(store)}
     return [
         {"prompt": str(folder), "task": card["task"], "method": card["method"], "rows": card["length"], "init": card["init"],
          "model": card["model"], "scores": ", ".join(f"{k} {v:.1f}" for k, v in card["scores"].items())}

@@ -126,6 +126,11 @@ class Claim:
                     self.path.parent.rmdir()
 
 
+def saved_prompts(folder: Path) -> list[Path]:
+    """The folders of all prompts that runs anywhere below `folder` exported, in order."""
+    return sorted(card.parent for card in folder.rglob("prompts/**/cpeft.json"))
+
+
 def _stale(path: Path) -> bool:
     try:
         age = time.time() - path.stat().st_mtime

@@ -20,13 +20,14 @@ from cpeft.config import Table, merge, override
 from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.similarity import Item, compare
+from cpeft.prompts.similarity import MEASURES
 from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study.api import train
+from cpeft.study.store import saved_prompts
 from cpeft.study.subject import model_of_prompt
 
-MEASURES = ("flattened", "token_mean")  # of `prompts.similarity`
+COSINES = ("flattened", "token_mean")
 PROBE: Table = {"train": {"steps": 50, "eval_every": 50}, "data": {"limit_validation": 50}}
 
 
@@ -46,8 +47,8 @@ def suggest_sources(
     (50 steps unless they say otherwise); text options are those of the sources.
 
     Raises ConfigError (another measure), PromptError (no sources, or one without an origin) and what training raises."""
-    if measure not in MEASURES:
-        raise ConfigError(f"--measure {measure}: use {' or '.join(MEASURES)}")
+    if measure not in COSINES:
+        raise ConfigError(f"--measure {measure}: use {' or '.join(COSINES)}")
     if not sources:
         raise PromptError("no source prompts to choose from")
     vectors = {name: TaskVector.of(prompt) for name, prompt in sources.items()}
@@ -55,8 +56,8 @@ def suggest_sources(
     for group in _by_origin(sources).values():
         probe = TaskVector.of(_probe(sources[group[0]], task, lm, settings))
         for name in group:
-            pair = compare([Item("probe", probe), Item("source", vectors[name])])
-            found.setdefault(vectors[name].provenance.task or name, []).append(float(pair.matrices[measure][0, 1]))
+            value = MEASURES[measure](*(each.delta.double().numpy() for each in (probe, vectors[name])))
+            found.setdefault(vectors[name].provenance.task or name, []).append(value)
     means = [Suggestion(source, float(np.mean(values)), len(values)) for source, values in found.items()]
     return sorted(means, key=lambda each: -each.similarity)
 
@@ -92,7 +93,7 @@ def prompts_below(path: Path) -> list[Path]:
     """A prompt itself, or all prompts in the runs of a folder; raises PromptError where there is none."""
     if not path.is_dir() or (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
         return [path]
-    found = sorted(card.parent for card in path.rglob("prompts/**/cpeft.json"))
+    found = saved_prompts(path)
     if not found:
         raise PromptError(f"{path}: neither a prompt nor a folder with prompts of runs in it")
     return found
