@@ -35,6 +35,8 @@ def main() -> None:
     training.run()
     if training.rank == 0:
         training.export(given.out / "mini")
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ DECAY_MUON, CLIP = 0.1, 1.0
 # to be learned; at its end prompts could steer what the model was trained on and nothing else, hence the second.
 RATES = (
     (0, 0.01), (99, 1.0), (1250, 1.0), (3250, 0.322), (3400, 0.4), (4300, 0.4), (5350, 0.0),
-    (5450, 0.5), (9500, 0.5), (13000, 0.0),
+    (5450, 0.5), (8000, 0.5), (11000, 0.0),
 )  # fmt: skip
 SPAN_WEIGHT = 0.3  # of a span token against an answer token: answers are two tokens long, spans fifteen
 EVERY = 250  # steps between checkpoints

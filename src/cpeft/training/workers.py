@@ -4,6 +4,7 @@ Only the prompt's gradients travel, and every process knows the whole batch, so 
 up to the order of a sum. One process is the ordinary case and needs no accelerate.
 """
 
+import atexit
 import os
 from typing import Any, TypeVar
 
@@ -11,6 +12,12 @@ import torch
 from torch import Tensor
 
 X = TypeVar("X")
+
+
+def _leave() -> None:
+    """End the process group while the interpreter still stands: gloo's threads abort the process if they outlive it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Workers:
@@ -25,6 +32,7 @@ class Workers:
             from accelerate import PartialState
 
             self._state = PartialState(cpu=not torch.cuda.is_available())
+            atexit.register(_leave)
 
     def share(self, items: list[X]) -> list[X]:
         """This process's part of a list."""
