@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from fabricate import write_addition, write_crossing, write_shots
 from test_page import write_run, write_store
 
 from cpeft.report.page import write_report
@@ -52,7 +53,7 @@ def widths(page: Path, folder: Path, width: int) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """A report with long names in every place, all of it unfolded."""
+    """A report of every section with long names in every place, all of it unfolded."""
     store = write_store(tmp_path_factory.mktemp("browser") / "a-store-with-a-rather-long-name-that-has-no-space-in-it")
     for seed in (0, 1):
         write_run(
@@ -62,6 +63,8 @@ def page(tmp_path_factory) -> Path:
             seed,
             "another-long-stage",
         )
+    for write in (write_crossing, write_addition, write_shots):
+        write(store)
     path = write_report(store)
     path.write_text(path.read_text(encoding="utf-8").replace("<details>", "<details open>"), encoding="utf-8")
     return path
@@ -81,7 +84,13 @@ def test_a_bad_page_is_noticed(tmp_path):
 
 def test_the_console_stays_empty_and_nothing_is_asked_for(page, tmp_path):
     dom, console, hosts = browse(page, tmp_path)
-    assert "How this was made" in dom
+    for title in (
+        "How this was made",
+        "Task vectors across origins",
+        "Sums of task vectors",
+        "Numbers of training examples",
+    ):
+        assert title in dom
     assert console == []
     assert hosts == set()
 

@@ -12,6 +12,7 @@ from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
+from cpeft.report.page import write_report
 from cpeft.study import plan as plan_module
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, written_out
@@ -199,6 +200,11 @@ train.steps = 0
             assert (
                 result["scores"][task]["accuracy"]["value"] == sources[task, seed]["scores"][task]["accuracy"]["value"]
             )
+    html = write_report(plan.store.path).read_text(encoding="utf-8")
+    assert 'id="crossing-1"' in html
+    assert (
+        html.count('<span class="muted">(2)</span>') == 2 * 3
+    )  # of both tasks: own cells, other cells, origins compared
 
 
 def test_addition_is_a_stage_of_pairs_with_scales_told_apart_by_validation(world, tmp_path):
@@ -233,6 +239,10 @@ train.steps = 0
     half = next(plan.store.path.glob("pairs/mood+rank*0.5*/prompts/*"))
     expected = prompt["mood"].origin + 0.5 * sum(prompt[task].weight - prompt[task].origin for task in ("mood", "rank"))
     assert torch.allclose(load_prompt(half).weight, expected, atol=1e-6)
+    html = write_report(plan.store.path).read_text(encoding="utf-8")
+    assert 'id="addition-1"' in html
+    assert "mood + topic</th>" in html
+    assert "Mean validation score of 3 sums" in html
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,16 @@ def plan(
 def report(
     store: Annotated[Path, Argument(help="The folder that `cpeft run` filled.")],
     out: Annotated[Path | None, Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
+    figures: Annotated[
+        Path | None, Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of it.")
+    ] = None,
 ) -> None:
-    """Write one self-contained HTML file of a store: scores, learning curves, attention, examples."""
+    """Write one self-contained HTML file of a store: scores, experiments, learning curves, attention, examples."""
+    from cpeft.report.files import write_files
     from cpeft.report.page import write_report
 
-    console.print(f"report: {write_report(store, out)}", markup=False)
+    page = write_report(store, out)
+    console.print(f"report: {page}", markup=False)
+    if figures is not None:
+        files = write_files(page.read_text(encoding="utf-8"), figures)
+        console.print(f"figures and tables: {len(files)} files in {figures}, listed in index.md", markup=False)

@@ -23,6 +23,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import ConfigError
 from cpeft.report import plots
+from cpeft.report.addition import additions
+from cpeft.report.crossing import crossings
+from cpeft.report.shots import experiments
 from cpeft.report.tables import Cell, summarise
 from cpeft.study.store import RunFolder, Store
 
@@ -294,6 +297,13 @@ def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
             yield prefix + key, json.dumps(value, ensure_ascii=False)
 
 
+def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study], Section | None]:
+    """A section whose content is made in a file of its own."""
+    return lambda study: Section(name, title, content) if (content := make(study)) else None
+
+
 SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
-    score_table, learning_curves, attention_maps, examples, unfinished, making,
+    score_table, made("crossing", "Task vectors across origins", crossings),
+    made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
+    learning_curves, attention_maps, examples, unfinished, making,
 )  # fmt: skip

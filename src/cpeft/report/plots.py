@@ -74,7 +74,7 @@ def learning_curves(curves: Mapping[int, Sequence[Curve]], name: str, label: str
             axes.set_xticks([])
         steps = sorted({f"{step:,}" for step, _ in points})
         axes.set_xlabel("step" if not flat else f"at step {steps[0]}" if len(steps) == 1 else "at the last step")
-        return _inline(figure, name, label)
+        return inline(figure, name, label)
 
 
 def _scales(axes: Axes, points: Sequence[tuple[float, float]], log: bool) -> None:
@@ -123,7 +123,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[
         axes.spines[:].set_visible(False)
         best = {row: max((values.get((row, c), -1.0), c) for c in columns)[1] for row in rows}
         told = "; ".join(f"{row}: {best[row]} {weight_text(values[row, best[row]])}" for row in rows)
-        return _inline(figure, name, f"Heat map of attention weights. Largest of each target: {told}", scale=False)
+        return inline(figure, name, f"Heat map of attention weights. Largest of each target: {told}", scale=False)
 
 
 def weight_text(value: float) -> str:
@@ -216,7 +216,7 @@ def _mean(runs: Sequence[Curve]) -> Curve:
     return [(step, float(np.mean([table[step] for table in tables]))) for step in steps]
 
 
-def _inline(figure: Figure, name: str, label: str, scale: bool = True) -> Markup:
+def inline(figure: Figure, name: str, label: str, scale: bool = True) -> Markup:
     """The figure as an `<svg>` element for a page; `scale` lets it fill its column."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -228,7 +228,8 @@ def _inline(figure: Figure, name: str, label: str, scale: bool = True) -> Markup
     for drawn, page in PAGE.items():
         text = text.replace(drawn, page)
     kind = "plot fill" if scale else "plot"
-    return Markup(text.replace("<svg ", f'<svg class="{kind}" role="img" aria-label="{escape(label)}" ', 1).strip())
+    opening = f'<svg class="{kind}" role="img" aria-label="{escape(label)}" id="{name}" '
+    return Markup(text.replace("<svg ", opening, 1).strip())
 
 
 def _tag(tag: str, name: str, used: set[str]) -> str:

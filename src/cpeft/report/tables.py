@@ -76,11 +76,24 @@ def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
 def _cell(key: Key, runs: Sequence[tuple[int | None, dict[str, float]]]) -> Cell:
     (trainable, first), values = runs[0], tuple(score["value"] for _, score in runs)
     cell = Cell(*key, values, first["low"], first["high"], "rows", trainable)
-    if cell.deviation is None:
+    if (interval := score_interval(values, cell.metric)) is None:
         return cell
-    half = stats.t.ppf((1 + LEVEL) / 2, cell.seeds - 1) * cell.deviation / np.sqrt(cell.seeds)
-    low = max(float(cell.mean - half), BOUNDS.get(cell.metric.removeprefix("choice_"), 0.0))
-    return replace(cell, low=low, high=min(float(cell.mean + half), 100.0), kind="seeds")
+    return replace(cell, low=interval[0], high=interval[1], kind="seeds")
+
+
+def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
+    """`t_interval` of scores in per cent, inside what the metric can be."""
+    if (interval := t_interval(values)) is None:
+        return None
+    return max(interval[0], BOUNDS.get(metric.removeprefix("choice_"), 0.0)), min(interval[1], 100.0)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval of the mean; None of a single value, which says nothing of the spread."""
+    if len(values) < 2:
+        return None
+    mean, half = np.mean(values), stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
+    return float(mean - half), float(mean + half)
 
 
 HEAD = ("task", "stage", "method", "metric", "dtype", "mean", "sd", "95% interval", "seeds", "trained")

@@ -1,0 +1,129 @@
+"""Across origins: does a task vector work on another origin than the one it was trained from (Task Prompt Vectors, table 1)?
+
+    own cell     vocab_i + v(task of seed i)        this is the trained prompt itself
+    other cell   vocab_i + v(task of seed j), j != i
+
+Every cell is a run without training, scored on test rows. Cells share vectors and origins, so they are no independent
+samples: the comparison pairs, for every origin i, its own cell with the mean of its other cells. Beside them stand what the
+same runs score with something else in the place of the vector, and how long vectors are against origins: where they are much
+longer, an origin hardly counts in the sum, and independence of it says little.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from cpeft.report.starts import Start, origin_of, untrained
+from cpeft.report.stats import Paired, Summary, compare
+
+if TYPE_CHECKING:
+    from cpeft.report.page import Run, Study
+
+OWN, OTHER = "own origin", "other origin"
+CONTROLS = {"noise": "noise", "shuffle": "shuffled rows", "task": "another task", "": "origin alone"}
+Cells = dict[Hashable, list[float]]  # scores by origin
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task and the vectors of one source: scores in per cent; `difference` is other minus own, paired over origins, and
+    None with fewer than two of them; `ratio` is the mean of |v| / |origin| over vectors, None where no prompts are kept."""
+
+    task: str
+    metric: str
+    own: Summary | None
+    other: Summary | None
+    difference: Paired | None
+    controls: Mapping[str, Summary]
+    majority: float | None
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The rows of one source stage, label and dtype, and the controls that any of them has."""
+
+    source: str
+    dtype: str
+    rows: tuple[Row, ...]
+
+    @property
+    def controls(self) -> list[str]:
+        return [name for name in CONTROLS.values() if any(name in row.controls for row in self.rows)]
+
+
+def crossings(study: "Study") -> list[Crossing]:
+    """Every source whose vectors were put on origins alone, unscaled and on their own task."""
+    starts = [start for start in untrained(study) if len(start.tasks) == 1 and len(start.vectors) <= 1]
+    groups: dict[tuple[str, str, str], list[Start]] = {}
+    for start in starts:
+        for vector in start.vectors:
+            if vector.scale == 1:
+                groups.setdefault((*vector.source.group, _dtype(start)), []).append(start)
+    found = []
+    for (stage, label, dtype), members in groups.items():
+        bare = [start for start in starts if not start.vectors and _dtype(start) == dtype]
+        crossed = dict.fromkeys(start.tasks[0] for start in members if _kind(start) in (OWN, OTHER))
+        if rows := tuple(_row(task, [start for start in members + bare if start.tasks[0] == task]) for task in crossed):
+            found.append(Crossing(stage if label == stage else f"{stage}/{label}", dtype, rows))
+    return found
+
+
+def _dtype(start: Start) -> str:
+    return str(start.run.result["model"]["dtype"])
+
+
+def _kind(start: Start) -> str:
+    """What was put on the origin."""
+    if not start.vectors:
+        return CONTROLS[""]
+    (vector,) = start.vectors
+    if vector.control or vector.task != start.tasks[0]:
+        return CONTROLS[vector.control or "task"]
+    return OWN if origin_of(vector.source) == start.origin else OTHER
+
+
+def _row(task: str, starts: Sequence[Start]) -> Row:
+    cells: dict[str, Cells] = {}
+    for start in starts:
+        cells.setdefault(_kind(start), {}).setdefault(start.origin, []).append(start.score(task))
+    about = starts[0].run.result["data"][task]
+    sources = {vector.source.folder.path: vector.source for start in starts for vector in start.vectors
+               if (vector.task, vector.control) == (task, "")}  # fmt: skip
+    return Row(
+        task, about["headline"], _summary(cells.get(OWN)), _summary(cells.get(OTHER)),
+        _paired(cells.get(OTHER, {}), cells.get(OWN, {})),
+        {name: found for name in CONTROLS.values() if (found := _summary(cells.get(name)))},
+        about["majority"], _ratio(task, list(sources.values())),
+    )  # fmt: skip
+
+
+def _summary(cells: Cells | None) -> Summary | None:
+    """Over all cells, with their number."""
+    values = [value for scores in (cells or {}).values() for value in scores]
+    if not values:
+        return None
+    return Summary(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, len(values))
+
+
+def _paired(other: Cells, own: Cells) -> Paired | None:
+    """Other minus own over the origins that have both."""
+    crossed, kept = (
+        {origin: float(np.mean(cells[origin])) for origin in own if origin in other} for cells in (other, own)
+    )
+    return compare(crossed, kept) if len(kept) > 1 else None
+
+
+def _ratio(task: str, sources: Sequence["Run"]) -> float | None:
+    """Mean of |v| / |origin| (Frobenius norms) over the exported prompts that keep their origin."""
+    ratios = []
+    for source in sources:
+        folder = source.folder.path / "prompts" / task
+        files = folder / "adapter_model.safetensors", folder / "origin.safetensors"
+        if all(file.exists() for file in files):
+            prompt_PD, origin_PD = (next(iter(load_file(file).values())) for file in files)
+            ratios.append(np.linalg.norm(prompt_PD - origin_PD) / np.linalg.norm(origin_PD))
+    return float(np.mean(ratios)) if ratios else None

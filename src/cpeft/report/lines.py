@@ -1,0 +1,104 @@
+"""Lines of runs: one initialisation or method over numbers of training examples and seeds.
+
+A line holds the runs that share their label but for the number of examples. Runs without training that start the same way,
+whatever their label, are its points at 0. Where a label stands for several starts of a task, or several runs claim one point,
+the stages are lines of their own.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from cpeft.prompts.expression import Fresh
+from cpeft.report.starts import DRAWN, config_of, formula_of, headline
+
+if TYPE_CHECKING:
+    from cpeft.report.page import Run
+
+Shots = int | Literal["full"]
+GRID = re.compile(r" few_shot=\w+")  # what a grid over it adds to labels
+ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_test")  # how many rows, not how they read
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run of one task, with what decides whether it belongs to a line."""
+
+    run: "Run"
+    task: str
+    seed: int
+    shots: Shots  # 0 where nothing was trained
+    per: str  # class or total
+    start: str  # the settings that say what it starts from, how it goes on from there, and how rows read
+    fresh: bool  # the start is drawn from the model alone and mixed with nothing
+
+    @classmethod
+    def of(cls, run: "Run") -> "Trial":
+        config = config_of(run)
+        data, formula = config.get("data", {}), formula_of(config)
+        start: dict[str, Any] = {key: config[key] for key in ("prompt", "method", "sources", "source") if key in config}
+        start["data"] = {key: value for key, value in data.items() if key not in ROWS}
+        return cls(
+            run, run.result["tasks"][0], run.result["seed"],
+            shots=data.get("few_shot", "full") if run.result["steps"] else 0, per=data.get("few_shot_per", "class"),
+            start=json.dumps(start, sort_keys=True),
+            fresh=isinstance(formula, Fresh) and formula.kind in DRAWN and not config.get("sources"),
+        )  # fmt: skip
+
+    @property
+    def point(self) -> tuple[str, Shots, int]:
+        return self.task, self.shots, self.seed
+
+
+@dataclass(frozen=True)
+class Line:
+    """One initialisation or method; `fresh` where it starts from nothing: drawn from the model alone, mixed with nothing."""
+
+    name: str
+    stage: str
+    fresh: bool
+    scores: Mapping[str, Mapping[Shots, Mapping[int, float]]]  # test scores by task, number of examples and seed
+
+    def at(self, task: str, shots: Shots) -> Mapping[int, float]:
+        return self.scores.get(task, {}).get(shots, {})
+
+
+def rising(shots: Iterable[Shots]) -> list[Shots]:
+    """Numbers of examples in rising order, all rows last."""
+    return sorted(shots, key=lambda k: float("inf") if k == "full" else k)
+
+
+def gather(trials: Sequence[Trial]) -> list[Line]:
+    """The lines of trained runs with their untrained points, those that start from nothing first."""
+    labels: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if trial.shots != 0:
+            labels.setdefault(GRID.sub("", trial.run.result["label"]), []).append(trial)
+    lines = []
+    for label, members in labels.items():
+        apart, stages = _clash(members), dict[str, list[Trial]]()
+        for trial in members:
+            stages.setdefault(trial.run.result["stage"] if apart else "", []).append(trial)
+        for part in stages.values():
+            starts = {(trial.task, trial.start) for trial in part}
+            bare = [trial for trial in trials if trial.shots == 0 and (trial.task, trial.start) in starts]
+            lines.append(_line(label, [*bare, *part]))
+    counts = Counter(line.name for line in lines)
+    named = [replace(line, name=f"{line.name} ({line.stage})") if counts[line.name] > 1 else line for line in lines]
+    return sorted(named, key=lambda line: not line.fresh)
+
+
+def _clash(trials: Sequence[Trial]) -> bool:
+    starts = {(trial.task, trial.start) for trial in trials}
+    points = {trial.point for trial in trials}
+    return len(points) < len(trials) or len({task for task, _ in starts}) < len(starts)
+
+
+def _line(name: str, trials: Sequence[Trial]) -> Line:
+    scores: dict[str, dict[Shots, dict[int, float]]] = {}
+    for trial in trials:
+        scores.setdefault(trial.task, {}).setdefault(trial.shots, {})[trial.seed] = headline(trial.run, trial.task)
+    return Line(name, trials[-1].run.result["stage"], all(trial.fresh for trial in trials), scores)

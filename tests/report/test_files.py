@@ -1,0 +1,113 @@
+"""Figures and tables of a report as files: all of them, as the page has them, usable alone, and made without torch."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from fabricate import write_addition, write_crossing, write_shots
+from test_page import write_run, write_store
+
+from cpeft.report.files import write_files
+from cpeft.report.page import write_report
+from tiny import run_python
+
+LABEL = "50% of $x_1$ & {more} | <b> ~^#\\"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[str, Path]:
+    """A page of every section and its files."""
+    store = write_store(tmp_path_factory.mktemp("files") / "store")
+    for write in (write_crossing, write_addition, write_shots):
+        write(store)
+    write_run(store, LABEL, ["wic"], 0)
+    html = write_report(store).read_text(encoding="utf-8")
+    write_files(html, store / "figures")
+    return html, store / "figures"
+
+
+def test_every_figure_and_table_is_there_and_listed(made):
+    html, folder = made
+    names = {path.name for path in folder.iterdir()}
+    assert len(list(folder.glob("*.svg"))) == html.count('<svg class="plot') > 10
+    assert len(list(folder.glob("*.tex"))) == html.count("<table") > 12
+    assert {path.stem for path in folder.glob("*.tex")} == {path.stem for path in folder.glob("*.md")} - {"index"}
+    assert {"crossing-1.tex", "addition-1.md", "addition-scales-1.svg", "shots-rte-float32.svg", "map-0.svg"} <= names
+    listed = re.findall(r"\]\(([^)]+)\)", (folder / "index.md").read_text())
+    assert {*listed, "index.md"} == names
+    assert len(listed) == len(set(listed))
+
+
+def test_pictures_stand_alone(made):
+    for path in made[1].glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in text
+        assert "currentColor" not in text
+    curves = (made[1] / "shots-rte-float32.svg").read_text()
+    assert "#1b2128" in curves  # the ink of the light page
+    legend = re.findall(r"(?:>)([^<>]+)</text>", curves)
+    assert {"vocabulary", "SPoT", "mixed", "accuracy", "full"} <= set(legend)
+    drawn, _, height = map(
+        float,
+        re.findall(r'<line x1="8" x2="36" y1="([\d.]+)"', curves)[:2] + re.findall(r'height="([\d.]+)pt"', curves),
+    )
+    assert drawn < height
+
+
+def test_markdown_says_what_the_page_says(made):
+    text = (made[1] / "crossing-1.md").read_text()
+    assert text.startswith(
+        "Vectors of sources across origins: test scores in per cent, frozen model in float32\n\n| Task |"
+    )
+    assert "| rte accuracy | 82.00 ± 2.00 (3) | 80.33 ± 3.33 (6) | −1.67 | [−5.5, 2.1] (3) |" in text
+    assert "|---|---:|---:|" in text
+    sums = (made[1] / "addition-1.md").read_text()
+    assert "| rte + cb | 0: 0.5, 1: 1 | rte accuracy | 47.00 | 55.00 | 85.0 | [21.5, 148.5] | 2 | 47.50 |" in sums
+    assert "|  |  | cb accuracy | 63.00 |" in sums  # under a cell of two rows
+    assert "| Mean of all tasks of all sums |  |  |  |  | 95.0 |" in sums
+    for path in made[1].glob("*.md"):
+        lines = [re.sub(r"\\\\|\\\|", "", line) for line in path.read_text().splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1, path
+
+
+def test_latex_has_as_many_columns_in_every_row(made):
+    for path in made[1].glob("*.tex"):
+        text = path.read_text(encoding="utf-8")
+        columns = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)[1])
+        body = text[text.index("\\toprule") : text.index("\\bottomrule")]
+        for line in body.splitlines():
+            if line.endswith(r"\\"):
+                spans = [int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+                assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) == columns, (path, line)
+        assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+        assert rf"\label{{tab:{path.stem}}}" in text
+    scores = (made[1] / "scores-1.tex").read_text()
+    said = r"50\% of \$x\_1\$ \& \{more\} \textbar{} \textless{}b\textgreater{} "
+    assert said + r"\textasciitilde{}\textasciicircum{}\#\textbackslash{}" in scores
+    assert r"\multicolumn{7}{l}{rte accuracy} \\" in scores  # the column of plots is left out
+    assert r"$\star$" in scores
+
+
+def test_the_same_page_gives_the_same_files(made, tmp_path):
+    html, folder = made
+    files = write_files(html, tmp_path / "deep" / "again")
+    assert {path.name: path.read_bytes() for path in files} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+
+
+def test_the_command_needs_no_torch(made, tmp_path):
+    store = made[1].parent
+    code = (
+        f"import sys; sys.argv = ['cpeft', 'report', {str(store)!r}, '--out', {str(tmp_path / 'page.html')!r}, "
+        f"'--figures', {str(tmp_path / 'figures')!r}]\nfrom cpeft import cli\n"
+        "try: cli.main()\nexcept SystemExit as leaving: assert not leaving.code\n"
+        "print('torch' in sys.modules)"
+    )
+    done = run_python(code)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    count = len(list((tmp_path / "figures").iterdir()))
+    assert f"figures and tables: {count} files in" in done.stdout
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {path.name for path in made[1].iterdir()}

@@ -1,0 +1,97 @@
+"""Numbers of training examples: which runs make a line, and paired differences with their correction by hand."""
+
+import re
+
+from fabricate import write_shots, write_trial
+from test_page import read
+
+from cpeft.report.page import Run, Study
+from cpeft.report.shots import Experiment, experiments
+from cpeft.study.store import Store
+
+FEW = {"data": {"few_shot": 16}}
+
+
+def found(folder) -> list[Experiment]:
+    store = Store(folder)
+    return experiments(Study(store, tuple(Run(run, run.result()) for run in store.runs())))
+
+
+def test_lines_hold_stages_and_untrained_points_together(tmp_path):
+    (experiment,) = found(write_shots(tmp_path))
+    assert [(line.name, line.fresh) for line in experiment.lines] == [
+        ("vocabulary", True), ("SPoT", False), ("mixed", False),
+    ]  # fmt: skip
+    assert experiment.axis == "training examples per class"
+    nothing, spot, mixed = (line.scores["rte"] for line in experiment.lines)
+    assert nothing == {0: {0: 10, 1: 20, 2: 30}, 4: {0: 40, 1: 41, 2: 42}, 16: {0: 50, 1: 52, 2: 54},
+                       "full": {0: 60, 1: 60, 2: 60}}  # fmt: skip
+    assert list(spot[0].values()) == [50, 50, 50]
+    assert set(mixed) == {16, "full"}
+
+
+def test_tables_by_hand(tmp_path):
+    """At 16: SPoT 10, 9 and 11 better, t(0.975, 2) / sqrt(3) = 2.484; all signs alike have p = 2/8, doubled by the correction
+    for two. The mixture is 1 worse, 1 better and equal. At 4 and at 0 SPoT stands alone."""
+    html, page = read(write_shots(tmp_path))
+    assert "shots" in page.sections
+    assert page.row("SPoT", "62.00 52.00") == "rte SPoT 62.00 52.00 +10.00 [7.5, 12.5] 3 0.250 0.500"
+    assert page.row("mixed", "52.00 52.00") == "rte mixed 52.00 52.00 +0.00 [−2.5, 2.5] 3 1.000 1.000"
+    assert page.row("SPoT", "51.00 41.00") == "rte SPoT 51.00 41.00 +10.00 [7.5, 12.5] 3 0.250 0.250"
+    assert page.row("SPoT", "50.00 20.00") == "rte SPoT 50.00 20.00 +30.00 [5.2, 54.8] 3 0.250 0.250"
+    assert page.row("mixed", "62.00 60.00") == "rte mixed 62.00 60.00 +2.00 [2.0, 2.0] 3 0.250 0.500"
+    assert html.count("no corrected p can reach 0.05") == 4
+    (label,) = re.findall(r'aria-label="accuracy of rte by ([^"]*)"', html)
+    assert label.startswith(
+        "training examples per class: vocabulary 20.0 at 0, 41.0 at 4, 52.0 at 16, 60.0 at full; SPoT"
+    )
+    ticks = re.findall(r">(0|4|16|full)</text>", html[html.index('id="shots-rte-float32"') :])
+    assert ticks[:4] == ["0", "4", "16", "full"]
+
+
+def test_six_seeds_can_be_significant(tmp_path):
+    for seed in range(6):
+        for name, init, score in (("nothing", "vocab", 50.0), ("SPoT", "sources/mnli", 60.0 + seed)):
+            write_trial(tmp_path, "few", name, seed, {"rte": score}, init, settings=FEW)
+            write_trial(tmp_path, "full", name, seed, {"rte": score + 1}, init)
+    few, full = found(tmp_path)[0].families()
+    assert (few.shots, few.rows[0].p, few.hopeless) == (16, 2 / 64, False)
+    assert (full.shots, full.rows[0].paired.mean) == ("full", 12.5)
+
+
+def test_a_label_that_means_two_things_is_two_lines(tmp_path):
+    """Another start in another stage, or two runs of one point; a pilot of the same label must not be joined on."""
+    for stage, init in (("pilot", "vocab"), ("final", "sources/mnli")):
+        write_trial(tmp_path, stage, "tuned", 0, {"rte": 50.0}, init, settings=FEW)
+        write_trial(tmp_path, stage, "tuned", 0, {"cb": 50.0}, init)
+    write_trial(tmp_path, "final", "tuned", 1, {"rte": 51.0}, "sources/mnli")
+    (experiment,) = found(tmp_path)
+    assert [line.name for line in experiment.lines] == ["tuned (pilot)", "tuned (final)"]
+    assert set(experiment.metrics) == {"rte"}  # cb was never trained on few
+
+
+def test_examples_in_total_say_so(tmp_path):
+    total = {"data": {"few_shot": 16, "few_shot_per": "total"}}
+    write_trial(tmp_path, "few", "nothing", 0, {"rte": 50.0}, settings=total)
+    write_trial(tmp_path, "full", "nothing", 0, {"rte": 60.0})
+    (experiment,) = found(tmp_path)
+    assert experiment.axis == "training examples in total"
+    write_trial(tmp_path, "few", "per class", 0, {"rte": 55.0}, settings=FEW)
+    assert found(tmp_path)[0].axis == "training examples"
+
+
+def test_nothing_to_compare_with_shows_the_curve_alone(tmp_path):
+    for seed, shots in ((0, 4), (0, 16), (1, 16)):
+        settings = {"data": {"few_shot": shots}}
+        write_trial(
+            tmp_path, "few", f"SPoT few_shot={shots}", seed, {"rte": 50.0 + shots}, "sources/mnli", settings=settings
+        )
+    html, page = read(tmp_path)
+    assert "shots" in page.sections
+    assert "starts from nothing" not in html
+
+
+def test_one_number_of_examples_is_no_curve(tmp_path):
+    write_trial(tmp_path, "few", "nothing", 0, {"rte": 50.0}, settings=FEW)
+    write_trial(tmp_path, "zero", "other", 0, {"rte": 50.0}, "sources/mnli", steps=0)  # no line starts there
+    assert "shots" not in read(tmp_path)[1].sections
