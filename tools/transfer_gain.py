@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from cpeft.report.page import Run
+from cpeft.report.study import Run
 from cpeft.study.store import Store
 
 

@@ -22,7 +22,8 @@ from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.seeds import generator
 from cpeft.study.plan import Plan
 from cpeft.study.prepare import model_of, same_space
-from cpeft.study.recipe import Recipe, RecipeRun, find_recipe, load_recipe
+from cpeft.study.recipe import Recipe, find_recipe, load_recipe
+from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import located_model
 from cpeft.study.store import Store
 from cpeft.study.task_data import dataset_of, task_data
@@ -194,7 +195,7 @@ def _recipe(recipe: Recipe) -> Iterator[Finding]:
         except CpeftError as error:
             yield Finding("error", str(run), str(error))
     seen: set[object] = set()
-    for run in recipe.runs:
+    for run in recipe.training:
         for name in run.settings.tasks:
             key = (name, run.settings.data, run.settings.model)
             if key not in seen:
@@ -202,7 +203,7 @@ def _recipe(recipe: Recipe) -> Iterator[Finding]:
                 yield from _task(run, name)
 
 
-def _task(run: RecipeRun, name: str) -> Iterator[Finding]:
+def _task(run: TrainingRun, name: str) -> Iterator[Finding]:
     where = f"{run.stage}: {name}"
     try:
         dataset_of(name, run.base, run.settings.data.revision)  # what is missing, before the model is loaded

@@ -1,5 +1,6 @@
 """Similarity: identities of the measures, the published definitions transcribed, which pairs are averaged, refusals."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -182,7 +183,6 @@ def test_unknown_origins_are_neither_same_nor_other():
     found = compare([a, b])
     assert np.isnan(found.by_task("flattened")).all()
     assert found.by_task("flattened", "published")[0, 1] == found.matrices["flattened"][0, 1]
-    assert [row["origins"] for row in found.table()] == ["unknown"] * len(MEASURES)
 
 
 def test_vectors_and_prompts_know_their_origins():
@@ -196,11 +196,23 @@ def test_vectors_and_prompts_know_their_origins():
     assert Item.of("p", SoftPrompt(matrix(0))).travelled() is None
 
 
-def test_the_table_has_every_pair_once():
-    rows = list(compare(ITEMS[:3]).table())
-    assert len(rows) == 3 * len(MEASURES)
-    assert rows[0].keys() == {"kind", "a", "b", "value", "origins"}
-    assert {(row["a"], row["b"]) for row in rows} == {("mnli@0", "mnli@1"), ("mnli@0", "mnli@2"), ("mnli@1", "mnli@2")}
+@pytest.mark.parametrize("rows", ["live", "all"])
+def test_the_card_says_all_of_it_in_json(rows):
+    found = compare([*ITEMS, Item.of("bare", SoftPrompt(matrix(9)), matrix(10))], rows)
+    card = json.loads(json.dumps(found.card(), allow_nan=False))
+    assert card.keys() == {"rows", "prompts", "tasks", "matrices", "by_task", "gaps"}
+    assert (card["rows"], tuple(card["tasks"])) == (rows, found.tasks)
+    assert card["matrices"].keys() == card["by_task"].keys() == card["gaps"].keys() == MEASURES.keys()
+    for measure in MEASURES:
+        np.testing.assert_array_equal(card["matrices"][measure], found.matrices[measure])
+        for pairs, means in card["by_task"][measure].items():
+            np.testing.assert_array_equal(np.array(means, dtype=float), found.by_task(measure, pairs))
+    first, *_, bare = card["prompts"]
+    assert (first["name"], first["task"], first["origin"]) == ("mnli@0", "mnli", ITEMS[0].origin)
+    assert (first["travelled"], first["travelled/origin"]) == ITEMS[0].travelled()
+    assert first["rows"] == (P if rows == "live" else 2 * P)
+    assert first["norm"] == pytest.approx(np.linalg.norm(ITEMS[0].matrix(rows)))
+    assert (bare["task"], bare["origin"], bare["travelled"], bare["travelled/origin"]) == ("bare", "", None, None)
 
 
 def test_dead_rows_of_one_origin_inflate_the_flattened_cosine_to_a_half():

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from fabricate import write_addition, write_crossing, write_shots
 from test_page import write_run, write_store
+from test_transfer import write_transfer
 
 from cpeft.report.page import write_report
 
@@ -53,8 +54,9 @@ def widths(page: Path, folder: Path, width: int) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """A report of every section with long names in every place, all of it unfolded."""
+    """A report with every section and long names in every place, all of it unfolded."""
     store = write_store(tmp_path_factory.mktemp("browser") / "a-store-with-a-rather-long-name-that-has-no-space-in-it")
+    write_transfer(store)
     for seed in (0, 1):
         write_run(
             store,
@@ -89,6 +91,8 @@ def test_the_console_stays_empty_and_nothing_is_asked_for(page, tmp_path):
         "Task vectors across origins",
         "Sums of task vectors",
         "Numbers of training examples",
+        "How alike the prompts are",
+        "Which source helps",
     ):
         assert title in dom
     assert console == []

@@ -13,7 +13,7 @@ from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.report.page import write_report
-from cpeft.study import plan as plan_module
+from cpeft.study import recipe_run
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, written_out
 from cpeft.study.run import run_recipe
@@ -104,7 +104,7 @@ def test_runs_know_the_origins_they_were_measured_from(world, finished, tmp_path
         for init in (f"'{where}'", f"vocab + cross(v('{where}'))"):
             text = f"{QUICK}\n[[stage]]\nname = 's'\ntasks = ['rank.toml']\nprompt.init = \"{init}\"\n"
             plan = plan_of(world, tmp_path, text)
-            plan_module._hash_prompt.cache_clear()
+            recipe_run._hash_prompt.cache_clear()
             folders.setdefault(init, set()).add(plan.folder(plan.recipe.runs[0]).path.name)
     assert [len(names) for names in folders.values()] == [1, 2]
 

@@ -69,13 +69,13 @@ def similar(
     """Compare prompts or task vectors: cosines as published and on comparable pairs, CKA, norms, distances."""
     from cpeft.prompts.composition import read_items
     from cpeft.prompts.similarity import compare
-    from cpeft.report.similarity import card, draw, panels, tables
+    from cpeft.report.similarity import draw, panels, tables
 
-    found = compare(read_items(what, vectors, live), rows)
+    card = compare(read_items(what, vectors, live), rows).card()
     if out is not None:
-        draw(panels(found), out)
-    for title, lines in [("", [])] if as_json else tables(found):
-        show_rows(lines, title, card(found) if as_json else None)
+        draw(panels(card), out)
+    for title, lines in [("", [])] if as_json else tables(card):
+        show_rows(lines, title, card if as_json else None)
 
 
 @app.command()

@@ -21,7 +21,8 @@ Rows that the model never reads do not belong to a prompt. Published systems sto
 them in where the file held some (`exchange.load_stored`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -161,11 +162,6 @@ class Similarity:
     def tasks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(item.task for item in self.items))
 
-    @property
-    def repeated(self) -> bool:
-        """Whether a task stands for several prompts, so that averages over tasks say more than single pairs."""
-        return len(self.tasks) < len(self.items)
-
     def by_task(self, measure: str, pairs: str = "other") -> np.ndarray:
         """Averages (T, T) over the pairs of a cell, nan where it has none; nothing is ever paired with itself.
 
@@ -198,18 +194,32 @@ class Similarity:
         return {"same origin": one, "other origin": two, "gap": one - two, "pairs of tasks": int(both.sum()),
                 "same task, other origin": float(np.mean(own)) if len(own) else float("nan")}  # fmt: skip
 
-    def table(self) -> Iterator[dict[str, Any]]:
-        """One row per measure and unordered pair."""
-        for kind, matrix in self.matrices.items():
-            for i, j in combinations(range(len(self.items)), 2):
-                a, b = self.items[i], self.items[j]
-                yield {
-                    "kind": kind,
-                    "a": a.name,
-                    "b": b.name,
-                    "value": float(matrix[i, j]),
-                    "origins": origins_of(a, b),
-                }
+    def card(self) -> dict[str, Any]:
+        """All of it as plain JSON, where nan is None: `prompts` with norms and distance travelled; by measure `matrices` (N, N)
+        in the order of `prompts`, `by_task` and kind of pairs (T, T) in the order of `tasks`, and `gaps`."""
+        by_task = {
+            measure: {pairs: self.by_task(measure, pairs).tolist() for pairs in PAIRS} for measure in self.matrices
+        }
+        told = {"rows": self.rows, "prompts": [_item(item, self.rows) for item in self.items], "tasks": self.tasks,
+                "matrices": {measure: matrix.tolist() for measure, matrix in self.matrices.items()},
+                "by_task": by_task, "gaps": {measure: self.gap(measure) for measure in self.matrices}}  # fmt: skip
+        return _plain(told)  # type: ignore[no-any-return]
+
+
+def _item(item: Item, rows: str) -> dict[str, Any]:
+    matrix_ND = item.matrix(rows)
+    moved, share = item.travelled() or (float("nan"), float("nan"))
+    return {"name": item.name, "task": item.task, "origin": item.origin, "rows": len(matrix_ND),
+            "norm": float(np.linalg.norm(matrix_ND)), "travelled": moved, "travelled/origin": share}  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """nan has no JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def compare(items: Sequence[Item], rows: str = "live") -> Similarity:

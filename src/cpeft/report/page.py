@@ -8,89 +8,34 @@ section name. A new section is a function, a line in `SECTIONS` and a macro.
 
 import json
 import math
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import ConfigError
 from cpeft.report import plots
 from cpeft.report.addition import additions
+from cpeft.report.compared import similarity_maps
 from cpeft.report.crossing import crossings
 from cpeft.report.shots import experiments
+from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
+from cpeft.report.transfer import transfer_maps
 from cpeft.study.store import RunFolder, Store
 
 SHOWN = 700  # characters of an example's text
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder and its result."""
-
-    folder: RunFolder
-    result: dict[str, Any]
-
-    @property
-    def group(self) -> tuple[str, str]:
-        """Stage and method label: the runs of a group differ in tasks and seeds."""
-        return self.result["stage"], self.result["label"]
-
-    def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
-        """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
-        path = self.folder.path / "predictions.parquet"
-        if not path.exists() or not (names := (pq.read_schema(path).metadata or {}).get(b"attention")):
-            return
-        candidates = names.decode().split("\t")
-        table = pq.read_table(path, columns=["task", "attention"])
-        tasks = np.asarray(table["task"].to_pylist())
-        weights = table["attention"].combine_chunks().flatten().to_numpy().reshape(len(tasks), len(candidates))
-        for task in dict.fromkeys(tasks.tolist()):
-            yield task, weights[tasks == task], candidates
-
-
-@dataclass(frozen=True)
-class Study:
-    """The finished runs of a store, in the order of their folders."""
-
-    store: Store
-    runs: tuple[Run, ...]
-
-    @cached_property
-    def results(self) -> list[dict[str, Any]]:
-        return [run.result for run in self.runs]
-
-    @property
-    def labels(self) -> list[str]:
-        return distinct(result["label"] for result in self.results)
-
-    @cached_property
-    def groups(self) -> dict[tuple[str, str], list[Run]]:
-        """Runs by stage and method label."""
-        return {key: [run for run in self.runs if run.group == key] for key in distinct(run.group for run in self.runs)}
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of the page; the template's macro `name` renders `content`."""
-
-    name: str
-    title: str
-    content: Any
-
-
 def write_report(store: Path, out: Path | None = None) -> Path:
     """Write the report of a store's finished runs; the file's path, by default `report.html` in the store."""
     opened = Store(store)
-    study = Study(opened, tuple(Run(folder, folder.result()) for folder in opened.runs() if folder.done))
+    study = Study.of(opened)
     if not study.runs:
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
     sections = [section for make in SECTIONS if (section := make(study))]
@@ -103,20 +48,17 @@ def write_report(store: Path, out: Path | None = None) -> Path:
     return out
 
 
-def distinct(values: Any) -> list[Any]:
-    """Values in the order of their first appearance."""
-    return list(dict.fromkeys(values))
-
-
 def head_facts(study: Study) -> dict[str, list[str]]:
     """What all of this is about, as short texts by heading."""
     results = study.results
     times = [datetime.fromtimestamp((run.folder.path / "result.json").stat().st_mtime, UTC) for run in study.runs]
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(times), max(times)))
     hours = sum(sum(result["seconds"].values()) for result in results) / 3600
+    count = len(study.comparisons)
+    compared = [f"{count} comparison{'s' * (count > 1)} of prompts"] * (count > 0)
     machines = [result["hardware"] for result in results]
     return {
-        "Runs": [f"{len(results)} finished, {hours:.1f} hours of training and scoring"],
+        "Runs": [f"{len(results)} finished, {hours:.1f} hours of training and scoring", *compared],
         "Tasks": distinct(task for result in results for task in result["tasks"]),
         "Methods": study.labels,
         "Seeds": [str(seed) for seed in sorted({result["seed"] for result in results})],
@@ -264,7 +206,7 @@ def logged(folder: RunFolder) -> list[dict[str, Any]]:
 
 def making(study: Study) -> Section:
     """Settings, data and commands: what it takes to do this again."""
-    settings = {run.folder.path: settings_of(run.folder) for run in study.runs}
+    settings = {run.folder.path: run.settings for run in study.runs}
     keys = sorted({key for table in settings.values() for key in table})
     texts = {key: {table.get(key, "default") for table in settings.values()} for key in keys}
     common = [(key, *texts[key]) for key in keys if len(texts[key]) == 1]
@@ -283,20 +225,6 @@ def making(study: Study) -> Section:
     return Section("making", "How this was made", content)
 
 
-def settings_of(folder: RunFolder) -> dict[str, str]:
-    """The settings of a run that are not at their defaults, as dotted keys, without its tasks and seed."""
-    table = tomllib.loads((folder.path / "config.toml").read_text(encoding="utf-8"))
-    return dict(_flat({key: value for key, value in table.items() if key not in ("tasks", "seed")}, ""))
-
-
-def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, json.dumps(value, ensure_ascii=False)
-
-
 def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study], Section | None]:
     """A section whose content is made in a file of its own."""
     return lambda study: Section(name, title, content) if (content := make(study)) else None
@@ -305,5 +233,5 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
 SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
     score_table, made("crossing", "Task vectors across origins", crossings),
     made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
-    learning_curves, attention_maps, examples, unfinished, making,
+    learning_curves, attention_maps, similarity_maps, transfer_maps, examples, unfinished, making,
 )  # fmt: skip

@@ -24,9 +24,11 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 OWN = "target"  # the target's own prompt among the candidates of a mixture
 Panel = tuple[str, Markup]  # title, picture
 Curve = Sequence[tuple[float, float]]  # (step, value) of one run
+Point = tuple[float, float, tuple[float, float] | None]  # x, y, interval of y
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f", "#e69f00")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2))
+MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
 # Colours that stand for the page's own; they are swapped for CSS once a picture is drawn.
 INK, RULE, PAPER = "#010203", "#040506", "#070809"
 PAGE = {INK: "currentColor", RULE: "var(--rule)", PAPER: "var(--paper)"}
@@ -45,6 +47,11 @@ CELL_IN = 0.56  # width of a heat map's cell; heights are 0.34 inch
 def line_style(index: int) -> tuple[str, tuple[float, ...]]:
     """Colour and dashes of the line number `index`; 24 differ."""
     return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def point_style(index: int) -> tuple[str, str, str]:
+    """Colour, marker, and the marker as a letter for the points number `index`; 42 differ."""
+    return COLOURS[index % len(COLOURS)], *MARKERS[index % len(MARKERS)]
 
 
 def learning_curves(curves: Mapping[int, Sequence[Curve]], name: str, label: str, log: bool = False) -> Markup:
@@ -93,6 +100,25 @@ def _scales(axes: Axes, points: Sequence[tuple[float, float]], log: bool) -> Non
         axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter("{x:g}")
+
+
+def scatter(groups: Mapping[int, Sequence[Point]], name: str, axes_of: tuple[str, str]) -> Markup:
+    """Points with their intervals, the zero line among them; keys are `point_style` numbers, `axes_of` titles of x and y."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.2, 2.8), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(0, color=INK, linewidth=0.8, dashes=(2, 2))
+        for index, points in groups.items():
+            colour, marker, _ = point_style(index)
+            for x, y, interval in points:
+                if interval:
+                    axes.plot([x, x], interval, color=colour, linewidth=1.6, alpha=0.35)
+                axes.plot([x], [y], marker, color=colour, markersize=5.5, markeredgewidth=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(axes_of[0])
+        axes.set_ylabel(axes_of[1])
+        label = f"{axes_of[1]} over {axes_of[0]}, {sum(map(len, groups.values()))} pairs"
+        return inline(figure, name, label)
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], float],

@@ -85,19 +85,31 @@ def compare(first: Mapping[Hashable, float], second: Mapping[Hashable, float], s
     d = np.array([first[unit] - second[unit] for unit in first], dtype=float)
     _check(d, "two units with scores of both methods")
     n, mean, deviation = len(d), float(d.mean()), float(d.std(ddof=1))
-    spread = not np.allclose(d, d[0], rtol=0, atol=1e-9)
-    point = Interval(mean, mean)  # without spread an interval is its mean
+    spread = _deviates(d)
     d_z = mean / deviation if spread else None
     return Paired(
         differences=tuple(d.tolist()),
-        t_interval=Interval(*map(float, stats.t.interval(LEVEL, n - 1, mean, stats.sem(d)))) if spread else point,
-        bootstrap=_bootstrap(d, seed) if spread else point,
+        t_interval=t_interval(d),
+        bootstrap=_bootstrap(d, seed) if spread else Interval(mean, mean),
         p=_sign_flips(d, seed),
         least_p=2.0 ** (1 - n) if 2**n <= RESAMPLES else 2 / (RESAMPLES + 1),
         d_z=d_z,
         hedges_g=None if d_z is None or n < 3 else d_z * _unbiasing(n - 1),
         rank_biserial=_rank_biserial(d),
     )
+
+
+def t_interval(values: Sequence[float] | np.ndarray) -> Interval:
+    """The mean of two values or more with 95% confidence, by Student's t; the mean itself where no value deviates from it."""
+    d = np.asarray(values, dtype=float)
+    mean = float(d.mean())
+    if not _deviates(d):
+        return Interval(mean, mean)
+    return Interval(*map(float, stats.t.interval(LEVEL, len(d) - 1, mean, stats.sem(d))))
+
+
+def _deviates(d: np.ndarray) -> bool:
+    return not np.allclose(d, d[0], rtol=0, atol=1e-9)
 
 
 def _listed(units: set[Hashable]) -> str:

@@ -38,7 +38,7 @@ def fetch_model(name: str, folder: Path, revision: str | None) -> Path:
 
 
 def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:
-    runs = load_recipe(find_recipe(recipe)).runs
+    runs = load_recipe(find_recipe(recipe)).training
     tasks = dict.fromkeys((task, run.base, run.settings.data.revision) for run in runs for task in run.settings.tasks)
     for name, base, revision in tasks:
         task = find_task(name, base)

@@ -3,28 +3,23 @@
 Test rows are scored once per finished run.
 """
 
-import platform
 import time
-from contextlib import suppress
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from cpeft.evaluation.decoding import Decoded
 from cpeft.models.loading import model_identity
 from cpeft.models.saved import save_method
 from cpeft.prompts.soft_prompt import write_json
+from cpeft.study.machine import hardware, versions
 from cpeft.study.prepare import Prepared
 from cpeft.study.settings import RunSettings, located_model
 from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
-
-PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate")
 
 
 def conclude(prepared: Prepared, workers: Workers) -> dict[str, Any] | None:
@@ -72,7 +67,7 @@ def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> 
     for name, prompt in exported.items():
         provenance = replace(
             prompt.provenance, method=settings.method.name, run=prepared.member.name, scores={} if mixed else headline,
-            seeds=_seeds(settings), versions=_versions(), note="target prompt of a mixture" if mixed else "",
+            seeds=_seeds(settings), versions=versions(), note="target prompt of a mixture" if mixed else "",
         )  # fmt: skip
         replace(prompt, provenance=provenance).save(folder / name)
     return list(exported)
@@ -80,15 +75,6 @@ def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> 
 
 def _seeds(settings: RunSettings) -> dict[str, int]:
     return {purpose: settings.seed_for(purpose) for purpose in ("init", "order", "dropout", "subset")}
-
-
-def _versions() -> dict[str, str]:
-    """Installed versions of what the numbers depend on."""
-    found = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scoring_s: float) -> dict[str, Any]:
@@ -103,7 +89,6 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
         }
         for each in prepared.data
     }  # fmt: skip
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "stage": run.stage, "label": run.label, "name": run.name, "tasks": list(run.tasks), "method": run.settings.method.name,
         "seed": run.settings.seed, "seeds": _seeds(run.settings), "notes": prepared.notes,
@@ -114,8 +99,5 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
         "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype},
         "weights": model_identity(located_model(run.settings.model, run.base))["name"],
         "pool": pool_of(run.settings.gang), "seconds": {"training": member.seconds, "scoring": scoring_s},
-        "versions": _versions(),
-        "hardware": {
-            "machine": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads(), "gpu": gpu,
-        },
+        "versions": versions(), "hardware": hardware(),
     }  # fmt: skip

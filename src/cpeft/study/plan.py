@@ -1,32 +1,21 @@
 """What a recipe asks for against what a store holds: which runs are done, ready, waiting or failed.
 
-A reference names earlier prompts: `stage/task`, `stage/label/task`, with `*` for every task and `@2` for a seed; without a
-seed a run takes the source of its own seed, else the only one there is, else fails listing the candidates. A path to a
-prompt folder or file is a reference too.
+A reference names earlier prompts: `stage/task`, `stage/label/task`, with `*` for every task, `@2` for a seed and `@*` for
+every seed; without a seed a run takes the source of its own seed, else the only one there is, else fails listing the
+candidates. A path to a prompt folder or file is a reference too.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
-from cpeft.config import digest
-from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
-from cpeft.methods.base import METHODS
-from cpeft.models.loading import model_identity
-from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.expression import measured_names, names, parse_prompt
-from cpeft.prompts.soft_prompt import matrix_hash
 from cpeft.registry import suggest
-from cpeft.study.recipe import Recipe, RecipeRun
-from cpeft.study.settings import RunSettings, find_task, located_model, run_id
+from cpeft.study.recipe import Recipe
+from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.store import RunFolder, Store
-from cpeft.study.task_data import dataset_of
-from cpeft.tasks import instruction
 
 State = Literal["done", "ready", "waiting", "failed", "blocked"]
 
@@ -41,6 +30,14 @@ class Planned:
     why: str = ""
 
 
+class Source(NamedTuple):
+    """A prompt that a reference names, where it lies, and the finished run it is of (None for a file)."""
+
+    name: str
+    path: Path
+    run: TrainingRun | None
+
+
 class Plan:
     """A recipe over a store. Ids are computed as soon as everything a run starts from is finished."""
 
@@ -53,7 +50,7 @@ class Plan:
         return [self.entry(run) for run in self.recipe.runs]
 
     def entry(self, run: RecipeRun) -> Planned:
-        needs = [self.entry(need) for reference in references(run.settings) for need in self._needed(reference, run)]
+        needs = [self.entry(need) for need in run.needs(self)]
         if lost := [need.run for need in needs if need.state in ("failed", "blocked")]:
             return Planned(run, "blocked", None, f"needs {lost[0]}, which failed")
         if waiting := sum(need.state != "done" for need in needs):
@@ -65,33 +62,27 @@ class Plan:
         """The folder of a run all of whose sources are finished."""
         key = (run.stage, run.name)
         if key not in self._folders:
-            settings, starts = run.settings, {}
-            measured = measured_names(parse_prompt(settings.prompt.init))
-            for reference in prompt_references(settings):
-                for name, path in self.find(reference, run).items():
-                    starts[f"{reference}:{name}"] = _hash_prompt(path)
-                    if reference in measured:
-                        starts[f"{reference}:{name}:origin"] = _hash_prompt(path, origin=True)
-            for reference in settings.method.references():
-                starts[reference] = _hash_file(self.state_of(reference, run))
-            model = model_identity(located_model(settings.model, run.base))
-            tasks = {name: _task_identity(name, run.base, settings.data) for name in settings.tasks}
-            identity = run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
-            self._folders[key] = self.store.folder(run.stage, run.name, identity)
+            self._folders[key] = self.store.folder(run.stage, run.name, run.identity(self))
         return self._folders[key]
 
     def find(self, reference: str, run: RecipeRun) -> dict[str, Path]:
-        """The prompts a reference stands for by name, all of them finished."""
+        """The prompts a reference stands for by name, and by name and seed (`mood@0`) where it is for every seed."""
+        every = reference.endswith("@*")
+        found = {f"{s.name}@{s.run.seed}" if every and s.run else s.name: s.path for s in self.prompts(reference, run)}
+        return dict(sorted(found.items()))
+
+    def prompts(self, reference: str, run: RecipeRun) -> list[Source]:
+        """The prompts a reference stands for, all of them finished, in recipe order."""
         if path := self._file(reference, run):
-            return {path.stem: path}
-        found: dict[str, Path] = {}
-        for need in self._needed(reference, run):
-            folder, name = self.folder(need), _asked(reference, need)
-            prompts = [prompt for prompt in folder.result()["prompts"] if fnmatchcase(prompt, name)]
-            found |= {prompt: folder.path / "prompts" / prompt for prompt in prompts}
+            return [Source(path.stem, path, None)]
+        found = []
+        for need in self.named(reference, run):
+            folder, asked = self.folder(need), _asked(reference, need)
+            prompts = [prompt for prompt in folder.result()["prompts"] if fnmatchcase(prompt, asked)]
+            found += [Source(prompt, folder.path / "prompts" / prompt, need) for prompt in prompts]
         if not found:
             raise ConfigError(f"{run}: '{reference}' names no prompt; its runs export others")
-        return dict(sorted(found.items()))
+        return found
 
     def _file(self, reference: str, run: RecipeRun) -> Path | None:
         """The prompt file or folder a reference names, unless its first part is an earlier stage."""
@@ -105,34 +96,28 @@ class Plan:
 
     def state_of(self, reference: str, run: RecipeRun) -> Path:
         """The trained method state of the one run a reference names."""
-        needed = self._needed(reference, run)
+        needed = self.named(reference, run)
         if len(needed) != 1:
             raise ConfigError(f"{run}: '{reference}' names {len(needed)} runs, one is wanted")
         return self.folder(needed[0]).path / "method" / "state.safetensors"
 
-    def _needed(self, reference: str, run: RecipeRun) -> list[RecipeRun]:
-        """The runs a reference depends on."""
+    def named(self, reference: str, run: RecipeRun) -> list[TrainingRun]:
+        """The earlier runs a reference names, none where it is a file; raises ConfigError saying what there is instead."""
         if self._file(reference, run):
             return []
         where, stages = f"{run}: '{reference}'", self._stages_before(run)
-        match = re.fullmatch(r"([^/@]+)/([^@]+)(?:@(\d+))?", reference)
+        match = re.fullmatch(r"([^/@]+)/([^@]+)(?:@(\d+|\*))?", reference)
         if not match or match[1] not in stages:
             known = suggest(match[1] if match else reference, stages)
             raise ConfigError(f"{where} is neither a file nor 'stage/task' of an earlier stage{known}")
         stage, _, seed = match.groups()
         there = [
-            other for other in self.recipe.runs if other.stage == stage
+            other for other in self.recipe.training if other.stage == stage
             and any(fnmatchcase(name, _asked(reference, other)) for name in (*other.tasks, "+".join(other.tasks)))
         ]  # fmt: skip
-        seeds = sorted({other.settings.seed for other in there})
-        wanted = int(seed) if seed else run.settings.seed
-        if wanted not in seeds:
-            if not seeds:
-                raise ConfigError(f"{where} has no seed {wanted}; stage '{stage}' trains no such task")
-            if seed or len(seeds) > 1:
-                raise ConfigError(f"{where} has no seed {wanted}; there are seeds {seeds}: say {reference}@{seeds[0]}")
-            wanted = seeds[0]
-        chosen = [other for other in there if other.settings.seed == wanted]
+        if not there:
+            raise ConfigError(f"{where} names no run; stage '{stage}' trains no such task")
+        chosen = there if seed == "*" else _of_seed(reference, run, there)
         labels = sorted({other.label for other in chosen})
         if len(labels) > 1:
             name = _asked(reference, chosen[0])
@@ -140,36 +125,20 @@ class Plan:
         return chosen
 
 
+def _of_seed(reference: str, run: RecipeRun, there: list[TrainingRun]) -> list[TrainingRun]:
+    """The runs of the seed that a reference says, else of the asking run's own, else of the only one."""
+    name, said, seed = reference.partition("@")
+    seeds, wanted = sorted({other.seed for other in there}), int(seed) if said else run.seed
+    if wanted not in seeds:
+        if said or len(seeds) > 1:
+            lacks = "says no seed" if wanted is None else f"has no seed {wanted}"
+            raise ConfigError(
+                f"{run}: '{reference}' {lacks}; there are seeds {seeds}: say {name}@{seeds[0]}, or {name}@* for all of them"
+            )
+        wanted = seeds[0]
+    return [other for other in there if other.seed == wanted]
+
+
 def _asked(reference: str, run: RecipeRun) -> str:
     """The task pattern of `stage/task` or `stage/label/task`; names of tasks and labels may hold slashes themselves."""
     return reference.partition("@")[0].partition("/")[2].removeprefix(f"{run.label}/")
-
-
-def prompt_references(settings: RunSettings) -> list[str]:
-    """The prompts a run starts from: its sources, where its method uses them, and those its initialisation names."""
-    sources = settings.sources if METHODS.get(settings.method.name).uses_sources else ()
-    return [*sources, *names(parse_prompt(settings.prompt.init))]
-
-
-def references(settings: RunSettings) -> list[str]:
-    """Every earlier prompt or run that a run starts from."""
-    return [*prompt_references(settings), *settings.method.references()]
-
-
-def _task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
-    task, data = find_task(name, base), dataset_of(name, base, options.revision)
-    own = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
-    told = [instruction(task, options.labels)] if options.form != "fields" else []
-    return [task.version, data.fingerprint, digest(own) if task.files else "", *told]
-
-
-@lru_cache(maxsize=4096)
-def _hash_prompt(path: Path, origin: bool = False) -> str:
-    prompt = load_prompt(path)
-    matrix = prompt.origin if origin else prompt.weight
-    return "" if matrix is None else matrix_hash(matrix)
-
-
-@lru_cache(maxsize=4096)
-def _hash_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

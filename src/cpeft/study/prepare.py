@@ -19,7 +19,7 @@ from cpeft.prompts.init import initial_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
 from cpeft.study.plan import Plan
-from cpeft.study.recipe import RecipeRun
+from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import RunSettings, located_model
 from cpeft.study.task_data import TaskData, task_data
 from cpeft.training.callbacks import Callback
@@ -31,7 +31,7 @@ from cpeft.training.workers import Workers
 class Prepared:
     """A run ready to train."""
 
-    run: RecipeRun
+    run: TrainingRun
     member: Member
     data: tuple[TaskData, ...]
     notes: list[str]
@@ -44,7 +44,12 @@ def model_of(options: ModelOptions) -> FrozenLM:
 
 
 def prepare(
-    run: RecipeRun, plan: Plan, folder: Path, guard: Callable[[], None], callbacks: Sequence[Callback], workers: Workers
+    run: TrainingRun,
+    plan: Plan,
+    folder: Path,
+    guard: Callable[[], None],
+    callbacks: Sequence[Callback],
+    workers: Workers,
 ) -> Prepared:
     """Load and build everything a run needs; mistakes of the user come out as CpeftErrors."""
     settings, cut = run.settings, run.settings.source.rows

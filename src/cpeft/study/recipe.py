@@ -19,6 +19,9 @@ method.layer_norm = "frozen"
 "data.few_shot" = [16, "full"]
 [stage.task.rte]             # what one task needs
 train.epochs = 20
+[[stage]]
+name = "similarity"          # trains nothing: compares prompts of earlier stages; @* = of every seed
+compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
 
 In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
 "vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two.
@@ -38,6 +41,8 @@ from pydantic import ConfigDict, Field
 from cpeft.config import Options, Table, expand_grid, line_of, merge, override, parse, read_toml
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.registry import suggest
+from cpeft.study.comparison import ComparisonStage
+from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import RunSettings, find_task, parse_settings
 
 MORE = ", ...)"
@@ -60,28 +65,17 @@ class Stage(Options):
 
 
 @dataclass(frozen=True)
-class RecipeRun:
-    """One run a recipe asks for; `label` names its method in tables, `name` is readable and unique in its stage; `tasks` are
-    names, where the settings may hold files."""
-
-    stage: str
-    label: str
-    name: str
-    tasks: tuple[str, ...]
-    settings: RunSettings
-    base: Path  # where relative task files are looked up
-
-    def __str__(self) -> str:
-        return f"{self.stage}/{self.name}"
-
-
-@dataclass(frozen=True)
 class Recipe:
     """A parsed recipe: its runs in stage order."""
 
     name: str
     about: str
     runs: tuple[RecipeRun, ...]
+
+    @property
+    def training(self) -> tuple[TrainingRun, ...]:
+        """Those that train."""
+        return tuple(run for run in self.runs if isinstance(run, TrainingRun))
 
 
 def find_recipe(name: str) -> Path:
@@ -110,18 +104,34 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     _check_keys(data, path, "top level", "stage")
     if not tables or not isinstance(tables, list):
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
-    stages = [parse(Stage, table, f"stage.{i}", path) for i, table in enumerate(tables)]
-    for stage, count in Counter(stage.name for stage in stages).items():
+    stages = [_stage(table, i, path) for i, table in enumerate(tables)]
+    for called, count in Counter(stage.name for stage in stages).items():
         if count > 1:
-            raise ConfigError(f"{path}: two stages are called '{stage}'")
-    forced = _sort_overrides(overrides, [stage.name for stage in stages])
-    runs = [run for stage in stages for run in _expand(stage, data, forced[stage.name], path)]
-    for (stage, run), count in Counter((run.stage, run.name) for run in runs).items():
+            raise ConfigError(f"{path}: two stages are called '{called}'")
+    everywhere, forced = _sort_overrides(overrides, [stage.name for stage in stages])
+    runs: list[RecipeRun] = []
+    for stage in stages:
+        if isinstance(stage, ComparisonStage):
+            runs.append(stage.run(forced[stage.name], path.parent))
+        else:
+            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), path)
+    for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
         if count > 1:  # they would be taken for one run
             raise ConfigError(
-                f"{path}: stage '{stage}' has two runs called '{run}'; give variants, tasks and seeds once each"
+                f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
     return Recipe(name, about, tuple(runs))
+
+
+def _stage(table: Table, place: int, path: Path) -> Stage | ComparisonStage:
+    """A stage as written; raises ConfigError for one that is to compare and to train."""
+    where = f"stage.{place}"
+    if "compare" not in table:
+        return parse(Stage, table, where, path)
+    if alien := [key for key in table if key not in ComparisonStage.model_fields]:
+        known = "a stage with 'compare' trains nothing and has a name, compare and about alone"
+        raise ConfigError(f"{path}:{line_of(path, 'compare')}: [{where}] no place for '{alien[0]}': {known}")
+    return parse(ComparisonStage, table, where, path)
 
 
 def _check_keys(table: Table, path: Path, where: str, *more: str) -> None:
@@ -131,8 +141,8 @@ def _check_keys(table: Table, path: Path, where: str, *more: str) -> None:
             raise ConfigError(f"{path}:{line_of(path, key)}: [{where}] unknown key '{key}'{near}")
 
 
-def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> dict[str, Table]:
-    """What the command line sets in each stage: what names the stage wins over what is said of all."""
+def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
+    """What the command line sets in all stages that train, and what in each stage by name."""
     everywhere: Table = {}
     of_stage: dict[str, Table] = {stage: {} for stage in stages}
     for argument in overrides:
@@ -144,10 +154,10 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> dict[str, Ta
             everywhere = merge(everywhere, table)
         else:
             raise ConfigError(f"override '{argument}': unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
-    return {stage: merge(everywhere, table) for stage, table in of_stage.items()}
+    return everywhere, of_stage
 
 
-def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[RecipeRun]:
+def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[TrainingRun]:
     # `seeds=[0]` on the command line chooses runs; `seeds.init=3` is a setting of each
     seeds = tuple(forced.pop("seeds")) if isinstance(forced.get("seeds"), list) else stage.seeds
     asked = forced.pop("tasks", stage.tasks)
@@ -176,7 +186,7 @@ def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[Re
                     if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
                         table["prompt"] = prompt | {"init": written_out(prompt["init"], named)}
                     name = f"{'+'.join(named)}.{label}.s{seed}".replace("/", ".")
-                    runs.append(RecipeRun(stage.name, label, name, named, parse_settings(table, path), path.parent))
+                    runs.append(TrainingRun(stage.name, label, name, path.parent, named, parse_settings(table, path)))
     return runs
 
 

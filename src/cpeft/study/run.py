@@ -1,4 +1,4 @@
-"""Working a recipe off: claim what is ready, train it in gangs, conclude, until nothing is left.
+"""Working a recipe off: claim what is ready, train it in gangs or compare it, conclude, until nothing is left.
 
 Any number of processes may do this on one store at once; a run is done once and by one of them.
 """
@@ -18,15 +18,15 @@ from rich.markup import escape
 from cpeft.config import Table
 from cpeft.errors import CpeftError, LostClaim, RunFailed, Stopped
 from cpeft.prompts.soft_prompt import replace_text, write_json
+from cpeft.study.comparison import Comparison
 from cpeft.study.outcome import conclude
 from cpeft.study.plan import Plan, Planned
 from cpeft.study.prepare import Prepared, prepare
-from cpeft.study.recipe import RecipeRun
-from cpeft.study.settings import RunSettings
+from cpeft.study.recipe_run import Gang, RecipeRun, TrainingRun
 from cpeft.study.store import Claim
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.progress import ProgressBars
-from cpeft.training.engine import train_gang
+from cpeft.training.engine import GangOptions, train_gang
 from cpeft.training.workers import Workers
 
 WAIT_S = 2.0  # between looks at runs that another process is working on
@@ -58,7 +58,12 @@ def _work(plan: Plan, workers: Workers, console: Console) -> bool:
     claims = _claim(plan, entries)
     try:
         if chosen := workers.tell(list(claims)):
-            _run_gang(plan, [plan.recipe.runs[i] for i in chosen], list(claims.values()), workers, console)
+            match [plan.recipe.runs[i] for i in chosen]:
+                case [Comparison() as run]:
+                    _compare(plan, run, list(claims.values()), workers, console)
+                case runs:
+                    training = [run for run in runs if isinstance(run, TrainingRun)]
+                    _run_gang(plan, training, list(claims.values()), workers, console)
             return True
     finally:
         for claim in claims.values():
@@ -72,24 +77,38 @@ def _work(plan: Plan, workers: Workers, console: Console) -> bool:
 def _claim(plan: Plan, entries: Sequence[Planned]) -> dict[int, Claim]:
     """The next runs that can share a model, as many as a gang holds, claimed for this process; by place in the recipe."""
     claims: dict[int, Claim] = {}
-    first: RunSettings | None = None
+    gang: Gang | None = None
     for i, entry in enumerate(entries):
-        own = entry.run.settings
-        if first and (len(claims) >= gang_size(first) or (own.model, own.gang) != (first.model, first.gang)):
+        if claims and (gang is None or entry.run.gang != gang or len(claims) >= gang_size(gang[1])):
             continue
         if entry.state == "ready" and (claim := plan.store.claim(plan.folder(entry.run))):
-            claims[i] = claim
-            first = first or own
+            claims[i], gang = claim, entry.run.gang
     return claims
 
 
-def gang_size(settings: RunSettings) -> int:
+def gang_size(options: GangOptions) -> int:
     """How many runs to train together: as set, or one on a CPU, where a gang saves no time, and eight on a GPU."""
     auto = 8 if torch.cuda.is_available() else 1
-    return auto if settings.gang.size == "auto" else settings.gang.size
+    return auto if options.size == "auto" else options.size
 
 
-def _run_gang(plan: Plan, runs: list[RecipeRun], claims: list[Claim], workers: Workers, console: Console) -> None:
+def _compare(plan: Plan, run: Comparison, claims: list[Claim], workers: Workers, console: Console) -> None:
+    """Compare what is ready, in the process that has the claim; what breaks is kept with this run and stops no other."""
+    folder, began = plan.folder(run).path, time.monotonic()
+    for claim in claims:
+        try:
+            found = run.found(plan)  # CpeftErrors stop the command
+            claim.guard()
+            _write_config(run, folder / "config.toml")
+            run.conclude(found, time.monotonic() - began, folder)
+            console.print(f"done {run}: {len(found['compared'])} prompts compared", markup=False)
+        except LostClaim as error:
+            console.print(f"[yellow]{escape(str(error))}")
+        except BROKEN as error:
+            _fail(folder, str(run), error, console, workers)
+
+
+def _run_gang(plan: Plan, runs: list[TrainingRun], claims: list[Claim], workers: Workers, console: Console) -> None:
     bars = ProgressBars(console)
     ready: list[Prepared] = []
     for run, claim in zip_longest(runs, claims):  # only the first process has claims
@@ -136,7 +155,7 @@ def _conclude(each: Prepared, console: Console, workers: Workers) -> None:
 
 def _write_config(run: RecipeRun, path: Path) -> None:
     if not path.exists():
-        table = tomli_w.dumps(_without_none(run.settings.saved()))
+        table = tomli_w.dumps(_without_none(run.saved()))
         replace_text(path, f"# {run.stage}: {run.label}\n{table}")
 
 

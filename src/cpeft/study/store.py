@@ -3,7 +3,8 @@
     STORE/<stage>/<name>-<id>/
         config.toml  metrics.jsonl  predictions.parquet  method/  prompts/<task>/  checkpoint/  result.json
 
-`result.json` is written last and atomically; its presence means done. A run is worked on by the process that holds its
+`result.json` is written last and atomically; its presence means done. A comparison leaves `similarity.json` between its
+`config.toml` and its `result.json`, and none of the rest. A run is worked on by the process that holds its
 claim, a file made with O_EXCL that carries host, pid and a token and is touched as a heartbeat. A claim is stale if its pid
 is gone on this host, or silent for ten minutes elsewhere. A process whose claim was taken stops and writes nothing more.
 """

@@ -1,0 +1,137 @@
+"""What a store holds, as the sections of the report read it: finished runs, finished comparisons, and what a section is."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file
+
+from cpeft.study.store import RunFolder, Store
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run that trained: its folder and its result."""
+
+    folder: RunFolder
+    result: dict[str, Any]
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Stage and method label: the runs of a group differ in tasks and seeds."""
+        return self.result["stage"], self.result["label"]
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """The settings that are not at their defaults, as dotted keys and JSON, without tasks and seed."""
+        table = tomllib.loads((self.folder.path / "config.toml").read_text(encoding="utf-8"))
+        return dict(_flat({key: value for key, value in table.items() if key not in ("tasks", "seed")}, ""))
+
+    def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+        """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
+        path = self.folder.path / "predictions.parquet"
+        if not path.exists() or not (names := (pq.read_schema(path).metadata or {}).get(b"attention")):
+            return
+        candidates = names.decode().split("\t")
+        table = pq.read_table(path, columns=["task", "attention"])
+        tasks = np.asarray(table["task"].to_pylist())
+        weights = table["attention"].combine_chunks().flatten().to_numpy().reshape(len(tasks), len(candidates))
+        for task in dict.fromkeys(tasks.tolist()):
+            yield task, weights[tasks == task], candidates
+
+    def prompt_hash(self, task: str, origin: bool = False) -> str:
+        """The hash by which a comparison knows the prompt of a task, or that prompt's origin; empty where none was kept."""
+        names = [name for name in (task, "+".join(self.result["tasks"])) if name in self.result["prompts"]]
+        file = "origin.safetensors" if origin else "adapter_model.safetensors"
+        paths = [self.folder.path / "prompts" / name / file for name in names]
+        return next((_hash(path) for path in paths if path.exists()), "")
+
+
+def _hash(path: Path) -> str:
+    """As `prompts.soft_prompt.matrix_hash` has it, of a file with one matrix."""
+    (matrix_PD,) = load_file(path).values()
+    return hashlib.sha256(matrix_PD.tobytes()).hexdigest()[:16]
+
+
+def _flat(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison of prompts: its folder and its `similarity.json`."""
+
+    folder: RunFolder
+    found: dict[str, Any]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {each["hash"]: each["name"] for each in self.found["compared"]}
+
+    def similarity(self, what: str, measure: str, one: str, two: str) -> float | None:
+        """Of the live rows of two `prompts`, or of their `vectors`, known by their hashes; None where there is no number."""
+        for card in self.found["cards"]:
+            names = [each["name"] for each in card["prompts"]]
+            places = [names.index(self._names[key]) for key in (one, two) if self._names.get(key) in names]
+            if (card["what"], card["rows"]) == (what, "live") and len(places) == 2:
+                value: float | None = card["matrices"][measure][places[0]][places[1]]
+                return value
+        return None
+
+
+@dataclass(frozen=True)
+class Study:
+    """The finished runs of a store, in the order of their folders."""
+
+    store: Store
+    runs: tuple[Run, ...]
+    comparisons: tuple[Comparison, ...]
+
+    @classmethod
+    def of(cls, store: Store) -> "Study":
+        runs, comparisons = [], []
+        for folder in (folder for folder in store.runs() if folder.done):
+            path = folder.path / "similarity.json"
+            if path.exists():
+                comparisons.append(Comparison(folder, json.loads(path.read_text(encoding="utf-8"))))
+            else:
+                runs.append(Run(folder, folder.result()))
+        return cls(store, tuple(runs), tuple(comparisons))
+
+    @cached_property
+    def results(self) -> list[dict[str, Any]]:
+        return [run.result for run in self.runs]
+
+    @property
+    def labels(self) -> list[str]:
+        return distinct(result["label"] for result in self.results)
+
+    @cached_property
+    def groups(self) -> dict[tuple[str, str], list[Run]]:
+        """Runs by stage and method label."""
+        return {key: [run for run in self.runs if run.group == key] for key in distinct(run.group for run in self.runs)}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; the template's macro `name` renders `content`."""
+
+    name: str
+    title: str
+    content: Any
+
+
+def distinct(values: Any) -> list[Any]:
+    """Values in the order of their first appearance."""
+    return list(dict.fromkeys(values))

@@ -1,0 +1,128 @@
+"""The runs a recipe asks for: what every run is to plan and launcher, and the run that trains.
+
+A run says which earlier runs it needs, what identifies it, which gang it may join, and what its `config.toml` holds. Training
+runs are here; `comparison.py` has the runs that train nothing.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cpeft.config import Table, digest
+from cpeft.data.options import DataOptions
+from cpeft.methods.base import METHODS
+from cpeft.models.loading import ModelOptions, model_identity
+from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.expression import measured_names, names, parse_prompt
+from cpeft.prompts.soft_prompt import matrix_hash
+from cpeft.study.settings import RunSettings, find_task, located_model, run_id
+from cpeft.study.task_data import dataset_of
+from cpeft.tasks import instruction
+from cpeft.training.engine import GangOptions
+
+if TYPE_CHECKING:
+    from cpeft.study.plan import Plan
+
+Gang = tuple[ModelOptions, GangOptions]
+
+
+@dataclass(frozen=True)
+class RecipeRun(ABC):
+    """One run a recipe asks for; `label` names its method in tables, `name` is readable and unique in its stage."""
+
+    stage: str
+    label: str
+    name: str
+    base: Path  # where relative task files are looked up
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.name}"
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that references without one take; None for a run that has none of its own."""
+        return None
+
+    @property
+    def gang(self) -> Gang | None:
+        """What all runs of one gang share; None for a run that trains in none."""
+        return None
+
+    @abstractmethod
+    def references(self) -> list[str]:
+        """Every earlier prompt or run that this one starts from."""
+
+    def needs(self, plan: "Plan") -> list["TrainingRun"]:
+        """The runs that must be finished first, each once; raises ConfigError for a reference that names none."""
+        return list({str(need): need for name in self.references() for need in plan.named(name, self)}.values())
+
+    @abstractmethod
+    def identity(self, plan: "Plan") -> str:
+        """Twelve hexadecimal digits of all that decides what the run computes, once all it needs is finished."""
+
+    @abstractmethod
+    def saved(self) -> Table:
+        """What `config.toml` holds."""
+
+
+@dataclass(frozen=True)
+class TrainingRun(RecipeRun):
+    """A run that trains and is scored; `tasks` are names, where the settings may hold files."""
+
+    tasks: tuple[str, ...]
+    settings: RunSettings
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
+
+    @property
+    def gang(self) -> Gang:
+        return self.settings.model, self.settings.gang
+
+    def prompt_references(self) -> list[str]:
+        """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""
+        sources = self.settings.sources if METHODS.get(self.settings.method.name).uses_sources else ()
+        return [*sources, *names(parse_prompt(self.settings.prompt.init))]
+
+    def references(self) -> list[str]:
+        return [*self.prompt_references(), *self.settings.method.references()]
+
+    def identity(self, plan: "Plan") -> str:
+        settings, starts = self.settings, {}
+        measured = measured_names(parse_prompt(settings.prompt.init))
+        for reference in self.prompt_references():
+            for name, path in plan.find(reference, self).items():
+                starts[f"{reference}:{name}"] = _hash_prompt(path)
+                if reference in measured:
+                    starts[f"{reference}:{name}:origin"] = _hash_prompt(path, origin=True)
+        for reference in settings.method.references():
+            starts[reference] = _hash_file(plan.state_of(reference, self))
+        model = model_identity(located_model(settings.model, self.base))
+        tasks = {name: _task_identity(name, self.base, settings.data) for name in settings.tasks}
+        return run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
+
+    def saved(self) -> Table:
+        return self.settings.saved()
+
+
+def _task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
+    task, data = find_task(name, base), dataset_of(name, base, options.revision)
+    own = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
+    told = [instruction(task, options.labels)] if options.form != "fields" else []
+    return [task.version, data.fingerprint, digest(own) if task.files else "", *told]
+
+
+@lru_cache(maxsize=4096)
+def _hash_prompt(path: Path, origin: bool = False) -> str:
+    prompt = load_prompt(path)
+    matrix = prompt.origin if origin else prompt.weight
+    return "" if matrix is None else matrix_hash(matrix)
+
+
+@lru_cache(maxsize=4096)
+def _hash_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
