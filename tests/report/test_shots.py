@@ -5,8 +5,8 @@ import re
 from fabricate import write_shots, write_trial
 from test_page import read
 
-from cpeft.report.page import Run, Study
 from cpeft.report.shots import Experiment, experiments
+from cpeft.report.study import Study
 from cpeft.study.store import Store
 
 FEW = {"data": {"few_shot": 16}}
@@ -14,7 +14,7 @@ FEW = {"data": {"few_shot": 16}}
 
 def found(folder) -> list[Experiment]:
     store = Store(folder)
-    return experiments(Study(store, tuple(Run(run, run.result()) for run in store.runs())))
+    return experiments(Study.of(store))
 
 
 def test_lines_hold_stages_and_untrained_points_together(tmp_path):

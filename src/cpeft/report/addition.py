@@ -9,7 +9,7 @@ single prompts, of the same seed: relative performance = 100 sum / single.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -17,10 +17,8 @@ from markupsafe import Markup
 from cpeft.report.bands import scale_curves
 from cpeft.report.plots import Curve
 from cpeft.report.starts import Start, headline, origin_of, untrained
+from cpeft.report.study import Study
 from cpeft.report.tables import t_interval
-
-if TYPE_CHECKING:
-    from cpeft.report.page import Study
 
 Scales = dict[float, Start]  # runs of one set of tasks and seed, by scale
 
@@ -89,7 +87,7 @@ class Addition:
     picture: Markup | None
 
 
-def additions(study: "Study") -> list[Addition]:
+def additions(study: Study) -> list[Addition]:
     """Every stage that adds the vectors of all tasks of a run on their own origin, at one scale."""
     stages: dict[tuple[str, str], dict[tuple[str, ...], dict[int, Scales]]] = {}
     for start in untrained(study):

@@ -11,16 +11,13 @@ longer, an origin hardly counts in the sum, and independence of it says little.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import load_file
 
 from cpeft.report.starts import Start, origin_of, untrained
 from cpeft.report.stats import Paired, Summary, compare
-
-if TYPE_CHECKING:
-    from cpeft.report.page import Run, Study
+from cpeft.report.study import Run, Study
 
 OWN, OTHER = "own origin", "other origin"
 CONTROLS = {"noise": "noise", "shuffle": "shuffled rows", "task": "another task", "": "origin alone"}
@@ -55,7 +52,7 @@ class Crossing:
         return [name for name in CONTROLS.values() if any(name in row.controls for row in self.rows)]
 
 
-def crossings(study: "Study") -> list[Crossing]:
+def crossings(study: Study) -> list[Crossing]:
     """Every source whose vectors were put on origins alone, unscaled and on their own task."""
     starts = [start for start in untrained(study) if len(start.tasks) == 1 and len(start.vectors) <= 1]
     groups: dict[tuple[str, str, str], list[Start]] = {}
@@ -117,7 +114,7 @@ def _paired(other: Cells, own: Cells) -> Paired | None:
     return compare(crossed, kept) if len(kept) > 1 else None
 
 
-def _ratio(task: str, sources: Sequence["Run"]) -> float | None:
+def _ratio(task: str, sources: Sequence[Run]) -> float | None:
     """Mean of |v| / |origin| (Frobenius norms) over the exported prompts that keep their origin."""
     ratios = []
     for source in sources:

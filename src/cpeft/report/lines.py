@@ -10,13 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cpeft.prompts.expression import Fresh
-from cpeft.report.starts import DRAWN, config_of, formula_of, headline
-
-if TYPE_CHECKING:
-    from cpeft.report.page import Run
+from cpeft.report.starts import DRAWN, formula_of, headline
+from cpeft.report.study import Run
 
 Shots = int | Literal["full"]
 GRID = re.compile(r" few_shot=\w+")  # what a grid over it adds to labels
@@ -27,7 +25,7 @@ ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_te
 class Trial:
     """A run of one task, with what decides whether it belongs to a line."""
 
-    run: "Run"
+    run: Run
     task: str
     seed: int
     shots: Shots  # 0 where nothing was trained
@@ -36,8 +34,8 @@ class Trial:
     fresh: bool  # the start is drawn from the model alone and mixed with nothing
 
     @classmethod
-    def of(cls, run: "Run") -> "Trial":
-        config = config_of(run)
+    def of(cls, run: Run) -> "Trial":
+        config = run.config
         data, formula = config.get("data", {}), formula_of(config)
         start: dict[str, Any] = {key: config[key] for key in ("prompt", "method", "sources", "source") if key in config}
         start["data"] = {key: value for key, value in data.items() if key not in ROWS}

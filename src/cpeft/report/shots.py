@@ -7,7 +7,7 @@ origin and the examples). Holm's correction takes all comparisons at one number 
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -16,10 +16,8 @@ from cpeft.report.bands import Point, shot_curves
 from cpeft.report.lines import Line, Shots, Trial, gather, rising
 from cpeft.report.plots import Panel, line_style
 from cpeft.report.stats import ALPHA, Paired, compare, holm
+from cpeft.report.study import Study
 from cpeft.report.tables import score_interval
-
-if TYPE_CHECKING:
-    from cpeft.report.page import Study
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Experiment:
                     yield task, line.name, mean, of_base, compare(first, second)
 
 
-def experiments(study: "Study") -> list[Experiment]:
+def experiments(study: Study) -> list[Experiment]:
     """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
     found = []
     single = [Trial.of(run) for run in study.runs if len(run.result["tasks"]) == 1]

@@ -7,21 +7,16 @@ from. The formula is parsed by the parser of prompts (`prompts/expression.py`, w
 """
 
 import re
-import tomllib
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cpeft.prompts.expression import Call, Difference, Expression, Fresh, Mean, Name, Scaled, Sum, kind_of, parse_prompt
-
-if TYPE_CHECKING:
-    from cpeft.report.page import Run, Study
+from cpeft.report.study import Run, Study
 
 DRAWN = ("vocab", "random")  # by the seed; `labels` and `text` are the same in every run
 REFERENCE = re.compile(r"([^/@]+)/([^@]+)(?:@(\d+))?")  # stage/task or stage/label/task, @seed
-Exported = dict[tuple[str, str], list[tuple["Run", str]]]  # by stage and rest of a reference: runs, names of prompts
+Exported = dict[tuple[str, str], list[tuple[Run, str]]]  # by stage and rest of a reference: runs, names of prompts
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Vector:
     where these took its place, else empty."""
 
     scale: float
-    source: "Run"
+    source: Run
     task: str
     control: str
 
@@ -39,7 +34,7 @@ class Vector:
 class Start:
     """A run that trained nothing: what it scored is its start itself."""
 
-    run: "Run"
+    run: Run
     vectors: tuple[Vector, ...]
 
     @property
@@ -55,38 +50,28 @@ class Start:
         return headline(self.run, task)
 
 
-def config_of(run: "Run") -> dict[str, Any]:
-    """The settings of a run that are not at their defaults."""
-    return _read(run.folder.path / "config.toml")
-
-
-@lru_cache(maxsize=1 << 15)  # the sections ask again and again
-def _read(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
 def formula_of(config: dict[str, Any]) -> Expression:
     """What the prompt of a run is initialised by."""
     return parse_prompt(config.get("prompt", {}).get("init", "vocab"))
 
 
-def origin_of(run: "Run") -> Hashable:
+def origin_of(run: Run) -> Hashable:
     """Equal for runs that draw the same origin: they share their seed, or `seeds.init` where that is given."""
-    given = config_of(run).get("seeds", {}).get("init")
+    given = run.config.get("seeds", {}).get("init")
     return ("seed", run.result["seed"]) if given is None else ("init", given)
 
 
-def headline(run: "Run", task: str) -> float:
+def headline(run: Run, task: str) -> float:
     """Test score of a run in the task's first metric."""
     value: float = run.result["scores"][task][run.result["data"][task]["headline"]]["value"]
     return value
 
 
-def untrained(study: "Study") -> Iterator[Start]:
+def untrained(study: Study) -> Iterator[Start]:
     """The runs of no steps that start from a drawn origin, alone or plus vectors whose runs are in the store."""
     exported = _exported(study)
     for run in study.runs:
-        config = config_of(run)
+        config = run.config
         if config.get("train", {}).get("steps") != 0 or config.get("sources") or not run.result["prompts"]:
             continue  # trained, a mixture, or without a prompt
         terms = list(_terms(formula_of(config)))
@@ -95,7 +80,7 @@ def untrained(study: "Study") -> Iterator[Start]:
             yield Start(run, vectors)
 
 
-def _exported(study: "Study") -> Exported:
+def _exported(study: Study) -> Exported:
     exported: Exported = {}
     for run in study.runs:
         for task in run.result["prompts"]:
@@ -136,7 +121,7 @@ def _terms(part: Expression, scale: float = 1.0, control: str = "") -> Iterator[
             yield None
 
 
-def _found(term: _Term, run: "Run", exported: Exported) -> Vector | None:
+def _found(term: _Term, run: Run, exported: Exported) -> Vector | None:
     """The term with its run: of the seed it names, else of the seed of `run`, else of the only seed there is. None where the
     store holds no such run, or several."""
     if not (match := REFERENCE.fullmatch(term.reference)):

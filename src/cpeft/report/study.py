@@ -29,10 +29,14 @@ class Run:
         return self.result["stage"], self.result["label"]
 
     @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings that are not at their defaults, with tasks and seed."""
+        return tomllib.loads((self.folder.path / "config.toml").read_text(encoding="utf-8"))
+
+    @cached_property
     def settings(self) -> dict[str, str]:
-        """The settings that are not at their defaults, as dotted keys and JSON, without tasks and seed."""
-        table = tomllib.loads((self.folder.path / "config.toml").read_text(encoding="utf-8"))
-        return dict(_flat({key: value for key, value in table.items() if key not in ("tasks", "seed")}, ""))
+        """`config` as dotted keys and JSON, without tasks and seed."""
+        return dict(_flat({key: value for key, value in self.config.items() if key not in ("tasks", "seed")}, ""))
 
     def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
         """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
