@@ -67,6 +67,13 @@ def test_an_unanswerable_question_is_told_what_to_say():
     assert f'"{task.example(row).target}"' in instruction(task)
 
 
+def test_a_stringified_answer_is_asked_for():
+    told = instruction(TASKS.get("squad_v2"), written="stringified")
+    assert "{'text': [...], 'answer_start': [...]}" in told
+    assert "unanswerable" not in told
+    assert instruction(TASKS.get("rte"), written="stringified") == instruction(TASKS.get("rte"))
+
+
 def test_a_users_own_task(tmp_path):
     path = tmp_path / "own.toml"
     text = 'name = "own"\ntemplate = "review: {text}"\n{more}\n[labels]\n0 = "bad"\n1 = "bad"\n2 = "good"\n'

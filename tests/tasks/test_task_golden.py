@@ -157,6 +157,20 @@ def test_every_answer_is_a_reference_once() -> None:
         TASKS.get("squad").example({**QA, "answers": {"text": [], "answer_start": []}})
 
 
+def test_stringified_answers_are_dictionaries_as_published() -> None:
+    """ATTEMPT's SQuAD had spaces round all punctuation, TPV's SQuAD 2.0 did not; other tasks know no such form."""
+    row = {**QA, "answers": {"text": ["Saint Ann"], "answer_start": [11]}}
+    told = {name: TASKS.get(name).example(row, written="stringified") for name in ("squad", "squad_v2")}
+    assert told["squad"].target == "{ ' text ' : [ ' Saint Ann ' ] , ' answer _ start ' : [ 11 ] }"
+    assert told["squad_v2"].target == "{'text': ['Saint Ann'], 'answer_start': [11]}"
+    assert told["squad"].references == (told["squad"].target,)
+    empty = TASKS.get("squad_v2").example(GOLDEN["squad_v2"][0], written="stringified")
+    assert empty.target == "{'text': [], 'answer_start': []}"
+    for name in EVERY:
+        if not name.startswith("squad"):
+            assert TASKS.get(name).example(GOLDEN[name][0], written="stringified").target == GOLDEN[name][2]
+
+
 def test_answers_of_one_question_share_a_group() -> None:
     task, row = TASKS.get("multirc"), GOLDEN["multirc"][0]
     other = {**row, "idx": {"paragraph": 3, "question": 7, "answer": 2}}

@@ -4,15 +4,10 @@ from typing import Literal
 
 from cpeft.config import Options
 from cpeft.data.splits import Policy
+from cpeft.tasks.base import Written
 
-TEXT_OPTIONS = (
-    "form",
-    "prefix",
-    "labels",
-    "cue",
-    "max_source",
-    "padding",
-)  # what a prompt must meet again when it is used
+# what a prompt must meet again when it is used
+TEXT_OPTIONS = ("form", "prefix", "labels", "cue", "max_source", "padding", "squad_target")
 
 Form = Literal["fields", "instruction", "chat"]
 Loss = Literal["answer", "sequence"]
@@ -27,6 +22,9 @@ class DataOptions(Options):
     decoder-only models; None is "answer:" on a line of its own, in instructions to closed tasks "label:". `max_source` cuts
     sources, in tokens; instruction, cue and template stay whole. `padding = "room"` pads every source to `max_source`, as
     published code did. `loss = "sequence"` trains decoder-only models on the source as well, as published for chat models.
+    `label_padding = "in-loss"` fills targets with the pad token to the longest label of the task and trains on the filling too:
+    TPV's code on T5 never masked it, so that short labels weigh less and the loss that selects is diluted by easy tokens.
+    `squad_target = "stringified"` asks of SQuAD the answers as Python prints their dictionary, as published code did.
     `few_shot` rows per class (or in `total`) train; the limits draw that many rows of a split. `revision` is asked of the hub.
     """
 
@@ -43,6 +41,8 @@ class DataOptions(Options):
     padding: Literal["none", "room"] = "none"
     cue: str | None = None
     loss: Loss = "answer"
+    label_padding: Literal["masked", "in-loss"] = "masked"
+    squad_target: Written = "text"
     revision: str | None = None
 
     def cue_for(self, closed: bool) -> str:

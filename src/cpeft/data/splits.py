@@ -12,8 +12,9 @@ text is in test leave train and validation, and rows whose text is in validation
 - one labelled split here only: 20% of it test, 10% validate, the rest trains.
 
 The other policies are those of published code, leaks included (papers.md C.1): `attempt` (plain shuffle), `tpv`
-(stratified) and `s0-text`, the replication's printed wording: of the *validation* rows of large datasets 1,000 validate
-and the rest test. Sizes equal the published ones; row identity does not, because we draw with numpy and not with
+(stratified), and as they are printed: `tpv-text`, where STS-B is halved like every small dataset and not validation and
+test at once, and `s0-text`, the replication's: of the *validation* rows of large datasets 1,000 validate and the rest
+test. Sizes equal the published ones; row identity does not, because we draw with numpy and not with
 `torch.randperm` or `train_test_split`. Rows outside the task (unlabelled SNLI pairs) are always dropped.
 Splits have their own seed, 42, so all runs of a study see the same rows. Under every policy rows scored together
 (MultiRC's answers to one question) stay on one side of a cut, which then takes at most as many rows as stated here.
@@ -35,7 +36,7 @@ from cpeft.errors import DataError, MissingData
 from cpeft.seeds import generator
 from cpeft.tasks.base import Sizes, Task
 
-Policy = Literal["disjoint", "attempt", "tpv", "s0-text"]
+Policy = Literal["disjoint", "attempt", "tpv", "tpv-text", "s0-text"]
 ROLES = ("train", "validation", "test")
 SPLIT_SEED = 42
 LARGE = 10_000  # official train rows; more is large
@@ -57,6 +58,7 @@ _TPV = {
     "large": "mnli qqp qnli sst2 squad_v2",
     "large-test": "scitail snli yelp yelp_polarity imdb ag_news yahoo yahoo_answers_topics dbpedia dbpedia_14 math",
 }
+_TPV_TEXT = {**_TPV, "small": f"stsb {_TPV['small']}"}
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,10 @@ def _published(task: Task, found: dict[str, Rows], policy: str, notes: list[str]
             f'`cpeft fetch task:{task.name} --out DIR` may bring them, split = "disjoint" does without'
         )
 
-    rules = {"attempt": _ATTEMPT, "tpv": _TPV, "s0-text": {}}[policy]
+    rules = {"attempt": _ATTEMPT, "tpv": _TPV, "tpv-text": _TPV_TEXT, "s0-text": {}}[policy]
     rule = next((rule for rule, names in rules.items() if {task.name, *task.folders} & set(names.split())), "as-is")
     train, held = need("train"), need("validation", "test")
-    test, stratify = held, policy == "tpv"
+    test, stratify = held, policy in ("tpv", "tpv-text")
     if policy == "s0-text" or rule == "small":
         large = policy == "s0-text" and _is_large(task) and len(held) > CARVED
         validation, test = _cut(held, CARVED if large else len(held) // 2, "half", stratify)

@@ -11,7 +11,7 @@ from cpeft.data.splits import make_splits
 from cpeft.errors import ConfigError
 from cpeft.metrics import METRICS
 from cpeft.registry import suggest
-from cpeft.tasks import TASKS, Task, instruction
+from cpeft.tasks import TASKS, Task
 
 KINDS = ("tasks", "methods", "metrics", "recipes", "prompts")
 
@@ -85,7 +85,7 @@ def prompt_card(path: Path) -> dict[str, Any]:
 def task_page(name: str, model: str | None, examples: int, overrides: list[str]) -> list[str]:
     """A task's text on real rows: examples, splits and their notes, and with a model token ids, lengths, truncation."""
     from cpeft.study.settings import find_task
-    from cpeft.study.task_data import example_of
+    from cpeft.study.task_data import example_of, opening
 
     task = find_task(name)
     options = parse(DataOptions, changed_by(overrides, "data"), "data")
@@ -94,7 +94,7 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
     dataset = load_tables(task, options.revision)
     splits = make_splits(task, dataset, options.split)
     if options.form != "fields":
-        lines += ["instruction:", *_indented(instruction(task, options.labels))]
+        lines += ["instruction:", *_indented(opening(task, options))]
     lines += [f"rows from {dataset.origin}: {splits.counts} under split = '{options.split}'", *splits.notes, ""]
     for row in splits.train.table.slice(0, max(examples, 0)).to_pylist():
         example = example_of(task, row, options)

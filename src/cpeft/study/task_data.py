@@ -125,13 +125,26 @@ def _part(task: Task, rows: Rows, options: DataOptions, codec: TextCodec) -> Par
     examples = tuple(example_of(task, row, options) for row in rows.table.to_pylist())
     sources, cut = encode_sources(task, [example.source for example in examples], options, codec)
     targets = codec.targets([example.target for example in examples])
+    if options.label_padding == "in-loss":
+        targets = _filled(targets, task, options, codec)
     encoded = tuple(EncodedRow(tuple(ids), tuple(said)) for ids, said in zip(sources, targets, strict=True))
     return Part(examples, encoded, cut, max(map(len, sources), default=0))
 
 
+def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:
+    """Targets with the pad token behind them, up to the longest label or value of the task."""
+    texts = task.labels(options.labels) or task.values
+    if not texts or not codec.encoder_decoder:
+        raise ConfigError(
+            f"task '{task.name}': data.label_padding = 'in-loss' is for tasks with labels on encoder-decoder models"
+        )
+    width = max(map(len, codec.targets(texts)))
+    return [[*ids, *[codec.pad] * (width - len(ids))] for ids in targets]
+
+
 def opening(task: Task, options: DataOptions) -> str:
     """The instruction that sources begin with, empty where they have none."""
-    return "" if options.form == "fields" else instruction(task, options.labels)
+    return "" if options.form == "fields" else instruction(task, options.labels, options.squad_target)
 
 
 def source_of(task: Task, row: Row, options: DataOptions) -> str:
@@ -141,7 +154,7 @@ def source_of(task: Task, row: Row, options: DataOptions) -> str:
 
 def example_of(task: Task, row: Row, options: DataOptions) -> Example:
     """A row as the text that a run sees."""
-    return task.example(row, options.prefix == "task", options.labels, opening(task, options))
+    return task.example(row, options.prefix == "task", options.labels, opening(task, options), options.squad_target)
 
 
 def encode_sources(

@@ -17,6 +17,7 @@ Row = Mapping[str, Any]
 Code = int | str
 Style = Literal["words", "spaced", "numbers"]
 Kind = Literal["classification", "regression", "extraction", "generation"]
+Written = Literal["text", "stringified"]  # how a SQuAD answer is written
 
 T = TypeVar("T")
 
@@ -73,8 +74,9 @@ class Task:
     position; `codes` maps other spellings of a code (scitail's "entails", Yelp's five stars) to a code, or to None for
     rows that do not belong to the task; `keep` is False for rows of another task in the same dataset. `columns` maps a
     column we read to other names it may have. `clean` rewrites a row before rendering. Tasks without a closed label set
-    give `answers`, the accepted answers of a row, first the training target. Unless given, `prefix` is the name, and
-    `metrics` are accuracy with F1 (two labels) or macro F1 (more), or those of SQuAD 1.1.
+    give `answers`, the accepted answers of a row, first the training target, and `stringified`, what published code asked for
+    in their place. Unless given, `prefix` is the name, and `metrics` are accuracy with F1 (two labels) or macro F1 (more),
+    or those of SQuAD 1.1.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Task:
     keep: Callable[[Row], bool] | None = None
     clean: Callable[[Row], Row] | None = None
     answers: Callable[[Row], tuple[str, ...]] | None = None
+    stringified: Callable[[Row], tuple[str, ...]] | None = None
     group: Callable[[Row], str] | None = None
     values: tuple[str, ...] = ()  # the values of a scale (STS-B); predictions between them are legal too
     real_rows: bool = True  # False: only hand-made rows in the published schema have been through it
@@ -152,10 +155,13 @@ class Task:
             parts.append(f"{label}: {value}" if label else value)
         return ("\n" if instruction else " ").join(parts)
 
-    def example(self, row: Row, prefix: bool = True, style: Style = "words", instruction: str = "") -> Example:
+    def example(
+        self, row: Row, prefix: bool = True, style: Style = "words", instruction: str = "", written: Written = "text"
+    ) -> Example:
         """A row as text; raises DataError where columns or labels do not fit."""
         if self.answers:
-            answers = self._apply(self.answers, self._apply(self.clean, row) if self.clean else row)
+            accepted = self.stringified if written == "stringified" and self.stringified else self.answers
+            answers = self._apply(accepted, self._apply(self.clean, row) if self.clean else row)
             if not answers:
                 raise DataError(f"task '{self.name}': a row without answers was asked for its target")
         else:

@@ -9,11 +9,18 @@ TPV (Belanec et al. 2024) puts such a content into a user turn; its wording is n
 in the task's title, or its `ask` where the title says something else, so that a new task needs no text of its own.
 """
 
-from cpeft.tasks.base import Style, Task
+from cpeft.tasks.base import Style, Task, Written
+
+DICTIONARY = (
+    "Answer the question with the dictionary {'text': [...], 'answer_start': [...]} of words of the context and the places "
+    "where they start; both lists are empty where the context holds no answer."
+)
 
 
-def instruction(task: Task, style: Style = "words") -> str:
+def instruction(task: Task, style: Style = "words", written: Written = "text") -> str:
     """The lines above the fields; they name every label as `style` writes it, and what numbers stand for."""
+    if written == "stringified" and task.stringified:
+        return DICTIONARY
     what = task.ask or task.title.partition(": ")[2] or task.title
     lines = [what[:1].upper() + what[1:] + ("" if what.endswith((".", "?", "!")) else ".")]
     if style == "numbers" and task.words:
