@@ -64,8 +64,9 @@ def _no_state(reference: str) -> Mapping[str, Tensor]:
 
 @dataclass(frozen=True)
 class MethodInputs:
-    """What a run hands to its method: task names, the initial prompt, named sources, a generator for fresh weights, and
-    `state(reference)`, the trained state of an earlier run."""
+    """What a run hands to its method: task names, the initial prompt, named sources, a generator for fresh weights,
+    `state(reference)`, the trained state of an earlier run, and how many rows of a prompt the model reads (`live`, the first
+    ones; None: all of them)."""
 
     tasks: tuple[str, ...]
     initial_PD: Float[Tensor, "P D"]
@@ -73,6 +74,7 @@ class MethodInputs:
     seed: int = 0
     init: str = ""
     state: Callable[[str], Mapping[str, Tensor]] = _no_state
+    live: int | None = None
 
 
 class PromptMethod(nn.Module, ABC):
@@ -86,7 +88,7 @@ class PromptMethod(nn.Module, ABC):
     def __init__(self, options: MethodOptions, inputs: MethodInputs) -> None:
         super().__init__()
         self.tasks, self.init = inputs.tasks, inputs.init
-        self._rows = len(inputs.initial_PD)
+        self._rows, self.live = len(inputs.initial_PD), inputs.live
 
     @abstractmethod
     def forward(self, context: PromptContext) -> PromptOutput:
@@ -94,8 +96,13 @@ class PromptMethod(nn.Module, ABC):
 
     @property
     def length(self) -> int:
-        """Rows prepended to every input: those of the initial prompt, unless a method says otherwise."""
-        return self._rows
+        """Rows prepended to every input: the live ones of the initial prompt, unless a method says otherwise."""
+        return self._rows if self.live is None else self.live
+
+    @property
+    def stored(self) -> int:
+        """Rows that a prompt of this method keeps, prepended or not."""
+        return self.length if self.live is None else self._rows
 
     def param_groups(self) -> list[ParamGroup]:
         """What is trained, with learning rates."""
@@ -112,7 +119,9 @@ class PromptMethod(nn.Module, ABC):
     def export(self) -> dict[str, SoftPrompt]:
         """Trained prompts by task name; a prompt shared by all tasks of a run is named after them, joined by `+`."""
         return {
-            name: SoftPrompt(weight.detach().clone(), Provenance(task=name, init=self.init), origin)
+            name: SoftPrompt.stored(
+                weight.detach().clone(), self.live or len(weight), Provenance(task=name, init=self.init), origin
+            )
             for name, (weight, origin) in self.matrices().items()
         }
 

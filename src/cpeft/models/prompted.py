@@ -78,8 +78,11 @@ class PromptedLM(nn.Module):
         return Shape(pad, room, self.method.length, counts_target=decoder_only, loss=self.data.loss)
 
     def prompts(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptOutput:
-        """The prompt of every row; `mask_BL` marks the source tokens."""
-        return self.method(self._context(x_BLD, mask_BL, task_B))  # type: ignore[no-any-return]
+        """The prompt of every row, its live rows alone; `mask_BL` marks the source tokens."""
+        output: PromptOutput = self.method(self._context(x_BLD, mask_BL, task_B))
+        if self.method.live is None:
+            return output
+        return replace(output, prompt_BPD=output.prompt_BPD[:, : self.method.live])
 
     def _context(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptContext:
         pad_D = self.lm.embed(torch.tensor(self.lm.text.pad or 0, device=self.lm.device))

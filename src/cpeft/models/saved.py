@@ -25,7 +25,7 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
     state = {key: value.detach().cpu().contiguous() for key, value in method.state_dict().items()}
     save_file(state, folder / "state.safetensors", metadata={"format": "pt"})
     known = {
-        "options": {"name": options.name, **changed(options)}, "shape": [method.length, lm.width],
+        "options": {"name": options.name, **changed(options)}, "shape": [method.stored, lm.width], "live": method.live,
         "sources": list(getattr(method, "source_names", ())), "model": lm.name, "revision": lm.revision,
         "embedding": lm.fingerprint, "dtype": lm.dtype, "tasks": list(method.tasks),
         "data": learner.data.model_dump(mode="json"),
@@ -44,6 +44,7 @@ def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
     rows, width = card["shape"]
     blank = torch.zeros(max(rows, 1), width)  # of the sizes of the state that replaces it
     sources = {name: SoftPrompt(blank) for name in card["sources"]}
-    method = cls(options, MethodInputs(tuple(card["tasks"]), blank, sources, state=lambda reference: state))
+    inputs = MethodInputs(tuple(card["tasks"]), blank, sources, state=lambda reference: state, live=card.get("live"))
+    method = cls(options, inputs)
     method.load_state_dict(state)
     return PromptedLM(lm, method, parse(DataOptions, card["data"], "data", folder / "method.json"))

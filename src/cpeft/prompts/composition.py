@@ -134,7 +134,7 @@ def _stored(text: str, vectors: bool, live: int | None) -> tuple[SoftPrompt | Ta
     found = {name: load_stored(name, live) for name in names(tree)}
     check_same_space(*(prompt for prompt, _ in found.values()))
     rows = evaluate(tree, {name: prompt for name, (prompt, _) in found.items()}, _model_wanted)
-    dead = {name: SoftPrompt(dead_ND) for name, (_, dead_ND) in found.items() if dead_ND is not None}
+    dead = {name: prompt.dead for name, (prompt, _) in found.items() if prompt.dead is not None}
     if len(dead) < len(found):
         return rows, None
     unread = evaluate(tree, dead, _model_wanted)

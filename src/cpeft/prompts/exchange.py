@@ -1,12 +1,13 @@
 """Prompts of other programs: peft folders, ATTEMPT's `.pt`/`.bin` files, numpy arrays.
 
-A T5 prompt saved by peft (or the replication's fork of it) holds twice `num_virtual_tokens` rows, of which the model only
-ever read the first half; such a prompt is recognised by its own configuration, the live rows are kept and the dead ones
-reported. `load_stored` hands out the dead ones beside the prompt, for those who study them. Foreign pickles are opened by
-`torch.load(weights_only=True)`, which refuses code.
+A T5 prompt saved by peft (or the replication's fork of it, or trained here with `prompt.rows = "doubled"`) holds twice
+`num_virtual_tokens` rows, of which the model only ever read the first half; such a prompt is recognised by its own
+configuration, the live rows are kept and the dead ones reported. `load_stored` keeps the dead ones, for those who study
+them. Foreign pickles are opened by `torch.load(weights_only=True)`, which refuses code.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,25 @@ from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_jso
 def load_prompt(path: str | Path) -> SoftPrompt:
     """A prompt from a cpeft or peft folder, a `.pt`/`.bin`/`.pth` file, `.safetensors` or `.npy`; raises PromptError
     saying what the path is instead."""
-    return load_stored(path)[0]
+    return replace(load_stored(path)[0], dead=None)
 
 
 def load_stored(path: str | Path, live: int | None = None) -> tuple[SoftPrompt, Float[Tensor, "N D"] | None]:
-    """What `load_prompt` reads, and the rows stored behind it that the model never reads, None where there are none. `live`
-    says how many rows the model reads where the file does not: a bare matrix of a doubled prompt, or of its origin."""
-    path = Path(path)
+    """What `load_prompt` reads, with the rows stored behind it that the model never reads as its `dead`, and those rows, None
+    where there are none. `live` says how many rows the model reads where the file does not: a bare matrix of a doubled
+    prompt, or of its origin."""
+    prompt = _load(Path(path), live)
+    if prompt.dead is None:
+        return prompt, None
+    said = f"doubled layout: {prompt.length} live rows kept, {prompt.length} rows the model never read dropped"
+    note = "; ".join(filter(None, (prompt.provenance.note, said)))
+    return replace(prompt, provenance=replace(prompt.provenance, note=note)), prompt.dead.weight
+
+
+def _load(path: Path, live: int | None) -> SoftPrompt:
     if path.is_dir():
         if (path / "cpeft.json").exists():
-            return SoftPrompt.load(path), None
+            return SoftPrompt.load(path)
         if (path / "adapter_config.json").exists():
             return _from_peft(path)
         raise PromptError(f"{path}: a folder without cpeft.json or adapter_config.json is not a prompt")
@@ -40,30 +50,25 @@ def load_stored(path: str | Path, live: int | None = None) -> tuple[SoftPrompt, 
         raise PromptError(f"{path}: no such prompt")
     if path.suffix not in READERS:
         raise PromptError(f"{path}: '{path.suffix}' is none of {', '.join(READERS)} or a prompt folder")
-    weight, note = _read_matrix(path), f"imported from {path.name}"
-    if live is None or live == len(weight):
-        return SoftPrompt(weight, Provenance(note=note)), None
-    if not 0 < live < len(weight):
+    weight = _read_matrix(path)
+    if live not in (None, len(weight), len(weight) / 2):
         raise PromptError(f"{path}: holds {len(weight)} rows, of which {live} cannot be live")
-    return SoftPrompt(weight[:live], Provenance(note=f"{note}: first {live} of {len(weight)} rows")), weight[live:]
+    return SoftPrompt.stored(weight, live or len(weight), Provenance(note=f"imported from {path.name}"))
 
 
-def _from_peft(folder: Path) -> tuple[SoftPrompt, Tensor | None]:
+def _from_peft(folder: Path) -> SoftPrompt:
     config = read_json(folder / "adapter_config.json")
     kind = config.get("task_type")
     if config.get("peft_type") != "PROMPT_TUNING":
         raise PromptError(f"{folder}: peft type {config.get('peft_type')} is not PROMPT_TUNING")
     safe = folder / "adapter_model.safetensors"
     weight = _read_matrix(safe if safe.exists() else folder / "adapter_model.bin")
-    live, note = int(config.get("num_virtual_tokens") or weight.shape[0]), ""
-    if weight.shape[0] == 2 * live and kind == "SEQ_2_SEQ_LM":
-        note = f"doubled layout: {live} live rows kept, {live} rows the model never read dropped"
-    elif weight.shape[0] != live:
+    live = int(config.get("num_virtual_tokens") or weight.shape[0])
+    if weight.shape[0] != live and not (weight.shape[0] == 2 * live and kind == "SEQ_2_SEQ_LM"):
         raise PromptError(f"{folder}: {weight.shape[0]} rows stored, but num_virtual_tokens is {live}")
     model, revision = config.get("base_model_name_or_path") or "", config.get("revision")
     seq2seq = None if kind is None else kind == "SEQ_2_SEQ_LM"
-    known = Provenance(model, revision, encoder_decoder=seq2seq, method="peft", note=note)
-    return SoftPrompt(weight[:live], known), weight[live:] if note else None
+    return SoftPrompt.stored(weight, live, Provenance(model, revision, encoder_decoder=seq2seq, method="peft"))
 
 
 def _read_npy(path: Path) -> Tensor:

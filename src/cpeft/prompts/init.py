@@ -6,6 +6,7 @@ entries are of order 10, LLaMA's of order 0.01, and a standard normal draw is fa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,11 +22,24 @@ from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
 class PromptOptions(Options):
     """`[prompt]`: `length` rows really prepended; `init` an expression; `vocab_range` the ids `vocab` draws from, last
-    one included (0..4999 in all papers)."""
+    one included (0..4999 in all papers).
+
+    `rows = "doubled"` stores and trains 2 x `length` rows of which the model reads the first half, peft's layout of
+    encoder-decoder prompts in which published T5 prompts were trained: prompt tuning's other half has no gradient and decays
+    by weight decay alone, ATTEMPT pools over it. Formulas act on all stored rows, prompts are saved with them.
+    `dtype = "bfloat16"` trains what a method trains in bfloat16 without a float32 copy, so that weight decay and small steps
+    are lost, as published for chat models."""
 
     length: int = 100
     init: str = "vocab"
     vocab_range: tuple[int, int] = (0, 4999)
+    rows: Literal["live", "doubled"] = "live"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def stored(self) -> int:
+        """Rows that are kept and trained, read by the model or not."""
+        return 2 * self.length if self.rows == "doubled" else self.length
 
 
 @dataclass(frozen=True)
@@ -48,19 +62,21 @@ def initial_prompt(
     label_words: Sequence[str],
     resolve: Callable[[str], SoftPrompt],
 ) -> Float[Tensor, "P D"]:
-    """The matrix an init expression stands for; other prompts come through `resolve(name)`, and one whose rows are not
-    `options.length` is an error, never a silent cut.
+    """The matrix an init expression stands for, `options.stored` rows; other prompts come through `resolve(name)`, and one
+    that has not as many is an error, never a silent cut.
 
     `random`: normal rows with the root-mean-square entry of the embedding table. `text`: embeddings of its tokens, repeated
     or cut. `vocab`: embeddings of distinct ids of `vocab_range`, cut to the table. `labels`: one row per class label, the
     mean of its tokens' embeddings, then a vocabulary sample (Lester et al. 2021)."""
-    table_VD, length = vocabulary.table_VD, options.length
+    table_VD, length = vocabulary.table_VD, options.stored
     width = table_VD.shape[1]
     prompts = {name: resolve(name) for name in names(parse_prompt(options.init))}
     check_same_space(*prompts.values())
     for name, prompt in prompts.items():
         if prompt.length != length:
-            raise PromptError(f"prompt '{name}' has {prompt.length} rows, prompt.length is {length}")
+            wanted = f"prompt.length is {options.length}"
+            wanted += f" and prompt.rows = 'doubled' stores {length}" if options.rows == "doubled" else ""
+            raise PromptError(f"prompt '{name}' has {prompt.length} rows, {wanted}")
         if prompt.width != width:
             raise PromptMismatch(f"prompt '{name}' has width {prompt.width}, the model {width}")
 

@@ -3,7 +3,8 @@
 On disk a prompt is a folder that `peft` itself loads (`adapter_model.safetensors`, `adapter_config.json`) plus
 `cpeft.json` for what peft does not know, and `origin.safetensors`, the matrix training started from, because a task
 vector (Task Prompt Vectors, section 3) is trained minus origin. Encoder-decoder prompts are written with
-`num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never reads the second half.
+`num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never reads the second half. A prompt that
+was trained in that layout on purpose keeps the other half as `dead` and is written as peft writes it.
 Nothing is ever unpickled.
 """
 
@@ -53,11 +54,13 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class SoftPrompt:
-    """`weight`: float32 (P, D), the rows put in front of the input; `origin`: the (P, D) matrix training began with."""
+    """`weight`: float32 (P, D), the rows put in front of the input; `origin`: the (P, D) matrix training began with; `dead`:
+    as many rows with their origin, stored behind these and read by no model."""
 
     weight: Float[Tensor, "P D"]
     provenance: Provenance = field(default_factory=Provenance)
     origin: Float[Tensor, "P D"] | None = None
+    dead: "SoftPrompt | None" = None
 
     def __post_init__(self) -> None:
         if self.weight.dim() != 2 or 0 in self.weight.shape:
@@ -67,9 +70,27 @@ class SoftPrompt:
         if self.origin is not None and self.origin.shape != self.weight.shape:
             shapes = f"{tuple(self.origin.shape)}, the prompt {tuple(self.weight.shape)}"
             raise PromptError(f"the origin of a prompt has its rows and width; this one has shape {shapes}")
+        if self.dead is not None and self.dead.weight.shape != self.weight.shape:
+            raise PromptError(f"{self.length} live rows have as many dead ones behind them, not {self.dead.length}")
         for name in ("weight", "origin"):
             if (matrix := getattr(self, name)) is not None:
                 object.__setattr__(self, name, matrix.detach().to("cpu", torch.float32).contiguous())
+
+    @classmethod
+    def stored(
+        cls, rows_ND: Tensor, live: int, provenance: Provenance, origin_ND: Tensor | None = None
+    ) -> "SoftPrompt":
+        """Of all the rows that were stored the first `live` as the prompt, the others as its dead rows."""
+        fore, back = (None, None) if origin_ND is None else (origin_ND[:live], origin_ND[live:])
+        dead = cls(rows_ND[live:], origin=back) if live < len(rows_ND) else None
+        return cls(rows_ND[:live], provenance, fore, dead)
+
+    def whole(self) -> "SoftPrompt":
+        """Live and dead rows as one matrix: what a study of doubled prompts computes with."""
+        if self.dead is None:
+            return self
+        both = None if self.origin is None or self.dead.origin is None else torch.cat([self.origin, self.dead.origin])
+        return SoftPrompt(torch.cat([self.weight, self.dead.weight]), self.provenance, both)
 
     @property
     def length(self) -> int:
@@ -94,18 +115,19 @@ class SoftPrompt:
         """Write the prompt as a folder; each file is replaced atomically."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        known = self.provenance
-        _replace(folder / "adapter_model.safetensors", save({PEFT_KEY: self.weight}, {"format": "pt"}))
+        known, whole = self.provenance, self.whole()
+        _replace(folder / "adapter_model.safetensors", save({PEFT_KEY: whole.weight}, {"format": "pt"}))
         origin = folder / "origin.safetensors"
-        if self.origin is None:
+        if whole.origin is None:
             origin.unlink(missing_ok=True)  # that of a prompt saved here before
         else:
-            _replace(origin, save({"origin": self.origin}, {"format": "pt"}))
+            _replace(origin, save({"origin": whole.origin}, {"format": "pt"}))
         kinds = {None: None, True: "SEQ_2_SEQ_LM", False: "CAUSAL_LM"}
         write_json(folder / "adapter_config.json", {
             "peft_type": "PROMPT_TUNING", "task_type": kinds[known.encoder_decoder],
             "base_model_name_or_path": known.model, "revision": known.revision,
-            "num_virtual_tokens": self.length, "token_dim": self.width, "num_transformer_submodules": 1,
+            "num_virtual_tokens": self.length, "token_dim": self.width,
+            "num_transformer_submodules": whole.length // self.length,
             "prompt_tuning_init": "RANDOM", "inference_mode": True,  # RANDOM: what peft does before it loads the weights
         })  # fmt: skip
         write_json(folder / "cpeft.json", {"format": 1, "length": self.length, **asdict(known)})
@@ -121,7 +143,8 @@ class SoftPrompt:
         card = read_json(folder / "cpeft.json")
         known = {key: value for key, value in card.items() if key in Provenance.__dataclass_fields__}
         path = folder / "origin.safetensors"
-        return cls(weight, Provenance(**known), read_tensors(path)["origin"] if path.exists() else None)
+        origin = read_tensors(path)["origin"] if path.exists() else None
+        return cls.stored(weight, card.get("length", len(weight)), Provenance(**known), origin)
 
 
 @runtime_checkable

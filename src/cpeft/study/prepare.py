@@ -7,15 +7,16 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from cpeft.errors import PromptMismatch
+from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import mean_loss, new_tokens
-from cpeft.methods.base import METHODS, MethodInputs
+from cpeft.methods.base import METHODS, MethodInputs, PromptMethod
 from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
-from cpeft.prompts.exchange import load_prompt
-from cpeft.prompts.init import initial_prompt
+from cpeft.prompts.exchange import load_prompt, load_stored
+from cpeft.prompts.init import PromptOptions, initial_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
 from cpeft.study.plan import Plan
@@ -57,7 +58,8 @@ def prepare(
     data = tuple(task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks)
 
     def loaded(name: str, path: Path) -> SoftPrompt:
-        return same_space(load_prompt(path), name, lm).rows(cut)
+        prompt = load_prompt(path) if settings.prompt.rows == "live" else load_stored(path)[0].whole()
+        return same_space(prompt, name, lm).rows(cut)
 
     def one(reference: str) -> SoftPrompt:
         found = plan.find(reference, run)
@@ -96,8 +98,24 @@ def make_learner(
     words = tuple(dict.fromkeys(label for each in data for label in each.labels))
     initial_PD = initial_prompt(settings.prompt, lm.vocabulary, generator(seed, "prompt"), words, resolve)
     tasks = tuple(each.task.name for each in data)
-    inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state)
-    return PromptedLM(lm, METHODS.get(settings.method.name)(settings.method, inputs), settings.data)
+    live = None if settings.prompt.rows == "live" else settings.prompt.length
+    inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
+    method = METHODS.get(settings.method.name)(settings.method, inputs)
+    return PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data)
+
+
+def _as_published(method: PromptMethod, options: PromptOptions, lm: FrozenLM) -> PromptMethod:
+    """The method in the precision it is trained in; raises ConfigError where a published layout or precision means nothing."""
+    if options.rows == "doubled" and not lm.encoder_decoder:
+        raise ConfigError(
+            "prompt.rows = 'doubled' is a layout of encoder-decoder prompts; decoder-only models read all rows"
+        )
+    if options.dtype == "bfloat16":
+        if method.reads_input:
+            raise ConfigError("prompt.dtype = 'bfloat16' is for methods that train a prompt and no network")
+        for parameter in method.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)  # what is recorded beside it, its origin, stays as it is
+    return method
 
 
 def make_member(

@@ -29,14 +29,14 @@ KEPT = ["step", "best_step", "best_headline", "best_loss", "without_gain", "stop
 
 
 class TrainOptions(Options):
-    """`[train]`: `steps` or `epochs`; `eval_every` steps or `epoch`; best checkpoint by validation `metric` or `loss`;
-    `patience` evaluations without gain end the run. `base_dropout = "on"` trains through the frozen model's dropout, as all
-    published runs did."""
+    """`[train]`: `steps` or `epochs`; `eval_every` steps when 1 or more, a share of all steps below 1, or `epoch`; best
+    checkpoint by validation `metric` or `loss`; `patience` evaluations without gain end the run. `base_dropout = "on"`
+    trains through the frozen model's dropout, as all published runs did."""
 
     steps: int | None = None
     epochs: float | None = None
     batch: int = 32
-    eval_every: int | Literal["epoch"] = "epoch"
+    eval_every: int | float | Literal["epoch"] = "epoch"
     select: Literal["metric", "loss"] = "metric"
     patience: int | None = None
     log_every: int = 10
@@ -102,6 +102,14 @@ class Member:
         return make_optimizer(self.optim, self.learner.param_groups(), self.scale)
 
     @property
+    def interval(self) -> int:
+        """Steps from one evaluation to the next."""
+        every = self.options.eval_every
+        if every == "epoch":
+            return self.stream.steps_per_epoch
+        return max(round(every * self.total), 1) if every < 1 else int(every)
+
+    @property
     def done(self) -> bool:
         return self.step >= self.total or bool(self.stopped) or self.failure is not None
 
@@ -137,8 +145,7 @@ class Member:
         if self.step % self.options.log_every == 0 or self.step in (1, self.total):
             rate = self.optimizer.param_groups[0]["lr"]
             self._tell("on_step", {"step": self.step, "loss": loss, "lr": rate, "gradient_norm": norm, **notes})
-        every = self.stream.steps_per_epoch if self.options.eval_every == "epoch" else self.options.eval_every
-        due = self.step % every == 0 or self.step == self.total
+        due = self.step % self.interval == 0 or self.step == self.total
         if due:
             self.validate()
         if due or self.step % self.options.checkpoint_every == 0:
