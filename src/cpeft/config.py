@@ -20,7 +20,9 @@ from cpeft.errors import ConfigError
 from cpeft.registry import suggest
 
 Table = dict[str, Any]
+Place = Path | Sequence[Path]  # a file, or several of which the first that sets a key is meant
 M = TypeVar("M", bound="Options")
+DEFAULT = "default"  # as a value: our default, whatever was said further out
 
 
 class Options(BaseModel):
@@ -39,10 +41,10 @@ def read_toml(path: Path) -> Table:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
-def parse(model: type[M], data: Table, where: str = "", path: Path | None = None) -> M:
+def parse(model: type[M], data: Table, where: str = "", path: Place = ()) -> M:
     """Validate `data` against `model`; the first problem becomes one sentence.
 
-    `where` is the dotted table the data came from, `path` the file, both for the message.
+    `where` is the dotted table the data came from, `path` the file or files, both for the message.
     """
     try:
         return model.model_validate(data)
@@ -50,7 +52,7 @@ def parse(model: type[M], data: Table, where: str = "", path: Path | None = None
         raise ConfigError(_sentence(model, error, where, path)) from None
 
 
-def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: Path | None) -> str:
+def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: Place) -> str:
     first = error.errors()[0]
     keys: list[str] = []
     kind: Any = model
@@ -62,7 +64,7 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: 
             break  # pydantic goes on with the member of the union that it tried last (`int`), which nobody wrote
     key = keys[-1] if keys else ""
     table = ".".join(filter(None, (where, *keys[:-1])))
-    at = (f"{path}:{line_of(path, key)}: " if path else "") + (f"[{table}] " if table else "")
+    at = located(path, key) + (f"[{table}] " if table else "")
     if first["type"] == "extra_forbidden":
         return f"{at}unknown key '{key}'{suggest(key, list(fields))}"
     if first["type"] == "missing":
@@ -71,11 +73,17 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: 
     return f"{at}'{key}' = {first.get('input')!r}: {message}" if key else f"{at}{message}"
 
 
-def line_of(path: Path | None, key: str) -> int:
-    """The first line of a TOML file that sets a key, 1 where none does."""
+def located(files: Place, key: str) -> str:
+    """`file:line: ` of the first line that sets a key in the first file that does, for messages; line 1 of the first file where
+    none does, nothing without files."""
+    paths = [files] if isinstance(files, Path) else list(files)
     pattern = re.compile(rf"(^|[.\s\[{{,\"])({re.escape(key)})\"?\s*[=.\]]")
-    lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
-    return next((number for number, line in enumerate(lines, 1) if pattern.search(line)), 1)
+    for path in paths:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, 1):
+            if pattern.search(line):
+                return f"{path}:{number}: "
+    return f"{paths[0]}:1: " if paths else ""
 
 
 def merge(*tables: Table) -> Table:
@@ -87,6 +95,12 @@ def merge(*tables: Table) -> Table:
             both = isinstance(old, dict) and isinstance(value, dict)
             result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
     return result
+
+
+def without_defaults(table: Table) -> Table:
+    """A table without the keys that are set to "default"."""
+    kept = {key: without_defaults(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in kept.items() if value != DEFAULT}
 
 
 def nested(dotted: str, value: Any) -> Table:
@@ -117,9 +131,19 @@ def changed_by(arguments: Sequence[str], table: str) -> Table:
 
 
 def expand_grid(grid: dict[str, list[Any]]) -> Iterator[Table]:
-    """Every combination of a grid of dotted keys, as nested tables; an empty grid gives one empty table."""
-    for values in itertools.product(*grid.values()):
-        yield merge(*(nested(key, value) for key, value in zip(grid, values, strict=True)))
+    """Every combination of a grid of dotted keys, as nested tables; an empty grid gives one empty table. Keys joined by commas
+    go together: `"data.few_shot, train.batch" = [[5, 2], [50, 8]]`."""
+    axes = [[_cell(keys, value) for value in values] for keys, values in grid.items()]
+    for cells in itertools.product(*axes):
+        yield merge(*cells)
+
+
+def _cell(joined: str, value: Any) -> Table:
+    keys = [key.strip() for key in joined.split(",")]
+    values = value if len(keys) > 1 else [value]
+    if not isinstance(values, list) or len(values) != len(keys):
+        raise ConfigError(f"[grid] '{joined}' has {len(keys)} keys, {value!r} is no list of as many values")
+    return merge(*(nested(key, value) for key, value in zip(keys, values, strict=True)))
 
 
 def changed(options: BaseModel) -> Table:

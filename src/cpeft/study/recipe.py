@@ -15,13 +15,17 @@ method.name = "attempt"
 [[stage.variant]]            # named alternatives; each overrides the stage
 name = "no layer norm"
 method.layer_norm = "frozen"
-[stage.grid]                 # dotted keys, every combination
+[stage.grid]                 # dotted keys, every combination; keys joined by a comma vary together
 "data.few_shot" = [16, "full"]
+"train.batch, train.steps" = [[32, 500], [8, 2000]]
 [stage.task.rte]             # what one task needs
 train.epochs = 20
 [[stage]]
 name = "similarity"          # trains nothing: compares prompts of earlier stages; @* = of every seed
 compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
+
+A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's seeds; the value "default" means ours, whatever
+was said further out. A recipe may be the differences from another one (`recipe_file.py`).
 
 In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
 "vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two.
@@ -38,10 +42,13 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from cpeft.config import Options, Table, expand_grid, line_of, merge, override, parse, read_toml
-from cpeft.errors import ConfigError, UnknownName
+from cpeft.config import Options, Table, expand_grid, located, merge, override, parse, without_defaults
+from cpeft.errors import ConfigError
 from cpeft.registry import suggest
 from cpeft.study.comparison import ComparisonStage
+from cpeft.study.recipe_file import Files, read_recipe
+from cpeft.study.recipe_file import find_recipe as find_recipe
+from cpeft.study.recipe_file import packaged_recipes as packaged_recipes
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import RunSettings, find_task, parse_settings
 
@@ -78,43 +85,22 @@ class Recipe:
         return tuple(run for run in self.runs if isinstance(run, TrainingRun))
 
 
-def find_recipe(name: str) -> Path:
-    """A file, or the name of a packaged recipe such as `quickstart`; raises UnknownName with the closest."""
-    if Path(name).exists():
-        return Path(name)
-    packaged = packaged_recipes()
-    if name not in packaged:
-        raise UnknownName(f"no recipe file or packaged recipe '{name}'{suggest(name, list(packaged))}")
-    return packaged[name]
-
-
-def packaged_recipes() -> dict[str, Path]:
-    """Recipes shipped with the package, by name."""
-    package = Path(__file__).parents[1]
-    folder = package / "recipes" if (package / "recipes").is_dir() else package.parents[1] / "recipes"
-    found = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.toml"))}
-    return {name: path for name, path in found.items() if "[[stage]]" in path.read_text(encoding="utf-8")}
-
-
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Parse a recipe and expand it to runs; every mistake is one ConfigError with file and line."""
-    data = read_toml(path)
+    data, files = read_recipe(path)
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
     tables = data.pop("stage", [])
-    _check_keys(data, path, "top level", "stage")
-    if not tables or not isinstance(tables, list):
+    _check_keys(data, files, "top level", "stage", "extends")
+    if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
-    stages = [_stage(table, i, path) for i, table in enumerate(tables)]
-    for called, count in Counter(stage.name for stage in stages).items():
-        if count > 1:
-            raise ConfigError(f"{path}: two stages are called '{called}'")
+    stages = [_stage(table, i, files) for i, table in enumerate(tables)]
     everywhere, forced = _sort_overrides(overrides, [stage.name for stage in stages])
     runs: list[RecipeRun] = []
     for stage in stages:
         if isinstance(stage, ComparisonStage):
             runs.append(stage.run(forced[stage.name], path.parent))
         else:
-            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), path)
+            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), files)
     for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
         if count > 1:  # they would be taken for one run
             raise ConfigError(
@@ -123,22 +109,22 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return Recipe(name, about, tuple(runs))
 
 
-def _stage(table: Table, place: int, path: Path) -> Stage | ComparisonStage:
+def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
     """A stage as written; raises ConfigError for one that is to compare and to train."""
     where = f"stage.{place}"
     if "compare" not in table:
-        return parse(Stage, table, where, path)
+        return parse(Stage, table, where, files)
     if alien := [key for key in table if key not in ComparisonStage.model_fields]:
         known = "a stage with 'compare' trains nothing and has a name, compare and about alone"
-        raise ConfigError(f"{path}:{line_of(path, 'compare')}: [{where}] no place for '{alien[0]}': {known}")
-    return parse(ComparisonStage, table, where, path)
+        raise ConfigError(f"{located(files, 'compare')}[{where}] no place for '{alien[0]}': {known}")
+    return parse(ComparisonStage, table, where, files)
 
 
-def _check_keys(table: Table, path: Path, where: str, *more: str) -> None:
+def _check_keys(table: Table, files: Files, where: str, *more: str) -> None:
     for key in table:
         if key not in SETTINGS:
             near = suggest(key, [*SETTINGS, *more])
-            raise ConfigError(f"{path}:{line_of(path, key)}: [{where}] unknown key '{key}'{near}")
+            raise ConfigError(f"{located(files, key)}[{where}] unknown key '{key}'{near}")
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
@@ -157,37 +143,61 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
     return everywhere, of_stage
 
 
-def _expand(stage: Stage, defaults: Table, forced: Table, path: Path) -> list[TrainingRun]:
+def _expand(stage: Stage, defaults: Table, forced: Table, files: Files) -> list[TrainingRun]:
     # `seeds=[0]` on the command line chooses runs; `seeds.init=3` is a setting of each
     seeds = tuple(forced.pop("seeds")) if isinstance(forced.get("seeds"), list) else stage.seeds
     asked = forced.pop("tasks", stage.tasks)
     tasks = (asked,) if isinstance(asked, str) else tuple(asked)
     settings = stage.model_extra or {}
-    _check_keys(settings, path, f"stage.{stage.name}", *Stage.model_fields)
+    _check_keys(settings, files, f"stage.{stage.name}", *Stage.model_fields)
     if unknown := [task for task in stage.task if task not in stage.tasks]:
-        raise ConfigError(f"{path}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
+        raise ConfigError(f"{files[0]}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
     if stage.together == "pairs" and len(tasks) < 2:
-        raise ConfigError(f"{path}: stage '{stage.name}' asks for pairs of tasks and has one task")
+        raise ConfigError(f"{files[0]}: stage '{stage.name}' asks for pairs of tasks and has one task")
     runs = []
     for variant in stage.variant or ({"name": stage.name},):
         own = {key: value for key, value in variant.items() if key != "name"}
         if not (isinstance(variant.get("name"), str) and variant["name"].strip()):
-            raise ConfigError(f"{path}: a [[stage.variant]] of stage '{stage.name}' has no name")
-        _check_keys(own, path, f"stage.{stage.name}.variant", "name")
+            raise ConfigError(f"{files[0]}: a [[stage.variant]] of stage '{stage.name}' has no name")
+        _check_keys(own, files, f"stage.{stage.name}.variant", "name")
         for cell in expand_grid(stage.grid):
-            values = [f"{key.split('.')[-1]}={reduce(getitem, key.split('.'), cell)}" for key in stage.grid]
-            label = " ".join([variant["name"], *values])
+            label = " ".join([variant["name"], *(_said(keys, cell) for keys in stage.grid)])
             for group in _groups(stage.together, tasks):
-                named = tuple(find_task(task, path.parent).name for task in group)
-                special = [stage.task.get(task, {}) for task in group]
-                for seed in seeds:
-                    identity = {"tasks": list(group), "seed": seed}
-                    table = merge(defaults, settings, own, cell, *special, forced, identity)
-                    if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
-                        table["prompt"] = prompt | {"init": written_out(prompt["init"], named)}
-                    name = f"{'+'.join(named)}.{label}.s{seed}".replace("/", ".")
-                    runs.append(TrainingRun(stage.name, label, name, path.parent, named, parse_settings(table, path)))
+                special = [own, cell, *(stage.task.get(task, {}) for task in group)]
+                table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
+                for seed in _kept_seeds(seeds, special, stage, files):
+                    runs.append(_run(stage.name, label, table | {"seed": seed}, files))
     return runs
+
+
+def _run(stage: str, label: str, table: Table, files: Files) -> TrainingRun:
+    table, base = without_defaults(table), files[0].parent
+    named = tuple(find_task(task, base).name for task in table["tasks"])
+    if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
+        table["prompt"] = prompt | {"init": written_out(prompt["init"], named)}
+    name = f"{'+'.join(named)}.{label}.s{table['seed']}".replace("/", ".")
+    return TrainingRun(stage, label, name, base, named, parse_settings(table, files))
+
+
+def _said(keys: str, cell: Table) -> str:
+    """What a label says of one axis of a grid: `few_shot=16`, the first of keys that vary together."""
+    path = keys.partition(",")[0].strip().split(".")
+    return f"{path[-1]}={reduce(getitem, path, cell)}"
+
+
+def _without_seeds(table: Table) -> Table:
+    """A table without a list of seeds, which chooses runs and is no setting."""
+    return {key: value for key, value in table.items() if not (key == "seeds" and isinstance(value, list))}
+
+
+def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: Files) -> list[int]:
+    """Of the seeds those that the lists of all tables hold; raises ConfigError for one the stage does not have."""
+    lists = [table["seeds"] for table in tables if isinstance(table.get("seeds"), list)]
+    if unknown := [seed for few in lists for seed in few if seed not in stage.seeds]:
+        raise ConfigError(
+            f"{files[0]}: stage '{stage.name}' has no seed {unknown[0]} to keep to; it has {list(stage.seeds)}"
+        )
+    return [seed for seed in seeds if all(seed in few for few in lists)]
 
 
 def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny
 
-from cpeft.config import Options, Table, changed, digest, parse
+from cpeft.config import Options, Place, Table, changed, digest, located, parse
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
 from cpeft.evaluation.decoding import EvalOptions
@@ -71,11 +71,12 @@ class RunSettings(Options):
         return {**changed(self), "tasks": list(self.tasks), "seed": self.seed, "method": method}
 
 
-def parse_settings(table: Table, path: Path | None = None) -> RunSettings:
-    """A table as settings; the method's own options are checked by the method it names."""
+def parse_settings(table: Table, path: Place = ()) -> RunSettings:
+    """A table as settings; the method's own options are checked by the method it names. `path` is where it stands written."""
     method = table.get("method", {"name": "prompt_tuning"})
     if not isinstance(method, dict) or "name" not in method:
-        raise ConfigError(f"{path or 'settings'}: [method] needs a name, one of: {', '.join(METHODS.names())}")
+        where = located(path, "method") or "settings: "
+        raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(METHODS.names())}")
     options = parse(METHODS.get(str(method["name"])).Options, method, "method", path)
     return parse(RunSettings, {**table, "method": options}, path=path)
 
