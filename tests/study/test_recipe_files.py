@@ -5,7 +5,7 @@ import pytest
 from cpeft.config import expand_grid, without_defaults
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.study.recipe import load_recipe
-from cpeft.study.recipe_file import read_recipe
+from cpeft.study.recipe_file import packaged_recipes, read_recipe
 
 BASE = """name = "base"
 about = "what both do"
@@ -124,8 +124,15 @@ def test_a_recipe_extends_one_that_extends_another(folder):
     assert [file.name for file in files] == ["own.toml", "middle.toml", "base.toml"]
 
 
+def test_packaged_recipes_extend_and_are_extended(folder):
+    assert "paper/tpv-deepseek-corrected" in packaged_recipes(), "a recipe without a stage of its own"
+    recipe = loaded(folder, 'extends = "paper/tpv-deepseek-corrected"\n[model]\nname = "mine"\n')
+    assert {run.settings.model.name for run in recipe.runs} == {"mine"}
+    assert recipe.runs[0].base == folder
+
+
 WRONG = {  # name: (text, error, what is said)
-    "nothing to extend": ('extends = "quickstar"\n', UnknownName, r"own.toml:1: .*'quickstar', did you mean"),
+    "nothing to extend": ('extends = "paper/tpv-t6"\n', UnknownName, r"own.toml:1: .*'paper/tpv-t6', did you mean"),
     "no name": ("extends = 3\n", ConfigError, r"own.toml:1: 'extends' = 3: give one recipe"),
     "itself": ('extends = "own.toml"\n', ConfigError, r"own.toml: extends itself, by way of own.toml"),
     "a stage that is not there": (

@@ -1,0 +1,261 @@
+"""The recipes of the papers: each runs from end to end at tiny size on made-up rows, and differs from our defaults, and from
+its family, in what it says and in nothing else."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from transformers import T5Config, T5ForConditionalGeneration
+
+from cpeft.config import changed
+from cpeft.data.options import DataOptions
+from cpeft.methods import METHODS
+from cpeft.models.loading import FrozenLM, ModelOptions
+from cpeft.study import task_data
+from cpeft.study.plan import Plan, references
+from cpeft.study.recipe import load_recipe, packaged_recipes
+from cpeft.study.run import run_recipe
+from cpeft.study.settings import RunSettings
+from cpeft.study.store import Store
+from cpeft.tasks import TASKS
+from cpeft.training.member import TrainOptions
+from tiny_chat import make_chat_lm, make_chat_tokenizer
+
+PAPER = {name: path for name, path in packaged_recipes().items() if name.startswith("paper/")}
+ROWS = 30  # of a split: two of every class of DBpedia
+PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+
+
+def made_up(task, split):
+    """Rows in the published schema: field texts that are all different, labels in turn."""
+    for i in range(ROWS):
+        row = {column: f"{split} {column} {i}" for _, column in task.fields}
+        if task.words:
+            row[task.label_column] = list(task.words)[i % len(task.words)]
+        elif task.values:
+            row["label"] = float(i % 6)
+        elif task.stringified:
+            row["answers"] = {"text": [f"context {i}"], "answer_start": [i]}
+        else:
+            row["solution"] = f"\\boxed{{{i}}}"
+        yield row
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory):
+    """Rows for every task of these recipes."""
+    folder = tmp_path_factory.mktemp("data")
+    names = {name for path in PAPER.values() for run in load_recipe(path).runs for name in run.tasks}
+    for task in map(TASKS.get, sorted(names)):
+        (folder / task.name).mkdir()
+        for split in set(task.hub.splits) - {"validation_mismatched"}:
+            text = "".join(json.dumps(row) + "\n" for row in made_up(task, split))
+            (folder / task.name / f"{split}.jsonl").write_text(text)
+    return folder
+
+
+def forget_rows():
+    for cached in (task_data.dataset_of, task_data._splits_of, task_data.task_data):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def rows(data_folder, monkeypatch):
+    monkeypatch.setenv("CPEFT_DATA", str(data_folder))
+    forget_rows()
+    yield
+    forget_rows()
+
+
+def make_t5():
+    """A random T5 with a tokenizer that reads any text."""
+    tokenizer = make_chat_tokenizer("qwen")
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return FrozenLM(
+        T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), **sizes, **ids)), tokenizer, "tiny-t5"
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """The folder of a tiny stand-in for each model."""
+    found = {}
+    for name, lm in (
+        ("google-t5/t5-base", make_t5()),
+        ("meta-llama/Llama-3.1-8B-Instruct", make_chat_lm("llama")),
+        ("deepseek-ai/deepseek-llm-7b-chat", make_chat_lm("deepseek")),
+    ):
+        found[name] = tmp_path_factory.mktemp("models") / lm.name
+        lm.model.save_pretrained(found[name])
+        lm.tokenizer.save_pretrained(found[name])
+    return found
+
+
+def tiny(run, models):
+    """A run at tiny size, all its switches as they are."""
+    own = run.settings
+    zero = 0 in (own.train.steps, own.train.epochs, own.data.few_shot, own.data.limit_train)
+    steps = {"steps": 0 if zero else 2, "epochs": None, "batch": 2, "eval_every": 2}
+    small = {
+        "model": ModelOptions(name=str(models[own.model.name]), dtype="float32"),
+        "prompt": own.prompt.model_copy(update={"length": 3, "vocab_range": (20, 200)}),
+        "train": own.train.model_copy(update=steps),
+        "data": own.data.model_copy(update={"limit_validation": 2, "limit_test": 2}),
+        "eval": own.eval.model_copy(update={"bootstrap": 0, "max_new_tokens": 4}),
+    }
+    return replace(run, settings=own.model_copy(update=small))
+
+
+def thinned(recipe):
+    """One run of at most four labels of a stage, or of every task where it has one label, and all that these start from."""
+    plan, chosen = Plan(recipe, Store("nowhere")), []
+    for stage in dict.fromkeys(run.stage for run in recipe.runs):
+        runs = [run for run in recipe.runs if run.stage == stage]
+        one = len({run.label for run in runs}) == 1
+        first = {run.tasks if one else run.label: run for run in reversed(runs)}
+        chosen += list(first.values())[:: 1 if one else max(1, (len(first) - 1) // 3)]
+    while more := [
+        need
+        for run in chosen
+        for name in references(run.settings)
+        for need in plan._needed(name, run)
+        if need not in chosen
+    ]:
+        chosen += dict.fromkeys(more, None)
+    names = {(run.stage, run.name) for run in chosen}
+    return replace(recipe, runs=tuple(run for run in recipe.runs if (run.stage, run.name) in names))
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_recipe_runs_at_tiny_size(name, rows, models, tmp_path):
+    recipe = thinned(load_recipe(PAPER[name]))
+    recipe = replace(recipe, runs=tuple(tiny(run, models) for run in recipe.runs))
+    store = Store(tmp_path / "store")
+    summary = run_recipe(Plan(recipe, store), Console(quiet=True))
+    assert (summary.done, summary.failures, summary.blocked) == (len(recipe.runs), {}, {})
+    for result in store.results():
+        assert (result["steps"] > 0) is bool(result["trainable"])
+        assert result["validation"] is not None
+    layouts = {
+        json.loads(path.read_text())["num_transformer_submodules"] for path in store.path.rglob("adapter_config.json")
+    }
+    assert layouts == ({2} if name == "paper/tpv-t5-legacy" else {1})
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_recipe_parses_and_names_what_exists(name):
+    recipe = load_recipe(PAPER[name])
+    assert recipe.name == name
+    assert recipe.about
+    plan = Plan(recipe, Store("nowhere"))
+    asked = {
+        (reference, run.stage, run.settings.seed): run for run in recipe.runs for reference in references(run.settings)
+    }
+    for (reference, _, _), run in asked.items():
+        assert plan._needed(reference, run), f"{run}: {reference} names no run"
+
+
+def test_a_plan_needs_the_rows_and_says_so(cpeft_main, monkeypatch, tmp_path):
+    monkeypatch.delenv("CPEFT_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    forget_rows()
+    code, _, error = cpeft_main("plan", "paper/tpv-t5")
+    assert code == 3
+    assert "task 'mnli': no rows found" in error
+    assert "cpeft fetch task:mnli" in error
+
+
+def settings_of(name, task):
+    """The settings of the first source run of a task."""
+    runs = load_recipe(PAPER[name]).runs
+    return next(run.settings for run in runs if run.stage == "sources" and run.tasks == (task,))
+
+
+def test_published_numbers_of_tpv_on_t5():
+    """Length, optimiser, batches, k, origins, as the supplement states them."""
+    runs = load_recipe(PAPER["paper/tpv-t5"]).runs
+    sources = [run for run in runs if run.stage == "sources"]
+    origins = {task: len([run for run in sources if run.tasks == (task,)]) for run in sources for task in run.tasks}
+    assert origins == dict.fromkeys(("mnli", "qnli", "sst2", "trec", "dbpedia", "yelp"), 10) | dict.fromkeys(
+        ("qqp", "stsb", "mrpc", "rte", "cola"), 3
+    )
+    assert {run.tasks[0]: run.settings.train.epochs for run in sources if run.tasks[0] in ("trec", "rte")} == {
+        "trec": 50, "rte": 10,
+    }  # fmt: skip
+    optim = sources[0].settings.optim
+    assert (optim.lr, optim.weight_decay, optim.warmup, optim.schedule) == (0.3, 1e-5, 500, "linear")
+    assert len([run for run in runs if run.stage == "cross-origin"]) == 9 * 11
+    assert len([run for run in runs if run.stage == "addition"]) == 55 * 21 * 3
+    few = {run.settings.data.few_shot: run.settings for run in runs if run.stage == "inference"}
+    assert {k: own.train.batch for k, own in few.items()} == {
+        0: 8, 5: 2, 10: 2, 25: 2, 50: 8, 100: 8, 250: 8, 500: 16, 750: 16, 1000: 16, "full": 16,
+    }  # fmt: skip
+    assert {own.train.steps for k, own in few.items() if k not in (0, "full")} == {1000}
+    assert (few["full"].train.epochs, few["full"].data.limit_validation) == (10, None)
+    started = {(run.label.rpartition(" ")[0], run.settings.seed) for run in runs if run.stage == "inference"}
+    assert Counter(label for label, _ in started) == {
+        "vocabulary": 10, "SPoT mnli": 10, "SPoT qnli": 10, "SPoT both": 3, "sum of vectors": 10,
+    }  # fmt: skip
+
+
+def test_published_numbers_of_tpv_on_chat_models():
+    for model in ("llama", "deepseek"):
+        own, trec = (settings_of(f"paper/tpv-{model}", task=task) for task in ("rte", "trec"))
+        assert (own.prompt.length, own.train.batch, own.data.max_source) == (100, 4, 512)
+        assert (own.optim.lr, own.optim.schedule, own.optim.warmup) == (0.3, "cosine", 0.03)
+        assert (own.train.epochs, trec.train.epochs, own.train.eval_every) == (10, 20, 0.1)
+        legacy = settings_of(f"paper/tpv-{model}-legacy", task="squad_v2")
+        assert (legacy.prompt.dtype, legacy.data.loss, legacy.eval.max_new_tokens) == ("bfloat16", "sequence", 512)
+    cues = {model: settings_of(f"paper/tpv-{model}", task="rte").data.cue for model in ("llama", "deepseek")}
+    assert cues == {"llama": None, "deepseek": ""}
+    scales = {model: settings_of(f"paper/tpv-{model}", task="stsb").data.cue for model in ("llama", "deepseek")}
+    assert scales == {"llama": "\nlabel:", "deepseek": ""}
+
+
+SWITCHES = {  # of data and training that only published behaviour sets
+    "data": ("padding", "label_padding", "split", "few_shot_per", "loss", "squad_target"),
+    "train": ("select", "base_dropout"), "prompt": ("rows", "dtype"), "optim": ("clip", "weight_decay"), "source": ("rows",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if name.endswith("-corrected")])
+def test_corrected_recipes_have_our_defaults(name):
+    for run in load_recipe(PAPER[name]).runs:
+        own = changed(run.settings)
+        told = [f"{table}.{key}" for table, keys in SWITCHES.items() for key in keys if key in own.get(table, {})]
+        assert not told, f"{run} sets {told}"
+        assert run.settings.seeds.subset is None
+
+
+def option(key):
+    """The default of a switch named as in a recipe."""
+    table, _, key = key.partition(".")
+    if table == "attempt":
+        return METHODS.get("attempt").Options.model_fields[key].default
+    tables = {"data": DataOptions, "train": TrainOptions}
+    options = tables.get(table) or RunSettings.model_fields[table].annotation
+    return options.model_fields[key].default
+
+
+ROW = re.compile(r"^\| `([\w.]+)` \| `([^`]*)`[^|]*\| (.*) \| (.*) \|$", re.MULTILINE)
+
+
+def test_the_page_of_switches_is_true():
+    """Defaults are those of the options, and each recipe named beside a value has a run that sets it."""
+    found = ROW.findall(PAGE)
+    assert len(found) > 15
+    runs = {name.removeprefix("paper/"): load_recipe(path).runs for name, path in PAPER.items()}
+    for key, default, published, families in found:
+        assert str(option(key)) == default, key
+        values = re.findall(r"`([^`]+)`", published)
+        assert values
+        for family in re.findall(r"`([\w-]+)`", families):
+            table, _, name = key.partition(".")
+            table = "method" if table == "attempt" else table
+            own = {str(getattr(getattr(run.settings, table), name, None)) for run in runs[family]}
+            assert set(values) & own, f"{family} sets {key} to {own}, the page says {values}"
