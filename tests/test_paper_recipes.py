@@ -123,7 +123,7 @@ def thinned(recipe):
         need
         for run in chosen
         for name in references(run.settings)
-        for need in plan._needed(name, run)
+        for need in plan.named(name, run)
         if need not in chosen
     ]:
         chosen += dict.fromkeys(more, None)
@@ -157,7 +157,7 @@ def test_a_recipe_parses_and_names_what_exists(name):
         (reference, run.stage, run.settings.seed): run for run in recipe.runs for reference in references(run.settings)
     }
     for (reference, _, _), run in asked.items():
-        assert plan._needed(reference, run), f"{run}: {reference} names no run"
+        assert plan.named(reference, run), f"{run}: {reference} names no run"
 
 
 def test_a_plan_needs_the_rows_and_says_so(cpeft_main, monkeypatch, tmp_path):

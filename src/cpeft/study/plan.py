@@ -8,6 +8,7 @@ candidates. A path to a prompt folder or file is a reference too.
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -44,6 +45,15 @@ class Plan:
     def __init__(self, recipe: Recipe, store: Store) -> None:
         self.recipe, self.store = recipe, store
         self._folders: dict[tuple[str, str], RunFolder] = {}
+        self._named: dict[tuple[str, str, int | None], list[TrainingRun]] = {}
+
+    @cached_property
+    def _stages(self) -> dict[str, list[TrainingRun]]:
+        """The runs that train, by stage; all stages in recipe order."""
+        stages: dict[str, list[TrainingRun]] = {run.stage: [] for run in self.recipe.runs}
+        for run in self.recipe.training:
+            stages[run.stage].append(run)
+        return stages
 
     def entries(self) -> list[Planned]:
         """All runs in recipe order with their present state."""
@@ -91,7 +101,7 @@ class Plan:
         return next((place for place in (run.base / reference, Path(reference)) if place.exists()), None)
 
     def _stages_before(self, run: RecipeRun) -> list[str]:
-        stages = list(dict.fromkeys(other.stage for other in self.recipe.runs))
+        stages = list(self._stages)
         return stages[: stages.index(run.stage)]
 
     def state_of(self, reference: str, run: RecipeRun) -> Path:
@@ -105,6 +115,12 @@ class Plan:
         """The earlier runs a reference names, none where it is a file; raises ConfigError saying what there is instead."""
         if self._file(reference, run):
             return []
+        key = (reference, run.stage, run.seed)  # all that the answer depends on
+        if key not in self._named:
+            self._named[key] = self._search(reference, run)
+        return self._named[key]
+
+    def _search(self, reference: str, run: RecipeRun) -> list[TrainingRun]:
         where, stages = f"{run}: '{reference}'", self._stages_before(run)
         match = re.fullmatch(r"([^/@]+)/([^@]+)(?:@(\d+|\*))?", reference)
         if not match or match[1] not in stages:
@@ -112,8 +128,8 @@ class Plan:
             raise ConfigError(f"{where} is neither a file nor 'stage/task' of an earlier stage{known}")
         stage, _, seed = match.groups()
         there = [
-            other for other in self.recipe.training if other.stage == stage
-            and any(fnmatchcase(name, _asked(reference, other)) for name in (*other.tasks, "+".join(other.tasks)))
+            other for other in self._stages[stage]
+            if any(fnmatchcase(name, _asked(reference, other)) for name in (*other.tasks, "+".join(other.tasks)))
         ]  # fmt: skip
         if not there:
             raise ConfigError(f"{where} names no run; stage '{stage}' trains no such task")
