@@ -16,7 +16,7 @@ from cpeft.data.options import DataOptions
 from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM, ModelOptions
 from cpeft.study import task_data
-from cpeft.study.plan import Plan, references
+from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, packaged_recipes
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import RunSettings
@@ -49,7 +49,7 @@ def made_up(task, split):
 def data_folder(tmp_path_factory):
     """Rows for every task of these recipes."""
     folder = tmp_path_factory.mktemp("data")
-    names = {name for path in PAPER.values() for run in load_recipe(path).runs for name in run.tasks}
+    names = {name for path in PAPER.values() for run in load_recipe(path).training for name in run.tasks}
     for task in map(TASKS.get, sorted(names)):
         (folder / task.name).mkdir()
         for split in set(task.hub.splits) - {"validation_mismatched"}:
@@ -114,31 +114,34 @@ def tiny(run, models):
 def thinned(recipe):
     """One run of at most four labels of a stage, or of every task where it has one label, and all that these start from."""
     plan, chosen = Plan(recipe, Store("nowhere")), []
-    for stage in dict.fromkeys(run.stage for run in recipe.runs):
-        runs = [run for run in recipe.runs if run.stage == stage]
+    for stage in dict.fromkeys(run.stage for run in recipe.training):
+        runs = [run for run in recipe.training if run.stage == stage]
         one = len({run.label for run in runs}) == 1
         first = {run.tasks if one else run.label: run for run in reversed(runs)}
         chosen += list(first.values())[:: 1 if one else max(1, (len(first) - 1) // 3)]
     while more := [
         need
         for run in chosen
-        for name in references(run.settings)
-        for need in plan.named(name, run)
+        for need in run.needs(plan)
         if need not in chosen
     ]:
         chosen += dict.fromkeys(more, None)
     names = {(run.stage, run.name) for run in chosen}
-    return replace(recipe, runs=tuple(run for run in recipe.runs if (run.stage, run.name) in names))
+    kept = [run for run in recipe.runs if run not in recipe.training or (run.stage, run.name) in names]
+    return replace(recipe, runs=tuple(kept))
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_recipe_runs_at_tiny_size(name, rows, models, tmp_path):
     recipe = thinned(load_recipe(PAPER[name]))
-    recipe = replace(recipe, runs=tuple(tiny(run, models) for run in recipe.runs))
+    small = {str(run): tiny(run, models) for run in recipe.training}
+    recipe = replace(recipe, runs=tuple(small.get(str(run), run) for run in recipe.runs))
     store = Store(tmp_path / "store")
     summary = run_recipe(Plan(recipe, store), Console(quiet=True))
     assert (summary.done, summary.failures, summary.blocked) == (len(recipe.runs), {}, {})
-    for result in store.results():
+    results = [result for result in store.results() if result["scores"]]
+    assert len(results) == len(small)
+    for result in results:
         assert (result["steps"] > 0) is bool(result["trainable"])
         assert result["validation"] is not None
     layouts = {
@@ -153,11 +156,9 @@ def test_a_recipe_parses_and_names_what_exists(name):
     assert recipe.name == name
     assert recipe.about
     plan = Plan(recipe, Store("nowhere"))
-    asked = {
-        (reference, run.stage, run.settings.seed): run for run in recipe.runs for reference in references(run.settings)
-    }
-    for (reference, _, _), run in asked.items():
-        assert plan.named(reference, run), f"{run}: {reference} names no run"
+    for run in recipe.runs:
+        for reference in run.references():
+            assert plan.named(reference, run), f"{run}: {reference} names no run"
 
 
 def test_a_plan_needs_the_rows_and_says_so(cpeft_main, monkeypatch, tmp_path):
@@ -172,13 +173,13 @@ def test_a_plan_needs_the_rows_and_says_so(cpeft_main, monkeypatch, tmp_path):
 
 def settings_of(name, task):
     """The settings of the first source run of a task."""
-    runs = load_recipe(PAPER[name]).runs
+    runs = load_recipe(PAPER[name]).training
     return next(run.settings for run in runs if run.stage == "sources" and run.tasks == (task,))
 
 
 def test_published_numbers_of_tpv_on_t5():
     """Length, optimiser, batches, k, origins, as the supplement states them."""
-    runs = load_recipe(PAPER["paper/tpv-t5"]).runs
+    runs = load_recipe(PAPER["paper/tpv-t5"]).training
     sources = [run for run in runs if run.stage == "sources"]
     origins = {task: len([run for run in sources if run.tasks == (task,)]) for run in sources for task in run.tasks}
     assert origins == dict.fromkeys(("mnli", "qnli", "sst2", "trec", "dbpedia", "yelp"), 10) | dict.fromkeys(
@@ -225,7 +226,7 @@ SWITCHES = {  # of data and training that only published behaviour sets
 
 @pytest.mark.parametrize("name", [name for name in PAPER if name.endswith("-corrected")])
 def test_corrected_recipes_have_our_defaults(name):
-    for run in load_recipe(PAPER[name]).runs:
+    for run in load_recipe(PAPER[name]).training:
         own = changed(run.settings)
         told = [f"{table}.{key}" for table, keys in SWITCHES.items() for key in keys if key in own.get(table, {})]
         assert not told, f"{run} sets {told}"
@@ -249,7 +250,7 @@ def test_the_page_of_switches_is_true():
     """Defaults are those of the options, and each recipe named beside a value has a run that sets it."""
     found = ROW.findall(PAGE)
     assert len(found) > 15
-    runs = {name.removeprefix("paper/"): load_recipe(path).runs for name, path in PAPER.items()}
+    runs = {name.removeprefix("paper/"): load_recipe(path).training for name, path in PAPER.items()}
     for key, default, published, families in found:
         assert str(option(key)) == default, key
         values = re.findall(r"`([^`]+)`", published)

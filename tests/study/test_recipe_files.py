@@ -118,7 +118,7 @@ def test_default_is_ours_wherever_it_is_said(folder):
 def test_a_recipe_extends_one_that_extends_another(folder):
     (folder / "middle.toml").write_text('extends = "base.toml"\nname = "middle"\n[optim]\nlr = 0.2\nclip = 2.0\n')
     recipe = loaded(folder, 'extends = "middle.toml"\n[optim]\nlr = 0.1\n')
-    optim = recipe.runs[0].settings.optim
+    optim = recipe.training[0].settings.optim
     assert (optim.lr, optim.clip) == (0.1, 2.0)
     _, files = read_recipe(folder / "own.toml")
     assert [file.name for file in files] == ["own.toml", "middle.toml", "base.toml"]
@@ -127,8 +127,8 @@ def test_a_recipe_extends_one_that_extends_another(folder):
 def test_packaged_recipes_extend_and_are_extended(folder):
     assert "paper/tpv-deepseek-corrected" in packaged_recipes(), "a recipe without a stage of its own"
     recipe = loaded(folder, 'extends = "paper/tpv-deepseek-corrected"\n[model]\nname = "mine"\n')
-    assert {run.settings.model.name for run in recipe.runs} == {"mine"}
-    assert recipe.runs[0].base == folder
+    assert {run.settings.model.name for run in recipe.training} == {"mine"}
+    assert recipe.training[0].base == folder
 
 
 WRONG = {  # name: (text, error, what is said)
