@@ -14,8 +14,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/ready
-	$(BIN)/python tools/tiny_model.py build/tiny
-	$(BIN)/cpeft run recipes/demo.toml --store build/demo
+	$(BIN)/cpeft run quickstart --store build/demo --processes 2
 
 test: $(VENV)/ready
 	$(BIN)/pytest

@@ -119,12 +119,7 @@ def thinned(recipe):
         one = len({run.label for run in runs}) == 1
         first = {run.tasks if one else run.label: run for run in reversed(runs)}
         chosen += list(first.values())[:: 1 if one else max(1, (len(first) - 1) // 3)]
-    while more := [
-        need
-        for run in chosen
-        for need in run.needs(plan)
-        if need not in chosen
-    ]:
+    while more := [need for run in chosen for need in run.needs(plan) if need not in chosen]:
         chosen += dict.fromkeys(more, None)
     names = {(run.stage, run.name) for run in chosen}
     kept = [run for run in recipe.runs if run not in recipe.training or (run.stage, run.name) in names]

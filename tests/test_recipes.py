@@ -32,7 +32,7 @@ from cpeft.tasks import TASKS
 ROOT = Path(__file__).parents[1]
 EVERY = {str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")}
 RECIPES = {name: path for name, path in EVERY.items() if not name.startswith("paper/")}  # those: test_paper_recipes
-TOOLS = {"tiny": "tiny_model.py", "stories": "toy_stories.py"}  # what writes a folder under build/
+TOOLS = {"stories": "toy_stories.py"}  # what writes a folder under build/
 SHARED = ROOT.parent / "shared" / "data"
 TINY = (
     "train.steps=2", "train.eval_every=2", "train.batch=2", "prompt.length=4", "prompt.vocab_range=[3, 200]", "seeds=[0]",
@@ -87,7 +87,7 @@ def kind_of(model: Path) -> str:
 
 
 def test_all_recipes_are_packaged():
-    assert {"demo", "small/smoke", "small/replication-minilm"} <= set(RECIPES)
+    assert {"quickstart", "small/smoke", "small/replication-minilm"} <= set(RECIPES)
     assert packaged_recipes() == EVERY
 
 
@@ -125,12 +125,17 @@ def test_a_recipe_runs_at_tiny_size(name, byte_models, tmp_path):
 
 
 def thinned(recipe) -> list[str]:
-    """At most two tasks of a stage without dependants, so that forty runs stand for four hundred."""
-    needed = {reference.split("/")[0] for run in recipe.training for reference in run.references()}
-    several = {run.stage for run in recipe.training if len(run.tasks) > 1}
+    """At most two tasks of a stage without dependants, so that forty runs stand for four hundred; of the seeds the first, and
+    those that other stages name."""
+    asked = [reference for run in recipe.training for reference in run.references()]
+    needed = {reference.split("/")[0] for reference in asked}
     out = []
     for stage in dict.fromkeys(run.stage for run in recipe.training):
-        tasks = list(dict.fromkeys(t for run in recipe.training if run.stage == stage for t in run.settings.tasks))
-        if stage not in needed | several and len(tasks) > 2:
+        groups = [run.settings.tasks for run in recipe.training if run.stage == stage]
+        tasks = list(dict.fromkeys(task for group in groups for task in group))
+        if stage not in needed and len(tasks) > max(map(len, groups)):
             out.append(f"{stage}.tasks={json.dumps([tasks[0], tasks[-1]])}")
+        said = {name.partition("@")[2] for name in asked if name.startswith(f"{stage}/")} - {"", "*"}
+        if said:
+            out.append(f"{stage}.seeds={sorted({0, *map(int, said)})}")
     return out

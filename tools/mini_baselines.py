@@ -1,6 +1,6 @@
 """What a task takes without prompts: a bag-of-words logistic regression and full fine-tuning of the embedded model.
 
-    python tools/mini_baselines.py OUT.jsonl [--seeds 3] [--rates 0.0003 0.001 0.003] [TASK ...]
+    python tools/mini_baselines.py OUT.jsonl [TASK ...] [--seeds 3] --rates 0.001
 
 Rows are those that `cpeft run` takes: the same splits, the same few-shot subsets per seed, no task name in the input, the whole
 test split scored once per run. The rate of fine-tuning is the one with the best validation accuracy on mini/formality, seed 100

@@ -1,12 +1,11 @@
-"""Builds a tiny text-to-text model and three toy tasks, so that `make demo` needs no download: about a minute on one core.
+"""Builds a tiny text-to-text model and the rows of three toy tasks, for `doubled_prompts`: about a minute on one core.
 
     python tools/tiny_model.py FOLDER
 
 The language has adjectives of two moods, nouns of two topics, people of two ranks and filler words. The model (a T5 of 0.2
 million parameters) learns from a mixture in which the head of the input names the question and the answer words, as in
 "mood good bad : ..." or "topic cat oak : ...". The tasks leave that head out, so that a prompt has to carry it. FOLDER gets
-`model/`, `mood.toml`, `topic.toml`, `rank.toml` and their CSV files. It is a toy for trying the commands and measures
-nothing.
+`model/` and the tasks' training rows as CSV files. It is a toy and measures nothing.
 """
 
 import csv
@@ -83,36 +82,23 @@ def train_model(tokenizer: PreTrainedTokenizerFast, steps: int = 1500, batch: in
     return model.eval()
 
 
-def write_task(folder: Path, question: str, rows: dict[str, int]) -> None:
+def write_rows(folder: Path, question: str, count: int = 1000) -> None:
+    """`count` distinct sentences with their answers."""
     rng = np.random.default_rng([0, *question.encode()])
-    seen: set[str] = set()
-    for split, count in rows.items():
-        with (folder / f"{question}-{split}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["text", "label"])
-            while count:
-                text, truth = sentence(rng)
-                if text not in seen:
-                    seen.add(text)
-                    writer.writerow([text, truth[question]])
-                    count -= 1
-    first, second = QUESTIONS[question]
-    files = "\n".join(f'{split} = "{question}-{split}.csv"' for split in rows)
-    (folder / f"{question}.toml").write_text(
-        f'name = "toy_{question}"\ntemplate = "{{text}}"\n[labels]\n0 = "{first}"\n1 = "{second}"\n[files]\n{files}\n'
-    )
-
-
-def write_tasks(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for question in QUESTIONS:
-        write_task(folder, question, {"train": 1000, "validation": 200, "test": 400})
+    rows: dict[str, int] = {}
+    while len(rows) < count:
+        text, truth = sentence(rng)
+        rows.setdefault(text, truth[question])
+    with (folder / f"{question}-train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows.items()])
 
 
 def main(folder: Path) -> None:
     if (folder / "model" / "config.json").exists():
         return
-    write_tasks(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for question in QUESTIONS:
+        write_rows(folder, question)
     tokenizer = make_tokenizer()
     model = train_model(tokenizer)
     tokenizer.save_pretrained(folder / "model")
