@@ -23,12 +23,18 @@ def test_the_demonstration_in_short(tmp_path: Path) -> None:
     first = CliRunner().invoke(app, ["run", "quickstart", *SHORT, "--store", str(store)])
     assert first.exit_code == 0, first.output
     results = [json.loads(path.read_text()) for path in store.glob("*/*/result.json")]
-    assert {result["stage"] for result in results} == {"sources", "targets", "shared"}
+    assert {result["stage"] for result in results} == {"sources", "targets", "shared", "similarity"}
     assert {result["few_shot"] for result in results if result["stage"] == "targets"} == {16, "full"}
     labels = {result["label"].split(" few_shot")[0] for result in results}
     assert {"random", "vocabulary", "SPoT", "ATTEMPT", "ATTEMPT shared"} <= labels
     page = (store / "report.html").read_text(encoding="utf-8")
-    for part in ("Scores", "Learning curves", "Where the attention goes", "Example predictions"):
+    for part in (
+        "Scores",
+        "Learning curves",
+        "Where the attention goes",
+        "How alike the prompts are",
+        "Example predictions",
+    ):
         assert part in page
     assert "report.html" in first.output
 
