@@ -18,6 +18,7 @@ from cpeft.prompts.expression import (
     Name,
     Scaled,
     Sum,
+    Weighted,
     kind_of,
     measured_names,
     names,
@@ -82,6 +83,7 @@ R = {name: prompt.weight for name, prompt in PROMPTS.items()}
         ("mean(v(a), a - b)", Mean((VA, Difference(A, B)))),
         ("origin1 + cross(v(a))", Sum((Name("origin1"), Call("cross", VA)))),
         ("v(mean(a, b))", Call("v", Mean((A, B)))),
+        ("weighted(a, b, mean(a, b))", Weighted(A, (B, Mean((A, B))))),
         ("vocab + v(a)", Sum((Fresh("vocab"), VA))),
         ("v(\"my prompt\") + v('a')", Sum((Call("v", Name("my prompt")), VA))),
     ],
@@ -114,6 +116,8 @@ def test_names_are_what_they_were(name):
         ("-a", r"a is a prompt, which has no multiples; write -v\(a\)"),
         ('2*"my prompt"', r'write 2\*v\("my prompt"\)'),
         ("v(a) - b", r"v\(a\) is a vector and b a prompt; write v\(a\) - v\(b\)"),
+        ("weighted(a)", "a probe and prompts to average"),
+        ("weighted(a, v(b))", r"weighted\(\) takes prompts, and v\(b\) is a vector"),
         ("mean(a, v(b))", r"mean takes prompts or vectors; a is a prompt, v\(b\) a vector"),
         ("v(v(a))", r"v\(\) takes a prompt, and v\(a\) is a vector already"),
         ("v(a - b)", r"v\(\) takes a prompt, and \(a - b\) is a vector already"),
@@ -133,7 +137,7 @@ def test_names_are_what_they_were(name):
         ("v(a)/2", r"did not expect '/2'"),
         ("v(a)*v(b)", r"a number must follow '\*', not 'v'"),
         ("v(a)*", r"a number must follow '\*', not ''"),
-        ("w(a)", r"unknown function 'w'; use mean, sum, v, cross, noise, shuffle or text"),
+        ("w(a)", r"unknown function 'w'; use mean, sum, weighted, v, cross, noise, shuffle or text"),
         ("__import__('os')", "unknown function '__import__'"),
     ],
 )
@@ -221,6 +225,23 @@ def test_forms_follow():
 def test_mixtures_that_are_refused(text, error, message):
     with pytest.raises(error, match=message):
         cpeft.compose(text, PROMPTS)
+
+
+def test_weights_are_the_cosines_of_token_means():
+    """By hand: the probe's mean row is (1, 0, ...); those of x, y and z have cosines 0.6, 0.8 and -1 with it."""
+
+    def mean_row(*values):
+        return torch.tensor([values + (0.0,) * (D - len(values))]).expand(P, D) + torch.tensor([[1.0], [-1.0], [0.0]])
+
+    rows = {"probe": mean_row(1.0), "x": mean_row(0.6, 0.8), "y": mean_row(8.0, 6.0), "z": mean_row(-2.0)}
+    prompts = {name: SoftPrompt(matrix, Provenance(task=name)) for name, matrix in rows.items()}
+    made = cpeft.compose("weighted(probe, x, y, z)", prompts)
+    torch.testing.assert_close(made.weight, (0.6 * rows["x"] + 0.8 * rows["y"]) / 1.4)
+    assert made.provenance.linear == pytest.approx({"x": 0.6 / 1.4, "y": 0.8 / 1.4})
+    with pytest.raises(PromptError, match="no cosine above 0"):
+        cpeft.compose("weighted(probe, z)", prompts)
+    kin = cpeft.compose("weighted(a, a, b)", PROMPTS)  # of one origin, so it has a task vector
+    assert TaskVector.of(kin).linear.keys() == {"a", "b"}
 
 
 def test_prompts_of_different_lengths_name_both():

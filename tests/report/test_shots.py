@@ -49,6 +49,19 @@ def test_tables_by_hand(tmp_path):
     assert ticks[:4] == ["0", "4", "16", "full"]
 
 
+def test_the_base_trains_longest_and_other_lengths_are_named(tmp_path):
+    for stage, name, init, steps in (
+        ("a", "probe", "vocab", 5),
+        ("b", "nothing", "vocab", 20),
+        ("b", "SPoT", "s/a", 20),
+    ):
+        for shots in (4, 16):
+            settings = {"data": {"few_shot": shots}}
+            write_trial(tmp_path, stage, f"{name} few_shot={shots}", 0, {"rte": 50.0}, init, steps, settings=settings)
+    (experiment,) = found(tmp_path)
+    assert [line.name for line in experiment.lines] == ["nothing", "probe (5 steps)", "SPoT"]
+
+
 def test_six_seeds_can_be_significant(tmp_path):
     for seed in range(6):
         for name, init, score in (("nothing", "vocab", 50.0), ("SPoT", "sources/mnli", 60.0 + seed)):

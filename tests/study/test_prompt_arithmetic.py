@@ -251,16 +251,17 @@ train.steps = 0
         ("vocab + v(s/{task})", ["a"], "vocab + v(s/a)"),
         ("vocab + sum(v(s/{task}), ...)", ["a", "b"], "vocab + sum(v(s/a), v(s/b))"),
         ("vocab + mean(cross(v(s/{task}@0)), ...)", ["a", "b"], "vocab + mean(cross(v(s/a@0)), cross(v(s/b@0)))"),
+        ("weighted('p/k={few_shot}/{task}', s/b)", ["a"], "weighted('p/k=4/a', s/b)"),
         ("x + 2*sum(v({task}), ...) - sum(v(o/{task}), ...)", ["a"], "x + 2*sum(v(a)) - sum(v(o/a))"),
     ],
 )
 def test_formulas_of_recipes_are_written_out(formula, tasks, said):
-    assert written_out(formula, tasks) == said
+    assert written_out(formula, tasks, {"few_shot": 4}) == said
 
 
 def test_dots_need_brackets_and_pairs_two_tasks(world):
     with pytest.raises(ConfigError, match="no brackets"):
-        written_out("v(a), ...)", ["a"])
+        written_out("v(a), ...)", ["a"], {})
     (world / "alone.toml").write_text(f'{QUICK}\n[[stage]]\nname = "p"\ntasks = ["mood.toml"]\ntogether = "pairs"\n')
     with pytest.raises(ConfigError, match="one task"):
         load_recipe(world / "alone.toml")

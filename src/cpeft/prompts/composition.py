@@ -22,12 +22,13 @@ from cpeft.prompts.expression import (
     Name,
     Scaled,
     Sum,
+    Weighted,
     kind_of,
     names,
     parse_expression,
     parse_prompt,
 )
-from cpeft.prompts.similarity import Item
+from cpeft.prompts.similarity import Item, token_mean
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
@@ -83,12 +84,32 @@ def evaluate(
             case Mean(parts):
                 values = [value(inner) for inner in parts]
                 return mean_prompt(values) if isinstance(values[0], SoftPrompt) else TaskVector.mean(values)
+            case Weighted(probe, parts):
+                return weighted_prompt(value(probe), [value(inner) for inner in parts])
             case Difference(left, right):
                 a, b = value(left), value(right)
                 return TaskVector.between(a, b) if isinstance(b, SoftPrompt) else a - b
 
     result: SoftPrompt | TaskVector = value(expression)
     return result
+
+
+def weighted_prompt(probe: SoftPrompt, sources: Sequence[SoftPrompt]) -> SoftPrompt:
+    """SPoT's weighted average of sources (Vu et al. 2022, section 4), here of all that are given:
+
+        Σ_i s_i θ_i / Σ_i s_i        s_i = max(0, cos(token mean of probe, token mean of θ_i))
+
+    where the probe is a prompt of the target task after a short training. The paper leaves negative cosines open: such a source
+    counts for nothing. Raises PromptError where none is positive."""
+    check_same_space(probe, *sources)
+    first_PD = probe.weight.double().numpy()
+    alike = [max(0.0, token_mean(first_PD, source.weight.double().numpy())) for source in sources]
+    total = sum(alike)
+    if total == 0:
+        raise PromptError(
+            "weighted(): no source prompt is alike the probe (no cosine above 0); mean(...) weighs them equally"
+        )
+    return mean_prompt(sources, [value / total for value in alike])
 
 
 def compose_files(text: str) -> SoftPrompt:
@@ -103,8 +124,8 @@ def compose_files(text: str) -> SoftPrompt:
 
 def read_items(texts: Sequence[str], vectors: bool = False, live: int | None = None) -> list[Item]:
     """What paths and expressions over paths stand for, prompts or task vectors, each with the rows stored behind it that the
-    model never reads: the same expression over those, which holds because all of the language but `noise` and `shuffle` is
-    linear. `vectors` takes v() of every prompt; `live` as in `load_stored`.
+    model never reads: the same expression over those, which holds because all of the language but `noise`, `shuffle` and
+    `weighted` is linear. `vectors` takes v() of every prompt; `live` as in `load_stored`.
 
     `TASK@ORIGIN=` in front of one says where it belongs if its file does not. Names are the task and its origin (a number in
     order of appearance), or the text where those repeat. Raises what reading and `evaluate` raise."""

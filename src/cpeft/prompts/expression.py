@@ -2,12 +2,14 @@
 
 A name is a prompt and is resolved by the caller, so this module knows no store. `v(x)` is x minus its own recorded origin, a
 task vector (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts;
-`cross(vector)` may join another origin than its own, `noise(vector)` and `shuffle(vector)` are controls. The grammar:
+`cross(vector)` may join another origin than its own, `noise(vector)` and `shuffle(vector)` are controls, and
+`weighted(probe, mnli, qnli)` averages prompts by how alike each is to the first. The grammar:
 
     expression := term (("+" | "-") term)*
     term       := number "*" term | "-" term | atom ("*" number)*
     atom       := name | function "(" expression ("," expression)* ")" | "(" expression ")"
-    function   := "mean" | "sum" (of one or more), "v" | "cross" | "noise" | "shuffle" (of one), "text" (of one quoted text)
+    function   := "mean" | "sum" (of one or more), "weighted" (of two or more), "v" | "cross" | "noise" | "shuffle" (of one),
+                  "text" (of one quoted text)
     name       := letters, digits and _ / . @ * -, beginning with none of * - | "anything in quotes"
 
 Names came first, so a minus directly behind a name belongs to it: `sst-2` is a name, `mnli - sst-2` and `v(a)-v(b)` are
@@ -25,7 +27,7 @@ TOKEN = re.compile(
     r"|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[-+*(),])|(?P<wrong>\S))"
 )
 FRESH = ("vocab", "random", "labels")  # drawn from the model, not read from a file
-FUNCTIONS = ("mean", "sum", "v", "cross", "noise", "shuffle", "text")
+FUNCTIONS = ("mean", "sum", "weighted", "v", "cross", "noise", "shuffle", "text")
 Kind = Literal["prompt", "vector"]
 
 
@@ -60,6 +62,17 @@ class Mean:
 
     def __str__(self) -> str:
         return f"mean({', '.join(map(str, self.parts))})"
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The row-wise average of prompts, weighted by how alike each is to `probe`."""
+
+    probe: "Expression"
+    parts: tuple["Expression", ...]
+
+    def __str__(self) -> str:
+        return f"weighted({', '.join(map(str, (self.probe, *self.parts)))})"
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,7 @@ class Scaled:
         return f"-{self.part if self.factor == -1 else Scaled(-self.factor, self.part)}"
 
 
-Expression = Name | Fresh | Mean | Call | Sum | Difference | Scaled
+Expression = Name | Fresh | Mean | Weighted | Call | Sum | Difference | Scaled
 
 
 def parse_expression(text: str) -> Expression:
@@ -139,6 +152,11 @@ def kind_of(expression: Expression) -> Kind:
                 prompt, vector = parts[kinds.index("prompt")], parts[kinds.index("vector")]
                 raise ConfigError(f"mean takes prompts or vectors; {prompt} is a prompt, {vector} a vector")
             return kinds[0]
+        case Weighted(probe, parts):
+            for part in (probe, *parts):
+                if kind_of(part) == "vector":
+                    raise ConfigError(f"weighted() takes prompts, and {part} is a vector")
+            return "prompt"
         case Sum(parts):
             prompts = [part for part in parts if kind_of(part) == "prompt"]
             if len(prompts) > 1:
@@ -172,6 +190,8 @@ def _parts(expression: Expression) -> tuple[Expression, ...]:
             return ()
         case Mean(parts) | Sum(parts):
             return parts
+        case Weighted(probe, parts):
+            return probe, *parts
         case Difference(left, right):
             return left, right
         case Scaled(_, part) | Call(_, part):
@@ -270,6 +290,12 @@ class _Parser:
         self._close()
         if function == "mean":
             return Mean(tuple(parts))
+        if function == "weighted":
+            if len(parts) < 2:
+                raise self._error(
+                    f"weighted() takes a probe and prompts to average; write weighted({parts[0]}, mnli, qnli)"
+                )
+            return Weighted(parts[0], tuple(parts[1:]))
         if function == "sum":
             return Sum(tuple(parts)) if len(parts) > 1 else parts[0]
         if len(parts) > 1:

@@ -179,20 +179,22 @@ class TaskVector:
         return f"TaskVector({form}, {self.length} x {self.width}, norm {self.norm():.4g})"
 
 
-def mean_prompt(prompts: Sequence[SoftPrompt]) -> SoftPrompt:
-    """The row-wise average of prompts of one model, width and length, also of different origins. It keeps an origin, and so
-    has a task vector, where all prompts share theirs."""
+def mean_prompt(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None = None) -> SoftPrompt:
+    """The row-wise average of prompts of one model, width and length, also of different origins: Σ w_i θ_i with `weights` that
+    sum to 1, by default equal ones. It keeps an origin, and so has a task vector, where all prompts share theirs."""
     check_same_space(*prompts)
+    weights = weights or [1 / len(prompts)] * len(prompts)
     recorded = [prompt.origin for prompt in prompts if prompt.origin is not None]
     shared = bool(recorded) and len({_anchor(prompt) for prompt in prompts}) == 1
     terms = []
-    for prompt in prompts:
+    for weight, prompt in zip(weights, prompts, strict=True):
         form = _form(prompt) if shared else _form_or_itself(prompt)
-        terms.append((1 / len(prompts), replace(prompt.provenance, linear=form, origin="")))
+        terms.append((weight, replace(prompt.provenance, linear=form, origin="")))
     formula = f"mean({', '.join(_label(prompt.provenance) for prompt in prompts)})"
     origin = recorded[0] if shared else None
     known = replace(_sum(*terms), formula=formula, origin="" if origin is None else matrix_hash(origin))
-    return SoftPrompt(torch.stack([prompt.weight for prompt in prompts]).mean(0), known, origin)
+    rows_SPD = torch.stack([prompt.weight for prompt in prompts]).double()
+    return SoftPrompt(torch.einsum("s,spd->pd", torch.tensor(weights).double(), rows_SPD), known, origin)
 
 
 def _applied(prompt: SoftPrompt, vector: TaskVector) -> SoftPrompt:

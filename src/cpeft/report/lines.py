@@ -2,7 +2,8 @@
 
 A line holds the runs that share their label but for the number of examples. Runs without training that start the same way,
 whatever their label, are its points at 0. Where a label stands for several starts of a task, or several runs claim one point,
-the stages are lines of their own.
+the stages are lines of their own. The base is the line that starts from nothing and trains longest; a line that trains for
+another number of steps says so in its name.
 """
 
 import json
@@ -58,6 +59,7 @@ class Line:
     name: str
     stage: str
     fresh: bool
+    steps: int | None  # of training on few examples, where all runs have the same
     scores: Mapping[str, Mapping[Shots, Mapping[int, float]]]  # test scores by task, number of examples and seed
 
     def at(self, task: str, shots: Shots) -> Mapping[int, float]:
@@ -70,7 +72,7 @@ def rising(shots: Iterable[Shots]) -> list[Shots]:
 
 
 def gather(trials: Sequence[Trial]) -> list[Line]:
-    """The lines of trained runs with their untrained points, those that start from nothing first."""
+    """The lines of trained runs with their untrained points, the base first."""
     labels: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.shots != 0:
@@ -86,7 +88,13 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
             lines.append(_line(label, [*bare, *part]))
     counts = Counter(line.name for line in lines)
     named = [replace(line, name=f"{line.name} ({line.stage})") if counts[line.name] > 1 else line for line in lines]
-    return sorted(named, key=lambda line: not line.fresh)
+    ordered = sorted(named, key=lambda line: (not line.fresh, -(line.steps or 0) if line.fresh else 0))
+    return [replace(line, name=line.name + _otherwise(line, ordered[0])) for line in ordered]
+
+
+def _otherwise(line: Line, base: Line) -> str:
+    """What a name says of a training of another length than the base's."""
+    return f" ({line.steps} steps)" if line.steps and base.steps and line.steps != base.steps else ""
 
 
 def _clash(trials: Sequence[Trial]) -> bool:
@@ -99,4 +107,6 @@ def _line(name: str, trials: Sequence[Trial]) -> Line:
     scores: dict[str, dict[Shots, dict[int, float]]] = {}
     for trial in trials:
         scores.setdefault(trial.task, {}).setdefault(trial.shots, {})[trial.seed] = headline(trial.run, trial.task)
-    return Line(name, trials[-1].run.result["stage"], all(trial.fresh for trial in trials), scores)
+    steps = {trial.run.result["steps"] for trial in trials if trial.shots not in (0, "full")}
+    one = steps.pop() if len(steps) == 1 else None
+    return Line(name, trials[-1].run.result["stage"], all(trial.fresh for trial in trials), one, scores)

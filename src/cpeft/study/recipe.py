@@ -28,7 +28,8 @@ A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's se
 was said further out. A recipe may be the differences from another one (`recipe_file.py`).
 
 In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
-"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two.
+"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. The name of
+an axis of the grid, {few_shot}, is the run's place on it.
 """
 
 from collections import Counter
@@ -161,28 +162,30 @@ def _expand(stage: Stage, defaults: Table, forced: Table, files: Files) -> list[
             raise ConfigError(f"{files[0]}: a [[stage.variant]] of stage '{stage.name}' has no name")
         _check_keys(own, files, f"stage.{stage.name}.variant", "name")
         for cell in expand_grid(stage.grid):
-            label = " ".join([variant["name"], *(_said(keys, cell) for keys in stage.grid)])
+            place = dict(_axis(keys, cell) for keys in stage.grid)
+            label = " ".join([variant["name"], *(f"{axis}={value}" for axis, value in place.items())])
             for group in _groups(stage.together, tasks):
                 special = [own, cell, *(stage.task.get(task, {}) for task in group)]
                 table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
                 for seed in _kept_seeds(seeds, special, stage, files):
-                    runs.append(_run(stage.name, label, table | {"seed": seed}, files))
+                    runs.append(_run(stage.name, label, place, table | {"seed": seed}, files))
     return runs
 
 
-def _run(stage: str, label: str, table: Table, files: Files) -> TrainingRun:
+def _run(stage: str, label: str, place: Table, table: Table, files: Files) -> TrainingRun:
     table, base = without_defaults(table), files[0].parent
     named = tuple(find_task(task, base).name for task in table["tasks"])
     if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
-        table["prompt"] = prompt | {"init": written_out(prompt["init"], named)}
+        table["prompt"] = prompt | {"init": written_out(prompt["init"], named, place)}
     name = f"{'+'.join(named)}.{label}.s{table['seed']}".replace("/", ".")
     return TrainingRun(stage, label, name, base, named, parse_settings(table, files))
 
 
-def _said(keys: str, cell: Table) -> str:
-    """What a label says of one axis of a grid: `few_shot=16`, the first of keys that vary together."""
+def _axis(keys: str, cell: Table) -> tuple[str, Any]:
+    """What an axis of a grid is called in labels, and a cell's value on it: ("few_shot", 16), the first of keys that vary
+    together."""
     path = keys.partition(",")[0].strip().split(".")
-    return f"{path[-1]}={reduce(getitem, path, cell)}"
+    return path[-1], reduce(getitem, path, cell)
 
 
 def _without_seeds(table: Table) -> Table:
@@ -205,8 +208,8 @@ def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     return combinations(tasks, {"no": 1, "pairs": 2, "yes": len(tasks)}[together])
 
 
-def written_out(formula: str, tasks: Sequence[str]) -> str:
-    """A formula with its `...` and `{task}` replaced by the tasks of a run."""
+def written_out(formula: str, tasks: Sequence[str], place: Table) -> str:
+    """A formula with its `...` and `{task}` replaced by the tasks of a run, and `{few_shot}` by its place in the grid."""
     while (end := formula.find(MORE)) >= 0:
         start, depth = end, 0
         while depth >= 0:  # back to the bracket that `...` closes
@@ -217,4 +220,6 @@ def written_out(formula: str, tasks: Sequence[str]) -> str:
         each = formula[start + 1 : end]
         every = ", ".join(each.replace("{task}", task) for task in tasks)
         formula = f"{formula[: start + 1]}{every}{formula[end + len(MORE) - 1 :]}"
-    return formula.replace("{task}", "+".join(tasks))
+    for axis, value in {"task": "+".join(tasks), **place}.items():
+        formula = formula.replace(f"{{{axis}}}", str(value))
+    return formula
