@@ -19,6 +19,27 @@ def test_a_table_by_hand(tmp_path):
     assert 'id="addition-scales-1"' in html
 
 
+def test_controls_by_hand(tmp_path):
+    """Noise was made for seed 0 alone and at two scales, of which validation rows choose 1: 25/50 and 30/60 are 50%, where the
+    sum of that seed keeps 80% and 100%. The vector of another task keeps 20% and 25% of both."""
+    write_addition(tmp_path)
+    write_trial(tmp_path, "singles", "singles", 0, {"wic": 50.0})
+    write_trial(tmp_path, "singles", "singles", 1, {"wic": 50.0})
+    noise = "noise(sum(v(singles/rte), v(singles/cb)))"
+    for scale, validation, scores in ((0.5, 10.0, (1.0, 1.0)), (1, 20.0, (25.0, 30.0))):
+        found = dict(zip(("rte", "cb"), scores, strict=True))
+        write_trial(
+            tmp_path, "controls", f"noise {scale}", 0, found, f"vocab + {scale}*{noise}", 0, validation=validation
+        )
+    for seed, rte in ((0, 10.0), (1, 12.0)):
+        found = {"rte": rte, "cb": 15.0}
+        write_trial(tmp_path, "controls", "other", seed, found, "vocab + v(singles/wic)", steps=0, validation=5.0)
+    html, page = read(tmp_path)
+    assert 'id="addition-controls-1"' in html
+    assert page.row("noise 1", "50.0") == "noise 1 50.0 1 90.0 1"
+    assert page.row("another task 1", "22.5") == "another task 1 22.5 [22.5, 22.5] 2 95.0 [31.5, 158.5] 2"
+
+
 @pytest.mark.parametrize(
     ("validation", "chosen"),
     [
