@@ -5,7 +5,8 @@ name = "small/example"
 name = "t5-small"
 [[stage]]
 name = "sources"
-tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all, "pairs" one of every two
+tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all, "pairs" and "triples"
+                             # one of every two or three
 seeds = [0, 1, 2]
 [[stage]]
 name = "targets"
@@ -65,7 +66,7 @@ class Stage(Options):
     name: str = Field(pattern=r"^[\w.-]+$")
     about: str = ""
     tasks: tuple[str, ...] = Field(min_length=1)
-    together: Literal["no", "pairs", "yes"] = "no"
+    together: Literal["no", "pairs", "triples", "yes"] = "no"
     seeds: tuple[int, ...] = (0,)
     variant: tuple[dict[str, Any], ...] = ()
     grid: dict[str, list[Any]] = Field(default_factory=dict)
@@ -153,8 +154,8 @@ def _expand(stage: Stage, defaults: Table, forced: Table, files: Files) -> list[
     _check_keys(settings, files, f"stage.{stage.name}", *Stage.model_fields)
     if unknown := [task for task in stage.task if task not in stage.tasks]:
         raise ConfigError(f"{files[0]}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
-    if stage.together == "pairs" and len(tasks) < 2:
-        raise ConfigError(f"{files[0]}: stage '{stage.name}' asks for pairs of tasks and has one task")
+    if not (groups := list(_groups(stage.together, tasks))):
+        raise ConfigError(f"{files[0]}: stage '{stage.name}' asks for {stage.together} of tasks and has {len(tasks)}")
     runs = []
     for variant in stage.variant or ({"name": stage.name},):
         own = {key: value for key, value in variant.items() if key != "name"}
@@ -164,7 +165,7 @@ def _expand(stage: Stage, defaults: Table, forced: Table, files: Files) -> list[
         for cell in expand_grid(stage.grid):
             place = dict(_axis(keys, cell) for keys in stage.grid)
             label = " ".join([variant["name"], *(f"{axis}={value}" for axis, value in place.items())])
-            for group in _groups(stage.together, tasks):
+            for group in groups:
                 special = [own, cell, *(stage.task.get(task, {}) for task in group)]
                 table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
                 for seed in _kept_seeds(seeds, special, stage, files):
@@ -205,7 +206,7 @@ def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: 
 
 def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     """The tasks of each run."""
-    return combinations(tasks, {"no": 1, "pairs": 2, "yes": len(tasks)}[together])
+    return combinations(tasks, {"no": 1, "pairs": 2, "triples": 3, "yes": len(tasks)}[together])
 
 
 def written_out(formula: str, tasks: Sequence[str], place: Table) -> str:
