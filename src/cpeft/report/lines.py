@@ -2,8 +2,8 @@
 
 A line holds the runs that share their label but for the number of examples. Runs without training that start the same way,
 whatever their label, are its points at 0. Where a label stands for several starts of a task, or several runs claim one point,
-the stages are lines of their own. The base is the line that starts from nothing and trains longest; a line that trains for
-another number of steps says so in its name.
+the stages are lines of their own; where several runs of one stage claim a point, there is no line. The base is the line that
+starts from nothing and trains longest; a line that trains for another number of steps says so in its name.
 """
 
 import json
@@ -24,7 +24,7 @@ ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_te
 
 @dataclass(frozen=True)
 class Trial:
-    """A run of one task, with what decides whether it belongs to a line."""
+    """A run and one task of it, with what decides whether it belongs to a line."""
 
     run: Run
     task: str
@@ -35,13 +35,13 @@ class Trial:
     fresh: bool  # the start is drawn from the model alone and mixed with nothing
 
     @classmethod
-    def of(cls, run: Run) -> "Trial":
+    def of(cls, run: Run, task: str) -> "Trial":
         config = run.config
         data, formula = config.get("data", {}), formula_of(config)
         start: dict[str, Any] = {key: config[key] for key in ("prompt", "method", "sources", "source") if key in config}
         start["data"] = {key: value for key, value in data.items() if key not in ROWS}
         return cls(
-            run, run.result["tasks"][0], run.result["seed"],
+            run, task, run.result["seed"],
             shots=data.get("few_shot", "full") if run.result["steps"] else 0, per=data.get("few_shot_per", "class"),
             start=json.dumps(start, sort_keys=True),
             fresh=isinstance(formula, Fresh) and formula.kind in DRAWN and not config.get("sources"),
@@ -83,6 +83,8 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
         for trial in members:
             stages.setdefault(trial.run.result["stage"] if apart else "", []).append(trial)
         for part in stages.values():
+            if len({trial.point for trial in part}) < len(part):
+                continue
             starts = {(trial.task, trial.start) for trial in part}
             bare = [trial for trial in trials if trial.shots == 0 and (trial.task, trial.start) in starts]
             lines.append(_line(label, [*bare, *part]))

@@ -23,6 +23,7 @@ from cpeft.report import plots
 from cpeft.report.addition import additions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.crossing import crossings
+from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
@@ -231,7 +232,7 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
 
 
 SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
-    score_table, made("crossing", "Task vectors across origins", crossings),
+    score_table, made("ranking", "Methods over tasks", contests), made("crossing", "Task vectors across origins", crossings),
     made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
     learning_curves, attention_maps, similarity_maps, transfer_maps, examples, unfinished, making,
 )  # fmt: skip

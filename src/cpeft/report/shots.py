@@ -5,7 +5,7 @@ origin and the examples). Holm's correction takes all comparisons at one number 
 """
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +99,7 @@ class Experiment:
                 scores = line.at(task, shots)
                 both = [seed for seed in base if seed in scores]
                 if line is not self.base and len(both) > 1:
-                    first: dict[Hashable, float] = {seed: scores[seed] for seed in both}
-                    second: dict[Hashable, float] = {seed: base[seed] for seed in both}
+                    first, second = ({seed: each[seed] for seed in both} for each in (scores, base))
                     mean, of_base = (float(np.mean(list(each.values()))) for each in (first, second))
                     yield task, line.name, mean, of_base, compare(first, second)
 
@@ -108,7 +107,9 @@ class Experiment:
 def experiments(study: Study) -> list[Experiment]:
     """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
     found = []
-    single = [Trial.of(run) for run in study.runs if len(run.result["tasks"]) == 1]
+    single = [
+        Trial.of(run, task) for run in study.runs if len(run.result["tasks"]) == 1 for task in run.result["tasks"]
+    ]
     for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in single):
         trials = [trial for trial in single if trial.run.result["model"]["dtype"] == dtype]
         lines = gather(trials)

@@ -9,10 +9,10 @@ Published tables give means and deviations rounded to one decimal. `published_t_
 study ran on them; `judge_rounded` asks whether its verdict holds for every score that rounds to what is printed.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import special, stats
@@ -24,6 +24,7 @@ LEVEL = 0.95  # of intervals
 ALPHA = 0.05
 RESAMPLES = 1 << 14  # sign flips: exact up to 14 units
 HALF = 0.05  # half a unit of the one decimal that published tables print
+Unit = TypeVar("Unit", bound=Hashable)
 
 
 class Interval(NamedTuple):
@@ -73,7 +74,7 @@ class Paired:
         return Verdict.SIGNIFICANT if self.p <= alpha else Verdict.NOT
 
 
-def compare(first: Mapping[Hashable, float], second: Mapping[Hashable, float], seed: int = 0) -> Paired:
+def compare(first: Mapping[Unit, float], second: Mapping[Unit, float], seed: int = 0) -> Paired:
     """Compare two methods over matched units (task, seed, origin or tuples of them): unit -> score.
 
     Raises NotComparable where a unit lacks its partner, with fewer than two units, or for a score that is no number.
@@ -112,7 +113,7 @@ def _deviates(d: np.ndarray) -> bool:
     return not np.allclose(d, d[0], rtol=0, atol=1e-9)
 
 
-def _listed(units: set[Hashable]) -> str:
+def _listed(units: Iterable[Hashable]) -> str:
     names = sorted(map(str, units))
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
@@ -181,7 +182,7 @@ class Ranking:
         return abs(self.ranks[first] - self.ranks[second]) >= self.critical_difference
 
 
-def rank_methods(scores: Mapping[str, Mapping[Hashable, float]], alpha: float = ALPHA) -> Ranking:
+def rank_methods(scores: Mapping[str, Mapping[Unit, float]], alpha: float = ALPHA) -> Ranking:
     """Friedman's and Nemenyi's tests of at least three methods over the same tasks: method -> task -> score, more is better.
 
     CD = q_alpha sqrt(k (k + 1) / (6 N)) for k methods on N tasks; q_alpha is the studentized range's quantile with infinite

@@ -1,0 +1,95 @@
+"""Methods over tasks: which does better over all of them, and whether that is more than chance.
+
+Two looks at the same runs. Each method against one that starts from nothing, paired over (task, seed), with Holm's correction
+over the methods; and mean ranks over tasks with the tests of Friedman and Nemenyi, for which a task counts once, as the mean of
+the seeds that all methods have.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpeft.report.lines import Line, Shots, Trial, gather, rising
+from cpeft.report.stats import Paired, Ranking, compare, holm, rank_methods
+from cpeft.report.study import Study
+
+Units = Mapping[tuple[str, int], float]  # score by task and seed
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method: its mean over tasks and seeds, and its difference to the base with the corrected p-value (None of the base, and
+    where there is none)."""
+
+    name: str
+    mean: float
+    against: Paired | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Methods that were scored on the same tasks after as many examples; `ranking` is None for fewer than three."""
+
+    dtype: str
+    shots: Shots
+    tasks: tuple[str, ...]
+    base: str
+    methods: tuple[Contestant, ...]
+    ranking: Ranking | None
+
+
+def contests(study: Study) -> list[Contest]:
+    """Every number of examples at which two methods or more were scored on the same tasks, two or more."""
+    trials = [Trial.of(run, task) for run in study.runs for task in run.result["tasks"]]
+    found = []
+    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in trials):
+        lines = gather([trial for trial in trials if trial.run.result["model"]["dtype"] == dtype])
+        for shots in rising({shots for line in lines for of_task in line.scores.values() for shots in of_task}):
+            for tasks, rivals in _rivals(lines, shots).items():
+                if contest := _contest(dtype, shots, tasks, rivals):
+                    found.append(contest)
+    return found
+
+
+def _rivals(lines: Sequence[Line], shots: Shots) -> dict[tuple[str, ...], list[Line]]:
+    """The lines that were scored on the same two tasks or more, by these tasks."""
+    rivals: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines:
+        tasks = tuple(sorted(task for task in line.scores if line.at(task, shots)))
+        if len(tasks) > 1:
+            rivals.setdefault(tasks, []).append(line)
+    return {tasks: found for tasks, found in rivals.items() if len(found) > 1}
+
+
+def _contest(dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[Line]) -> Contest | None:
+    """None where the lines have no seeds in common."""
+    of_line: dict[str, Units] = {
+        line.name: {(task, seed): score for task in tasks for seed, score in line.at(task, shots).items()}
+        for line in lines
+    }
+    common = sorted(set.intersection(*(set(units) for units in of_line.values())))
+    if {task for task, _ in common} != set(tasks) or len(common) < 2:
+        return None
+    scores = {name: {unit: units[unit] for unit in common} for name, units in of_line.items()}
+    base = next((line.name for line in lines if line.fresh), "")
+    against = {name: compare(units, scores[base]) for name, units in scores.items() if base and name != base}
+    corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
+    methods = [
+        Contestant(name, float(np.mean(list(units.values()))), against.get(name), corrected.get(name))
+        for name, units in scores.items()
+    ]
+    return Contest(
+        dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores, tasks)
+    )
+
+
+def _ranking(scores: Mapping[str, Units], tasks: Sequence[str]) -> Ranking | None:
+    if len(scores) < 3:
+        return None
+    return rank_methods({name: {task: _mean(units, task) for task in tasks} for name, units in scores.items()})
+
+
+def _mean(units: Units, task: str) -> float:
+    return float(np.mean([score for (of, _), score in units.items() if of == task]))

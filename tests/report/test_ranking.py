@@ -1,0 +1,66 @@
+"""Methods over tasks: paired differences, ranks and what is left out, by hand."""
+
+import pytest
+from fabricate import write_trial
+from test_page import read
+
+from cpeft.report.ranking import contests
+from cpeft.report.study import Study
+from cpeft.study.store import Store
+
+
+def found(folder):
+    return contests(Study.of(Store(folder)))
+
+
+NOTHING, SPOT, SUM = ("nothing", "vocab", 0.0), ("SPoT", "s/a", 6.0), ("sum", "s/b", 3.0)
+
+
+def write_contest(store, tasks=("rte", "cb", "wic"), methods=(NOTHING, SPOT, SUM)):
+    """Every method gains as much on every task, but for SPoT's second seed, which gains 2 more."""
+    for name, init, gain in methods:
+        for number, task in enumerate(tasks):
+            for seed in (0, 1):
+                score = 50.0 + 5 * number + gain + 2 * (name == "SPoT") * seed
+                write_trial(store, f"stage-{name}", name, seed, {task: score}, init)
+    return store
+
+
+def test_a_table_by_hand(tmp_path):
+    """Differences of SPoT: 6 and 8 on each of three tasks, t(0.975, 5) sd / sqrt(6) = 2.5706 x 1.0954 / 2.4495 = 1.150; six
+    signs alike have p = 2/64, doubled for the smaller of two by Holm.
+    g = 7 / 1.0954 x 0.8408. Ranks are equal everywhere: chi-squared 6, p = exp(-3)."""
+    html, page = read(write_contest(tmp_path))
+    assert page.row("SPoT", "62.00 1.00") == "SPoT 62.00 1.00 +7.00 [5.9, 8.1] +5.37 6 0.031 0.062"
+    assert page.row("sum", "58.00 2.00") == "sum 58.00 2.00 +3.00 [3.0, 3.0] 6 0.031 0.062"
+    assert page.row("nothing", "55.00 3.00") == "nothing 55.00 3.00"
+    assert "Friedman’s p 0.050, critical difference of ranks 1.91" in html  # 2.3437 sqrt(3 x 4 / (6 x 3))
+
+
+def test_two_methods_have_no_ranks_and_one_task_no_contest(tmp_path):
+    (contest,) = found(write_contest(tmp_path / "a", methods=(NOTHING, SPOT)))
+    assert contest.ranking is None
+    assert contest.base == "nothing"
+    assert found(write_contest(tmp_path / "b", tasks=("rte",))) == []
+
+
+def test_runs_of_several_tasks_take_part_and_pairs_do_not(tmp_path):
+    write_contest(tmp_path, methods=(NOTHING, SPOT))
+    for seed in (0, 1):
+        scores = {"rte": 51.0, "cb": 56.0, "wic": 61.0}
+        write_trial(
+            tmp_path, "shared", "shared", seed, scores, settings={"method": {"name": "attempt"}, "sources": ["s/*"]}
+        )
+        for pair in (("rte", "cb"), ("rte", "wic"), ("cb", "wic")):
+            write_trial(tmp_path, "pairs", "pairs", seed, dict.fromkeys(pair, 50.0), "s/c")
+    (contest,) = found(tmp_path)
+    assert {method.name: method.mean for method in contest.methods} == pytest.approx(
+        {"SPoT": 62, "shared": 56, "nothing": 55}
+    )
+
+
+def test_methods_without_a_common_seed_are_not_compared(tmp_path):
+    write_contest(tmp_path, methods=(NOTHING,))
+    for task in ("rte", "cb", "wic"):
+        write_trial(tmp_path, "late", "late", 7, {task: 50.0}, "s/a")
+    assert found(tmp_path) == []
