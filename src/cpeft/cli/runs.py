@@ -95,6 +95,9 @@ def plan(
 def report(
     store: Annotated[Path, Argument(help="The folder that `cpeft run` filled.")],
     out: Annotated[Path | None, Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
+    against: Annotated[
+        str | None, Option("--against", help="Beside the published figures of a study: attempt or tpv.")
+    ] = None,
     figures: Annotated[
         Path | None, Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of it.")
     ] = None,
@@ -103,7 +106,7 @@ def report(
     from cpeft.report.files import write_files
     from cpeft.report.page import write_report
 
-    page = write_report(store, out)
+    page = write_report(store, out, against)
     console.print(f"report: {page}", markup=False)
     if figures is not None:
         files = write_files(page.read_text(encoding="utf-8"), figures)

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cpeft.errors import ConfigError
 from cpeft.report import plots
 from cpeft.report.addition import additions
+from cpeft.report.against import against
 from cpeft.report.compared import similarity_maps
 from cpeft.report.crossing import crossings
 from cpeft.report.ranking import contests
@@ -33,13 +34,16 @@ from cpeft.study.store import RunFolder, Store
 SHOWN = 700  # characters of an example's text
 
 
-def write_report(store: Path, out: Path | None = None) -> Path:
-    """Write the report of a store's finished runs; the file's path, by default `report.html` in the store."""
+def write_report(store: Path, out: Path | None = None, paper: str | None = None) -> Path:
+    """Write the report of a store's finished runs, beside the published figures of `paper` (`attempt`, `tpv`) if one is named;
+    the file's path, by default `report.html` in the store. Raises ConfigError where there is nothing to show."""
     opened = Store(store)
     study = Study.of(opened)
     if not study.runs:
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
     sections = [section for make in SECTIONS if (section := make(study))]
+    if paper is not None:
+        sections.insert(1, Section("against", "Beside published figures", against(study, paper)))
     files = FileSystemLoader(Path(__file__).parent / "templates")
     page = Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     title = opened.path.resolve().name

@@ -1,0 +1,84 @@
+"""Published figures beside ours: which cells meet, and when there is no difference to tell."""
+
+import pytest
+from fabricate import write_crossing, write_trial
+from test_page import read
+
+from cpeft.errors import ConfigError
+from cpeft.report.against import against
+from cpeft.report.study import Study
+from cpeft.study.store import Store
+
+
+def lines(store, paper):
+    return {block.name: block.lines for block in against(Study.of(Store(store)), paper).blocks}
+
+
+def test_a_single_published_figure_is_taken_as_exact(tmp_path):
+    """The replication's prompt of MNLI has 84.6. Ours have 80, 82, 84: 2.6 less, t(0.975, 2) x 2 / sqrt(3) = 4.968 around."""
+    for seed, score in enumerate((80.0, 82.0, 84.0)):
+        write_trial(tmp_path, "sources", "sources", seed, {"mnli": score})
+    (line,) = lines(tmp_path, "attempt")["source prompts table1"]
+    assert (line.task, line.row, line.name) == ("mnli", "replication's prompts", "sources")
+    assert line.difference == pytest.approx(-2.6)
+    assert line.interval == pytest.approx((-2.6 - 4.968, -2.6 + 4.968), abs=1e-3)
+    assert line.judged is None
+
+
+def test_what_was_written_from_memory_is_greyed_and_compared_with_nothing(tmp_path):
+    for seed in (0, 1):
+        write_trial(tmp_path, "few", "SPoT", seed, {"rte": 70.0 + seed}, "sources/mnli")
+    (line,) = lines(tmp_path, "attempt")["attempt main table"]
+    assert (line.row, line.published.mean, line.why) == ("SPoT 77K", 69.8, "unverified")
+    assert line.difference is None
+    assert line.judged is None
+    html = read_against(tmp_path, "attempt")
+    assert 'class="unverified"' in html
+    assert "written down from memory" in html
+
+
+def read_against(store, paper):
+    from cpeft.report.page import write_report
+
+    return write_report(store, paper=paper).read_text(encoding="utf-8")
+
+
+def test_rows_meet_by_what_was_trained(tmp_path):
+    """SNLI untrained: a source of the first kind, the sum of two vectors; one vector is no sum, and another task no row."""
+    starts = {"spot": "sources/mnli", "sum": "vocab + v(sources/mnli) + v(sources/qnli)", "one": "vocab + v(sources/mnli)",
+              "both": "'both/mnli+qnli'", "nothing": "vocab", "other": "sources/cola"}  # fmt: skip
+    for name, init in starts.items():
+        for seed in (0, 1, 2):
+            scores = {"snli": 60.0 + seed}
+            write_trial(tmp_path, "zero", name, seed, scores, init, steps=0)
+    found = {line.row: line for line in lines(tmp_path, "tpv")["few shot f1"]}
+    assert {row: line.name for row, line in found.items()} == {
+        "random": "zero: nothing", "source 1 (SPoT): MNLI / DBPedia / SST2": "zero: spot",
+        "both, multi-task SPoT": "zero: both", "both, TPV sum (ours)": "zero: sum",
+    }  # fmt: skip
+    assert {line.why for line in found.values()} == {"metric: macro_f1"}  # these runs were scored by accuracy alone
+
+
+def test_examples_per_class_are_no_examples_in_total(tmp_path):
+    for seed in (0, 1):
+        settings = {"data": {"few_shot": 100, "few_shot_per": "class" if seed else "total"}}
+        write_trial(tmp_path, f"few-{seed}", "nothing", seed, {"snli": 60.0}, settings=settings)
+    found = [line.why for line in lines(tmp_path, "tpv")["few shot f1"]]
+    assert sorted(found) == ["k per class here", "metric: macro_f1"]
+
+
+def test_origins_are_judged_by_the_published_test(tmp_path):
+    found = lines(write_crossing(tmp_path), "tpv")["cross origin"]
+    own, other = (next(line for line in found if line.row == row) for row in ("T5 original", "T5 mixed"))
+    assert (own.published.runs, other.published.runs) == (3, 6)
+    assert own.published.mean == 50.3
+    assert own.judged is not None
+
+
+def test_nothing_published_and_unknown_papers_are_errors(tmp_path):
+    write_trial(tmp_path, "sources", "sources", 0, {"mini/wic": 80.0})
+    with pytest.raises(ConfigError, match="no run of this store trained a published task"):
+        lines(tmp_path, "tpv")
+    with pytest.raises(ConfigError, match="at hand for attempt and tpv"):
+        lines(tmp_path, "spot")
+    assert "against" not in read(tmp_path)[1].sections
