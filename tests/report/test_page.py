@@ -130,7 +130,7 @@ def read(store: Path) -> tuple[str, Page]:
 def test_the_whole_page(store):
     html, page = read(store)
     assert html.startswith("<!doctype html>")
-    assert page.sections == ["scores", "ranking", "curves", "attention", "examples", "unfinished", "making"]
+    assert page.sections == ["cautions", "scores", "ranking", "curves", "attention", "examples", "unfinished", "making"]
     for text in ("8 finished, 0.1 hours", "t5-tiny (float32)", "cpeft 0.1.0", "mix, plain", "Student’s", "47.50"):
         assert text in html
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cpeft.errors import ConfigError
 from cpeft.report import plots
 from cpeft.report.addition import additions
 from cpeft.report.against import against
+from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.crossing import crossings
 from cpeft.report.ranking import contests
@@ -41,9 +43,8 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None)
     study = Study.of(opened)
     if not study.runs:
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
-    sections = [section for make in SECTIONS if (section := make(study))]
-    if paper is not None:
-        sections.insert(1, Section("against", "Beside published figures", against(study, paper)))
+    beside = () if paper is None else (made("against", "Beside published figures", partial(against, paper=paper)),)
+    sections = [section for make in (*SECTIONS[:2], *beside, *SECTIONS[2:]) if (section := make(study))]
     files = FileSystemLoader(Path(__file__).parent / "templates")
     page = Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     title = opened.path.resolve().name
@@ -184,12 +185,10 @@ def _examples(task: str, run: Run) -> list[Example]:
 
 def unfinished(study: Study) -> Section | None:
     """Failed runs with their reason, and runs that were begun and neither finished nor failed."""
-    begun = {folder.path: folder for folder in study.store.runs()}
-    failed = {path.parent: RunFolder(path.parent) for path in study.store.path.glob("*/*/failed.json")}
-    lines = []
-    for path, folder in sorted((begun | failed).items()):
-        if not folder.done:
-            lines.append((path.parent.name, path.name, "failed" if folder.failed else "unfinished", _why(folder)))
+    lines = [
+        (folder.path.parent.name, folder.path.name, "failed" if folder.failed else "unfinished", _why(folder))
+        for folder in study.unfinished
+    ]
     return Section("unfinished", "Failed and unfinished runs", lines) if lines else None
 
 
@@ -236,7 +235,8 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
 
 
 SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
-    score_table, made("ranking", "Methods over tasks", contests), made("crossing", "Task vectors across origins", crossings),
-    made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
+    made("cautions", "Read this first", cautions), score_table, made("ranking", "Methods over tasks", contests),
+    made("crossing", "Task vectors across origins", crossings), made("addition", "Sums of task vectors", additions),
+    made("shots", "Numbers of training examples", experiments),
     learning_curves, attention_maps, similarity_maps, transfer_maps, examples, unfinished, making,
 )  # fmt: skip

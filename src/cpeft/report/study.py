@@ -117,6 +117,13 @@ class Study:
     def results(self) -> list[dict[str, Any]]:
         return [run.result for run in self.runs]
 
+    @cached_property
+    def unfinished(self) -> list[RunFolder]:
+        """Runs that failed, and runs that were begun and neither finished nor failed, in order."""
+        failed = (RunFolder(path.parent) for path in self.store.path.glob("*/*/failed.json"))
+        found = {folder.path: folder for folder in (*self.store.runs(), *failed) if not folder.done}
+        return [folder for _, folder in sorted(found.items())]
+
     @property
     def labels(self) -> list[str]:
         return distinct(result["label"] for result in self.results)

@@ -1,0 +1,44 @@
+"""What the top of the page warns of, and that it is silent where there is nothing."""
+
+import json
+
+from fabricate import write_trial
+from test_page import read
+
+from cpeft.report.cautions import cautions
+from cpeft.report.study import Study
+from cpeft.study.store import Store
+
+
+def found(store):
+    return {caution.title: caution.places for caution in cautions(Study.of(Store(store)))}
+
+
+def test_nothing_to_say(tmp_path):
+    write_trial(tmp_path, "few", "SPoT", 0, {"rte": 60.0})
+    assert found(tmp_path) == {}
+    assert "cautions" not in read(tmp_path)[1].sections
+
+
+def test_trained_methods_at_chance_and_no_others(tmp_path):
+    """The best constant answer is 47.5. Seeds count together, and a control without training may lie where it wants."""
+    for seed, score in enumerate((40.0, 54.0)):
+        write_trial(tmp_path, "few", "weak", seed, {"rte": score})
+    write_trial(tmp_path, "few", "fine", 0, {"rte": 48.0})
+    write_trial(tmp_path, "zero", "control", 0, {"rte": 1.0}, steps=0)
+    assert found(tmp_path) == {"At chance": ("few, weak, rte: accuracy 47.0 of 2 runs, best constant answer 47.5",)}
+    assert read(tmp_path)[1].sections[0] == "cautions"
+
+
+def test_cut_and_shared_texts_and_failures(tmp_path):
+    run = write_trial(tmp_path, "few", "fine", 0, {"rte": 60.0})
+    text = (run / "result.json").read_text()
+    notes = ["6 of 100 train sources were cut to 64 tokens", "5 of 100 test sources were cut to 64 tokens",
+             "3 train rows have the text of a test row and were left out"]  # fmt: skip
+    (run / "result.json").write_text(text.replace('["a note on rte"]', json.dumps(notes)))
+    (tmp_path / "few" / "broken").mkdir()
+    (tmp_path / "few" / "broken" / "failed.json").write_text('{"error": "RunFailed: loss is nan"}')
+    assert found(tmp_path) == {
+        "Runs without a result": ("few/broken",), "Cut texts": (f"rte: {notes[0]}",),
+        "Texts in several splits": (f"rte: {notes[2]}",),
+    }  # fmt: skip
