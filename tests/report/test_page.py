@@ -130,7 +130,18 @@ def read(store: Path) -> tuple[str, Page]:
 def test_the_whole_page(store):
     html, page = read(store)
     assert html.startswith("<!doctype html>")
-    assert page.sections == ["cautions", "scores", "ranking", "curves", "attention", "examples", "unfinished", "making"]
+    assert page.sections == [
+        "cautions",
+        "scores",
+        "ranking",
+        "stability",
+        "curves",
+        "attention",
+        "confusion",
+        "examples",
+        "unfinished",
+        "making",
+    ]
     for text in ("8 finished, 0.1 hours", "t5-tiny (float32)", "cpeft 0.1.0", "mix, plain", "Student’s", "47.50"):
         assert text in html
 
@@ -263,6 +274,7 @@ def test_the_same_store_gives_the_same_bytes(store, tmp_path):
 def test_sections_with_nothing_to_show_are_left_out(tmp_path):
     folder = write_run(tmp_path, "plain", ["rte"], 0, prompts=[])
     (folder / "metrics.jsonl").unlink()
+    (folder / "predictions.parquet").unlink()
     assert read(tmp_path)[1].sections == ["scores", "making"]
 
 

@@ -25,9 +25,11 @@ from cpeft.report.addition import additions
 from cpeft.report.against import against
 from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
+from cpeft.report.confusion import confusions
 from cpeft.report.crossing import crossings
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
+from cpeft.report.stability import spreads
 from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
@@ -236,7 +238,8 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
 
 SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
     made("cautions", "Read this first", cautions), score_table, made("ranking", "Methods over tasks", contests),
-    made("crossing", "Task vectors across origins", crossings), made("addition", "Sums of task vectors", additions),
-    made("shots", "Numbers of training examples", experiments),
-    learning_curves, attention_maps, similarity_maps, transfer_maps, examples, unfinished, making,
+    made("stability", "Stability over runs", spreads), made("crossing", "Task vectors across origins", crossings),
+    made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
+    learning_curves, attention_maps, similarity_maps, transfer_maps,
+    made("confusion", "Right and given answers", confusions), examples, unfinished, making,
 )  # fmt: skip

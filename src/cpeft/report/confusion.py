@@ -1,0 +1,69 @@
+"""Which answer was given where which was right: test rows of all seeds together, per task, stage and method.
+
+Only tasks with a closed set of answers have such a table. What a model wrote outside the set is counted as such.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from cpeft.report.study import Run, Study
+
+OUTSIDE = "(no label)"
+MOST = 20  # labels beyond which a table says nothing to the eye
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """`counts[i][j]`: rows whose right answer is label i and that were answered with `answers[j]`."""
+
+    task: str
+    stage: str
+    method: str
+    dtype: str
+    runs: int
+    labels: tuple[str, ...]
+    answers: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    def share(self, right: int, answered: int) -> float:
+        """Of the rows with this right answer."""
+        return self.counts[right][answered] / max(sum(self.counts[right]), 1)
+
+
+def confusions(study: Study) -> list[Confusion]:
+    """In the order of tasks, stages and methods."""
+    counted: dict[tuple[str, str, str, str], tuple[int, Counter[tuple[str, str]]]] = {}
+    labels: dict[str, tuple[str, ...]] = {}
+    for run in study.runs:
+        closed = {task: tuple(about["labels"]) for task, about in run.result["data"].items()}
+        closed = {task: names for task, names in closed.items() if 1 < len(names) <= MOST}
+        labels |= closed
+        for task, pairs in _pairs(run, closed).items():
+            key = (task, *run.group, run.result["model"]["dtype"])
+            runs, before = counted.get(key, (0, Counter()))
+            counted[key] = (runs + 1, before + pairs)
+    return [_table(key, runs, pairs, labels[key[0]]) for key, (runs, pairs) in sorted(counted.items())]
+
+
+def _pairs(run: Run, closed: dict[str, tuple[str, ...]]) -> dict[str, Counter[tuple[str, str]]]:
+    """How often (right, answered) came, per task; rows with several right answers stand in no table."""
+    path = run.folder.path / "predictions.parquet"
+    found: dict[str, Counter[tuple[str, str]]] = {}
+    if not closed or not path.exists():
+        return found
+    table = pq.read_table(path, columns=["task", "prediction", "references"]).to_pydict()
+    for task, answered, right in zip(table["task"], table["prediction"], table["references"], strict=True):
+        if task in closed and len(right) == 1 and right[0] in closed[task]:
+            known = answered if answered in closed[task] else OUTSIDE
+            found.setdefault(task, Counter())[right[0], known] += 1
+    return found
+
+
+def _table(
+    key: tuple[str, str, str, str], runs: int, pairs: Counter[tuple[str, str]], labels: tuple[str, ...]
+) -> Confusion:
+    answers = (*labels, OUTSIDE) if any(answered == OUTSIDE for _, answered in pairs) else labels
+    counts = tuple(tuple(pairs[right, answered] for answered in answers) for right in labels)
+    return Confusion(*key, runs, labels, answers, counts)
