@@ -106,7 +106,53 @@ def test_the_page_does_not_scroll_sideways(page, tmp_path, width):
 
 def test_the_browser_reads_the_page_as_it_was_written(page, tmp_path):
     """No tag is moved or closed by the browser's repair of bad HTML: the same tags come back in the same order."""
-    written = re.sub(r"<style>.*?</style>", "", page.read_text(encoding="utf-8"), flags=re.S)
-    seen = re.sub(r"<style>.*?</style>", "", browse(page, tmp_path)[0], flags=re.S)
+    written = re.sub(r"<(style|script)>.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.S)
+    bare = tmp_path / "bare.html"
+    bare.write_text(written, encoding="utf-8")
+    seen = browse(bare, tmp_path)[0]
     tags = re.compile(r"<(\w+)")
     assert [tag for tag in tags.findall(seen) if tag != "tbody"] == [t for t in tags.findall(written) if t != "tbody"]
+
+
+def test_tables_sort_and_answers_are_found(page, tmp_path):
+    """A copy without the policy, with a script that presses buttons and types as a reader does."""
+    html = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
+    press = """
+      const told = {};
+      const head = [...document.querySelectorAll("#stability-1 th")].find(cell => cell.textContent.trim() === "Mean");
+      const column = head.cellIndex;
+      const rowsOf = () => [...document.querySelectorAll("#stability-1 tbody tr")];
+      const seen = () => rowsOf().map(row => parseFloat(row.cells[column].textContent));
+      told.before = seen();
+      head.querySelector("button").click();
+      told.falling = seen();
+      head.querySelector("button").click();
+      told.rising = seen();
+      head.querySelector("button").click();
+      told.after = seen();
+      const rows = () => document.querySelectorAll("#answers-rows tr").length;
+      const form = document.getElementById("answers-form");
+      const type = (name, value) => {
+        if (name === "wrong") form.elements[name].checked = value; else form.elements[name].value = value;
+        form.dispatchEvent(new Event("input"));
+        return rows();
+      };
+      told.wrong = type("run", "");
+      told.all = type("wrong", false);
+      told.mix = type("run", "mix rte");
+      told.text = type("text", "rte row 1");
+      told.none = type("text", "nowhere to be found");
+      told.save = document.querySelectorAll("figure button.save").length;
+      document.title = JSON.stringify(told);
+    """
+    copy = tmp_path / "copy.html"
+    copy.write_text(html.replace("</body>", f"<script>onload = () => {{{press}}}</script></body>"), encoding="utf-8")
+    dom, console, _ = browse(copy, tmp_path)
+    assert console == []
+    told = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
+    assert told["before"] == told["after"] != sorted(told["before"])
+    assert told["falling"] == sorted(told["before"], reverse=True)
+    assert told["rising"] == sorted(told["before"])
+    assert 0 < told["text"] < told["mix"] < told["wrong"] < told["all"]
+    assert told["none"] == 0
+    assert told["save"] > 3

@@ -1,5 +1,7 @@
 """The HTML report: what it says of a store, that every text is escaped, that nothing is loaded, and same store, same bytes."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -131,17 +133,9 @@ def test_the_whole_page(store):
     html, page = read(store)
     assert html.startswith("<!doctype html>")
     assert page.sections == [
-        "cautions",
-        "scores",
-        "ranking",
-        "stability",
-        "curves",
-        "attention",
-        "confusion",
-        "examples",
-        "unfinished",
-        "making",
-    ]
+        "cautions", "scores", "ranking", "stability", "curves", "attention", "confusion", "examples", "predictions",
+        "unfinished", "making",
+    ]  # fmt: skip
     for text in ("8 finished, 0.1 hours", "t5-tiny (float32)", "cpeft 0.1.0", "mix, plain", "Student’s", "47.50"):
         assert text in html
 
@@ -226,11 +220,19 @@ def test_every_text_is_escaped(tmp_path):
     store = write_store(tmp_path / "<b>store</b>")
     write_run(store, "<i onload=x>label</i>", ["<u>task</u>"], 0, notes=[HOSTILE])
     html, page = read(store)
-    assert not {tag for tag, _ in page.tags} & {"script", "i onload=x", "u", "iframe", "link", "img", "object"}
+    assert not {tag for tag, _ in page.tags} & {"i onload=x", "u", "iframe", "link", "img", "object"}
+    assert [attrs.get("id") for tag, attrs in page.tags if tag == "script"] == [
+        "answers-data",
+        None,
+    ]  # data, and our own
     assert [attrs for _, attrs in page.tags if any(name.startswith("on") for name in attrs)] == []
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quoted&#34;" in html
     assert "{{ 7 * 7 }} $x_1$" in html
     assert "&lt;i onload=x&gt;label" in html
+
+
+def own_script(html):
+    return re.search(r"<script>(.*?)</script>", html, re.S)[1]
 
 
 def test_nothing_is_loaded(store):
@@ -240,9 +242,11 @@ def test_nothing_is_loaded(store):
     links = [value for _, attrs in page.tags for name, value in attrs.items() if name.endswith("href")]
     assert links
     assert all(value.startswith("#") for value in links)
-    assert not re.search(r"url\((?!#)|@import|https?:|javascript:", html)
+    assert not re.search(r"url\((?!#)|@import|https?:|javascript:", html.replace(own_script(html), ""))
+    assert "fetch(" not in own_script(html)
     (policy,) = [attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs]
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline';")
+    digest = base64.b64encode(hashlib.sha256(own_script(html).encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline';")
 
 
 def test_ids_are_unique_and_links_arrive(store):

@@ -6,8 +6,6 @@ Only tasks with a closed set of answers have such a table. What a model wrote ou
 from collections import Counter
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from cpeft.report.study import Run, Study
 
 OUTSIDE = "(no label)"
@@ -49,15 +47,12 @@ def confusions(study: Study) -> list[Confusion]:
 
 def _pairs(run: Run, closed: dict[str, tuple[str, ...]]) -> dict[str, Counter[tuple[str, str]]]:
     """How often (right, answered) came, per task; rows with several right answers stand in no table."""
-    path = run.folder.path / "predictions.parquet"
     found: dict[str, Counter[tuple[str, str]]] = {}
-    if not closed or not path.exists():
-        return found
-    table = pq.read_table(path, columns=["task", "prediction", "references"]).to_pydict()
-    for task, answered, right in zip(table["task"], table["prediction"], table["references"], strict=True):
+    for row in run.answers:
+        task, right = row["task"], row["references"]
         if task in closed and len(right) == 1 and right[0] in closed[task]:
-            known = answered if answered in closed[task] else OUTSIDE
-            found.setdefault(task, Counter())[right[0], known] += 1
+            answered = row["prediction"] if row["prediction"] in closed[task] else OUTSIDE
+            found.setdefault(task, Counter())[right[0], answered] += 1
     return found
 
 

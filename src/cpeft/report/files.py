@@ -69,6 +69,8 @@ def write_files(html: str, folder: Path) -> list[Path]:
             about = part.element.get("aria-label", "")
         else:
             grid = Grid.of(part.element)
+            if not grid.body:  # the page's script fills it
+                continue
             files = {f"{part.name}.md": grid.markdown(), f"{part.name}.tex": grid.latex(part.name)}
             about = grid.caption
         texts |= files

@@ -1,11 +1,14 @@
 """One self-contained HTML file of a store: what was run, what came out, and how sure one can be of it.
 
-The file needs nothing else: no script, no font, no picture from elsewhere; its Content-Security-Policy forbids them. It is
+The file needs nothing else: no font, no picture, no script from elsewhere; its Content-Security-Policy forbids them. Its own
+script (`templates/page.js`) sorts tables, saves figures and searches answers; without it everything else is there. It is
 made from run folders alone, and the same store gives the same bytes. Every section is a function of a `Study` that returns a
 `Section`, or None where the store holds nothing for it; `SECTIONS` is their order, and the template has one macro per
 section name. A new section is a function, a line in `SECTIONS` and a macro.
 """
 
+import base64
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -27,6 +30,7 @@ from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.confusion import confusions
 from cpeft.report.crossing import crossings
+from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.stability import spreads
@@ -35,6 +39,7 @@ from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
 from cpeft.study.store import RunFolder, Store
 
+TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 700  # characters of an example's text
 
 
@@ -47,10 +52,14 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None)
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
     beside = () if paper is None else (made("against", "Beside published figures", partial(against, paper=paper)),)
     sections = [section for make in (*SECTIONS[:2], *beside, *SECTIONS[2:]) if (section := make(study))]
-    files = FileSystemLoader(Path(__file__).parent / "templates")
-    page = Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, **options)
     title = opened.path.resolve().name
-    html = page.get_template("report.html").render(title=title, facts=head_facts(study), sections=sections)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the policy names this script alone
+    html = page.get_template("report.html").render(
+        title=title, facts=head_facts(study), sections=sections, script=script, allowed=allowed
+    )
     out = out or opened.path / "report.html"
     out.write_text(html.strip() + "\n", encoding="utf-8", newline="\n")
     return out
@@ -241,5 +250,6 @@ SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
     made("stability", "Stability over runs", spreads), made("crossing", "Task vectors across origins", crossings),
     made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
     learning_curves, attention_maps, similarity_maps, transfer_maps,
-    made("confusion", "Right and given answers", confusions), examples, unfinished, making,
+    made("confusion", "Right and given answers", confusions), examples,
+    made("predictions", "Answers", predictions), unfinished, making,
 )  # fmt: skip

@@ -38,6 +38,13 @@ class Run:
         """`config` as dotted keys and JSON, without tasks and seed."""
         return dict(_flat({key: value for key, value in self.config.items() if key not in ("tasks", "seed")}, ""))
 
+    @cached_property
+    def answers(self) -> list[dict[str, Any]]:
+        """The test rows with task, row, source, references and prediction; empty where none were kept."""
+        path = self.folder.path / "predictions.parquet"
+        columns = ["task", "row", "source", "references", "prediction"]
+        return pq.read_table(path, columns=columns).to_pylist() if path.exists() else []
+
     def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
         """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
         path = self.folder.path / "predictions.parquet"
