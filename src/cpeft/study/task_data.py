@@ -90,17 +90,22 @@ def dataset_of(name: str, base: Path | None, revision: str | None) -> Dataset:
     return load_tables(find_task(name, base), revision)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _splits_of(name: str, base: Path | None, options: DataOptions) -> Splits:
     return make_splits(find_task(name, base), dataset_of(name, base, options.revision), options.split)
 
 
-@lru_cache(maxsize=16)
 def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
     """Everything a run needs of one task; `seed` draws the few shots.
 
     Raises ConfigError where two labels are one to the tokenizer.
     """
+    drawn = options.few_shot != "full" or options.limit_train is not None
+    return _task_data(name, base, options, seed if drawn else 0, lm)  # runs on all rows share them, whatever their seed
+
+
+@lru_cache(maxsize=8)  # large tasks take hundreds of megabytes each
+def _task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
     splits = _splits_of(name, base, options)
     codec = lm.codec(options.form)
