@@ -16,18 +16,24 @@ RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a p
 Overrides = Annotated[list[str] | None, Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")]
 
 
-def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
+OnlyOption = Annotated[
+    list[str] | None, Option("--only", help="Only this run (stage/run, * for any text) and what it needs; repeatable.")
+]
+
+
+def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
     from cpeft.study.plan import Plan
     from cpeft.study.recipe import find_recipe, load_recipe
     from cpeft.study.store import Store
 
     parsed = load_recipe(find_recipe(recipe), overrides or [])
-    return Plan(parsed, Store(store or Path("stores") / parsed.name))
+    return Plan(parsed, Store(store or Path("stores") / parsed.name), only or ())
 
 
 @app.command()
 def run(
     recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, retry: RetryOption = False,
+    only: OnlyOption = None,
     processes: Annotated[int, Option(min=1, help="So many processes, which share the cores of this machine.")] = 1,
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
@@ -37,14 +43,14 @@ def run(
     from cpeft.training.workers import Workers
 
     signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
-    plan = _plan(recipe, overrides, store)
+    plan = _plan(recipe, overrides, store, only)
     if retry and Workers().first:
         for entry in plan.entries():
             if entry.state == "failed":
                 plan.store.forget(entry.folder)
     if processes > 1 and Workers().world > 1:
         raise ConfigError("--processes starts processes of its own; leave it out under accelerate or torchrun")
-    with helpers(processes - 1, find_recipe(recipe), overrides or [], plan.store.path):
+    with helpers(processes - 1, find_recipe(recipe), overrides or [], plan.store.path, plan.only):
         summary = run_recipe(plan, console)
     if not Workers().first:
         return
@@ -76,10 +82,11 @@ def _table(plan: Any) -> None:
 
 @app.command()
 def plan(
-    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, as_json: JsonOption = False
-) -> None:
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, only: OnlyOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """What would run and what is done; nothing runs."""
-    planned = _plan(recipe, overrides, store)
+    planned = _plan(recipe, overrides, store, only)
     rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
              "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
     done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]

@@ -17,7 +17,9 @@ from cpeft.study.store import Store
 
 
 @contextmanager
-def helpers(count: int, recipe: Path, overrides: Sequence[str], store: Path) -> Iterator[None]:
+def helpers(
+    count: int, recipe: Path, overrides: Sequence[str], store: Path, only: Sequence[str] = ()
+) -> Iterator[None]:
     """While the block runs, `count` processes beside this one work on the recipe; every process gets its share of the cores.
     At its end they are waited for, and where it fails they are asked to save their step and stop. What they say is in
     STORE/process-N.log."""
@@ -28,7 +30,9 @@ def helpers(count: int, recipe: Path, overrides: Sequence[str], store: Path) -> 
     torch.set_num_threads(threads)
     store.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    arguments = [(recipe, list(overrides), store, threads, store / f"process-{i + 1}.log") for i in range(count)]
+    arguments = [
+        (recipe, list(overrides), store, list(only), threads, store / f"process-{i + 1}.log") for i in range(count)
+    ]
     children = [spawn.Process(target=_help, args=each, daemon=True) for each in arguments]
     for child in children:
         child.start()
@@ -43,10 +47,10 @@ def helpers(count: int, recipe: Path, overrides: Sequence[str], store: Path) -> 
             child.join()
 
 
-def _help(recipe: Path, overrides: list[str], store: Path, threads: int, log: Path) -> None:
+def _help(recipe: Path, overrides: list[str], store: Path, only: list[str], threads: int, log: Path) -> None:
     torch.set_num_threads(threads)
     with log.open("a", encoding="utf-8") as file:
         try:
-            run_recipe(Plan(load_recipe(recipe, overrides), Store(store)), Console(file=file, width=140))
+            run_recipe(Plan(load_recipe(recipe, overrides), Store(store), only), Console(file=file, width=140))
         except Stopped as stop:
             file.write(f"{stop}\n")

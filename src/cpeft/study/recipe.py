@@ -74,11 +74,13 @@ class Stage(Options):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe: its runs in stage order."""
+    """A parsed recipe: its runs in stage order, the files it was read from and what the command line changed."""
 
     name: str
     about: str
     runs: tuple[RecipeRun, ...]
+    files: Files = ()
+    overrides: tuple[str, ...] = ()
 
     @property
     def training(self) -> tuple[TrainingRun, ...]:
@@ -107,7 +109,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             raise ConfigError(
                 f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
-    return Recipe(name, about, tuple(runs))
+    return Recipe(name, about, tuple(runs), files, tuple(overrides))
 
 
 def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:

@@ -46,6 +46,10 @@ class RunFolder:
     def result(self) -> dict[str, Any]:
         return json.loads((self.path / "result.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
+    def holder(self) -> "Holder | None":
+        """Who has claimed the run, None if nobody has."""
+        return Holder.read(self.path / "claim.json")
+
 
 class Store:
     """A folder of runs."""
@@ -59,6 +63,14 @@ class Store:
     def runs(self) -> Iterator[RunFolder]:
         """Every run folder that was begun, in a stable order."""
         return (RunFolder(config.parent) for config in sorted(self.path.glob("*/*/config.toml")))
+
+    def begun(self) -> list[RunFolder]:
+        """Those and the folders of runs that failed, or are claimed, before they came to their settings."""
+        signs = ("config.toml", "failed.json", "claim.json")
+        return [
+            RunFolder(path)
+            for path in sorted({sign.parent for name in signs for sign in self.path.glob(f"*/*/{name}")})
+        ]
 
     def results(self) -> list[dict[str, Any]]:
         """The results of all finished runs."""
@@ -76,7 +88,8 @@ class Store:
         path, token, pid = run.path / "claim.json", uuid.uuid4().hex, os.getpid()
         with self.lock():
             run.path.mkdir(parents=True, exist_ok=True)
-            if run.done or not _stale(path):
+            holder = run.holder()
+            if run.done or (holder and not holder.stale):
                 return None
             path.unlink(missing_ok=True)
             with path.open("x") as file:
@@ -132,17 +145,28 @@ def saved_prompts(folder: Path) -> list[Path]:
     return sorted(card.parent for card in folder.rglob("prompts/**/cpeft.json"))
 
 
-def _stale(path: Path) -> bool:
-    try:
-        age = time.time() - path.stat().st_mtime
-        claim = json.loads(path.read_text())
-    except FileNotFoundError:
-        return True
-    except ValueError:
-        return age > BEAT_S  # half written by a killed process
-    if claim["host"] == socket.gethostname():
-        return bool(_started(claim["pid"]) != claim["started"])
-    return age > SILENT_S
+@dataclass(frozen=True)
+class Holder:
+    """The process that a claim file names, how long ago it last gave a sign of life, and whether its claim is void."""
+
+    host: str
+    pid: int
+    silent_s: float
+    stale: bool
+
+    @classmethod
+    def read(cls, path: Path) -> "Holder | None":
+        """The holder that a claim file names, None without a file."""
+        try:
+            silent_s = time.time() - path.stat().st_mtime
+            claim = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:  # half written, for long by a killed process only
+            return cls("unknown", 0, silent_s, silent_s > BEAT_S)
+        here = claim["host"] == socket.gethostname()
+        stale = _started(claim["pid"]) != claim["started"] if here else silent_s > SILENT_S
+        return cls(claim["host"], claim["pid"], silent_s, stale)
 
 
 def _started(pid: int) -> str | None:
