@@ -2,9 +2,9 @@
 
     STORE/<name>-<digest>.study.json
 
-Name, overrides and chosen runs make the digest, so a store that several recipes work on holds a note of each. Where
-resources come from (`launcher.*`) is none of a study's identity. Reading needs neither torch nor the recipe; the texts of the
-recipe's files stand in the note, so that a store still tells what it was made from when they have been edited or lost.
+Name, overrides and chosen runs make the digest, so a store that several recipes work on holds a note of each. Reading needs
+neither torch nor the recipe; the texts of the recipe's files stand in the note, so that a store still tells what it was made
+from when they have been edited or lost.
 """
 
 import json
@@ -20,8 +20,6 @@ from cpeft.study.recipe_file import packaged_recipes
 
 if TYPE_CHECKING:
     from cpeft.study.plan import Plan, Planned
-
-RESOURCES = "launcher."  # overrides that decide where a study is worked on, and nothing that it computes
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,8 @@ def note_of(plan: "Plan", entries: "Sequence[Planned]") -> Note:
         )
         for e in entries
     ]  # fmt: skip
-    overrides = tuple(argument for argument in recipe.overrides if not argument.startswith(RESOURCES))
     texts = {str(path.resolve()): _text(path) for path in recipe.files}
-    return Note(recipe.name, called, overrides, plan.only, texts, tuple(runs))
+    return Note(recipe.name, called, recipe.overrides, plan.only, texts, tuple(runs))
 
 
 def _text(path: Path) -> str:

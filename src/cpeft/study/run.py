@@ -35,11 +35,13 @@ BROKEN = (OSError, ValueError, RuntimeError, KeyError)  # what ends one run and 
 
 
 class Summary(NamedTuple):
-    """What a call did: counts over the whole recipe, and the failures with their reasons."""
+    """How a recipe stands: counts over all of it, and the failures with their reasons. `left` runs are not finished and not
+    failed: their workers were lost."""
 
     done: int
     failures: dict[str, str]
     blocked: dict[str, str]
+    left: int = 0
 
 
 def run_recipe(plan: Plan, console: Console) -> Summary:
@@ -47,10 +49,16 @@ def run_recipe(plan: Plan, console: Console) -> Summary:
     workers = Workers()
     while _work(plan, workers, console):
         pass
+    return summary_of(plan)
+
+
+def summary_of(plan: Plan) -> Summary:
+    """How a recipe stands in its store."""
     entries = plan.entries()
     failed = {str(e.run): str(plan.folder(e.run).path / "failed.json") for e in entries if e.state == "failed"}
     blocked = {str(e.run): e.why for e in entries if e.state == "blocked"}
-    return Summary(sum(e.state == "done" for e in entries), failed, blocked)
+    left = sum(e.state in ("ready", "waiting") for e in entries)
+    return Summary(sum(e.state == "done" for e in entries), failed, blocked, left)
 
 
 def _work(plan: Plan, workers: Workers, console: Console) -> bool:

@@ -6,7 +6,8 @@
 `result.json` is written last and atomically; its presence means done. A comparison leaves `similarity.json` between its
 `config.toml` and its `result.json`, and none of the rest. A run is worked on by the process that holds its
 claim, a file made with O_EXCL that carries host, pid and a token and is touched as a heartbeat. A claim is stale if its pid
-is gone on this host, or silent for ten minutes elsewhere. A process whose claim was taken stops and writes nothing more.
+is gone on this host, or silent for ten minutes elsewhere; and one that a worker of a launcher made is stale for the worker that
+was started again under its name. A process whose claim was taken stops and writes nothing more.
 """
 
 import fcntl
@@ -46,16 +47,16 @@ class RunFolder:
     def result(self) -> dict[str, Any]:
         return json.loads((self.path / "result.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
-    def holder(self) -> "Holder | None":
-        """Who has claimed the run, None if nobody has."""
-        return Holder.read(self.path / "claim.json")
+    def holder(self, worker: str = "") -> "Holder | None":
+        """Who has claimed the run, None if nobody has; `worker` is the name of the process that asks."""
+        return Holder.read(self.path / "claim.json", worker)
 
 
 class Store:
-    """A folder of runs."""
+    """A folder of runs; `worker` is the name, if any, under which a launcher started this process."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, worker: str = "") -> None:
+        self.path, self.worker = Path(path), worker
 
     def folder(self, stage: str, name: str, identity: str) -> RunFolder:
         return RunFolder(self.path / stage / f"{name}-{identity}".replace(" ", "_"))
@@ -88,12 +89,13 @@ class Store:
         path, token, pid = run.path / "claim.json", uuid.uuid4().hex, os.getpid()
         with self.lock():
             run.path.mkdir(parents=True, exist_ok=True)
-            holder = run.holder()
+            holder = run.holder(self.worker)
             if run.done or (holder and not holder.stale):
                 return None
             path.unlink(missing_ok=True)
             with path.open("x") as file:
-                json.dump({"host": socket.gethostname(), "pid": pid, "started": _started(pid), "token": token}, file)
+                process = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+                json.dump({**process, "token": token, "worker": self.worker}, file)
         return Claim(path, token, self)
 
     def forget(self, run: RunFolder) -> None:
@@ -155,8 +157,8 @@ class Holder:
     stale: bool
 
     @classmethod
-    def read(cls, path: Path) -> "Holder | None":
-        """The holder that a claim file names, None without a file."""
+    def read(cls, path: Path, worker: str = "") -> "Holder | None":
+        """The holder that a claim file names, None without a file; `worker` is the name of the process that asks."""
         try:
             silent_s = time.time() - path.stat().st_mtime
             claim = json.loads(path.read_text())
@@ -165,7 +167,8 @@ class Holder:
         except ValueError:  # half written, for long by a killed process only
             return cls("unknown", 0, silent_s, silent_s > BEAT_S)
         here = claim["host"] == socket.gethostname()
-        stale = _started(claim["pid"]) != claim["started"] if here else silent_s > SILENT_S
+        mine = bool(worker) and claim.get("worker") == worker  # left behind where that worker ran before
+        stale = _started(claim["pid"]) != claim["started"] if here else mine or silent_s > SILENT_S
         return cls(claim["host"], claim["pid"], silent_s, stale)
 
 
