@@ -9,20 +9,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpeft.study.status import last_step
 from cpeft.study.store import RunFolder, Store
 from tiny import child_environment, cpeft_command
 
-
-def start_cpeft(out: Path, *arguments: object, **more: str) -> subprocess.Popen:
-    """The command in a process of its own; what it says goes to a file."""
-    with out.open("a") as file:
-        return subprocess.Popen(
-            cpeft_command(*arguments), stdout=file, stderr=subprocess.STDOUT,
-            env=child_environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""), **more),
-        )  # fmt: skip
+LIMIT_S = 300.0  # for a whole study; generous, as other work may share the machine
 
 
-def wait_until(true: Callable[[], Any], process: subprocess.Popen, limit_s: float = 90.0) -> Any:
+class Started:
+    """Commands in processes of their own, none of which outlives its test."""
+
+    def __init__(self) -> None:
+        self.processes: list[subprocess.Popen] = []
+
+    def __call__(self, out: Path, *arguments: object, **more: str) -> subprocess.Popen:
+        """Start the command; what it says goes to a file."""
+        with out.open("a") as file:
+            process = subprocess.Popen(
+                cpeft_command(*arguments), stdout=file, stderr=subprocess.STDOUT,
+                env=child_environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""), **more),
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def wait_until(true: Callable[[], Any], process: subprocess.Popen, limit_s: float = LIMIT_S) -> Any:
     """What `true` gives as soon as it is something; the process must not end before."""
     end = time.monotonic() + limit_s
     while not (found := true()):
@@ -50,7 +67,7 @@ def kill_a_worker(store: Path, process: subprocess.Popen) -> None:
     def killed() -> bool:
         for pid, folder in at_work(store, process.pid):
             os.kill(pid, signal.SIGSTOP)
-            inside = not folder.done and (holder := folder.holder()) and holder.pid == pid and steps(folder) < 15
+            inside = not folder.done and (holder := folder.holder()) and holder.pid == pid and steps_made(folder) < 15
             os.kill(pid, signal.SIGKILL if inside else signal.SIGCONT)
             if inside:
                 return True
@@ -59,9 +76,9 @@ def kill_a_worker(store: Path, process: subprocess.Popen) -> None:
     wait_until(killed, process)
 
 
-def steps(folder: RunFolder) -> int:
-    """The lines of its `metrics.jsonl`."""
-    return len((folder.path / "metrics.jsonl").read_text().splitlines())
+def steps_made(folder: RunFolder) -> int:
+    """The last step in its `metrics.jsonl`."""
+    return last_step(folder.path / "metrics.jsonl")[0] or 0
 
 
 def outcome_of(store: Path) -> dict[str, Any]:

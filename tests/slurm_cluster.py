@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -71,6 +71,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
             if command[0] == "munged":
                 _wait(lambda: (folder / "munge.socket").exists(), folder, daemon)
         _wait(lambda: _idle(environment), folder, daemon)
+        stack.callback(_clear, environment)
         yield environment
 
 
@@ -103,7 +104,18 @@ def _idle(environment: dict[str, str]) -> bool:
     return said.stdout.strip() == "idle"
 
 
-def _wait(ready: "callable", folder: Path, daemon: subprocess.Popen, limit_s: float = 30.0) -> None:
+def _clear(environment: dict[str, str]) -> None:
+    """End what tests left running, which would outlive the daemons."""
+    subprocess.run(["scancel", "--signal=KILL", "--partition=tiny"], env=environment, check=True, timeout=30)
+    subprocess.run(["scancel", "--partition=tiny"], env=environment, check=True, timeout=30)
+    end = time.monotonic() + 30
+    while subprocess.run(["squeue", "-h"], env=environment, capture_output=True, check=True, timeout=30).stdout:
+        if time.monotonic() > end:
+            return
+        time.sleep(0.2)
+
+
+def _wait(ready: Callable[[], bool], folder: Path, daemon: subprocess.Popen, limit_s: float = 30.0) -> None:
     end = time.monotonic() + limit_s
     while not ready():
         if daemon.poll() is not None or time.monotonic() > end:

@@ -1,8 +1,16 @@
-"""A study long enough to be killed in, and what it leaves when one process alone does it."""
+"""A study long enough to be killed in, what it leaves when one process alone does it, and commands to start."""
 
 import pytest
 
-from launched import outcome_of, start_cpeft
+from launched import LIMIT_S, Started, outcome_of
+
+
+@pytest.fixture
+def start():
+    """Starts commands, which end with the test."""
+    started = Started()
+    yield started
+    started.end()
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +23,8 @@ def longer():
 def alone(world, longer, tmp_path_factory):
     """What one process leaves."""
     place = tmp_path_factory.mktemp("alone")
-    process = start_cpeft(place / "out", "run", world / "study.toml", *longer, "--store", place / "store")
-    assert process.wait(120) == 0, (place / "out").read_text()
+    process = Started()(place / "out", "run", world / "study.toml", *longer, "--store", place / "store")
+    assert process.wait(LIMIT_S) == 0, (place / "out").read_text()
     left = outcome_of(place / "store")
     assert len(left) == 17
     return left

@@ -15,7 +15,7 @@ from cpeft.study.note import note_of
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.store import Store
-from launched import kill_a_worker, outcome_of, start_cpeft
+from launched import LIMIT_S, kill_a_worker, outcome_of
 
 FEW = ("seeds=[0]", "targets.tasks=mood.toml", "sources.tasks=mood.toml")
 
@@ -176,11 +176,11 @@ def test_an_unknown_name_is_told_from_the_registry():
 
 
 @pytest.mark.slow
-def test_a_process_killed_in_the_middle_changes_nothing(world, alone, longer, tmp_path):
+def test_a_process_killed_in_the_middle_changes_nothing(world, alone, longer, tmp_path, start):
     store = tmp_path / "store"
     words = ("--launcher", "processes", "launcher.processes.workers=2")
-    process = start_cpeft(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *words)
+    process = start(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *words)
     kill_a_worker(store, process)
-    assert process.wait(120) == 0, (tmp_path / "out").read_text()
+    assert process.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
     assert outcome_of(store) == alone
     assert not list(store.rglob("claim.json"))

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from cpeft.study.store import Store
-from launched import at_work, kill_a_worker, outcome_of, start_cpeft, wait_until
+from launched import LIMIT_S, at_work, kill_a_worker, outcome_of, wait_until
 from tiny import SRC
 
 pytest.importorskip("ray", reason="ray is not installed (extra `ray`)")
@@ -38,26 +38,26 @@ def nodes():
             os.environ["PYTHONPATH"] = before
 
 
-def test_a_worker_killed_in_the_middle_changes_nothing(nodes, world, alone, longer, tmp_path):
+def test_a_worker_killed_in_the_middle_changes_nothing(nodes, world, alone, longer, tmp_path, start):
     """Ray starts it again, and it goes on where it was."""
     store = tmp_path / "store"
-    process = start_cpeft(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *WORKERS, **nodes)
+    process = start(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *WORKERS, **nodes)
     kill_a_worker(store, process)
-    assert process.wait(180) == 0, (tmp_path / "out").read_text()
+    assert process.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
     assert outcome_of(store) == alone
     assert not list(store.rglob("claim.json"))
     assert all("done " in (store / f"ray-{i}.log").read_text() for i in range(2)), "one of them had nothing to do"
 
 
-def test_a_signal_saves_and_leaves_with_four(nodes, world, alone, longer, tmp_path):
+def test_a_signal_saves_and_leaves_with_four(nodes, world, alone, longer, tmp_path, start):
     store = tmp_path / "store"
     arguments = ("run", world / "study.toml", *longer, "--store", store)
-    process = start_cpeft(tmp_path / "out", *arguments, *WORKERS, **nodes)
+    process = start(tmp_path / "out", *arguments, *WORKERS, **nodes)
     wait_until(lambda: at_work(store, process.pid), process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(90) == 4, (tmp_path / "out").read_text()
+    assert process.wait(LIMIT_S) == 4, (tmp_path / "out").read_text()
     assert "the same command goes on" in (tmp_path / "out").read_text()
     assert not list(store.rglob("claim.json"))
     assert not all(run.done for run in Store(store).runs())
-    assert start_cpeft(tmp_path / "out", *arguments).wait(120) == 0
+    assert start(tmp_path / "out", *arguments).wait(LIMIT_S) == 0
     assert outcome_of(store) == alone

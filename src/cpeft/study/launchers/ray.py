@@ -7,6 +7,7 @@ between stages; what they say is in STORE/ray-N.log.
 """
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,12 @@ class Ray(Launcher):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray = extra("ray", "ray")
         passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        stop = signal.getsignal(signal.SIGTERM)
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"), runtime_env={"env_vars": passed}, log_to_driver=False,
             logging_level="warning",
         )  # fmt: skip
+        signal.signal(signal.SIGTERM, stop)  # Ray's own would abort the process
         try:
             tasks = self._start(ray, plan)
             console.print(f"started {len(tasks)} workers; logs in {plan.store.path / 'ray-N.log'}", markup=False)

@@ -27,6 +27,8 @@ from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.plan import Plan
 from cpeft.study.run import WAIT_S
 
+PATIENCE_S = (1, 5, 15, 60, 120)  # between attempts to ask SLURM
+
 
 class SlurmOptions(LauncherOptions):
     """`[launcher.slurm]`: so many jobs, and what each of them asks for. `time` is in minutes; a job whose time is over goes on
@@ -119,10 +121,17 @@ class Slurm(Launcher):
 
 
 def queued(ids: Sequence[str]) -> set[str]:
-    """Those of our jobs that wait or run, by squeue, which needs no accounting; while it does not answer, all of them."""
-    asked = ["squeue", "--me", "--noheader", "--format=%A"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return set(ids) & set(said.stdout.split()) if said.returncode == 0 else set(ids)
+    """Those of our jobs that wait or run, by squeue, which needs no accounting. Raises RunFailed where it does not answer for
+    minutes; the jobs go on without us."""
+    for pause_s in (*PATIENCE_S, 0):
+        asked = ["squeue", "--me", "--noheader", "--format=%A"]
+        said = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if said.returncode == 0:
+            return set(ids) & set(said.stdout.split())
+        time.sleep(pause_s)
+    raise RunFailed(
+        f"SLURM does not answer ({said.stderr.strip()}); jobs {' '.join(ids)} may go on: cpeft status STORE"
+    )
 
 
 def cancel(ids: Sequence[str]) -> None:
