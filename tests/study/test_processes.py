@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from cpeft.prompts.exchange import load_prompt
+from cpeft.study.launchers.job import Job
+from cpeft.study.launchers.processes import helpers
 from cpeft.study.plan import Plan
-from cpeft.study.processes import helpers
 from cpeft.study.recipe import load_recipe
 from cpeft.study.store import Store
 
@@ -19,10 +20,14 @@ def my_threads():
     torch.set_num_threads(before)
 
 
+def job(world, store, *overrides):
+    return Job.of(Plan(load_recipe(world / "study.toml", [*STAGE, *overrides]), Store(store)))
+
+
 def test_a_helper_does_the_whole_work_where_nobody_else_does(world, finished, tmp_path):
     """Its prompts are those of a single process, bit for bit."""
     store = tmp_path / "store"
-    with helpers(1, world / "study.toml", STAGE, store):
+    with helpers(1, job(world, store)):
         pass
     plan = Plan(load_recipe(world / "study.toml", STAGE), Store(store))
     assert {entry.state for entry in plan.entries()} == {"done"}
@@ -32,7 +37,7 @@ def test_a_helper_does_the_whole_work_where_nobody_else_does(world, finished, tm
 
 
 def test_a_block_that_fails_stops_its_helpers(world, tmp_path):
-    with pytest.raises(KeyError), helpers(2, world / "study.toml", ["train.steps=100000"], tmp_path / "store"):
+    with pytest.raises(KeyError), helpers(2, job(world, tmp_path / "store", "train.steps=100000")):
         raise KeyError("something")
 
 
@@ -47,6 +52,6 @@ def test_the_command(world, cpeft_main, tmp_path):
 
 
 def test_none_are_started_for_one_process(world, tmp_path):
-    with helpers(0, world / "study.toml", (), tmp_path / "store"):
+    with helpers(0, job(world, tmp_path / "store")):
         pass
     assert not (tmp_path / "store").exists()

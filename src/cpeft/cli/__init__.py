@@ -15,10 +15,10 @@ from cpeft.cli.base import app
 from cpeft.errors import CpeftError
 
 # isort: off
-from cpeft.cli import runs, prompts, inspection  # in this order their commands join the app, and the help
+from cpeft.cli import runs, status, prompts, inspection  # in this order their commands join the app, and the help
 # isort: on
 
-__all__ = ["app", "base", "inspection", "main", "prompts", "runs"]
+__all__ = ["app", "base", "inspection", "main", "prompts", "runs", "status"]
 
 
 def main() -> None:

@@ -28,10 +28,10 @@ def fetch(
 
 @app.command("list")
 def list_things(
-    kind: Annotated[str, Argument(help="tasks, methods, metrics, recipes or prompts.")],
+    kind: Annotated[str, Argument(help="tasks, methods, metrics, recipes, prompts or runs.")],
     store: StoreOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """List what there is: tasks, methods, metrics, packaged recipes, prompts of a store."""
+    """List what there is: tasks, methods, metrics, packaged recipes, prompts or finished runs of a store."""
     from cpeft.study import catalogue
 
     rows = catalogue.rows(kind, store)
@@ -40,22 +40,27 @@ def list_things(
 
 @app.command()
 def show(
-    kind: Annotated[str, Argument(help="task or prompt.")],
-    name: Annotated[str, Argument(help="A task name or file; a prompt folder.")],
+    kind: Annotated[str, Argument(help="task, prompt or run.")],
+    name: Annotated[str, Argument(help="A task name or file; a folder.")],
     model: ModelOption = None,
     rows: Annotated[int, Option(help="How many examples.")] = 3,
     overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
 ) -> None:
-    """Show encoded examples, lengths and truncation of a task, or where a prompt comes from."""
+    """Show encoded examples, lengths and truncation of a task, where a prompt comes from, or what a run was made from and the
+    command that makes it again."""
     from cpeft.study import catalogue
 
     if kind == "prompt":
         console.print_json(json.dumps(catalogue.prompt_card(Path(name))))
+    elif kind == "run":
+        from cpeft.study.record import record_of
+
+        console.print_json(json.dumps(record_of(Path(name))))
     elif kind == "task":
         for line in catalogue.task_page(name, model, rows, overrides or []):
             console.print(line, markup=False)
     else:
-        raise ConfigError(f"cannot show a '{kind}'; use task or prompt")
+        raise ConfigError(f"cannot show a '{kind}'; use task, prompt or run")
 
 
 @app.command()

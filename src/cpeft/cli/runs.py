@@ -16,45 +16,74 @@ RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a p
 Overrides = Annotated[list[str] | None, Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")]
 
 
-def _plan(recipe: str, overrides: list[str] | None, store: Path | None) -> Any:
+OnlyOption = Annotated[
+    list[str] | None, Option("--only", help="Only this run (stage/run, * for any text) and what it needs; repeatable.")
+]
+LauncherOption = Annotated[
+    str | None, Option("--launcher", help="Where workers run: here, processes, slurm or ray [default: here].")
+]
+
+
+def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
     from cpeft.study.plan import Plan
     from cpeft.study.recipe import find_recipe, load_recipe
     from cpeft.study.store import Store
 
     parsed = load_recipe(find_recipe(recipe), overrides or [])
-    return Plan(parsed, Store(store or Path("stores") / parsed.name))
+    return Plan(parsed, Store(store or Path("stores") / parsed.name), only or ())
 
 
 @app.command()
 def run(
     recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, retry: RetryOption = False,
-    processes: Annotated[int, Option(min=1, help="So many processes, which share the cores of this machine.")] = 1,
+    only: OnlyOption = None,
+    launcher: LauncherOption = None,
+    processes: Annotated[
+        int | None, Option(min=1, help="So many processes, which share the cores of this machine.")
+    ] = None,
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
-    from cpeft.study.processes import helpers
-    from cpeft.study.recipe import find_recipe
-    from cpeft.study.run import run_recipe
+    from cpeft.study.run import summary_of
     from cpeft.training.workers import Workers
 
     signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
-    plan = _plan(recipe, overrides, store)
+    plan = _plan(recipe, overrides, store, only)
+    workers = _launcher(plan, launcher, processes)
     if retry and Workers().first:
         for entry in plan.entries():
             if entry.state == "failed":
                 plan.store.forget(entry.folder)
-    if processes > 1 and Workers().world > 1:
-        raise ConfigError("--processes starts processes of its own; leave it out under accelerate or torchrun")
-    with helpers(processes - 1, find_recipe(recipe), overrides or [], plan.store.path):
-        summary = run_recipe(plan, console)
+    if workers.launch(plan, console):
+        console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
+        return
     if not Workers().first:
         return
     _table(plan)
+    summary = summary_of(plan)
     for name, path in summary.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
     for name, why in summary.blocked.items():
         console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
+    if summary.left:
+        raise Stopped(f"{summary.left} runs are left and nobody works on them any more; the same command goes on")
     if summary.failures or summary.blocked:
         raise typer.Exit(1)
+
+
+def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
+    """The launcher that a command asks for, with its resources."""
+    from cpeft.study.launchers import LAUNCHERS
+    from cpeft.training.workers import Workers
+
+    if processes is not None and name not in (None, "processes"):
+        raise ConfigError(f"--processes is a setting of --launcher processes; leave it out with --launcher {name}")
+    name = name or ("processes" if processes and processes > 1 else "here")
+    if name != "here" and Workers().world > 1:
+        asked = "--processes" if processes else f"--launcher {name}"
+        raise ConfigError(f"{asked} starts processes of its own; leave it out under accelerate or torchrun")
+    kind = LAUNCHERS.get(name)
+    options = plan.recipe.launchers.get(name, kind.Options())
+    return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
 def _stop(number: int, frame: Any) -> None:
@@ -76,10 +105,11 @@ def _table(plan: Any) -> None:
 
 @app.command()
 def plan(
-    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, as_json: JsonOption = False
-) -> None:
+    recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, only: OnlyOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """What would run and what is done; nothing runs."""
-    planned = _plan(recipe, overrides, store)
+    planned = _plan(recipe, overrides, store, only)
     rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
              "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
     done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]

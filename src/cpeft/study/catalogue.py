@@ -13,7 +13,7 @@ from cpeft.metrics import METRICS
 from cpeft.registry import suggest
 from cpeft.tasks import TASKS, Task
 
-KINDS = ("tasks", "methods", "metrics", "recipes", "prompts")
+KINDS = ("tasks", "methods", "metrics", "recipes", "prompts", "runs")
 
 
 def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
@@ -38,6 +38,12 @@ def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
         ]
     if kind == "prompts":
         return _prompt_rows(store or Path("stores"))
+    if kind == "runs":
+        from cpeft.study.record import record_rows
+
+        if store is None:
+            raise ConfigError("cannot list runs of no store; say --store STORE")
+        return record_rows(store)
     raise ConfigError(f"cannot list '{kind}'{suggest(kind, list(KINDS))}")
 
 

@@ -5,8 +5,6 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
-
 PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate")
 
 
@@ -21,6 +19,8 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Machine, system, threads, and the name of the GPU or None."""
+    import torch  # here, so that versions can be compared without it
+
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "machine": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads(), "gpu": gpu,

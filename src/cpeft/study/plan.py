@@ -6,13 +6,14 @@ candidates. A path to a prompt folder or file is a reference too.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, UnknownName
 from cpeft.registry import suggest
 from cpeft.study.recipe import Recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
@@ -42,10 +43,30 @@ class Source(NamedTuple):
 class Plan:
     """A recipe over a store. Ids are computed as soon as everything a run starts from is finished."""
 
-    def __init__(self, recipe: Recipe, store: Store) -> None:
-        self.recipe, self.store = recipe, store
+    def __init__(self, recipe: Recipe, store: Store, only: Sequence[str] = ()) -> None:
+        """`only` narrows the recipe to the runs of these names (`stage/run`, with `*` for any text) and all that they need;
+        raises UnknownName for one that names none."""
+        self.recipe, self.store, self.only = recipe, store, tuple(only)
+        if only:
+            kept = Plan(recipe, store)._needed(only)
+            self.recipe = replace(recipe, runs=tuple(run for run in recipe.runs if str(run) in kept))
         self._folders: dict[tuple[str, str], RunFolder] = {}
         self._named: dict[tuple[str, str, int | None], list[TrainingRun]] = {}
+
+    def _needed(self, names: Sequence[str]) -> set[str]:
+        known = {str(run): run for run in self.recipe.runs}
+        pending = []
+        for name in names:
+            if not (found := [run for called, run in known.items() if name == called or fnmatchcase(called, name)]):
+                raise UnknownName(f"{self.recipe.name} has no run '{name}'; `cpeft plan` lists its runs")
+            pending += found
+        kept: set[str] = set()
+        while pending:
+            run = pending.pop()
+            if str(run) not in kept:
+                kept.add(str(run))
+                pending += run.needs(self)
+        return kept
 
     @cached_property
     def _stages(self) -> dict[str, list[TrainingRun]]:

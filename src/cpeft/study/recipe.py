@@ -24,6 +24,8 @@ train.epochs = 20
 [[stage]]
 name = "similarity"          # trains nothing: compares prompts of earlier stages; @* = of every seed
 compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
+[launcher.slurm]             # resources of a launcher: they change no run
+workers = 8
 
 A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's seeds; the value "default" means ours, whatever
 was said further out. A recipe may be the differences from another one (`recipe_file.py`).
@@ -34,8 +36,8 @@ an axis of the grid, {few_shot}, is the run's place on it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
 from operator import getitem
@@ -48,12 +50,14 @@ from cpeft.config import Options, Table, expand_grid, located, merge, override, 
 from cpeft.errors import ConfigError
 from cpeft.registry import suggest
 from cpeft.study.comparison import ComparisonStage
+from cpeft.study.launchers.base import LAUNCHERS, LauncherOptions
 from cpeft.study.recipe_file import Files, read_recipe
 from cpeft.study.recipe_file import find_recipe as find_recipe
 from cpeft.study.recipe_file import packaged_recipes as packaged_recipes
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import RunSettings, find_task, parse_settings
 
+LAUNCHER = "launcher"
 MORE = ", ...)"
 SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
 
@@ -75,11 +79,15 @@ class Stage(Options):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe: its runs in stage order."""
+    """A parsed recipe: its runs in stage order, the files it was read from, what the command line changed of its runs, and by
+    name of the launcher the resources that it or the command line gives."""
 
     name: str
     about: str
     runs: tuple[RecipeRun, ...]
+    files: Files = ()
+    overrides: tuple[str, ...] = ()
+    launchers: Mapping[str, LauncherOptions] = field(default_factory=dict)
 
     @property
     def training(self) -> tuple[TrainingRun, ...]:
@@ -91,11 +99,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Parse a recipe and expand it to runs; every mistake is one ConfigError with file and line."""
     data, files = read_recipe(path)
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
-    tables = data.pop("stage", [])
-    _check_keys(data, files, "top level", "stage", "extends")
+    tables, written = data.pop("stage", []), {LAUNCHER: data.pop(LAUNCHER, {})}
+    _check_keys(data, files, "top level", "stage", "extends", LAUNCHER)
     if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [_stage(table, i, files) for i, table in enumerate(tables)]
+    resources, overrides = _resources(overrides, [stage.name for stage in stages])
+    launchers = _launchers(merge(written, resources), files)
     everywhere, forced = _sort_overrides(overrides, [stage.name for stage in stages])
     runs: list[RecipeRun] = []
     for stage in stages:
@@ -108,7 +118,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             raise ConfigError(
                 f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
-    return Recipe(name, about, tuple(runs))
+    return Recipe(name, about, tuple(runs), files, tuple(overrides), launchers)
 
 
 def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
@@ -127,6 +137,26 @@ def _check_keys(table: Table, files: Files, where: str, *more: str) -> None:
         if key not in SETTINGS:
             near = suggest(key, [*SETTINGS, *more])
             raise ConfigError(f"{located(files, key)}[{where}] unknown key '{key}'{near}")
+
+
+def _resources(overrides: Sequence[str], stages: list[str]) -> tuple[Table, list[str]]:
+    """What the command line sets for launchers, and its other overrides; a stage called `launcher` is a stage."""
+    ours = [argument for argument in overrides if LAUNCHER not in stages and LAUNCHER in override(argument)]
+    return merge(*map(override, ours)), [argument for argument in overrides if argument not in ours]
+
+
+def _launchers(table: Table, files: Files) -> dict[str, LauncherOptions]:
+    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered."""
+    tables = table[LAUNCHER]
+    if not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
+        raise ConfigError(
+            f"{located(files, LAUNCHER)}resources stand in a table per launcher, as [launcher.slurm] or "
+            "launcher.slurm.workers=8"
+        )
+    return {
+        name: parse(LAUNCHERS.get(name).Options, without_defaults(each), f"{LAUNCHER}.{name}", files)
+        for name, each in tables.items()
+    }
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:

@@ -17,8 +17,9 @@ from rich.markup import escape
 
 from cpeft.config import Table
 from cpeft.errors import CpeftError, LostClaim, RunFailed, Stopped
-from cpeft.prompts.soft_prompt import replace_text, write_json
+from cpeft.prompts.soft_prompt import read_json, replace_text, write_json
 from cpeft.study.comparison import Comparison
+from cpeft.study.note import note_of
 from cpeft.study.outcome import conclude
 from cpeft.study.plan import Plan, Planned
 from cpeft.study.prepare import Prepared, prepare
@@ -34,11 +35,13 @@ BROKEN = (OSError, ValueError, RuntimeError, KeyError)  # what ends one run and 
 
 
 class Summary(NamedTuple):
-    """What a call did: counts over the whole recipe, and the failures with their reasons."""
+    """How a recipe stands: counts over all of it, and the failures with their reasons. `left` runs are not finished and not
+    failed: their workers were lost."""
 
     done: int
     failures: dict[str, str]
     blocked: dict[str, str]
+    left: int = 0
 
 
 def run_recipe(plan: Plan, console: Console) -> Summary:
@@ -46,15 +49,23 @@ def run_recipe(plan: Plan, console: Console) -> Summary:
     workers = Workers()
     while _work(plan, workers, console):
         pass
+    return summary_of(plan)
+
+
+def summary_of(plan: Plan) -> Summary:
+    """How a recipe stands in its store."""
     entries = plan.entries()
     failed = {str(e.run): str(plan.folder(e.run).path / "failed.json") for e in entries if e.state == "failed"}
     blocked = {str(e.run): e.why for e in entries if e.state == "blocked"}
-    return Summary(sum(e.state == "done" for e in entries), failed, blocked)
+    left = sum(e.state in ("ready", "waiting") for e in entries)
+    return Summary(sum(e.state == "done" for e in entries), failed, blocked, left)
 
 
 def _work(plan: Plan, workers: Workers, console: Console) -> bool:
     """Work on the next gang, or wait for other processes; False when nothing is left to do."""
     entries = plan.entries() if workers.first else []
+    if any(entry.state in ("done", "failed") for entry in entries):
+        _leave_note(plan, entries)
     claims = _claim(plan, entries)
     try:
         if chosen := workers.tell(list(claims)):
@@ -72,6 +83,15 @@ def _work(plan: Plan, workers: Workers, console: Console) -> bool:
     if waiting:
         time.sleep(WAIT_S)
     return waiting
+
+
+def _leave_note(plan: Plan, entries: Sequence[Planned]) -> None:
+    """Keep the study's note in the store up to date, once a run has begun; other processes write the same file."""
+    note = note_of(plan, entries)
+    path, card = plan.store.path / note.path, note.card()
+    with plan.store.lock():
+        if not path.exists() or read_json(path) != card:
+            write_json(path, card)
 
 
 def _claim(plan: Plan, entries: Sequence[Planned]) -> dict[int, Claim]:
@@ -124,6 +144,8 @@ def _run_gang(plan: Plan, runs: list[TrainingRun], claims: list[Claim], workers:
             _write_config(run, folder / "config.toml")
             for note in ready[-1].notes:
                 console.print(f"[yellow]{escape(f'{run.name}: {note}')}")
+    if ready and workers.first:
+        _leave_note(plan, plan.entries())
     try:
         train_gang([each.member for each in ready], runs[0].settings.gang, workers)
         for each in ready:

@@ -6,7 +6,8 @@
 `result.json` is written last and atomically; its presence means done. A comparison leaves `similarity.json` between its
 `config.toml` and its `result.json`, and none of the rest. A run is worked on by the process that holds its
 claim, a file made with O_EXCL that carries host, pid and a token and is touched as a heartbeat. A claim is stale if its pid
-is gone on this host, or silent for ten minutes elsewhere. A process whose claim was taken stops and writes nothing more.
+is gone on this host, or silent for ten minutes elsewhere; and one that a worker of a launcher made is stale for the worker that
+was started again under its name. A process whose claim was taken stops and writes nothing more.
 """
 
 import fcntl
@@ -46,12 +47,16 @@ class RunFolder:
     def result(self) -> dict[str, Any]:
         return json.loads((self.path / "result.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
+    def holder(self, worker: str = "") -> "Holder | None":
+        """Who has claimed the run, None if nobody has; `worker` is the name of the process that asks."""
+        return Holder.read(self.path / "claim.json", worker)
+
 
 class Store:
-    """A folder of runs."""
+    """A folder of runs; `worker` is the name, if any, under which a launcher started this process."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, worker: str = "") -> None:
+        self.path, self.worker = Path(path), worker
 
     def folder(self, stage: str, name: str, identity: str) -> RunFolder:
         return RunFolder(self.path / stage / f"{name}-{identity}".replace(" ", "_"))
@@ -59,6 +64,14 @@ class Store:
     def runs(self) -> Iterator[RunFolder]:
         """Every run folder that was begun, in a stable order."""
         return (RunFolder(config.parent) for config in sorted(self.path.glob("*/*/config.toml")))
+
+    def begun(self) -> list[RunFolder]:
+        """Those and the folders of runs that failed, or are claimed, before they came to their settings."""
+        signs = ("config.toml", "failed.json", "claim.json")
+        return [
+            RunFolder(path)
+            for path in sorted({sign.parent for name in signs for sign in self.path.glob(f"*/*/{name}")})
+        ]
 
     def results(self) -> list[dict[str, Any]]:
         """The results of all finished runs."""
@@ -76,11 +89,13 @@ class Store:
         path, token, pid = run.path / "claim.json", uuid.uuid4().hex, os.getpid()
         with self.lock():
             run.path.mkdir(parents=True, exist_ok=True)
-            if run.done or not _stale(path):
+            holder = run.holder(self.worker)
+            if run.done or (holder and not holder.stale):
                 return None
             path.unlink(missing_ok=True)
             with path.open("x") as file:
-                json.dump({"host": socket.gethostname(), "pid": pid, "started": _started(pid), "token": token}, file)
+                process = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+                json.dump({**process, "token": token, "worker": self.worker}, file)
         return Claim(path, token, self)
 
     def forget(self, run: RunFolder) -> None:
@@ -132,17 +147,29 @@ def saved_prompts(folder: Path) -> list[Path]:
     return sorted(card.parent for card in folder.rglob("prompts/**/cpeft.json"))
 
 
-def _stale(path: Path) -> bool:
-    try:
-        age = time.time() - path.stat().st_mtime
-        claim = json.loads(path.read_text())
-    except FileNotFoundError:
-        return True
-    except ValueError:
-        return age > BEAT_S  # half written by a killed process
-    if claim["host"] == socket.gethostname():
-        return bool(_started(claim["pid"]) != claim["started"])
-    return age > SILENT_S
+@dataclass(frozen=True)
+class Holder:
+    """The process that a claim file names, how long ago it last gave a sign of life, and whether its claim is void."""
+
+    host: str
+    pid: int
+    silent_s: float
+    stale: bool
+
+    @classmethod
+    def read(cls, path: Path, worker: str = "") -> "Holder | None":
+        """The holder that a claim file names, None without a file; `worker` is the name of the process that asks."""
+        try:
+            silent_s = time.time() - path.stat().st_mtime
+            claim = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:  # half written, for long by a killed process only
+            return cls("unknown", 0, silent_s, silent_s > BEAT_S)
+        here = claim["host"] == socket.gethostname()
+        mine = bool(worker) and claim.get("worker") == worker  # left behind where that worker ran before
+        stale = _started(claim["pid"]) != claim["started"] if here else mine or silent_s > SILENT_S
+        return cls(claim["host"], claim["pid"], silent_s, stale)
 
 
 def _started(pid: int) -> str | None:

@@ -1,0 +1,16 @@
+"""This process works alone; also under accelerate and torchrun, whose processes share every run."""
+
+from rich.console import Console
+
+from cpeft.study.launchers.base import LAUNCHERS, Launcher
+from cpeft.study.plan import Plan
+from cpeft.study.run import run_recipe
+
+
+@LAUNCHERS.register("here")
+class Here(Launcher):
+    """No worker but this process."""
+
+    def launch(self, plan: Plan, console: Console) -> bool:
+        run_recipe(plan, console)
+        return False

@@ -1,0 +1,42 @@
+"""What a launcher sends to another process or machine: a recipe and a store that both reach by the same paths."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+from cpeft.errors import CpeftError
+from cpeft.study.plan import Plan
+from cpeft.study.recipe import load_recipe
+from cpeft.study.run import run_recipe
+from cpeft.study.store import Store
+
+
+@dataclass(frozen=True)
+class Job:
+    """The work of one worker; pickles."""
+
+    recipe: Path
+    overrides: tuple[str, ...]
+    store: Path
+    only: tuple[str, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Job":
+        """The work of every worker on a plan."""
+        recipe = plan.recipe
+        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only)
+
+    def work(self, file: TextIO, worker: str = "") -> CpeftError | None:
+        """Work until nothing is left, and tell a file of it. What ends a command comes back as a value, so that it can travel.
+
+        `worker` is a name that no two living processes bear: whoever starts under it takes over at once what its predecessor
+        had claimed, on whatever machine that died."""
+        console = Console(file=file, width=140)
+        try:
+            run_recipe(Plan(load_recipe(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
+        except CpeftError as error:
+            console.print(str(error), markup=False)
+            return error
+        return None

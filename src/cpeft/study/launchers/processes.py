@@ -1,0 +1,68 @@
+"""More processes on one store, on this machine: each works off runs that no other has claimed."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from rich.console import Console
+
+from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
+from cpeft.study.launchers.job import Job
+from cpeft.study.plan import Plan
+from cpeft.study.run import run_recipe
+
+
+class ProcessesOptions(LauncherOptions):
+    """`[launcher.processes]`: so many processes, this one among them; `cpeft run --processes N` says the same."""
+
+    workers: int = Field(default=2, ge=1)
+
+
+@LAUNCHERS.register("processes")
+class Processes(Launcher):
+    """This process and others beside it, which share the cores."""
+
+    Options = ProcessesOptions
+    options: ProcessesOptions
+
+    def launch(self, plan: Plan, console: Console) -> bool:
+        with helpers(self.options.workers - 1, Job.of(plan)):
+            run_recipe(plan, console)
+        return False
+
+
+@contextmanager
+def helpers(count: int, job: Job) -> Iterator[None]:
+    """While the block runs, `count` processes beside this one do the job; every process gets its share of the cores.
+    At its end they are waited for, and where it fails they are asked to save their step and stop. What they say is in
+    STORE/process-N.log."""
+    if not count:
+        yield
+        return
+    threads = max((os.cpu_count() or 1) // (count + 1), 1)
+    torch.set_num_threads(threads)
+    job.store.mkdir(parents=True, exist_ok=True)
+    spawn = multiprocessing.get_context("spawn")
+    logs = [job.store / f"process-{i + 1}.log" for i in range(count)]
+    children = [spawn.Process(target=_help, args=(job, threads, log), daemon=True) for log in logs]
+    for child in children:
+        child.start()
+    try:
+        yield
+    except BaseException:
+        for child in children:
+            child.terminate()
+        raise
+    finally:
+        for child in children:
+            child.join()
+
+
+def _help(job: Job, threads: int, log: Path) -> None:
+    torch.set_num_threads(threads)
+    with log.open("a", encoding="utf-8") as file:
+        job.work(file)

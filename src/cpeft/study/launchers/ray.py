@@ -1,0 +1,128 @@
+"""Tasks of a Ray cluster: each is one worker on the shared store.
+
+The cluster is the one that RAY_ADDRESS names, else a local one for as long as the command runs. Store, recipe, data and models
+must be reached by the same paths on every node. A worker whose process or node is lost is started again by Ray under the
+same name, so it takes over at once what it had claimed, and resumes from the last checkpoint. Workers wait for each other
+between stages; what they say is in STORE/ray-N.log.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from rich.console import Console
+
+from cpeft.errors import CpeftError, RunFailed
+from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
+from cpeft.study.launchers.job import Job
+from cpeft.study.launchers.watch import extra, raise_first, watch
+from cpeft.study.plan import Plan
+
+PASSED_ON = ("CPEFT_", "HF_", "PYTHONPATH", "OMP_NUM_THREADS")  # what workers take from this command's environment
+STOP_S = 60.0  # for saving a step, before workers that were asked to stop are killed
+
+
+class RayOptions(LauncherOptions):
+    """`[launcher.ray]`: so many workers, and what each takes of the cluster. `memory` is in gigabytes; a lost worker is started
+    again at most `retries` times."""
+
+    workers: int = Field(default=1, ge=1)
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0)
+    memory: float | None = Field(default=None, gt=0)
+    retries: int = Field(default=100, ge=0)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What one task runs, in the folder that the command was given in."""
+
+    job: Job
+    name: str
+    log: Path
+    threads: int
+    folder: Path
+
+    def __call__(self) -> CpeftError | None:
+        """Work until nothing is left."""
+        os.chdir(self.folder)
+        torch.set_num_threads(self.threads)
+        with self.log.open("a", encoding="utf-8") as file:
+            return self.job.work(file, self.name)
+
+
+@LAUNCHERS.register("ray")
+class Ray(Launcher):
+    """Starts tasks and waits for them; the process itself trains nothing."""
+
+    Options = RayOptions
+    options: RayOptions
+
+    def launch(self, plan: Plan, console: Console) -> bool:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray = extra("ray", "ray")
+        passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        stop = signal.getsignal(signal.SIGTERM)
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"), runtime_env={"env_vars": passed}, log_to_driver=False,
+            logging_level="warning",
+        )  # fmt: skip
+        signal.signal(signal.SIGTERM, stop)  # Ray's own would abort the process
+        try:
+            tasks = self._start(ray, plan)
+            console.print(f"started {len(tasks)} workers; logs in {plan.store.path / 'ray-N.log'}", markup=False)
+            _work(ray, tasks, plan, console)
+        finally:
+            ray.shutdown()
+        return False
+
+    def _start(self, ray: Any, plan: Plan) -> list[Any]:
+        options, store = self.options, plan.store.path.resolve()
+        store.mkdir(parents=True, exist_ok=True)
+        session = ray.get_runtime_context().get_job_id()
+        remote = ray.remote(
+            num_cpus=options.cpus, num_gpus=options.gpus, max_retries=options.retries, scheduling_strategy="SPREAD",
+            memory=None if options.memory is None else int(options.memory * 2**30),
+        )(_run)  # fmt: skip
+        return [
+            remote.remote(Worker(
+                Job.of(plan), f"ray-{session}-{i}", store / f"ray-{i}.log", max(int(options.cpus), 1), Path.cwd(),
+            ))
+            for i in range(options.workers)
+        ]  # fmt: skip
+
+
+def _run(worker: Worker) -> CpeftError | None:
+    return worker()
+
+
+def _work(ray: Any, tasks: list[Any], plan: Plan, console: Console) -> None:
+    """Wait for the workers; after a signal ask them to save their step and stop."""
+
+    def alive() -> bool:
+        return bool(ray.wait(tasks, num_returns=len(tasks), timeout=0)[1])
+
+    try:
+        watch(plan, console, alive)
+    except BaseException:
+        for task in tasks:
+            ray.cancel(task, force=False)  # an interrupt, which the training loop answers by saving
+        ray.wait(tasks, num_returns=len(tasks), timeout=STOP_S)
+        raise
+    ended = ray.wait(tasks, num_returns=len(tasks), timeout=STOP_S)[0]  # one may still find that nothing is left
+    raise_first(_ended(ray, task) for task in ended)
+
+
+def _ended(ray: Any, task: Any) -> CpeftError | None:
+    """The error that a worker left, if any."""
+    try:
+        error: CpeftError | None = ray.get(task)
+    except ray.exceptions.RayTaskError as broken:  # anything but a CpeftError
+        return RunFailed(f"a worker ended: {broken.cause!r}")
+    except ray.exceptions.RayError:  # lost once too often: what it left is seen in the store
+        return None
+    return error

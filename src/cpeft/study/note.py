@@ -1,0 +1,106 @@
+"""What `cpeft run` leaves in a store for those who only look: which recipe it works off, and the folder of every run.
+
+    STORE/<name>-<digest>.study.json
+
+Name, overrides and chosen runs make the digest, so a store that several recipes work on holds a note of each. Reading needs
+neither torch nor the recipe; the texts of the recipe's files stand in the note, so that a store still tells what it was made
+from when they have been edited or lost.
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cpeft.config import digest
+from cpeft.errors import DataError
+from cpeft.study.recipe_file import packaged_recipes
+
+if TYPE_CHECKING:
+    from cpeft.study.plan import Plan, Planned
+
+
+@dataclass(frozen=True)
+class NotedRun:
+    """A run that a study asks for; `folder` is relative to the store and empty while it depends on unfinished runs, `blocked`
+    says which failed run it needs."""
+
+    stage: str
+    name: str
+    folder: str = ""
+    blocked: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A study: `recipe` is a path or the name of a packaged recipe, `files` the texts it was read from, by path."""
+
+    name: str
+    recipe: str
+    overrides: tuple[str, ...]
+    only: tuple[str, ...]
+    files: dict[str, str]
+    runs: tuple[NotedRun, ...]
+
+    @property
+    def path(self) -> Path:
+        """Its name in its store."""
+        key = digest([self.name, sorted(self.overrides), sorted(self.only)])[:8]
+        return Path(f"{self.name.replace('/', '.').replace(' ', '_')}-{key}.study.json")
+
+    def card(self) -> dict[str, object]:
+        """The JSON object that `read` reads back."""
+        runs = [asdict(run) for run in self.runs]
+        return {**asdict(self), "overrides": list(self.overrides), "only": list(self.only), "runs": runs}
+
+    def command(self, store: Path, only: Sequence[str] = ()) -> str:
+        """The command that goes on with the study; `only` narrows it to some of its runs."""
+        chosen = [part for name in (only or self.only) for part in ("--only", name)]
+        return shlex.join(["cpeft", "run", self.recipe, *self.overrides, *chosen, "--store", str(store)])
+
+    def edited(self) -> list[str]:
+        """The files of the recipe that are no longer what they were."""
+        paths = {path: Path(path) for path in self.files}
+        return [name for name, path in paths.items() if not path.is_file() or _text(path) != self.files[name]]
+
+
+def read_notes(store: Path) -> list[Note]:
+    """The studies of a store, by name; raises DataError naming the file for a note that is none."""
+    notes = []
+    for path in sorted(store.glob("*.study.json")):
+        try:
+            card = json.loads(_text(path))
+            runs = tuple(NotedRun(**run) for run in card["runs"])
+            notes.append(
+                Note(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{path}: not the note of a study ({error}); delete it, `cpeft run` writes it again"
+            ) from None
+    return notes
+
+
+def note_of(plan: "Plan", entries: "Sequence[Planned]") -> Note:
+    """The note of a plan in its present state."""
+    recipe = plan.recipe
+    file = recipe.files[0].resolve()
+    called = next((name for name, path in packaged_recipes().items() if path.resolve() == file), str(file))
+    runs = [
+        NotedRun(
+            e.run.stage, e.run.name, e.folder.path.relative_to(plan.store.path).as_posix() if e.folder else "",
+            e.why if e.state == "blocked" else "",
+        )
+        for e in entries
+    ]  # fmt: skip
+    texts = {str(path.resolve()): _text(path) for path in recipe.files}
+    return Note(recipe.name, called, recipe.overrides, plan.only, texts, tuple(runs))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

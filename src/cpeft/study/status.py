@@ -1,0 +1,182 @@
+"""How a store stands, from its folders alone: what is done, failed, at work or left, per study and stage.
+
+Needs neither torch nor the recipes: `note.py` says which runs every study asks for. What is in the store and in no study's
+note (of runs made before there were notes, or of a recipe that has changed since) is counted apart.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cpeft.errors import ConfigError
+from cpeft.study.note import Note, NotedRun, read_notes
+from cpeft.study.store import Holder, RunFolder, Store
+
+State = Literal["done", "failed", "running", "stale", "begun", "blocked", "left"]
+STATES: tuple[State, ...] = ("done", "failed", "running", "stale", "begun", "blocked", "left")
+PENDING: tuple[State, ...] = ("running", "stale", "begun", "left")
+TAIL = 65536  # bytes from the end of metrics.jsonl that hold its last line
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run as its folder shows it. `stale`: claimed by a process that is gone, to be taken over; `begun`: stopped, to be gone
+    on with; `left`: not begun. `hours` are those of a finished run."""
+
+    run: str
+    state: State
+    folder: str = ""
+    step: int | None = None
+    told_s: float | None = None  # since metrics.jsonl last grew
+    holder: Holder | None = None
+    error: str = ""
+    hours: float | None = None
+
+
+def look(folder: RunFolder, store: Path) -> Seen:
+    """One run folder."""
+    path, holder = folder.path, folder.holder()
+    step, told_s = last_step(path / "metrics.jsonl")
+    seen = Seen(f"{path.parent.name}/{path.name}", "begun", path.relative_to(store).as_posix(), step, told_s)
+    if folder.done:
+        result = folder.result()
+        hours = sum(result["seconds"].values()) / 3600
+        return replace(seen, run=f"{result['stage']}/{result['name']}", state="done", hours=hours)
+    if folder.failed:
+        error = json.loads((path / "failed.json").read_text(encoding="utf-8"))["error"].partition("\n")[0]
+        return replace(seen, state="failed", error=error)
+    if holder:
+        return replace(seen, state="stale" if holder.stale else "running", holder=holder)
+    return seen
+
+
+def last_step(path: Path) -> tuple[int | None, float | None]:
+    """The step of the last whole line of `metrics.jsonl`, and seconds since the file grew; None without."""
+    try:
+        with path.open("rb") as file:
+            size, changed = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime
+            file.seek(max(size - TAIL, 0))
+            lines = file.read().split(b"\n")[:-1]  # what follows the last line's end is half written
+    except FileNotFoundError:
+        return None, None
+    return (json.loads(lines[-1])["step"] if lines else None), time.time() - changed
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """The runs of one stage: counts by state, hours of the finished ones, and hours left in one process, from the mean of
+    finished runs of the stage, else of the study; None where nothing is finished."""
+
+    stage: str
+    counts: dict[str, int]
+    hours: float
+    hours_left: float | None
+
+    @property
+    def runs(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """A study and its stages; `note` is None for runs that no study asks for."""
+
+    note: Note | None
+    runs: tuple[Seen, ...]
+
+    @property
+    def stages(self) -> list[StageStatus]:
+        """In recipe order."""
+        everywhere = _mean_hours(self.runs)
+        stages: dict[str, list[Seen]] = {}
+        for seen in self.runs:
+            stages.setdefault(seen.run.partition("/")[0], []).append(seen)
+        return [_stage(name, runs, everywhere) for name, runs in stages.items()]
+
+    @property
+    def hours_left(self) -> float | None:
+        """In one process; None where that cannot be told yet."""
+        parts = [stage.hours_left for stage in self.stages]
+        return None if None in parts else sum(part or 0.0 for part in parts)
+
+
+def _stage(name: str, runs: list[Seen], everywhere: float | None) -> StageStatus:
+    counts = Counter(seen.state for seen in runs)
+    mean = _mean_hours(runs)
+    mean = everywhere if mean is None else mean
+    pending = sum(counts[state] for state in PENDING)
+    left = 0.0 if not pending else None if mean is None else pending * mean
+    spent = sum(seen.hours or 0.0 for seen in runs)
+    return StageStatus(name, {state: counts[state] for state in STATES}, spent, left)
+
+
+def _mean_hours(runs: Iterable[Seen]) -> float | None:
+    hours = [seen.hours for seen in runs if seen.hours is not None]
+    return sum(hours) / len(hours) if hours else None
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """A store: its studies, and last what none of them asks for."""
+
+    path: Path
+    studies: tuple[StudyStatus, ...]
+
+    @property
+    def runs(self) -> list[Seen]:
+        """Every run folder once, though several studies may share it."""
+        return list({seen.folder: seen for study in self.studies for seen in study.runs if seen.folder}.values())
+
+    @property
+    def processes(self) -> int:
+        """Processes that work on the store now."""
+        return len(
+            {(seen.holder.host, seen.holder.pid) for seen in self.runs if seen.holder and seen.state == "running"}
+        )
+
+    def failed_json(self, seen: Seen) -> Path:
+        """Where a failed run's error stands with its traceback."""
+        return self.path / seen.folder / "failed.json"
+
+    def card(self) -> dict[str, Any]:
+        """Everything, for `--json`."""
+        return {
+            "store": str(self.path), "processes": self.processes,
+            "hours": sum(seen.hours or 0.0 for seen in self.runs), "studies": [self._study(study) for study in self.studies],
+        }  # fmt: skip
+
+    def _study(self, study: StudyStatus) -> dict[str, Any]:
+        note = study.note
+        about = (
+            {"name": note.name, "command": note.command(self.path), "edited": note.edited()} if note else {"name": None}
+        )
+        runs = [
+            asdict(seen) | {"failed_json": str(self.failed_json(seen)) if seen.state == "failed" else None}
+            for seen in study.runs
+        ]
+        stages = [{**asdict(stage), "runs": stage.runs} for stage in study.stages]
+        return {**about, "stages": stages, "hours_left": study.hours_left, "runs": runs}
+
+
+def status_of(path: Path) -> StoreStatus:
+    """Look at a store; raises ConfigError where there is none."""
+    notes, store = read_notes(path), Store(path)
+    begun = {seen.folder: seen for seen in (look(folder, path) for folder in store.begun())}
+    if not (notes or begun):
+        raise ConfigError(f"{path}: no run was begun here; give the folder that `cpeft run` fills (stores/RECIPE)")
+    studies = [StudyStatus(note, tuple(_asked(run, begun) for run in note.runs)) for note in notes]
+    known = {run.folder for note in notes for run in note.runs}
+    others = tuple(seen for folder, seen in begun.items() if folder not in known)
+    return StoreStatus(path, (*studies, *([StudyStatus(None, others)] if others else [])))
+
+
+def _asked(run: NotedRun, begun: dict[str, Seen]) -> Seen:
+    """A run that a study asks for, as it stands."""
+    if seen := begun.get(run.folder):
+        return replace(seen, run=str(run))
+    return Seen(str(run), "blocked" if run.blocked else "left", error=run.blocked)

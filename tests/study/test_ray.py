@@ -1,0 +1,63 @@
+"""Workers as tasks of a real Ray cluster of two nodes."""
+
+import os
+import signal
+
+import pytest
+
+from cpeft.study.store import Store
+from launched import LIMIT_S, at_work, kill_a_worker, outcome_of, wait_until
+from tiny import SRC
+
+pytest.importorskip("ray", reason="ray is not installed (extra `ray`)")
+pytestmark = pytest.mark.slow
+
+WORKERS = ("--launcher", "ray", "launcher.ray.workers=2")
+MEMORY = 100 * 2**20  # bytes of each node's object store, which workers leave empty
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """The environment of a running cluster: two nodes that hold one worker each."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SRC, before)))  # of the nodes' own workers
+    node = {"num_cpus": 1, "object_store_memory": MEMORY}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        cluster.add_node(**node)
+        cluster.wait_for_nodes(timeout=60)
+        yield {"RAY_ADDRESS": cluster.address}
+    finally:
+        cluster.shutdown()
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(nodes, world, alone, longer, tmp_path, start):
+    """Ray starts it again, and it goes on where it was."""
+    store = tmp_path / "store"
+    process = start(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *WORKERS, **nodes)
+    kill_a_worker(store, process)
+    assert process.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
+    assert outcome_of(store) == alone
+    assert not list(store.rglob("claim.json"))
+    assert all("done " in (store / f"ray-{i}.log").read_text() for i in range(2)), "one of them had nothing to do"
+
+
+def test_a_signal_saves_and_leaves_with_four(nodes, world, alone, longer, tmp_path, start):
+    store = tmp_path / "store"
+    arguments = ("run", world / "study.toml", *longer, "--store", store)
+    process = start(tmp_path / "out", *arguments, *WORKERS, **nodes)
+    wait_until(lambda: at_work(store, process.pid), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 4, (tmp_path / "out").read_text()
+    assert "the same command goes on" in (tmp_path / "out").read_text()
+    assert not list(store.rglob("claim.json"))
+    assert not all(run.done for run in Store(store).runs())
+    assert start(tmp_path / "out", *arguments).wait(LIMIT_S) == 0
+    assert outcome_of(store) == alone

@@ -1,0 +1,106 @@
+"""Workers as jobs of a real SLURM cluster of one node."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from launched import LIMIT_S, kill_a_worker, outcome_of
+from slurm_cluster import NoCluster, cluster
+
+pytest.importorskip("submitit", reason="submitit is not installed (extra `slurm`)")
+pytestmark = pytest.mark.slow
+
+WORKERS = ("--launcher", "slurm", "launcher.slurm.workers=2", "launcher.slurm.time=30", "launcher.slurm.cpus=1")
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """The environment of a running cluster; its socket needs a short path."""
+    with tempfile.TemporaryDirectory(prefix="slurm", dir="/tmp") as place:
+        try:
+            with cluster(Path(place) / "c") as environment:
+                yield {key: environment[key] for key in ("PATH", "SLURM_CONF")}
+        except NoCluster as why:
+            pytest.skip(f"no SLURM cluster here: {why}")
+
+
+def ask(environment, *command):
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def jobs(environment, *states):
+    """The ids of jobs in the queue in one of the states."""
+    return ask(environment, "squeue", "-h", "-o", "%A", *([f"--states={','.join(states)}"] if states else [])).split()
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(slurm, world, alone, longer, tmp_path, start):
+    store = tmp_path / "store"
+    process = start(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *WORKERS, **slurm)
+    kill_a_worker(store, process)
+    assert process.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
+    assert outcome_of(store) == alone
+    assert jobs(slurm) == []
+    assert not list(store.rglob("claim.json"))
+
+
+def test_a_job_told_to_make_room_saves_and_goes_on_in_another_turn(slurm, world, alone, longer, tmp_path, start):
+    """submitit's signal, as SLURM sends it near the time limit: nothing is lost and no claim is left in the way."""
+    store = tmp_path / "store"
+    arguments = ("run", world / "study.toml", *longer, "--store", store)
+    words = ("--launcher", "slurm", "launcher.slurm.workers=1", "launcher.slurm.time=30")
+    process = start(tmp_path / "out", *arguments, *words, **slurm)
+    [(_, run)] = wait_until(lambda: at_work(store, process.pid), process)
+    [job] = jobs(slurm, "RUNNING")
+    ask(slurm, "scancel", "--signal=USR2", job)
+    wait_until(lambda: jobs(slurm, "PENDING") == [job], process)
+    assert not list(store.rglob("claim.json"))
+    if not run.done:  # saved at the step the signal came in, which need not be one of every fifth
+        state = load_checkpoint(run.path / "checkpoint" / "checkpoint.safetensors")[0]
+        assert state["step"] == steps_made(run)
+    ask(slurm, "scontrol", "update", f"JobId={job}", "StartTime=now")
+    assert process.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
+    assert outcome_of(store) == alone
+    [log] = (store / "slurm").glob("*.out")
+    assert f"Requeued job {job}" in log.read_text()
+    assert len(list((store / "slurm").glob("*.sh"))) == 1  # the same job, not a second one
+
+
+def test_a_signal_saves_and_leaves_with_four(slurm, world, alone, longer, tmp_path, start):
+    store = tmp_path / "store"
+    arguments = ("run", world / "study.toml", *longer, "--store", store)
+    process = start(tmp_path / "out", *arguments, *WORKERS, **slurm)
+    wait_until(lambda: at_work(store, process.pid), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 4, (tmp_path / "out").read_text()
+    assert "the same command goes on" in (tmp_path / "out").read_text()
+    assert jobs(slurm) == []
+    assert not list(store.rglob("claim.json"))
+    assert not all(run.done for run in Store(store).runs())
+    assert start(tmp_path / "out", *arguments).wait(LIMIT_S) == 0
+    assert outcome_of(store) == alone
+
+
+def test_what_ends_a_worker_ends_the_command(slurm, world, tmp_path, start):
+    words = ("train.epochs=1", "--only", "sources/mood.sources.s0", "--store", tmp_path / "store", *WORKERS)
+    process = start(tmp_path / "out", "run", world / "study.toml", *words, **slurm)
+    assert process.wait(LIMIT_S) == 2
+    assert "either steps or epochs" in (tmp_path / "out").read_text()
+
+
+def test_jobs_may_be_left_to_themselves(slurm, world, tmp_path, start):
+    store = tmp_path / "store"
+    words = ("--only", "sources/mood.sources.s0", "--store", store, *WORKERS, "launcher.slurm.wait=false")
+    process = start(tmp_path / "out", "run", world / "study.toml", *words, **slurm)
+    assert process.wait(LIMIT_S) == 0
+    assert f"they go on by themselves: cpeft status {store}" in (tmp_path / "out").read_text()
+    end = time.monotonic() + LIMIT_S
+    while jobs(slurm):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    assert [run.done for run in Store(store).runs()] == [True]
