@@ -7,7 +7,7 @@ The method sees the source alone, in training and in `generate` alike, so an exa
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -64,6 +64,10 @@ class PromptedLM(nn.Module):
         self.data = data or DataOptions()
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
+
+    def under(self, data: DataOptions) -> Self:
+        """The same learner under other text options."""
+        return type(self)(self.lm, self.method, data)
 
     @property
     def text(self) -> TextCodec:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate")
+PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate", "peft")
 
 
 def versions() -> dict[str, str]:
