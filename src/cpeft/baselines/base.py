@@ -42,6 +42,11 @@ class Baseline(PromptMethod):
         found = {name: p for name, p in lm.model.named_parameters() if p.requires_grad}
         for parameter in found.values():
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
+        for module in lm.model.modules():
+            if isinstance(module, nn.LayerNorm) and any(p.requires_grad for p in module.parameters()):
+                module.to(
+                    lm.precise
+                )  # torch wants its weight and bias in one dtype, though only one of them is trained
         self.trained = _tree(found)
 
     @abstractmethod

@@ -7,7 +7,7 @@ The method sees the source alone, in training and in `generate` alike, so an exa
 """
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -65,7 +65,7 @@ class PromptedLM(nn.Module):
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
 
-    def under(self, data: DataOptions) -> Self:
+    def under(self, data: DataOptions) -> "PromptedLM":
         """The same learner under other text options."""
         return type(self)(self.lm, self.method, data)
 
