@@ -95,15 +95,19 @@ def _splits_of(name: str, base: Path | None, options: DataOptions) -> Splits:
     return make_splits(find_task(name, base), dataset_of(name, base, options.revision), options.split)
 
 
-@lru_cache(maxsize=16)
 def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
     """Everything a run needs of one task; `seed` draws the few shots.
 
     Raises ConfigError where two labels are one to the tokenizer.
     """
+    return _encoded(name, base, options, seed, lm.codec(options.form))
+
+
+@lru_cache(maxsize=16)
+def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec) -> TaskData:
+    """`task_data`, kept for the codec and not for the model, which would be kept with it."""
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
     splits = _splits_of(name, base, options)
-    codec = lm.codec(options.form)
     spoken = spoken_labels(task, options, codec)
     chosen: dict[str, Rows] = {}
     for split in ("train", "validation", "test"):
