@@ -110,6 +110,8 @@ def test_every_score_has_the_number_of_trained_parameters(compared, world):
         assert result["trainable"] == expected.get(label, result["trainable"]) > 0
         assert result["prompts"] == ([result["tasks"][0]] if label in ("prompt", "mpt") else [])
         assert result["steps"] == 6
+    kept = {path.parts[-3].split(".")[1] for path in store.path.glob("all/*/checkpoint/checkpoint.safetensors")}
+    assert kept == {"prompt", "mpt"}, "that of a whole model takes gigabytes"
     cells = summarise(store.results())
     table = markdown_table(cells)
     assert all(cell.trainable is not None for cell in cells)
