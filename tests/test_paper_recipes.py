@@ -59,7 +59,7 @@ def data_folder(tmp_path_factory):
 
 
 def forget_rows():
-    for cached in (task_data.dataset_of, task_data._splits_of, task_data._task_data):
+    for cached in (task_data.dataset_of, task_data._splits_of, task_data._encoded):
         cached.cache_clear()
 
 

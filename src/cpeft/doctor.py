@@ -209,7 +209,10 @@ def _task(run: TrainingRun, name: str) -> Iterator[Finding]:
         dataset_of(name, run.base, run.settings.data.revision)  # what is missing, before the model is loaded
         lm = model_of(located_model(run.settings.model, run.base))
         data = task_data(name, run.base, run.settings.data, run.settings.seed_for("subset"), lm)
-        lm.check_fits(run.settings.prompt.length, max(part.longest for part in data.parts.values()))
+        lm.check_fits(
+            0 if run.settings.changes_model else run.settings.prompt.length,
+            max(part.longest for part in data.parts.values()),
+        )
     except CpeftError as error:
         yield Finding("error", where, str(error))
         return

@@ -29,7 +29,8 @@ VARIANTS = {
         "frozen-norm": {"layer_norm": "frozen", "bottleneck": "rows"},
         "no-target": {"target": "none", "attention_lr": 0.1},
         "pool-padding": {"pool_padding": True},
-    }
+    },
+    "mpt": {"": {}, "rank-3": {"rank": 3, "task_lr": 0.02}},
 }
 CASES = [(name, key, options) for name in METHODS.names() for key, options in VARIANTS.get(name, {"": {}}).items()]
 METHOD_CASES = [pytest.param(name, options, id=f"{name}-{key}".rstrip("-")) for name, key, options in CASES]
@@ -156,7 +157,7 @@ def test_rows_do_not_depend_on_padding_or_neighbours(lm64, name, options):
     assert together.dtype == torch.float64
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(prompts, single, rtol=1e-10, atol=1e-10)
-    assert bool((prompts[0] != prompts[1]).any()) == (text_dependent(learner) or options.get("targets") == "per_task")
+    assert bool((prompts[0] != prompts[1]).any()) == (text_dependent(learner) or learner.method.by_task)
 
 
 @every_method

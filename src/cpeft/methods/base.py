@@ -51,11 +51,13 @@ class PromptOutput:
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters with one learning rate; None means the run's."""
+    """Parameters with one learning rate `lr`; None means the run's, and where the recipe gives none either, `default`, else
+    the rule for prompts."""
 
     name: str
     params: list[nn.Parameter]
     lr: float | None = None
+    default: float | None = None
 
 
 def _no_state(reference: str) -> Mapping[str, Tensor]:

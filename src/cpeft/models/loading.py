@@ -6,6 +6,7 @@ asks for the published `base_dropout`.
 """
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -67,6 +68,17 @@ class FrozenLM:
     @property
     def device(self) -> torch.device:
         return self.embeddings.weight.device  # type: ignore[no-any-return]
+
+    @property
+    def precise(self) -> torch.dtype:
+        """The dtype that is trained on this model: its own, float32 at least."""
+        return torch.promote_types(self.embeddings.weight.dtype, torch.float32)
+
+    def copy(self) -> "FrozenLM":
+        """The same model with weights of its own, which may be changed; what identifies it stays that of the original."""
+        own = FrozenLM(deepcopy(self.model), self.tokenizer, self.name, self.revision, self.dtype)
+        own.fingerprint, own.vocabulary = self.fingerprint, self.vocabulary
+        return own
 
     @cached_property
     def _chat(self) -> ChatCodec:

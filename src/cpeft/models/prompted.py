@@ -65,6 +65,10 @@ class PromptedLM(nn.Module):
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
 
+    def under(self, data: DataOptions) -> "PromptedLM":
+        """The same learner under other text options."""
+        return type(self)(self.lm, self.method, data)
+
     @property
     def text(self) -> TextCodec:
         """How this learner reads and writes text."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from cpeft.config import changed, parse
 from cpeft.data.options import DataOptions
@@ -33,12 +34,17 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
     write_json(folder / "method.json", {**card, **known})
 
 
-def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
-    """The learner that `save_method` wrote, on a model with the same embedding table; raises PromptMismatch on another."""
+def read_saved(folder: Path, lm: FrozenLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Card and state that `save_method` wrote; raises PromptMismatch for a model with another embedding table."""
     card = read_json(folder / "method.json")
     if card["embedding"] != lm.fingerprint:
         raise PromptMismatch(f"{folder}: trained on {card['model']}, whose embedding table is not the one of {lm.name}")
-    state = read_tensors(folder / "state.safetensors")
+    return card, read_tensors(folder / "state.safetensors")
+
+
+def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
+    """The learner that `save_method` wrote, on a model with the same embedding table."""
+    card, state = read_saved(folder, lm)
     cls = METHODS.get(card["options"]["name"])
     options = parse(cls.Options, card["options"], "options", folder / "method.json")
     rows, width = card["shape"]

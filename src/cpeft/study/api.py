@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cpeft.config import digest
+from cpeft.errors import ConfigError
 from cpeft.evaluation.scoring import Score
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
@@ -45,6 +46,8 @@ def train(
     if start is not None:
         settings["prompt"] = {**settings.get("prompt", {}), "init": "start", "length": start.length}
     run = parse_settings({**settings, "tasks": names, "seed": seed, "model": {"name": lm.name}})
+    if run.changes_model and (sources or start is not None):
+        raise ConfigError(f"method '{run.method.name}' trains no prompt: leave out sources and start")
     data = tuple(task_data(name, None, run.data, run.seed_for("subset"), lm) for name in names)
     sources = dict(sources or {})
 

@@ -23,12 +23,12 @@ def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
     if kind == "metrics":
         return [{"metric": name, "what": _first_line(metric)} for name, metric in METRICS.items()]
     if kind == "methods":
-        from cpeft.methods import METHODS
+        from cpeft.study.settings import find_method, method_names
 
         return [
-            {"method": name, "what": _first_line(cls),
+            {"method": name, "what": _first_line(cls := find_method(name)),
              "options": ", ".join(option for option in cls.Options.model_fields if option != "name")}
-            for name, cls in METHODS.items()
+            for name in method_names()
         ]  # fmt: skip
     if kind == "recipes":
         from cpeft.study.recipe import packaged_recipes

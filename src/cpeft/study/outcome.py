@@ -42,6 +42,8 @@ def conclude(prepared: Prepared, workers: Workers) -> dict[str, Any] | None:
     result = _result(prepared, scores, prompts, time.monotonic() - began)
     member.guard()
     write_json(member.folder / "result.json", result)
+    if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from
+        member.path.unlink(missing_ok=True)
     return result
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cpeft.baselines import changed_lm
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import mean_loss, new_tokens
-from cpeft.methods.base import METHODS, MethodInputs, PromptMethod
+from cpeft.methods.base import MethodInputs, PromptMethod
 from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt, load_stored
@@ -21,7 +22,7 @@ from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
 from cpeft.study.plan import Plan
 from cpeft.study.recipe_run import TrainingRun
-from cpeft.study.settings import RunSettings, located_model
+from cpeft.study.settings import RunSettings, find_method, located_model
 from cpeft.study.task_data import TaskData, task_data
 from cpeft.training.callbacks import Callback
 from cpeft.training.member import Evaluation, Member
@@ -67,7 +68,7 @@ def prepare(
             raise PromptMismatch(f"'{reference}' names {len(found)} prompts ({', '.join(found)}); one is wanted")
         return loaded(*next(iter(found.items())))
 
-    mixes = METHODS.get(settings.method.name).uses_sources
+    mixes = find_method(settings.method.name).uses_sources
     sources: dict[str, SoftPrompt] = {}
     for reference in settings.sources if mixes else ():
         for name, path in plan.find(reference, run).items():
@@ -93,14 +94,15 @@ def make_learner(
     settings: RunSettings, lm: FrozenLM, data: Sequence[TaskData], sources: dict[str, SoftPrompt],
     resolve: Callable[[str], SoftPrompt], state: Callable[[str], dict[str, Tensor]],
 ) -> PromptedLM:  # fmt: skip
-    """The learner of a run, with its initial prompt drawn from `seed.init`."""
-    seed = settings.seed_for("init")
+    """The learner of a run, with what it starts from drawn from `seed.init`."""
+    seed, tasks = settings.seed_for("init"), tuple(each.task.name for each in data)
+    if settings.changes_model:
+        return changed_lm(lm, settings.method, tasks, seed, settings.data)
     words = tuple(dict.fromkeys(label for each in data for label in each.labels))
     initial_PD = initial_prompt(settings.prompt, lm.vocabulary, generator(seed, "prompt"), words, resolve)
-    tasks = tuple(each.task.name for each in data)
     live = None if settings.prompt.rows == "live" else settings.prompt.length
     inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
-    method = METHODS.get(settings.method.name)(settings.method, inputs)
+    method = find_method(settings.method.name)(settings.method, inputs)
     return PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data)
 
 

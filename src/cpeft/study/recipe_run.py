@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from cpeft.config import Table, digest
 from cpeft.data.options import DataOptions
-from cpeft.methods.base import METHODS
 from cpeft.models.loading import ModelOptions, model_identity
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.expression import measured_names, names, parse_prompt
 from cpeft.prompts.soft_prompt import matrix_hash
-from cpeft.study.settings import RunSettings, find_task, located_model, run_id
+from cpeft.study.settings import RunSettings, find_method, find_task, located_model, run_id
 from cpeft.study.task_data import dataset_of
 from cpeft.tasks import instruction
 from cpeft.training.engine import GangOptions
@@ -48,7 +47,7 @@ class RecipeRun(ABC):
 
     @property
     def gang(self) -> Gang | None:
-        """What all runs of one gang share; None for a run that trains in none."""
+        """What all runs of one gang share; None for a run that is alone."""
         return None
 
     @abstractmethod
@@ -80,12 +79,12 @@ class TrainingRun(RecipeRun):
         return self.settings.seed
 
     @property
-    def gang(self) -> Gang:
-        return self.settings.model, self.settings.gang
+    def gang(self) -> Gang | None:
+        return None if self.settings.changes_model else (self.settings.model, self.settings.gang)
 
     def prompt_references(self) -> list[str]:
         """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""
-        sources = self.settings.sources if METHODS.get(self.settings.method.name).uses_sources else ()
+        sources = self.settings.sources if find_method(self.settings.method.name).uses_sources else ()
         return [*sources, *names(parse_prompt(self.settings.prompt.init))]
 
     def references(self) -> list[str]:

@@ -28,6 +28,7 @@ from cpeft.study.store import Claim
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.progress import ProgressBars
 from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.memory import free
 from cpeft.training.workers import Workers
 
 WAIT_S = 2.0  # between looks at runs that another process is working on
@@ -75,6 +76,7 @@ def _work(plan: Plan, workers: Workers, console: Console) -> bool:
                 case runs:
                     training = [run for run in runs if isinstance(run, TrainingRun)]
                     _run_gang(plan, training, list(claims.values()), workers, console)
+                    free()  # a baseline had a model of its own
             return True
     finally:
         for claim in claims.values():

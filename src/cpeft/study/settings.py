@@ -10,13 +10,15 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny
 
+from cpeft.baselines import BASELINES
 from cpeft.config import Options, Place, Table, changed, digest, located, parse
 from cpeft.data.options import DataOptions
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, UnknownName
 from cpeft.evaluation.decoding import EvalOptions
-from cpeft.methods.base import METHODS, MethodOptions
+from cpeft.methods.base import METHODS, MethodOptions, PromptMethod
 from cpeft.models.loading import EMBEDDED, ModelOptions
 from cpeft.prompts.init import PromptOptions
+from cpeft.registry import suggest
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
 from cpeft.tasks.custom import load_custom
@@ -60,6 +62,11 @@ class RunSettings(Options):
     seeds: SeedOptions = SeedOptions()
     gang: GangOptions = GangOptions()
 
+    @property
+    def changes_model(self) -> bool:
+        """Whether the method is a baseline, which trains a copy of the model in the place of a prompt."""
+        return self.method.name in BASELINES
+
     def seed_for(self, purpose: str) -> int:
         """The seed of one purpose: `init`, `order`, `dropout` or `subset`."""
         given = getattr(self.seeds, purpose)
@@ -72,13 +79,17 @@ class RunSettings(Options):
 
 
 def parse_settings(table: Table, path: Place = ()) -> RunSettings:
-    """A table as settings; the method's own options are checked by the method it names. `path` is where it stands written."""
+    """A table as settings; the method's own options are checked by the method it names. `path` is where it stands written.
+    What a recipe says of prompts does not concern its baselines: it is checked and left out."""
     method = table.get("method", {"name": "prompt_tuning"})
     if not isinstance(method, dict) or "name" not in method:
         where = located(path, "method") or "settings: "
-        raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(METHODS.names())}")
-    options = parse(METHODS.get(str(method["name"])).Options, method, "method", path)
-    return parse(RunSettings, {**table, "method": options}, path=path)
+        raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(method_names())}")
+    options = parse(find_method(str(method["name"])).Options, method, "method", path)
+    settings = parse(RunSettings, {**table, "method": options}, path=path)
+    if not settings.changes_model:
+        return settings
+    return settings.model_copy(update={"prompt": PromptOptions(), "source": SourceOptions(), "sources": ()})
 
 
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
@@ -88,7 +99,7 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     table.pop("gang", None)
     for name, keys in NEUTRAL.items():
         table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
-    if not METHODS.get(settings.method.name).uses_sources:
+    if not find_method(settings.method.name).uses_sources:
         table.pop("sources", None)
     return digest({"schema": SCHEMA, "settings": table, **content})[:12]
 
@@ -99,6 +110,20 @@ def located_model(options: ModelOptions, base: Path) -> ModelOptions:
     if options.name in EMBEDDED or not beside.is_dir():
         return options
     return options.model_copy(update={"name": str(beside.resolve())})
+
+
+def method_names() -> list[str]:
+    """Every name that `method.name` may have."""
+    return [*METHODS.names(), *BASELINES.names()]
+
+
+def find_method(name: str) -> type[PromptMethod]:
+    """A method, or a baseline; raises UnknownName with the closest name of both."""
+    if name in BASELINES:
+        return BASELINES.get(name)
+    if name not in METHODS:
+        raise UnknownName(f"unknown method '{name}'{suggest(name, method_names())}")
+    return METHODS.get(name)
 
 
 def find_task(name: str, base: Path | None = None) -> Task:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from cpeft.baselines import BASELINES, load_baseline
 from cpeft.config import Table, merge, override, parse
 from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
@@ -39,7 +40,7 @@ class Subject:
         if other := sorted(set(table) - {"data", "eval"}):
             raise ConfigError(f"only data.* and eval.* can be set here, not {', '.join(other)}")
         table = merge({"data": self.learner.data.model_dump(), "eval": self.eval.model_dump()}, table)
-        learner = PromptedLM(self.learner.lm, self.learner.method, parse(DataOptions, table["data"], "data"))
+        learner = self.learner.under(parse(DataOptions, table["data"], "data"))
         return replace(self, learner=learner, eval=parse(EvalOptions, table["eval"], "eval"))
 
     def index(self, task: Task) -> int:
@@ -80,7 +81,8 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
         named = {"name": model, "revision": None} if model else {"name": card["model"]}
         lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
     options = parse(EvalOptions, card["eval"], "eval", folder / "method.json")
-    return Subject(load_method(folder, lm), card["subset"], options)
+    load = load_baseline if card["options"]["name"] in BASELINES else load_method
+    return Subject(load(folder, lm), card["subset"], options)
 
 
 def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:

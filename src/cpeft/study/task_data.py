@@ -101,14 +101,15 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
     Raises ConfigError where two labels are one to the tokenizer.
     """
     drawn = options.few_shot != "full" or options.limit_train is not None
-    return _task_data(name, base, options, seed if drawn else 0, lm)  # runs on all rows share them, whatever their seed
+    # Runs on all rows share them, whatever their seed.
+    return _encoded(name, base, options, seed if drawn else 0, lm.codec(options.form))
 
 
 @lru_cache(maxsize=8)  # large tasks take hundreds of megabytes each
-def _task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
+def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec) -> TaskData:
+    """`task_data`, kept for the codec and not for the model, which would be kept with it."""
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
     splits = _splits_of(name, base, options)
-    codec = lm.codec(options.form)
     spoken = spoken_labels(task, options, codec)
     chosen: dict[str, Rows] = {}
     for split in ("train", "validation", "test"):

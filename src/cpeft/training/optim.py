@@ -1,7 +1,7 @@
 """Optimisers and schedules, one of each per run.
 
 Without a given learning rate it is `PILOT` times the root-mean-square entry of the embedding table, because prompt rows
-live at that scale: 0.3 suits T5 and little else.
+live at that scale: 0.3 suits T5 and little else. Parameters that do not live there bring a default of their own.
 """
 
 import math
@@ -46,7 +46,7 @@ def make_optimizer(options: OptimOptions, groups: list[ParamGroup], scale: float
     default = options.lr if options.lr is not None else PILOT * scale
     settings = []
     for group in groups:
-        rate = group.lr if group.lr is not None else default
+        rate = next(rate for rate in (group.lr, options.lr, group.default, default) if rate is not None)
         settings.append({"params": group.params, "name": group.name, "lr": rate, "initial_lr": rate})
     if options.name == "adafactor":
         from transformers.optimization import Adafactor  # Lester et al.: no parameter scaling, no relative steps

@@ -1,0 +1,131 @@
+"""The contract of a baseline: it changes a model of its own, and what requires a gradient afterwards is what is trained.
+
+To the engine, the checkpoints and the evaluation a baseline is a method of no prompt rows whose parameters happen to lie
+inside the model. That model is a copy, so the shared one stays bit for bit as it was; a run of a baseline is therefore a gang
+of one and needs the memory of both.
+
+What is trained is float32 whatever the dtype of the model, because AdamW on bfloat16 weights loses steps smaller than a
+256th of a weight. Where the model is bfloat16 the frozen rest stays so, and every pass, in training and in generation alike,
+is made under autocast to bfloat16. float16 would need a scaled loss and is refused, and so are quantised models.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cpeft.config import parse
+from cpeft.data.encode import Batch
+from cpeft.data.options import DataOptions, Loss
+from cpeft.errors import ConfigError
+from cpeft.methods import MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.models.loading import FrozenLM
+from cpeft.models.prompted import Losses, PromptedLM
+from cpeft.models.saved import read_saved
+from cpeft.registry import Registry
+
+
+class Baseline(PromptMethod):
+    """Trains something inside `lm`, a model that is this baseline's own; `rate` is its learning rate where the recipe gives
+    none. `trained` holds the parameters under the names they have in the model."""
+
+    rate: ClassVar[float]
+
+    def __init__(self, options: MethodOptions, inputs: MethodInputs, lm: FrozenLM) -> None:
+        super().__init__(options, inputs)
+        with _seeded(inputs.seed, lm.device):
+            self.change(options, lm)
+        found = {name: p for name, p in lm.model.named_parameters() if p.requires_grad}
+        for parameter in found.values():
+            parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
+        for module in lm.model.modules():
+            if isinstance(module, nn.LayerNorm) and any(p.requires_grad for p in module.parameters()):
+                module.to(
+                    lm.precise
+                )  # torch wants its weight and bias in one dtype, though only one of them is trained
+        self.trained = _tree(found)
+
+    @abstractmethod
+    def change(self, options: Any, lm: FrozenLM) -> None:
+        """Change the frozen model in place; whatever it adds has a gradient, whatever it trains gets one. Random numbers come
+        from torch's own generator, which is seeded around this call."""
+
+    def forward(self, context: PromptContext) -> PromptOutput:
+        return PromptOutput(context.x_BLD[:, :0].float())
+
+    def param_groups(self) -> list[ParamGroup]:
+        return [ParamGroup("model", list(self.trained.parameters()), default=self.rate)]
+
+
+BASELINES: Registry[type[Baseline]] = Registry("baseline", "cpeft.baselines")
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's generators set to a seed, and afterwards back to where they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _tree(parameters: Mapping[str, nn.Parameter]) -> nn.Module:
+    """Modules that hold the given parameters, themselves and no copies, under their dotted names."""
+    root = nn.Module()
+    for name, parameter in parameters.items():
+        *path, leaf = name.split(".")
+        node = root
+        for part in path:
+            if part not in node._modules:
+                node.add_module(part, nn.Module())
+            node = node.get_submodule(part)
+        node.register_parameter(leaf, parameter)
+    return root
+
+
+class ChangedLM(PromptedLM):
+    """A baseline on its own copy of a model; passes through a bfloat16 model are made under autocast."""
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.lm.device.type, torch.bfloat16, enabled=self.lm.dtype == "bfloat16")
+
+    def _losses(self, batch: Batch, loss: Loss) -> Losses:
+        with self._precision():
+            return super()._losses(batch, loss)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with self._precision():
+            return super().forward(*args, **kwargs)
+
+    def decode(
+        self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with self._precision():
+            return super().decode(source_BL, mask_BL, task_B, **kwargs)
+
+
+def changed_lm(
+    lm: FrozenLM, options: MethodOptions, tasks: tuple[str, ...], seed: int = 0, data: DataOptions | None = None
+) -> ChangedLM:
+    """A learner of the baseline that `options` name, on a copy of `lm`; raises ConfigError for a model it cannot change."""
+    if getattr(lm.model, "is_quantized", False) or lm.dtype == "float16":
+        raise ConfigError(
+            f"method '{options.name}' changes the model and trains in float32: set model.quantize = 'none' and "
+            "model.dtype = 'bfloat16' or 'float32'"
+        )
+    own = lm.copy()
+    inputs = MethodInputs(tasks, torch.zeros(0, lm.width), seed=seed)
+    return ChangedLM(own, BASELINES.get(options.name)(options, inputs, own), data)
+
+
+def load_baseline(folder: Path, lm: FrozenLM) -> ChangedLM:
+    """The learner of a baseline that `save_method` wrote, on a copy of the model it was trained from."""
+    card, state = read_saved(folder, lm)
+    file = folder / "method.json"
+    options = parse(BASELINES.get(card["options"]["name"]).Options, card["options"], "options", file)
+    learner = changed_lm(lm, options, tuple(card["tasks"]), data=parse(DataOptions, card["data"], "data", file))
+    learner.method.load_state_dict(state)
+    return learner

@@ -1,0 +1,24 @@
+"""Full fine-tuning: every parameter of the model is trained."""
+
+from typing import Literal
+
+from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.methods import MethodOptions
+from cpeft.models.loading import FrozenLM
+
+
+class FineTuningOptions(MethodOptions):
+    """No options."""
+
+    name: Literal["fine_tuning"] = "fine_tuning"
+
+
+@BASELINES.register("fine_tuning")
+class FineTuning(Baseline):
+    """Every parameter of the model. The default rate is the one of the baselines of ATTEMPT (Asai et al. 2022)."""
+
+    Options = FineTuningOptions
+    rate = 3e-4
+
+    def change(self, options: FineTuningOptions, lm: FrozenLM) -> None:
+        lm.model.requires_grad_(True)

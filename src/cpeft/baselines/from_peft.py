@@ -1,0 +1,40 @@
+"""What the baselines that `peft` implements share: their options, and putting peft's layers into a model."""
+
+from importlib.util import find_spec
+from typing import Any, Self
+
+from pydantic import model_validator
+from transformers.pytorch_utils import Conv1D
+
+from cpeft.errors import ConfigError
+from cpeft.methods import MethodOptions
+from cpeft.models.loading import FrozenLM
+
+
+class PeftOptions(MethodOptions):
+    """Options of a baseline that needs peft; without it they are refused when a recipe is read, not after hours of others."""
+
+    @model_validator(mode="after")
+    def _installed(self) -> Self:
+        if find_spec("peft") is None:
+            raise ValueError(f"method '{self.name}' needs peft: pip install 'cpeft[peft]'")
+        return self
+
+
+def transposed(lm: FrozenLM) -> bool:
+    """Whether the model keeps its linear layers as (inputs, outputs), as GPT-2 does."""
+    return any(isinstance(module, Conv1D) for module in lm.model.modules())
+
+
+def inject(lm: FrozenLM, name: str, config: Any) -> None:
+    """Put the layers that a peft configuration describes into the model, as the only ones with a gradient; raises ConfigError
+    where peft knows no layers of this architecture, or those named are not there."""
+    from peft import inject_adapter_in_model
+
+    try:
+        inject_adapter_in_model(config, lm.model)
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"method '{name}' on {lm.name} ({type(lm.model).__name__}): {reason}; name layers of the model in method.targets"
+        ) from None

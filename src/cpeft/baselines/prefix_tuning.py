@@ -1,0 +1,102 @@
+"""Prefix tuning (Li and Liang 2021): trained keys and values in front of those of every layer's self-attention.
+
+The prefix is peft's `PrefixEncoder`. Decoder-only models have it in every layer; encoder-decoder models in every layer of the
+decoder and not in the encoder nor in cross-attention, as in peft today. There peft lets layers i and i + L/2 of L share one
+prefix and leaves half of its parameters without a gradient (the places of a cross-attention prefix that its cache no longer
+holds); here every layer has its own and every element is read.
+
+The prefix enters as the past of the model's first pass, in training and in `generate` alike, before any token: positions count
+from its end where the model has absolute or rotary ones.
+"""
+
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import DynamicCache, EncoderDecoderCache
+
+from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.from_peft import PeftOptions
+from cpeft.models.loading import FrozenLM
+
+
+class PrefixTuningOptions(PeftOptions):
+    """`length` keys and values per layer; `projection = "mlp"` trains them through a two-layer network as wide as the model, as
+    Li and Liang did, `none` trains them as they are."""
+
+    name: Literal["prefix_tuning"] = "prefix_tuning"
+    length: int = Field(default=20, ge=1)
+    projection: Literal["none", "mlp"] = "none"
+
+
+INPUTS = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")  # what has a row for every row
+
+
+@BASELINES.register("prefix_tuning")
+class PrefixTuning(Baseline):
+    """Keys and values of every layer. The default rate is a guess between those of Li and Liang (5e-5, through the network) and
+    of prompts."""
+
+    Options = PrefixTuningOptions
+    rate = 1e-2
+
+    def change(self, options: PrefixTuningOptions, lm: FrozenLM) -> None:
+        from peft import PrefixEncoder, PrefixTuningConfig
+
+        self._rows = options.length  # the prompt is empty, but positions and memory are taken
+        layers, heads, width = _cache_sizes(lm)
+        config = PrefixTuningConfig(
+            num_virtual_tokens=options.length, num_layers=layers, num_attention_heads=heads, token_dim=heads * width,
+            prefix_projection=options.projection == "mlp", encoder_hidden_size=lm.width,
+        )  # fmt: skip
+        prefix = Prefix(PrefixEncoder(config), layers, heads)
+        lm.model.add_module("prefix", prefix.to(lm.device, lm.precise))
+        lm.model.register_forward_pre_hook(_put_before, with_kwargs=True)
+
+
+class Prefix(nn.Module):
+    """Keys and values (2 x layers, 1, heads, P, width) out of peft's encoder."""
+
+    def __init__(self, encoder: nn.Module, layers: int, heads: int) -> None:
+        super().__init__()
+        self.encoder, self.layers, self.heads = encoder, layers, heads
+
+    def forward(self) -> Tensor:
+        rows = torch.arange(cast(nn.Embedding, self.encoder.embedding).num_embeddings)
+        flat = self.encoder(rows.to(next(self.parameters()).device).unsqueeze(0))
+        return cast(Tensor, flat.unflatten(-1, (2 * self.layers, self.heads, -1)).permute(2, 0, 3, 1, 4))
+
+
+def _cache_sizes(lm: FrozenLM) -> tuple[int, int, int]:
+    """Layers, heads and width of what the model's self-attention keeps, read off a pass of one token."""
+    one = torch.zeros(1, 1, dtype=torch.long, device=lm.device)
+    more = {"decoder_input_ids": one} if lm.encoder_decoder else {}
+    with torch.no_grad():
+        kept = _own(lm.model(input_ids=one, use_cache=True, **more).past_key_values)
+    return len(kept.layers), kept.layers[0].keys.shape[1], kept.layers[0].keys.shape[3]
+
+
+def _own(cache: Any) -> Any:
+    """The part of a cache that self-attention reads."""
+    return cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+
+
+def _put_before(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The call of a model with its prefix in the cache, in the mask and in the positions."""
+    both, prefix = model.config.is_encoder_decoder, model.prefix()
+    told = next(kwargs[name] for name in INPUTS if kwargs.get(name) is not None)
+    cache = kwargs.get("past_key_values")
+    if cache is None:
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if both else DynamicCache(config=model.config)
+    if not _own(cache).get_seq_length():
+        rows = prefix.to(model.get_input_embeddings().weight.dtype).expand(-1, len(told), -1, -1, -1)
+        for layer in range(len(rows) // 2):
+            _own(cache).update(rows[2 * layer], rows[2 * layer + 1], layer)
+    changed = {"past_key_values": cache}
+    mask, positions = ("decoder_attention_mask" if both else "attention_mask"), "position_ids"
+    if kwargs.get(mask) is not None:
+        changed[mask] = torch.cat([kwargs[mask].new_ones(len(told), prefix.shape[3]), kwargs[mask]], 1)
+    if kwargs.get(positions) is not None:
+        changed[positions] = kwargs[positions] + prefix.shape[3]
+    return args, {**kwargs, **changed}

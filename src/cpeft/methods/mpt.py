@@ -1,0 +1,65 @@
+"""Multitask prompt tuning (Wang et al. 2023): one prompt shared by all tasks of a run, and a low-rank pair for each task.
+
+With the shared prompt P* (P x D) and, for task k, u_k (P x R) and v_k (D x R), the prompt of a row of task k is
+
+    P_k = P* o W_k,    W_k = sum_r u_kr v_kr^T            (o: Hadamard product; the paper has R = 1)
+
+In front of its input a row has P_k, as in prompt tuning. W_k is all ones at first, so every task starts from the initial
+prompt, which is the origin of the exported ones. The paper trains P* and the pairs of many source tasks first, with single-task
+prompts as teachers, then adapts to one target; here is the decomposition alone, trained on the tasks of one run, without
+distillation from teachers. A target that starts from an exported prompt (`prompt.init = "stage/task"`) is the second step.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from cpeft.methods import METHODS, MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
+
+SPREAD = 0.02  # standard deviation of u beyond the first rank; its v starts at zero
+
+
+class MptOptions(MethodOptions):
+    """`rank` of every task's matrix; `task_lr` the learning rate of u and v. They start at scale one whatever the scale of
+    prompts, so without a rate in the recipe theirs is 0.3, the published one of P*."""
+
+    name: Literal["mpt"] = "mpt"
+    rank: int = Field(default=1, ge=1)
+    task_lr: float | None = Field(default=None, gt=0)
+
+
+@METHODS.register("mpt")
+class MultitaskPrompts(PromptMethod):
+    """`shared_PD` (P, D), `u_TPR` (T, P, R) and `v_TDR` (T, D, R)."""
+
+    Options = MptOptions
+    by_task = True
+
+    def __init__(self, options: MptOptions, inputs: MethodInputs) -> None:
+        super().__init__(options, inputs)
+        initial_PD = inputs.initial_PD.detach().float().clone()
+        (P, D), T, R = initial_PD.shape, len(inputs.tasks), options.rank
+        rng = torch.Generator().manual_seed(inputs.seed)
+        u_TPR, v_TDR = torch.randn(T, P, R, generator=rng) * SPREAD, torch.zeros(T, D, R)
+        u_TPR[..., 0], v_TDR[..., 0] = 1.0, 1.0
+        self.options = options
+        self.shared_PD = nn.Parameter(initial_PD)
+        self.u_TPR, self.v_TDR = nn.Parameter(u_TPR), nn.Parameter(v_TDR)
+        self.origin = nn.Buffer(initial_PD.clone())
+
+    def forward(self, context: PromptContext) -> PromptOutput:
+        return PromptOutput(self.prompts()[context.task_B])
+
+    def prompts(self) -> Float[Tensor, "T P D"]:
+        """P_k of every task."""
+        return self.shared_PD * (self.u_TPR @ self.v_TDR.mT)
+
+    def param_groups(self) -> list[ParamGroup]:
+        pairs = ParamGroup("task", [self.u_TPR, self.v_TDR], self.options.task_lr, default=0.3)
+        return [ParamGroup("prompt", [self.shared_PD]), pairs]
+
+    def matrices(self) -> dict[str, tuple[Tensor, Tensor | None]]:
+        return {task: (prompt_PD, self.origin) for task, prompt_PD in zip(self.tasks, self.prompts(), strict=True)}
