@@ -22,27 +22,13 @@ from cpeft.study.run import run_recipe
 from cpeft.study.settings import RunSettings
 from cpeft.study.store import Store
 from cpeft.tasks import TASKS
+from cpeft.tasks.made_up import made_up
 from cpeft.training.member import TrainOptions
 from tiny_chat import make_chat_lm, make_chat_tokenizer
 
 PAPER = {name: path for name, path in packaged_recipes().items() if name.startswith("paper/")}
 ROWS = 30  # of a split: two of every class of DBpedia
 PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
-
-
-def made_up(task, split):
-    """Rows in the published schema: field texts that are all different, labels in turn."""
-    for i in range(ROWS):
-        row = {column: f"{split} {column} {i}" for _, column in task.fields}
-        if task.words:
-            row[task.label_column] = list(task.words)[i % len(task.words)]
-        elif task.values:
-            row["label"] = float(i % 6)
-        elif task.stringified:
-            row["answers"] = {"text": [f"context {i}"], "answer_start": [i]}
-        else:
-            row["solution"] = f"\\boxed{{{i}}}"
-        yield row
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +39,7 @@ def data_folder(tmp_path_factory):
     for task in map(TASKS.get, sorted(names)):
         (folder / task.name).mkdir()
         for split in set(task.hub.splits) - {"validation_mismatched"}:
-            text = "".join(json.dumps(row) + "\n" for row in made_up(task, split))
+            text = "".join(json.dumps(row) + "\n" for row in made_up(task, split, ROWS))
             (folder / task.name / f"{split}.jsonl").write_text(text)
     return folder
 

@@ -1,0 +1,96 @@
+"""The recipes of the replication of ATTEMPT hold the published values, written here by hand from its tables and settings."""
+
+from cpeft.study.recipe import load_recipe, packaged_recipes
+from cpeft.tasks import TASKS
+
+PAPER = {name: path for name, path in packaged_recipes().items() if name.startswith("paper/attempt")}
+SOURCES = ("mnli", "qnli", "qqp", "record", "squad", "sst2")
+GLUE = ("mnli", "qqp", "qnli", "sst2", "stsb", "mrpc", "rte", "cola")
+SUPERGLUE = ("multirc", "boolq", "wic", "wsc", "cb")
+OTHERS = ("winogrande", "yelp", "scitail", "paws")
+MRQA = ("nq", "hotpotqa", "searchqa", "newsqa")
+
+EPOCHS = {  # stage: those of each task
+    "sources": dict.fromkeys(SOURCES, 5),
+    "single": dict.fromkeys(("mnli", "qqp", "qnli", "sst2"), 10)
+    | dict.fromkeys(("stsb", "mrpc", "rte", "cola", *SUPERGLUE), 20),
+    "single-others": dict.fromkeys(OTHERS, 10),
+    "single-mrqa": dict.fromkeys(MRQA, 10),
+}
+SHARED = {"shared-glue": (GLUE, 256), "shared-superglue": (SUPERGLUE, 386), "shared-others": (OTHERS, 256)}
+STATED = ("paper/attempt",)
+
+
+def runs_of(name, stage):
+    return [run for run in load_recipe(PAPER[name]).training if run.stage == stage]
+
+
+def test_published_numbers_of_the_source_prompts():
+    """5 epochs of AdamW at 0.3, decay 1e-5, linear after 500 steps, batches of 32, sources of 256 tokens but for SQuAD."""
+    for name in STATED:
+        runs = runs_of(name, "sources")
+        assert sorted(run.tasks[0] for run in runs) == sorted(SOURCES), "one run each"
+        for run in runs:
+            own = run.settings
+            assert (own.method.name, own.prompt.init, own.prompt.vocab_range) == ("prompt_tuning", "vocab", (0, 4999))
+            assert (own.optim.name, own.optim.lr, own.optim.weight_decay) == ("adamw", 0.3, 1e-5)
+            assert (own.optim.schedule, own.optim.warmup, own.optim.clip) == ("linear", 500, None)
+            assert (own.train.epochs, own.train.batch, own.train.eval_every) == (5, 32, "epoch")
+            assert own.data.max_source == (512 if run.tasks == ("squad",) else 256)
+            assert own.data.padding == "none"
+            assert own.eval.max_new_tokens is None, "the longest label, 128 for open answers"
+
+
+def test_published_numbers_of_single_tasks():
+    for name in STATED:
+        for stage, epochs in EPOCHS.items():
+            runs = runs_of(name, stage)
+            assert {run.tasks[0]: run.settings.train.epochs for run in runs} == epochs
+            if stage != "sources":
+                assert [run.seed for run in runs] == [0, 1, 2] * len(epochs), "three runs of each task"
+        lengths = {run.tasks[0]: run.settings.data.max_source for run in runs_of(name, "single")}
+        assert lengths == dict.fromkeys((*GLUE, *SUPERGLUE), 256) | {"multirc": 348}
+        limits = {run.tasks[0]: run.settings.data.limit_train for run in runs_of(name, "single-others")}
+        assert limits == dict.fromkeys(OTHERS) | {"yelp": 100_000}
+
+
+def test_published_numbers_of_shared_attention():
+    for name in STATED:
+        for stage, (tasks, length) in SHARED.items():
+            runs = runs_of(name, stage)
+            assert [(run.tasks, run.seed) for run in runs] == [(tasks, seed) for seed in (0, 1, 2)]
+            for run in runs:
+                assert run.settings.method.targets == "per_task"
+                assert (run.settings.train.epochs, run.settings.data.max_source) == (20, length)
+
+
+def test_published_numbers_of_attempt():
+    """Six sources, the start from MNLI (SQuAD for MRQA), decay 1e-2, padded sources, T = 2087."""
+    for name in STATED:
+        mixed = [run for run in load_recipe(PAPER[name]).training if run.settings.method.name == "attempt"]
+        assert len(mixed) == 3 * (13 + 4 + 4 + 3)
+        for run in mixed:
+            own = run.settings
+            assert own.sources == tuple(f"sources/{task}" for task in SOURCES)
+            assert own.prompt.init == ("sources/squad" if run.tasks[0] in MRQA else "sources/mnli")
+            assert (own.optim.lr, own.optim.weight_decay, own.optim.warmup) == (0.3, 1e-2, 500)
+            assert (own.train.batch, own.data.padding, own.data.labels) == (32, "room", "numbers")
+            assert (own.method.score, own.method.reduce, own.method.layer_norm) == ("sub", "max", "trained")
+            assert (own.method.temperature, own.method.tau, own.method.attention_lr) == ("D*exp(tau)", 1.0, None)
+
+
+def test_what_the_text_states_and_no_fault():
+    for run in load_recipe(PAPER["paper/attempt"]).training:
+        own = run.settings
+        assert (own.model.name, own.prompt.length, own.prompt.rows) == ("google-t5/t5-base", 100, "live")
+        assert (own.data.split, own.data.squad_target, own.data.label_padding) == ("s0-text", "text", "masked")
+        assert (own.train.select, own.train.base_dropout) == ("loss", "on")
+        if own.method.name == "attempt":
+            assert (own.method.pool_padding, own.method.bottleneck) == (False, 100)
+
+
+def test_the_split_as_printed():
+    """Of the labelled rows that are held out, 1,000 validate where the set is large, half where it is small."""
+    large = {name: (TASKS.get(name).official.train or 0) > 10_000 for name in (*SOURCES, *GLUE, *SUPERGLUE, *OTHERS)}
+    small = sorted(name for name, many in large.items() if not many)
+    assert small == ["boolq", "cb", "cola", "mrpc", "rte", "stsb", "wic", "wsc"]
