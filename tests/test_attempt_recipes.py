@@ -18,7 +18,7 @@ EPOCHS = {  # stage: those of each task
     "single-mrqa": dict.fromkeys(MRQA, 10),
 }
 SHARED = {"shared-glue": (GLUE, 256), "shared-superglue": (SUPERGLUE, 386), "shared-others": (OTHERS, 256)}
-STATED = ("paper/attempt",)
+STATED = ("paper/attempt", "paper/attempt-legacy")
 
 
 def runs_of(name, stage):
@@ -38,6 +38,7 @@ def test_published_numbers_of_the_source_prompts():
             assert (own.train.epochs, own.train.batch, own.train.eval_every) == (5, 32, "epoch")
             assert own.data.max_source == (512 if run.tasks == ("squad",) else 256)
             assert own.data.padding == "none"
+            assert own.data.labels == "numbers"
             assert own.eval.max_new_tokens is None, "the longest label, 128 for open answers"
 
 
@@ -89,8 +90,54 @@ def test_what_the_text_states_and_no_fault():
             assert (own.method.pool_padding, own.method.bottleneck) == (False, 100)
 
 
-def test_the_split_as_printed():
-    """Of the labelled rows that are held out, 1,000 validate where the set is large, half where it is small."""
-    large = {name: (TASKS.get(name).official.train or 0) > 10_000 for name in (*SOURCES, *GLUE, *SUPERGLUE, *OTHERS)}
-    small = sorted(name for name, many in large.items() if not many)
+def test_faults_of_the_code():
+    """50 of 100 rows reach the model, padding and the others are pooled, its own splits, the answers dictionary of SQuAD."""
+    for run in load_recipe(PAPER["paper/attempt-legacy"]).training:
+        own = run.settings
+        assert (own.prompt.length, own.prompt.rows, own.prompt.stored) == (50, "doubled", 100)
+        assert (own.data.split, own.data.squad_target, own.data.label_padding) == ("attempt", "stringified", "masked")
+        assert (own.train.select, own.train.base_dropout) == ("loss", "on")
+        if own.method.name == "attempt":
+            assert (own.method.pool_padding, own.method.bottleneck) == (True, "rows")
+
+
+def test_corrected_keeps_tasks_and_lengths_of_training():
+    ours, stated = (
+        {
+            (run.stage, run.name): (run.tasks, run.settings.train.epochs, run.settings.data.max_source)
+            for run in load_recipe(PAPER[name]).training
+        }
+        for name in ("paper/attempt-corrected", "paper/attempt")
+    )
+    assert stated.items() <= ours.items()
+    assert {stage for stage, _ in ours.keys() - stated.keys()} == {"sources", "untrained", "controls"}
+    controls = runs_of("paper/attempt-corrected", "controls")
+    assert {run.tasks[0]: run.settings.train.epochs for run in controls} == EPOCHS["single"]
+    assert len(controls) == 4 * 3 * 13
+    drawn = {run.settings.seed_for("init") for run in runs_of("paper/attempt-corrected", "untrained")}
+    assert len(drawn) == 6, "six different prompts"
+
+
+def test_given_prompts_take_the_place_of_trained_ones():
+    for name, length in (("paper/attempt-given", 100), ("paper/attempt-given-legacy", 50)):
+        given = runs_of(name, "sources")
+        assert {run.settings.prompt.init for run in given} == {f"authors/{task}" for task in SOURCES}
+        assert {(run.settings.train.steps, run.settings.train.epochs) for run in given} == {(0, None)}
+        assert {run.settings.prompt.length for run in given} == {length}
+        rest = {
+            str(run): run.settings for run in load_recipe(PAPER[name]).training if run.stage[:6] in ("single", "shared")
+        }
+        family = name.replace("-given", "")
+        assert rest == {str(run): run.settings for run in load_recipe(PAPER[family]).training if run.stage != "sources"}
+    for run in runs_of("paper/attempt-given", "first-half"):
+        own = run.settings
+        assert (own.source.rows, own.prompt.length, own.train.steps) == ("first:50", 50, 0)
+        assert own.prompt.init == f"authors/{run.tasks[0]}"
+
+
+def test_targets_of_few_rows():
+    """The rule of the split, and of the epochs but for MultiRC: at most 10,000 official training rows."""
+    sizes = {name: TASKS.get(name).official.train for name in (*SOURCES, *GLUE, *SUPERGLUE, *OTHERS, *MRQA)}
+    small = sorted(name for name, rows in sizes.items() if rows <= 10_000)
     assert small == ["boolq", "cb", "cola", "mrpc", "rte", "stsb", "wic", "wsc"]
+    assert {name for name, epochs in EPOCHS["single"].items() if epochs == 20} == {*small, "multirc"}
