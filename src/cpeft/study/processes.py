@@ -11,9 +11,9 @@ from rich.console import Console
 
 from cpeft.errors import Stopped
 from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
+from cpeft.study.tiny import load_sized
 
 
 @contextmanager
@@ -47,6 +47,6 @@ def _help(recipe: Path, overrides: list[str], store: Path, threads: int, log: Pa
     torch.set_num_threads(threads)
     with log.open("a", encoding="utf-8") as file:
         try:
-            run_recipe(Plan(load_recipe(recipe, overrides), Store(store)), Console(file=file, width=140))
+            run_recipe(Plan(load_sized(recipe, overrides), Store(store)), Console(file=file, width=140))
         except Stopped as stop:
             file.write(f"{stop}\n")
