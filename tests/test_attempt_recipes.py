@@ -141,3 +141,46 @@ def test_targets_of_few_rows():
     small = sorted(name for name, rows in sizes.items() if rows <= 10_000)
     assert small == ["boolq", "cb", "cola", "mrpc", "rte", "stsb", "wic", "wsc"]
     assert {name for name, epochs in EPOCHS["single"].items() if epochs == 20} == {*small, "multirc"}
+
+
+STUDIES = "paper/attempt-studies"
+
+
+def varied(stage, *path):
+    """The values that one setting takes in a stage of the studies."""
+    values = set()
+    for run in runs_of(STUDIES, stage):
+        value = run.settings
+        for key in path:
+            value = getattr(value, key)
+        values.add(value)
+    return values
+
+
+def test_open_questions_vary_what_they_ask_about():
+    assert {len(sources) for sources in varied("number", "sources")} == {0, 1, 2, 3, 4, 5}, "and * for all six"
+    assert varied("rows", "data", "limit_train") == {100, 300, 1000, 3000, 10_000}
+    assert varied("rows", "train", "steps") == {3000}, "the same for every size"
+    assert varied("ladder", "train", "steps") == {0, 100, 1000, 10_000}
+    assert varied("quality", "sources") == {
+        ("sources/*",), *((f"ladder/sources steps={steps}/*",) for steps in (0, 100, 1000, 10_000))
+    }  # fmt: skip
+    assert varied("attention-use", "method", "attention_lr") == {0.3, 0.1, 0.01, 0.001}
+    assert varied("attention-use", "method", "attention_from") == {None, "attention/*"}
+    assert varied("reduce", "method", "reduce") == {"max", "mean", "max-mean", "attention"}
+
+
+def test_spread_varies_one_seed_at_a_time():
+    purposes = ("init", "order", "dropout", "subset")
+    runs = runs_of(STUDIES, "spread")
+    assert all((TASKS.get(run.tasks[0]).official.train or 0) < 10_000 for run in runs)
+    assert {(run.settings.data.limit_train, run.settings.train.base_dropout) for run in runs} == {(200, "on")}
+    moved = {}
+    for label in dict.fromkeys(run.label for run in runs):
+        own = [run.settings for run in runs if run.label == label and run.tasks == ("rte",)]
+        moved[label] = {purpose for purpose in purposes if len({each.seed_for(purpose) for each in own}) > 1}
+        moved[label] |= {"sources"} if own[0].sources == ("sources/*",) else set()
+    assert moved == {
+        "all seeds": {*purposes, "sources"}, "sources alone": {"sources"}, "initialisation alone": {"init"},
+        "order alone": {"order"}, "dropout alone": {"dropout"}, "subset alone": {"subset"},
+    }  # fmt: skip
