@@ -206,9 +206,10 @@ def _recipe(recipe: Recipe) -> Iterator[Finding]:
 def _task(run: TrainingRun, name: str) -> Iterator[Finding]:
     where = f"{run.stage}: {name}"
     try:
-        dataset_of(name, run.base, run.settings.data.revision)  # what is missing, before the model is loaded
+        options = run.settings.data
+        dataset_of(name, run.base, options.revision, options.folder)  # what is missing, before the model is loaded
         lm = model_of(located_model(run.settings.model, run.base))
-        data = task_data(name, run.base, run.settings.data, run.settings.seed_for("subset"), lm)
+        data = task_data(name, run.base, options, run.settings.seed_for("subset"), lm)
         lm.check_fits(
             0 if run.settings.changes_model else run.settings.prompt.length,
             max(part.longest for part in data.parts.values()),

@@ -13,7 +13,11 @@ from cpeft.errors import ConfigError, Stopped
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
-Overrides = Annotated[list[str] | None, Argument(help="Overrides such as train.steps=100 or sources.optim.lr=0.3.")]
+OVERRIDES = (
+    "Overrides such as train.steps=100 or sources.optim.lr=0.3; tiny=true takes a part of all runs through every stage in a "
+    "minute or so, with a random tiny model and made-up rows, into a store of its own (stores/tiny/RECIPE)."
+)
+Overrides = Annotated[list[str] | None, Argument(help=OVERRIDES)]
 
 
 OnlyOption = Annotated[
@@ -26,10 +30,11 @@ LauncherOption = Annotated[
 
 def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
     from cpeft.study.plan import Plan
-    from cpeft.study.recipe import find_recipe, load_recipe
+    from cpeft.study.recipe import find_recipe
     from cpeft.study.store import Store
+    from cpeft.study.tiny import load_sized
 
-    parsed = load_recipe(find_recipe(recipe), overrides or [])
+    parsed = load_sized(find_recipe(recipe), overrides or [])
     return Plan(parsed, Store(store or Path("stores") / parsed.name), only or ())
 
 

@@ -26,6 +26,7 @@ class DataOptions(Options):
     TPV's code on T5 never masked it, so that short labels weigh less and the loss that selects is diluted by easy tokens.
     `squad_target = "stringified"` asks of SQuAD the answers as Python prints their dictionary, as published code did.
     `few_shot` rows per class (or in `total`) train; the limits draw that many rows of a split. `revision` is asked of the hub.
+    `folder` holds `<task>/<split>.parquet` in the place of the folder that CPEFT_DATA names.
     """
 
     form: Form = "fields"
@@ -44,6 +45,7 @@ class DataOptions(Options):
     label_padding: Literal["masked", "in-loss"] = "masked"
     squad_target: Written = "text"
     revision: str | None = None
+    folder: str | None = None
 
     def cue_for(self, closed: bool) -> str:
         """The cue of a task with a closed label set, or of one without."""

@@ -1,8 +1,9 @@
 """Rows of a task as Arrow tables: from its own generator or files, else a local folder, else the hub.
 
-The folder is named by CPEFT_DATA and holds `<task>/<split>.parquet` (or .jsonl, .csv); `fetch` fills it. It comes
-before the hub so that machines without a network behave like those with one. A fingerprint stands for the rows in run
-ids: SHA-256 over the bytes of local files; for the hub over the fingerprints `datasets` derives from the commit.
+The folder is named by CPEFT_DATA, or by a recipe's `data.folder`, and holds `<task>/<split>.parquet` (or .jsonl,
+.csv); `fetch` fills it. It comes before the hub so that machines without a network behave like those with one. A
+fingerprint stands for the rows in run ids: SHA-256 over the bytes of local files; for the hub over the fingerprints
+`datasets` derives from the commit.
 """
 
 import hashlib
@@ -35,42 +36,42 @@ class Dataset:
     fingerprint: str
 
 
-def load_tables(task: Task, revision: str | None = None) -> Dataset:
-    """All splits of a task that can be had; raises MissingData with the way to get them."""
+def load_tables(task: Task, revision: str | None = None, folder: str | None = None) -> Dataset:
+    """All splits of a task that can be had, of `folder` rather than CPEFT_DATA; raises MissingData with the way to get them."""
     if task.rows:
         written = {split: list(rows) for split, rows in task.rows().items()}
         tables = {split: pa.Table.from_pylist(rows) for split, rows in written.items()}
         return Dataset(tables, "written by the task's own generator", None, digest(written))
-    files = locate(task)
+    files = locate(task, folder)
     if not files:
-        return _from_hub(task, revision)
+        return _from_hub(task, revision, folder)
     hashes = {}
     for split, path in files.items():
         if not path.is_file():
             raise MissingData(f"task '{task.name}': the file of split '{split}' does not exist: {path}")
         with path.open("rb") as file:
             hashes[split] = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = next(iter(files.values())).parent
-    path = folder / SOURCE_FILE
+    place = next(iter(files.values())).parent
+    path = place / SOURCE_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
     have = record.get("revision")
     if revision and have and not task.files and revision not in (have, record.get("asked")):
-        held = f"{folder} holds revision {have}, asked was {revision}"
+        held = f"{place} holds revision {have}, asked was {revision}"
         raise MissingData(f"task '{task.name}': {held}; {_remedy(task)}")
     tables = {split: read_rows(path) for split, path in files.items()}
-    return Dataset(tables, "the task's files" if task.files else str(folder), have, digest(hashes))
+    return Dataset(tables, "the task's files" if task.files else str(place), have, digest(hashes))
 
 
-def locate(task: Task) -> dict[str, Path]:
+def locate(task: Task, folder: str | None = None) -> dict[str, Path]:
     """The local files of a task by split, unread; none where only the hub may have them."""
     if task.files:
         return {split: Path(file).expanduser() for split, file in task.files.items()}
     splits = dict.fromkeys(("train", "validation", "test", *task.hub.splits))
-    for folder in _folders(task):
-        paths = [folder / f"{split}{suffix}" for split in splits for suffix in reversed(SUFFIXES)]
+    for place in _folders(task, folder):
+        paths = [place / f"{split}{suffix}" for split in splits for suffix in reversed(SUFFIXES)]
         if files := {path.stem: path for path in paths if path.is_file()}:  # the last suffix wins
             return files
     return {}
@@ -118,24 +119,24 @@ def fetch(task: Task, folder: Path, revision: str | None = None) -> list[Path]:
     return [*written, partial.replace(target / SOURCE_FILE)]
 
 
-def _folders(task: Task) -> list[Path]:
-    root = os.environ.get(FOLDER_VARIABLE)
+def _folders(task: Task, folder: str | None = None) -> list[Path]:
+    root = folder or os.environ.get(FOLDER_VARIABLE)
     return [Path(root).expanduser() / name for name in (task.name, *task.folders)] if root else []
 
 
-def _from_hub(task: Task, revision: str | None) -> Dataset:
+def _from_hub(task: Task, revision: str | None, folder: str | None = None) -> Dataset:
     if not task.hub.path:
-        raise _missing(task, "it names no dataset on the hub")
+        raise _missing(task, "it names no dataset on the hub", folder)
     address = "/".join(filter(None, (task.hub.path, task.hub.config)))
     try:
         import datasets  # here, because it takes a second to import and most machines read a local folder
 
         found = datasets.load_dataset(task.hub.path, task.hub.config, revision=revision)
     except Exception as error:  # `datasets` raises nearly anything: no network, no such name, no such config
-        raise _missing(task, f"hub dataset {address}: {type(error).__name__}: {_first_line(error)}") from None
+        raise _missing(task, f"hub dataset {address}: {type(error).__name__}: {_first_line(error)}", folder) from None
     here = {ours: found[theirs] for ours, theirs in task.hub.splits.items() if theirs in found}
     if not here:
-        raise _missing(task, f"hub dataset {address} has the splits {', '.join(found)} only")
+        raise _missing(task, f"hub dataset {address} has the splits {', '.join(found)} only", folder)
     tables = {split: rows.with_format("arrow")[:] for split, rows in here.items()}
     commit = _commit(task.hub.path, revision)
     fingerprint = digest([task.hub.path, task.hub.config, {split: rows._fingerprint for split, rows in here.items()}])
@@ -154,8 +155,8 @@ def _commit(path: str, revision: str | None) -> str | None:
         return revision
 
 
-def _missing(task: Task, hub: str) -> MissingData:
-    folders = _folders(task)
+def _missing(task: Task, hub: str, folder: str | None) -> MissingData:
+    folders = _folders(task, folder)
     looked = f"nothing in {', '.join(map(str, folders))}" if folders else f"{FOLDER_VARIABLE} is not set"
     return MissingData(f"task '{task.name}': no rows found: {looked}; {hub}; {_remedy(task)}")
 

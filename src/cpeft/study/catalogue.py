@@ -97,7 +97,7 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
     options = parse(DataOptions, changed_by(overrides, "data"), "data")
     lines = [f"{task.name}: {task.title} (version {task.version})", f"metrics: {', '.join(task.metrics)}"]
     lines += [f"labels: {', '.join(task.labels(options.labels)) or 'open answers'}"]
-    dataset = load_tables(task, options.revision)
+    dataset = load_tables(task, options.revision, options.folder)
     splits = make_splits(task, dataset, options.split)
     if options.form != "fields":
         lines += ["instruction:", *_indented(opening(task, options))]

@@ -73,7 +73,10 @@ def prepare(
     for reference in settings.sources if mixes else ():
         for name, path in plan.find(reference, run).items():
             sources[name if name not in sources else str(path)] = loaded(name, path)
-    notes = [f"source.rows = '{cut}': only these rows of each source prompt are used"] if mixes and cut != "all" else []
+    cuts = cut != "all" and bool(run.prompt_references())
+    notes = (
+        [f"source.rows = '{cut}': only these rows of each prompt that this run starts from are used"] if cuts else []
+    )
     learner = make_learner(settings, lm, data, sources, one, lambda name: read_tensors(plan.state_of(name, run)))
     for each in data:
         _check_fits(learner, each, settings)

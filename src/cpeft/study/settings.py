@@ -97,6 +97,9 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     starting prompts. What cannot change a result stays out."""
     table = settings.saved()
     table.pop("gang", None)
+    if "folder" in table.get("data", {}):  # what is in it counts, not where it lies
+        table["data"] = {key: value for key, value in table["data"].items() if key != "folder"}
+        table = table if table["data"] else {key: value for key, value in table.items() if key != "data"}
     for name, keys in NEUTRAL.items():
         table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
     if not find_method(settings.method.name).uses_sources:

@@ -85,14 +85,14 @@ class TaskData:
 
 
 @lru_cache(maxsize=64)
-def dataset_of(name: str, base: Path | None, revision: str | None) -> Dataset:
+def dataset_of(name: str, base: Path | None, revision: str | None, folder: str | None = None) -> Dataset:
     """The tables of a task, read once per process."""
-    return load_tables(find_task(name, base), revision)
+    return load_tables(find_task(name, base), revision, folder)
 
 
 @lru_cache(maxsize=8)
 def _splits_of(name: str, base: Path | None, options: DataOptions) -> Splits:
-    return make_splits(find_task(name, base), dataset_of(name, base, options.revision), options.split)
+    return make_splits(find_task(name, base), dataset_of(name, base, options.revision, options.folder), options.split)
 
 
 def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
@@ -108,7 +108,7 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
 @lru_cache(maxsize=8)  # large tasks take hundreds of megabytes each
 def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec) -> TaskData:
     """`task_data`, kept for the codec and not for the model, which would be kept with it."""
-    task, dataset = find_task(name, base), dataset_of(name, base, options.revision)
+    task, dataset = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
     splits = _splits_of(name, base, options)
     spoken = spoken_labels(task, options, codec)
     chosen: dict[str, Rows] = {}

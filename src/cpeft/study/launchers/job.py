@@ -8,9 +8,9 @@ from rich.console import Console
 
 from cpeft.errors import CpeftError
 from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
+from cpeft.study.tiny import load_sized
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Job:
         had claimed, on whatever machine that died."""
         console = Console(file=file, width=140)
         try:
-            run_recipe(Plan(load_recipe(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
+            run_recipe(Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
         except CpeftError as error:
             console.print(str(error), markup=False)
             return error

@@ -1,0 +1,79 @@
+"""Random models of one layer for runs that only have to run: an architecture, a tokenizer that reads any text, no knowledge.
+
+A token is a byte, so every text and label can be read and said without a vocabulary of anyone's.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from cpeft.errors import ConfigError
+from cpeft.models.loading import folder_of
+
+WIDTH = 32
+POSITIONS = 2048
+PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
+
+_T5 = {"d_model": WIDTH, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+_SIDE = {"layers": 1, "attention_heads": 2, "ffn_dim": 32}
+_BART = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in _SIDE.items()}
+_LLAMA = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+          "num_key_value_heads": 2, "max_position_embeddings": POSITIONS}  # fmt: skip
+
+SIZES: dict[str, dict[str, Any]] = {  # by transformers' model type; a type is sought in hub names in this order
+    "mt5": _T5,
+    "t5": _T5,
+    "bart": {**_BART, "d_model": WIDTH, "max_position_embeddings": POSITIONS, "decoder_start_token_id": 1,
+             "bos_token_id": 1, "forced_eos_token_id": None},
+    "llama": _LLAMA,
+    "qwen2": _LLAMA,
+    "gpt2": {"n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": POSITIONS},
+}  # fmt: skip
+ALIKE = {"deepseek-llm": "llama"}  # hub names that do not say their architecture
+
+
+def family_of(name: str) -> str:
+    """The architecture of a model: what its folder says, else what its hub name says; raises ConfigError where neither does."""
+    config = folder_of(name) / "config.json"
+    if config.is_file():
+        family = str(json.loads(config.read_text(encoding="utf-8")).get("model_type"))
+    else:
+        said = name.lower()
+        family = next((kind for part, kind in ALIKE.items() if part in said), "")
+        family = family or next((kind for kind in SIZES if kind in said), "")
+    if family not in SIZES:
+        raise ConfigError(f"model '{name}': its architecture is none of {', '.join(SIZES)}; a tiny one cannot be made")
+    return family
+
+
+def write_tiny(family: str, folder: Path) -> None:
+    """A random model of a family and its tokenizer as a folder that `load_lm` reads; the same one every time."""
+    words = [PAD, END, UNKNOWN, *sorted(ByteLevel.alphabet())]
+    config = AutoConfig.for_model(
+        family, **{"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1, **SIZES[family]}
+    )
+    make: Callable[[Any], Any] = (
+        AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    ).from_config
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        make(config).save_pretrained(folder)
+    raw = Tokenizer(BPE({word: i for i, word in enumerate(words)}, [], unk_token=UNKNOWN))
+    raw.pre_tokenizer, raw.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    end = f"$A {END}" if config.is_encoder_decoder else "$A"
+    raw.post_processor = TemplateProcessing(single=end, special_tokens=[(END, 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, chat_template=CHAT
+    ).save_pretrained(folder)
