@@ -129,6 +129,7 @@ def plan(
 @app.command()
 def report(
     store: Annotated[Path, Argument(help="The folder that `cpeft run` filled.")],
+    other: Annotated[Path | None, Argument(help="Another one, to compare the same runs of both.")] = None,
     out: Annotated[Path | None, Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
     against: Annotated[
         str | None, Option("--against", help="Beside the published figures of a study: attempt or tpv.")
@@ -141,7 +142,7 @@ def report(
     from cpeft.report.files import write_files
     from cpeft.report.page import write_report
 
-    page = write_report(store, out, against)
+    page = write_report(store, out, against, other)
     console.print(f"report: {page}", markup=False)
     if figures is not None:
         files = write_files(page.read_text(encoding="utf-8"), figures)

@@ -26,6 +26,7 @@ from cpeft.errors import ConfigError
 from cpeft.report import plots
 from cpeft.report.addition import additions
 from cpeft.report.against import against
+from cpeft.report.beside import beside
 from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.confusion import confusions
@@ -43,26 +44,35 @@ TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 700  # characters of an example's text
 
 
-def write_report(store: Path, out: Path | None = None, paper: str | None = None) -> Path:
-    """Write the report of a store's finished runs, beside the published figures of `paper` (`attempt`, `tpv`) if one is named;
-    the file's path, by default `report.html` in the store. Raises ConfigError where there is nothing to show."""
-    opened = Store(store)
-    study = Study.of(opened)
-    if not study.runs:
-        raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
-    beside = () if paper is None else (made("against", "Beside published figures", partial(against, paper=paper)),)
-    sections = [section for make in (*SECTIONS[:2], *beside, *SECTIONS[2:]) if (section := make(study))]
+def write_report(store: Path, out: Path | None = None, paper: str | None = None, other: Path | None = None) -> Path:
+    """Write the report of a store's finished runs, beside the published figures of `paper` (`attempt`, `tpv`) and the same runs
+    of another store if they are named; the file's path, by default `report.html` in the store. Raises ConfigError where there
+    is nothing to show."""
+    study = _opened(store)
+    more = []
+    if other is not None:
+        more.append(made("beside", "Beside another store", partial(beside, other=_opened(other))))
+    if paper is not None:
+        more.append(made("against", "Beside published figures", partial(against, paper=paper)))
+    sections = [section for make in (*SECTIONS[:2], *more, *SECTIONS[2:]) if (section := make(study))]
     options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, **options)
-    title = opened.path.resolve().name
+    title = study.store.path.resolve().name
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the policy names this script alone
     html = page.get_template("report.html").render(
         title=title, facts=head_facts(study), sections=sections, script=script, allowed=allowed
     )
-    out = out or opened.path / "report.html"
+    out = out or study.store.path / "report.html"
     out.write_text(html.strip() + "\n", encoding="utf-8", newline="\n")
     return out
+
+
+def _opened(store: Path) -> Study:
+    study = Study.of(Store(store))
+    if not study.runs:
+        raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
+    return study
 
 
 def head_facts(study: Study) -> dict[str, list[str]]:
