@@ -143,6 +143,19 @@ def test_targets_of_few_rows():
     assert {name for name, epochs in EPOCHS["single"].items() if epochs == 20} == {*small, "multirc"}
 
 
+def test_sources_in_several_languages():
+    """Targets are in languages that no source is in, and every comparison differs in its sources alone."""
+    name = "paper/attempt-multilingual"
+    languages = {task: TASKS.get(task).language for run in runs_of(name, "sources") for task in run.tasks}
+    assert sorted(languages.values()) == sorted(["en", "de", "es", "zh"] * 2)
+    runs = [*runs_of(name, "xnli"), *runs_of(name, "paws-x")]
+    assert {run.settings.model.name for run in runs} == {"google/mt5-base"}
+    assert {TASKS.get(run.tasks[0]).language for run in runs}.isdisjoint(languages.values())
+    spot = {run.tasks[0]: run.settings.prompt.init for run in runs if run.label.startswith("SPoT")}
+    assert spot == {task: f"sources/{task.partition('/')[0]}/en" for task in spot}
+    assert {run.settings.data.few_shot for run in runs} == {0, 16, 256, "full"}
+
+
 STUDIES = "paper/attempt-studies"
 
 

@@ -72,6 +72,16 @@ GOLDEN = {
                    "winogrande sentence: The _ is big. option0: cup option1: car", "option1", "1"),
     "paws": ({**PAIR, "label": 1}, f"paws {PAIR_TEXT}", "paraphrase", "1"),
 }  # fmt: skip
+NLI_DE = {"premise": "Ein Hund läuft.", "hypothesis": "Er sitzt."}
+PAIR_DE = {"sentence1": "Ein Hund läuft.", "sentence2": "Er läuft."}
+for code in ["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"]:
+    GOLDEN[f"xnli/{code}"] = (
+        {**NLI_DE, "label": 2}, "xnli premise: Ein Hund läuft. hypothesis: Er sitzt.", "contradiction", "2",
+    )  # fmt: skip
+for code in ["de", "en", "es", "fr", "ja", "ko", "zh"]:
+    GOLDEN[f"paws_x/{code}"] = (
+        {**PAIR_DE, "label": 1}, "paws_x sentence1: Ein Hund läuft. sentence2: Er läuft.", "paraphrase", "1",
+    )  # fmt: skip
 
 EVERY = [name for name in TASKS.names() if not TASKS.get(name).rows]  # generated rows: test_mini
 CLOSED = [name for name in EVERY if TASKS.get(name).words]
@@ -148,6 +158,14 @@ def test_what_an_entry_leaves_out_is_derived() -> None:
     assert (TASKS.get("rte").prefix, TASKS.get("yelp_stars").prefix) == ("rte", "yelp_polarity")
     assert TASKS.get("imdb").hub.splits == {"train": "train", "test": "test"}
     assert TASKS.get("mnli").hub.splits["validation"] == "validation_matched"
+
+
+def test_tasks_say_their_language() -> None:
+    """One task per language of the same text, from the dataset of that language; all others are in English."""
+    for name in EVERY:
+        task, (family, _, code) = TASKS.get(name), name.partition("/")
+        assert task.language == (code or "en")
+        assert not code or (task.hub.config, task.prefix) == (code, family)
 
 
 def test_every_answer_is_a_reference_once() -> None:

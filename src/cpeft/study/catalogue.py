@@ -55,7 +55,7 @@ def _task_row(task: Task) -> dict[str, Any]:
     official = (task.official.train, task.official.validation, task.official.test)
     data = "generated" if task.rows else "local" if locate(task) else "hub (unverified)"
     return {
-        "task": task.name, "kind": task.kind, "metrics": ", ".join(task.metrics),
+        "task": task.name, "language": task.language, "kind": task.kind, "metrics": ", ".join(task.metrics),
         "official rows": "/".join("-" if rows is None else str(rows) for rows in official),
         "labels": len(task.labels()) or "open", "data": data,
         "note": "" if task.real_rows else "not run on real rows",
@@ -95,7 +95,10 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
 
     task = find_task(name)
     options = parse(DataOptions, changed_by(overrides, "data"), "data")
-    lines = [f"{task.name}: {task.title} (version {task.version})", f"metrics: {', '.join(task.metrics)}"]
+    lines = [
+        f"{task.name}: {task.title} (version {task.version}, language {task.language})",
+        f"metrics: {', '.join(task.metrics)}",
+    ]
     lines += [f"labels: {', '.join(task.labels(options.labels)) or 'open answers'}"]
     dataset = load_tables(task, options.revision, options.folder)
     splits = make_splits(task, dataset, options.split)

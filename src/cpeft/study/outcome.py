@@ -84,7 +84,8 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
     method, lm = member.learner.method, member.learner.lm
     data = {
         each.task.name: {
-            "version": each.task.version, "fingerprint": each.dataset.fingerprint, "origin": each.dataset.origin,
+            "version": each.task.version, "language": each.task.language,
+            "fingerprint": each.dataset.fingerprint, "origin": each.dataset.origin,
             "revision": each.dataset.revision,
             "rows": {split: len(part.rows) for split, part in each.parts.items()}, "majority": each.best_constant(),
             "labels": list(each.labels), "headline": each.task.metrics[0], "notes": list(each.notes),

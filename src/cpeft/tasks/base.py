@@ -104,6 +104,7 @@ class Task:
     stringified: Callable[[Row], tuple[str, ...]] | None = None
     group: Callable[[Row], str] | None = None
     values: tuple[str, ...] = ()  # the values of a scale (STS-B); predictions between them are legal too
+    language: str = "en"  # ISO 639-1, of the fields; labels are English
     real_rows: bool = True  # False: only hand-made rows in the published schema have been through it
 
     def __post_init__(self) -> None:
