@@ -20,10 +20,13 @@ from cpeft.prompts.init import PromptOptions
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
 from cpeft.tasks.custom import load_custom
+from cpeft.training.callbacks.tracker import TrackOptions, parse_track
+from cpeft.training.carbon import EnergyOptions
 from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
+APART = ("gang", "energy", "track")  # how a run shares the machine, what it costs, and who watches
 NEUTRAL = {"eval": {"token_budget"}, "train": {"log_every", "checkpoint_every"}, "model": {"name", "device", "dtype"}}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
@@ -44,7 +47,7 @@ class SourceOptions(Options):
 
 
 class RunSettings(Options):
-    """Everything that decides what a run computes; `gang` decides only how it shares the machine."""
+    """Everything that decides what a run computes, and the tables of `APART`, which decide nothing of it."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: int = 0
@@ -59,6 +62,8 @@ class RunSettings(Options):
     eval: EvalOptions = EvalOptions()
     seeds: SeedOptions = SeedOptions()
     gang: GangOptions = GangOptions()
+    energy: EnergyOptions = EnergyOptions()
+    track: TrackOptions = TrackOptions()
 
     def seed_for(self, purpose: str) -> int:
         """The seed of one purpose: `init`, `order`, `dropout` or `subset`."""
@@ -78,14 +83,16 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
         where = located(path, "method") or "settings: "
         raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(METHODS.names())}")
     options = parse(METHODS.get(str(method["name"])).Options, method, "method", path)
-    return parse(RunSettings, {**table, "method": options}, path=path)
+    track = parse_track(table.get("track", {}), path)
+    return parse(RunSettings, {**table, "method": options, "track": track}, path=path)
 
 
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     """Twelve hexadecimal digits; `content` holds the model's identity, task versions, data hashes and the hashes of
     starting prompts. What cannot change a result stays out."""
     table = settings.saved()
-    table.pop("gang", None)
+    for name in APART:
+        table.pop(name, None)
     for name, keys in NEUTRAL.items():
         table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
     if not METHODS.get(settings.method.name).uses_sources:
