@@ -23,6 +23,7 @@ from cpeft.report import plots
 from cpeft.report.addition import additions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.crossing import crossings
+from cpeft.report.energy import bill
 from cpeft.report.shots import experiments
 from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
@@ -233,5 +234,6 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
 SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
     score_table, made("crossing", "Task vectors across origins", crossings),
     made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
-    learning_curves, attention_maps, similarity_maps, transfer_maps, examples, unfinished, making,
+    learning_curves, attention_maps, similarity_maps, transfer_maps, examples, unfinished,
+    made("energy", "Electricity", bill), making,
 )  # fmt: skip

@@ -25,6 +25,7 @@ WORLD = (
     0.475  # kg per kWh, the world's average of 2019 by the International Energy Agency, which codecarbon falls back on
 )
 SAMPLE_S = 15.0  # between codecarbon's readings of energy counters
+SAID: dict[bool, tuple[str, ...]] = {}  # by scope: codecarbon looks for sensors once per process and warns only then
 
 
 class EnergyOptions(Options):
@@ -159,7 +160,8 @@ class Meter:
         tracker.stop()
         logging.getLogger("codecarbon").removeFilter(self._heard)
         said = [text for text in self._heard.warnings if "Multiple instances" not in text]  # we allow them
-        self.notes = tuple(dict.fromkeys((*self.notes, *said)))
+        SAID[self.whole_machine] = tuple(dict.fromkeys((*SAID.get(self.whole_machine, ()), *said)))
+        self.notes = tuple(dict.fromkeys((*self.notes, *SAID[self.whole_machine])))
         self._heard.warnings.clear()
         found = getattr(tracker, "final_emissions_data", None)  # codecarbon swallows its exceptions and leaves it out
         if found is None:

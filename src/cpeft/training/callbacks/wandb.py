@@ -54,7 +54,8 @@ class Wandb(Tracker):
         self.handle.summary.update(scores)
         for folder in prompts if self.options.prompts else ():
             artifact = wandb.Artifact(f"{self.run.id}-{folder.name.replace('/', '.')}", type="prompt")
-            artifact.add_dir(str(folder))
+            for file in sorted(folder.iterdir()):
+                artifact.add_file(str(file))
             self.handle.log_artifact(artifact)
 
     def end(self, state: State) -> None:
