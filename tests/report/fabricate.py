@@ -36,6 +36,20 @@ def write_prompt(folder: Path, task: str, ratio: float) -> None:
     save_file({"prompt_embeddings": (1 + ratio) * origin}, folder / "prompts" / task / "adapter_model.safetensors")
 
 
+def write_energy(store: Path) -> Path:
+    """Two measured runs and one from before measuring in two stages, and an unfinished run that spent something."""
+    measured = {"kwh": 1.5, "kg": 0.648, "training": {"kwh": 1.0, "kg": 0.432, "seconds": 60.0},
+                "scoring": {"kwh": 0.5, "kg": 0.216, "seconds": 6.0}, "intensity": 0.432, "country": None, "scope": "process",
+                "gang": 1, "sensors": ["CPU(Intel Rapl)"], "notes": ["a note <b>"], "codecarbon": "3.3.2"}  # fmt: skip
+    write_trial(store, "sources", "sources", 0, {"rte": 80.0}, energy=measured)
+    write_trial(store, "sources", "sources", 1, {"rte": 80.0}, energy=None, energy_reason="energy.measure = 'off'")
+    write_trial(store, "targets", "targets", 0, {"rte": 80.0}, energy={**measured, "kwh": 0.02, "kg": 0.00864})
+    killed = write_trial(store, "targets", "targets", 1, {"rte": 80.0})
+    (killed / "result.json").unlink()
+    (killed / "energy.json").write_text('{"kwh": 0.5, "kg": 0.216, "seconds": 9.0}')
+    return store
+
+
 def write_crossing(store: Path) -> Path:
     """rte of seeds 0 to 2 on all three origins, with every control; mini/cb of one seed on its own origin alone."""
     cells = {(0, 0): 80.0, (0, 1): 78.0, (0, 2): 76.0, (1, 0): 81.0, (1, 1): 82.0, (1, 2): 79.0,

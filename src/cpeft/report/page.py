@@ -31,6 +31,7 @@ from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.confusion import confusions
 from cpeft.report.crossing import crossings
+from cpeft.report.energy import bill
 from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
@@ -261,5 +262,5 @@ SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
     made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
     learning_curves, attention_maps, similarity_maps, transfer_maps,
     made("confusion", "Right and given answers", confusions), examples,
-    made("predictions", "Answers", predictions), unfinished, making,
+    made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", bill), making,
 )  # fmt: skip

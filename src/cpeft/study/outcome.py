@@ -18,28 +18,30 @@ from cpeft.prompts.soft_prompt import write_json
 from cpeft.study.machine import hardware, versions
 from cpeft.study.prepare import Prepared
 from cpeft.study.settings import RunSettings, located_model
+from cpeft.training.callbacks.energy import EnergyMeter
 from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
 
 
-def conclude(prepared: Prepared, workers: Workers) -> dict[str, Any] | None:
+def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[str, Any] | None:
     """Score the test rows and write everything a run leaves; the result, or None in processes that write nothing."""
     settings, member, data = prepared.run.settings, prepared.member, prepared.data
     began = time.monotonic()
-    decoded = [each.answers(member.learner, i, "test", settings.eval, workers) for i, each in enumerate(data)]
-    if not workers.first:
-        return None
-    scores = {}
-    for each, rows in zip(data, decoded, strict=True):
-        found = each.score_decoded("test", rows, settings.eval.bootstrap)
-        scores[each.task.name] = {metric: asdict(score) for metric, score in found.items()}
+    with meter.scoring(member):
+        decoded = [each.answers(member.learner, i, "test", settings.eval, workers) for i, each in enumerate(data)]
+        if not workers.first:
+            return None
+        scores = {}
+        for each, rows in zip(data, decoded, strict=True):
+            found = each.score_decoded("test", rows, settings.eval.bootstrap)
+            scores[each.task.name] = {metric: asdict(score) for metric, score in found.items()}
     member.guard()
     _write_predictions(prepared, decoded, member.folder / "predictions.parquet")
     card = {"run": member.name, "seed": settings.seed, "subset": settings.seed_for("subset"),
             "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
     save_method(member.learner, settings.method, member.folder / "method", card)
     prompts = _write_prompts(prepared, scores, member.folder / "prompts")
-    result = _result(prepared, scores, prompts, time.monotonic() - began)
+    result = {**_result(prepared, scores, prompts, time.monotonic() - began), **meter.told(member)}
     member.guard()
     write_json(member.folder / "result.json", result)
     if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from

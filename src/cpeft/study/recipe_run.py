@@ -20,12 +20,13 @@ from cpeft.prompts.soft_prompt import matrix_hash
 from cpeft.study.settings import RunSettings, find_method, find_task, located_model, run_id
 from cpeft.study.task_data import dataset_of
 from cpeft.tasks import instruction
+from cpeft.training.carbon import EnergyOptions
 from cpeft.training.engine import GangOptions
 
 if TYPE_CHECKING:
     from cpeft.study.plan import Plan
 
-Gang = tuple[ModelOptions, GangOptions]
+Gang = tuple[ModelOptions, GangOptions, EnergyOptions]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class TrainingRun(RecipeRun):
 
     @property
     def gang(self) -> Gang | None:
-        return None if self.settings.changes_model else (self.settings.model, self.settings.gang)
+        return None if self.settings.changes_model else (self.settings.model, self.settings.gang, self.settings.energy)
 
     def prompt_references(self) -> list[str]:
         """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""

@@ -25,8 +25,12 @@ from cpeft.study.plan import Plan, Planned
 from cpeft.study.prepare import Prepared, prepare
 from cpeft.study.recipe_run import Gang, RecipeRun, TrainingRun
 from cpeft.study.store import Claim
+from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks.energy import EnergyMeter
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.progress import ProgressBars
+from cpeft.training.callbacks.tracker import Tracked, check_trackers, make_trackers
+from cpeft.training.carbon import check_energy
 from cpeft.training.engine import GangOptions, train_gang
 from cpeft.training.memory import free
 from cpeft.training.workers import Workers
@@ -46,8 +50,12 @@ class Summary(NamedTuple):
 
 
 def run_recipe(plan: Plan, console: Console) -> Summary:
-    """Run everything of a recipe that is not finished. Raises Stopped after SIGTERM in training, with all progress saved."""
+    """Run everything of a recipe that is not finished. Raises Stopped after SIGTERM in training, with all progress saved, and
+    ConfigError before anything runs for a tracker or a measurement that cannot be had here."""
     workers = Workers()
+    for run in plan.recipe.training:
+        check_trackers(run.settings.track)
+        check_energy(run.settings.energy)
     while _work(plan, workers, console):
         pass
     return summary_of(plan)
@@ -131,13 +139,13 @@ def _compare(plan: Plan, run: Comparison, claims: list[Claim], workers: Workers,
 
 
 def _run_gang(plan: Plan, runs: list[TrainingRun], claims: list[Claim], workers: Workers, console: Console) -> None:
-    bars = ProgressBars(console)
+    bars, meter = ProgressBars(console), EnergyMeter(runs[0].settings.energy, workers)
     ready: list[Prepared] = []
     for run, claim in zip_longest(runs, claims):  # only the first process has claims
         folder = plan.folder(run).path
         guard = claim.guard if claim else lambda: None
-        callbacks = [MetricsFile(folder / "metrics.jsonl"), bars] if workers.first else []
         try:
+            callbacks = _callbacks(run, folder, [bars, meter], console) if workers.first else []
             ready.append(prepare(run, plan, folder, guard, callbacks, workers))
         except (RunFailed, *BROKEN) as error:  # other CpeftErrors stop the command
             _fail(folder, str(run), error, console, workers)
@@ -151,20 +159,40 @@ def _run_gang(plan: Plan, runs: list[TrainingRun], claims: list[Claim], workers:
     try:
         train_gang([each.member for each in ready], runs[0].settings.gang, workers)
         for each in ready:
-            _conclude(each, console, workers)
+            _conclude(each, meter, console, workers)
     finally:
         bars.progress.stop()
+        for each in ready:
+            for callback in each.member.callbacks:
+                callback.on_close(each.member)
 
 
-def _conclude(each: Prepared, console: Console, workers: Workers) -> None:
+def _callbacks(run: TrainingRun, folder: Path, shared: list[Callback], console: Console) -> list[Callback]:
+    """What watches a run, in the order in which it is told; `shared` are the gang's."""
+
+    def say(text: str) -> None:
+        console.print(f"[yellow]{escape(text)}")
+
+    options = run.settings.track
+    watchers: list[Callback] = [MetricsFile(folder / "metrics.jsonl"), *shared]
+    if options.use:
+        told = run.settings.model_dump(mode="json", exclude={"track"})
+        watchers += make_trackers(options, Tracked.of(str(run), run.stage, options.project, folder, told), say)
+    return watchers
+
+
+def _conclude(each: Prepared, meter: EnergyMeter, console: Console, workers: Workers) -> None:
     """Score a trained run; whatever goes wrong is kept with this run and stops no other."""
     error = each.member.failure
     try:
-        result = None if error else conclude(each, workers)
+        if result := None if error else conclude(each, workers, meter):
+            for callback in each.member.callbacks:
+                callback.on_result(each.member, result)
     except Stopped:
         raise
     except (CpeftError, *BROKEN) as problem:
         error, result = problem, None
+    each.member.failure = error
     if isinstance(error, LostClaim):
         console.print(f"[yellow]{escape(str(error))}")
     elif error:

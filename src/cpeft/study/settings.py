@@ -22,10 +22,13 @@ from cpeft.registry import suggest
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
 from cpeft.tasks.custom import load_custom
+from cpeft.training.callbacks.tracker import TrackOptions, parse_track
+from cpeft.training.carbon import EnergyOptions
 from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
+APART = ("gang", "energy", "track")  # how a run shares the machine, what it costs, and who watches
 NEUTRAL = {"eval": {"token_budget"}, "train": {"log_every", "checkpoint_every"}, "model": {"name", "device", "dtype"}}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
@@ -46,7 +49,7 @@ class SourceOptions(Options):
 
 
 class RunSettings(Options):
-    """Everything that decides what a run computes; `gang` decides only how it shares the machine."""
+    """Everything that decides what a run computes, and the tables of `APART`, which decide nothing of it."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: int = 0
@@ -61,6 +64,8 @@ class RunSettings(Options):
     eval: EvalOptions = EvalOptions()
     seeds: SeedOptions = SeedOptions()
     gang: GangOptions = GangOptions()
+    energy: EnergyOptions = EnergyOptions()
+    track: TrackOptions = TrackOptions()
 
     @property
     def changes_model(self) -> bool:
@@ -86,7 +91,8 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
         where = located(path, "method") or "settings: "
         raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(method_names())}")
     options = parse(find_method(str(method["name"])).Options, method, "method", path)
-    settings = parse(RunSettings, {**table, "method": options}, path=path)
+    track = parse_track(table.get("track", {}), path)
+    settings = parse(RunSettings, {**table, "method": options, "track": track}, path=path)
     if not settings.changes_model:
         return settings
     return settings.model_copy(update={"prompt": PromptOptions(), "source": SourceOptions(), "sources": ()})
@@ -96,7 +102,8 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     """Twelve hexadecimal digits; `content` holds the model's identity, task versions, data hashes and the hashes of
     starting prompts. What cannot change a result stays out."""
     table = settings.saved()
-    table.pop("gang", None)
+    for name in APART:
+        table.pop(name, None)
     if "folder" in table.get("data", {}):  # what is in it counts, not where it lies
         table["data"] = {key: value for key, value in table["data"].items() if key != "folder"}
         table = table if table["data"] else {key: value for key, value in table.items() if key != "data"}

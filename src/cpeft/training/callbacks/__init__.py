@@ -20,3 +20,9 @@ class Callback:
 
     def on_end(self, member: "Member") -> None:
         """No further step will be made."""
+
+    def on_result(self, member: "Member", result: dict[str, Any]) -> None:
+        """The run is scored on test rows and `result.json` is written."""
+
+    def on_close(self, member: "Member") -> None:
+        """Nothing more will be told: the run has its result, failed, or was stopped."""

@@ -1,12 +1,22 @@
 """`metrics.jsonl`: one line per logged step and evaluation, cut back to the checkpoint on resumption."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cpeft.prompts.soft_prompt import replace_text
 from cpeft.training.callbacks import Callback
 from cpeft.training.member import Member
+
+
+def written_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of `metrics.jsonl`, none without the file."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return  # the line that a kill cut in half; what follows was never written
 
 
 class MetricsFile(Callback):
@@ -16,17 +26,9 @@ class MetricsFile(Callback):
         self.path = path
 
     def on_start(self, member: Member) -> None:
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break  # the line that a kill cut in half; what follows was never written
-            if record["step"] <= member.step:
-                kept.append(line)
-        replace_text(self.path, "".join(line + "\n" for line in kept))
+        if self.path.exists():
+            kept = [record for record in written_records(self.path) if record["step"] <= member.step]
+            replace_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def on_step(self, member: Member, record: dict[str, Any]) -> None:
         with self.path.open("a") as file:

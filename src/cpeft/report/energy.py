@@ -1,0 +1,129 @@
+"""Electricity and emissions of a store by stage, from `energy` in its results, and a published estimate to hold them against.
+
+What killed and failed runs spent is counted too: it stands in the `energy.json` of their folders. The published estimate is
+hours x watts x kg per kWh; the figure printed with it is not the product of its own inputs, so both are shown.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cpeft.report.study import Run, Study, distinct
+from cpeft.study.store import RunFolder
+
+PUBLISHED = Path(__file__).parent / "published.json"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stage: its finished runs, how many of them were measured, and what these and its unfinished runs spent."""
+
+    stage: str
+    runs: int
+    measured: int
+    hours: float
+    kwh: float
+    kg: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A published estimate: its inputs, and the figure printed with them."""
+
+    source: str
+    hours: float
+    watts: float
+    intensity: float
+    printed: float
+
+    @property
+    def product(self) -> float:
+        """kg of CO2e that follow from the inputs."""
+        return self.hours * self.watts / 1000 * self.intensity
+
+    @property
+    def watts_needed(self) -> float:
+        """The power at which the other inputs would give the figure that was printed."""
+        return 1000 * self.printed / (self.hours * self.intensity)
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a store spent; `told` holds how it was measured, as texts by heading."""
+
+    lines: tuple[Line, ...]
+    told: dict[str, list[str]]
+    published: Estimate
+
+    @cached_property
+    def total(self) -> Line:
+        return Line(
+            "all", sum(line.runs for line in self.lines), sum(line.measured for line in self.lines),
+            *(math.fsum(getattr(line, what) for line in self.lines) for what in ("hours", "kwh", "kg")),
+        )  # fmt: skip
+
+    @property
+    def small(self) -> bool:
+        """Whether Wh and g are the readable units."""
+        return self.total.kwh < 1
+
+    def figure(self, value: float) -> str:
+        """kWh or kg in the readable unit: three significant digits, never an exponent."""
+        shown = 1000 * value if self.small else value
+        places = max(0, 2 - math.floor(math.log10(shown))) if shown > 0 else 0
+        return f"{shown:,.{places}f}"
+
+
+def bill(study: Study) -> Bill | None:
+    """The energy section; None where nothing was measured."""
+    unfinished = {
+        folder: json.loads((folder.path / "energy.json").read_text(encoding="utf-8"))
+        for folder in study.store.runs() if not folder.done and (folder.path / "energy.json").exists()
+    }  # fmt: skip
+    if not unfinished and not any(run.result.get("energy") for run in study.runs):
+        return None
+    stages = distinct(
+        [*(run.result["stage"] for run in study.runs), *(folder.path.parent.name for folder in unfinished)]
+    )
+    lines = tuple(_line(stage, study.runs, unfinished) for stage in stages)
+    entry = json.loads(PUBLISHED.read_text(encoding="utf-8"))["emissions"]
+    return Bill(lines, _told([run.result for run in study.runs]), Estimate(**entry))
+
+
+def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, dict[str, float]]) -> Line:
+    results = [run.result for run in runs if run.result["stage"] == stage]
+    found = [result["energy"] for result in results if result.get("energy")]
+    lost = [spent for folder, spent in unfinished.items() if folder.path.parent.name == stage]
+    return Line(
+        stage, len(results), len(found), hours=sum(sum(result["seconds"].values()) for result in results) / 3600,
+        kwh=math.fsum(spent["kwh"] for spent in (*found, *lost)), kg=math.fsum(spent["kg"] for spent in (*found, *lost)),
+    )  # fmt: skip
+
+
+def _told(results: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    found = [result["energy"] for result in results if result.get("energy")]
+    missing = [
+        result.get("energy_reason") or "made before energy was measured"
+        for result in results
+        if not result.get("energy")
+    ]
+    told = {
+        "Sensors": distinct(sensor for each in found for sensor in each["sensors"]),
+        "Measured": distinct(
+            f"the whole {each['scope']}" if each["scope"] == "machine" else "this process" for each in found
+        ),
+        "Emissions": distinct(_grid(each) for each in found),
+        "Measured by": distinct(f"codecarbon {each['codecarbon']}" for each in found),
+        "What it says": distinct(note for each in found for note in each["notes"]),
+        "Not measured": [f"{missing.count(why)} runs: {why}" for why in distinct(missing)],
+    }
+    return {heading: texts for heading, texts in told.items() if texts}
+
+
+def _grid(energy: dict[str, Any]) -> str:
+    where = f"electricity of {energy['country']}" if energy["country"] else "intensity as set, or the world's average"
+    return where if energy["intensity"] is None else f"{energy['intensity']:.3f} kg CO2e per kWh ({where})"

@@ -1,0 +1,122 @@
+"""Electricity and emissions of each run of a gang, kept in `energy.json` of its run folder and told in `result.json`.
+
+The runs of a gang share a process and its passes, so what the process spent while training is divided: between two readings
+each run gets the share of tokens (prompt rows and sources, and targets where one model reads both) of its steps' rows,
+
+    energy_k = sum over readings of  energy * tokens_k / sum_j tokens_j
+
+or an even share where no run made a step (prompts scored as they are). Validation is not counted apart: it goes with the
+steps. Scoring test rows is one run after the other, and each pays its own. Loading models and rows is not counted, as in
+`seconds`. What a stopped or killed process spent stays on the account, up to `LAP_S` before a kill.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cpeft.errors import LostClaim
+from cpeft.prompts.soft_prompt import write_json
+from cpeft.training.callbacks import Callback
+from cpeft.training.carbon import EnergyOptions, Meter, Spent
+from cpeft.training.member import Member
+from cpeft.training.workers import Workers
+
+LAP_S = 60.0  # between two divisions of what was spent
+ACCOUNT = "energy.json"
+SHORT = 0.9  # less than this share of a run's seconds under measurement is said in its result
+
+
+class EnergyMeter(Callback):
+    """One for a whole gang. Several processes on one run: the first measures the whole machine it runs on."""
+
+    def __init__(self, options: EnergyOptions, workers: Workers) -> None:
+        here = options if workers.first else EnergyOptions(measure="off")
+        self.meter = Meter(here, whole_machine=workers.world > 1)
+        self.options = options
+        self.training: dict[Member, Spent] = {}
+        self.scored: dict[Member, Spent] = {}
+        self.done: dict[Member, int] = {}  # steps whose electricity is divided
+        self.since = time.monotonic()
+
+    def on_start(self, member: Member) -> None:
+        self.training[member] = _read(member.folder / ACCOUNT)
+        self.done[member] = member.step
+        if len(self.training) == 1:
+            self.since = time.monotonic()
+            self.meter.start()
+
+    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+        if time.monotonic() - self.since >= LAP_S:
+            self._divide(self.meter.lap())
+
+    on_eval = on_step
+
+    def on_end(self, member: Member) -> None:
+        """Training is over for all; what follows is paid by the run that is scored."""
+        self._divide(self.meter.stop())
+
+    def on_close(self, member: Member) -> None:
+        self._divide(self.meter.stop())
+
+    def _divide(self, spent: Spent | None) -> None:
+        """Put what was spent since the last division on the accounts of all runs, and write these down."""
+        self.since = time.monotonic()
+        if spent is None:
+            return
+        tokens = {member: _tokens(member, self.done[member]) for member in self.training}
+        every = sum(tokens.values())
+        for member, own in tokens.items():
+            self.training[member] += spent.share(own / every if every else 1 / len(tokens))
+            self.done[member] = member.step
+            if self._may_write(member):
+                write_json(member.folder / ACCOUNT, asdict(self.training[member]))
+
+    @staticmethod
+    def _may_write(member: Member) -> bool:
+        """Whether the run is still ours; what becomes of one that is not is decided where it writes next."""
+        try:
+            member.guard()
+        except LostClaim:
+            return False
+        return True
+
+    @contextmanager
+    def scoring(self, member: Member) -> Iterator[None]:
+        """While the block runs, this run alone pays."""
+        self.meter.start()
+        try:
+            yield
+        finally:
+            self.scored[member] = self.meter.stop() or Spent()
+
+    def told(self, member: Member) -> dict[str, Any]:
+        """What `result.json` says: `energy`, or that there is none and why not."""
+        training, scoring = self.training.get(member, Spent()), self.scored.get(member, Spent())
+        whole = training + scoring
+        if not whole.seconds:
+            return {"energy": None, "energy_reason": self.meter.reason}
+        notes = [*self.meter.notes, *([self.meter.reason] if self.meter.reason else [])]
+        if training.seconds < SHORT * member.seconds:
+            notes.append(f"{training.seconds:.0f} of {member.seconds:.0f} seconds of training were measured")
+        return {
+            "energy": {
+                "kwh": whole.kwh, "kg": whole.kg, "training": asdict(training), "scoring": asdict(scoring),
+                "intensity": whole.kg / whole.kwh if whole.kwh else None, "country": self.options.country,
+                "scope": "machine" if self.meter.whole_machine else "process", "gang": len(self.training),
+                "sensors": list(self.meter.sensors), "notes": notes, "codecarbon": version("codecarbon"),
+            }
+        }  # fmt: skip
+
+
+def _read(path: Path) -> Spent:
+    return Spent(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Spent()
+
+
+def _tokens(member: Member, first: int) -> int:
+    """Tokens that a run's steps from `first` on pushed through the model; batches are a function of the step."""
+    return sum(member.shape.width(member.rows[i]) for step in range(first, member.step) for i in member.stream.at(step))

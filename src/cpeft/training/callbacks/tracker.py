@@ -1,0 +1,213 @@
+"""Trackers: tools that show runs while they train. One file each beside this one; a run uses none unless told to.
+
+[track]
+use = ["tensorboard", "wandb"]
+wandb.mode = "online"        # a tracker's own options stand under its name
+
+A tracker gets every metric that `metrics.jsonl` gets, the settings, and the final test scores as `test/TASK/METRIC`; its run
+is called like ours, with the stage as group. Each member of a gang is a tracker run of its own. A resumed run goes on in its
+old tracker run, and what was told already is not told again. `metrics.jsonl` stays the truth: where a tracker fails for
+reasons outside this program (network, disk, its server), that is said once and the run goes on without it. Every other
+exception is a mistake in the program and ends the run like any other.
+"""
+
+import json
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from cpeft.config import Options, Place, Table, located, parse
+from cpeft.errors import ConfigError, UnknownName
+from cpeft.prompts.soft_prompt import write_json
+from cpeft.registry import Registry, suggest
+from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks.metrics_file import written_records
+from cpeft.training.member import Member
+
+TRACKING = "tracking.json"  # in the run folder: the id that a resumed run goes on under, and which trackers know it
+State = Literal["finished", "failed", "stopped"]
+
+
+class TrackOptions(Options):
+    """`[track]`: the trackers in `use`, and the `project` (experiment) they file runs under. [track.NAME] holds a tracker's
+    own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: tuple[str, ...] = ()
+    project: str = "cpeft"
+
+    def of(self, name: str) -> Options:
+        """The own options of a tracker."""
+        return parse(TRACKERS.get(name).Options, (self.model_extra or {}).get(name, {}), f"track.{name}")
+
+
+def parse_track(table: Table, path: Place = ()) -> TrackOptions:
+    """A table as options; raises ConfigError for a tracker or an option that does not exist, naming where it stands."""
+    options = parse(TrackOptions, table, "track", path)
+    try:
+        chosen = {name: TRACKERS.get(name) for name in options.use}
+    except UnknownName as error:
+        raise UnknownName(f"{located(path, 'use')}[track] {error}") from None
+    for name, own in (options.model_extra or {}).items():
+        if name not in TRACKERS:
+            near = suggest(name, [*TrackOptions.model_fields, *TRACKERS.names()])
+            raise ConfigError(f"{located(path, name)}[track] unknown key '{name}'{near}")
+        if name not in chosen:
+            raise ConfigError(f"{located(path, name)}[track.{name}] has no effect: '{name}' is not in track.use")
+        parse(TRACKERS.get(name).Options, own, f"track.{name}", path)
+    return options
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What a tracker is told of a run before it begins. `told` is what earlier processes logged, by metric the last step, and
+    `begun` the trackers that were told of it."""
+
+    name: str  # stage/run
+    stage: str
+    project: str
+    folder: Path
+    settings: Table
+    id: str
+    begun: tuple[str, ...]
+    told: Mapping[str, int]
+
+    @classmethod
+    def of(cls, name: str, stage: str, project: str, folder: Path, settings: Table) -> "Tracked":
+        """Of a run whose folder exists; before `metrics.jsonl` is cut back to a checkpoint."""
+        records = written_records(folder / "metrics.jsonl")
+        told = {key: record["step"] for record in records for key in record if key != "step"}
+        fresh: dict[str, Any] = {"id": f"{folder.name.rpartition('-')[2]}-{uuid.uuid4().hex[:8]}", "begun": []}
+        known = _read(folder) or fresh
+        return cls(name, stage, project, folder, settings, known["id"], tuple(known["begun"]), told)
+
+    def note(self, tracker: str) -> None:
+        """Write down that a tracker knows this run by its id."""
+        begun = (_read(self.folder) or {"begun": []})["begun"]  # other trackers of the run write here too
+        if tracker not in begun:
+            write_json(self.folder / TRACKING, {"id": self.id, "begun": [*begun, tracker]})
+
+    def flat(self) -> dict[str, str]:
+        """The settings as dotted keys and JSON."""
+        return dict(_flat(self.settings, ""))
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / TRACKING
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _flat(table: Table, prefix: str) -> list[tuple[str, str]]:
+    pairs = []
+    for key, value in table.items():
+        inner = isinstance(value, dict)
+        pairs += _flat(value, f"{prefix}{key}.") if inner else [(prefix + key, json.dumps(value, ensure_ascii=False))]
+    return pairs
+
+
+class Tracker(Callback, ABC):
+    """One run in one tool. Subclasses say which `packages` the tool needs, and do four things."""
+
+    packages: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, run: Tracked, options: Any, say: Callable[[str], None]) -> None:
+        self.run, self.options, self.say = run, options, say
+        self.held: Mapping[str, int] = {}
+        self.step = 0
+        self.open_ = False
+        self.result: dict[str, Any] | None = None
+
+    @property
+    def known(self) -> Mapping[str, int]:
+        """By metric, the last step that an earlier process told this tracker."""
+        return self.run.told if type(self).__name__ in self.run.begun else {}
+
+    @abstractmethod
+    def begin(self, step: int) -> Mapping[str, int]:
+        """Open the tool's run, or go on with the one of `run.id`, from `step`; by metric, the last step that is not to be told
+        again: `self.known`, unless the tool itself forgets what came after `step`."""
+
+    @abstractmethod
+    def log(self, step: int, numbers: dict[str, float]) -> None:
+        """Tell it numbers of a step."""
+
+    @abstractmethod
+    def conclude(self, scores: dict[str, float], prompts: list[Path]) -> None:
+        """Tell it the test scores and where the exported prompts lie."""
+
+    @abstractmethod
+    def end(self, state: State) -> None:
+        """Close the tool's run."""
+
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What the tool raises when the world outside fails, besides OSError."""
+        return ()
+
+    def on_start(self, member: Member) -> None:
+        self.open_ = True
+        self._try(lambda: self._begin(member.step))
+
+    def _begin(self, step: int) -> None:
+        self.held = self.begin(step)
+        self.run.note(type(self).__name__)
+
+    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+        step = self.step = record["step"]
+        numbers = {
+            key: float(value) for key, value in record.items() if key != "step" and step > self.held.get(key, -1)
+        }
+        if numbers:
+            self._try(lambda: self.log(step, numbers))
+
+    on_eval = on_step
+
+    def on_result(self, member: Member, result: dict[str, Any]) -> None:
+        found = {
+            f"test/{task}/{metric}": float(score["value"])
+            for task, metrics in result["scores"].items() for metric, score in metrics.items()
+        }  # fmt: skip
+        self.step, self.result = member.step, result
+        self._try(lambda: self.conclude(found, [member.folder / "prompts" / name for name in result["prompts"]]))
+
+    def on_close(self, member: Member) -> None:
+        state: State = "finished" if self.result else "failed" if member.failure else "stopped"
+        self._try(lambda: self.end(state))
+        self.open_ = False
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do something with the tool, unless it is closed or failed before."""
+        if not self.open_:
+            return
+        outside: tuple[type[Exception], ...] = (OSError, *self.failures())
+        try:
+            work()
+        except outside as error:
+            self.open_ = False
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            self.say(
+                f"{self.run.name}: {type(self).__name__} failed and is left out from here on ({what}); the run goes on"
+            )
+
+
+TRACKERS: Registry[type[Tracker]] = Registry("tracker", "cpeft.training.callbacks")
+
+
+def check_trackers(options: TrackOptions) -> None:
+    """Raise ConfigError where a chosen tracker's package is not installed."""
+    for name in options.use:
+        if missing := [package for package in TRACKERS.get(name).packages if find_spec(package) is None]:
+            needs = f"the package{'s' * (len(missing) > 1)} {', '.join(missing)}"
+            raise ConfigError(f"tracker '{name}' needs {needs}: pip install 'cpeft[track]'")
+
+
+def make_trackers(options: TrackOptions, run: Tracked, say: Callable[[str], None]) -> list[Tracker]:
+    """The chosen trackers of one run; `say` gets what the user must know."""
+    return [TRACKERS.get(name)(run, options.of(name), say) for name in options.use]
