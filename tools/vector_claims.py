@@ -1,0 +1,196 @@
+"""The figures by which docs/results/vectors-*.md judge their five claims, from a store alone, as Markdown.
+
+python tools/vector_claims.py vectors-minilm STORE
+"""
+
+import sys
+from dataclasses import dataclass
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from cpeft.report.addition import additions
+from cpeft.report.crossing import crossings
+from cpeft.report.lines import Line, Shots, Trial, gather, rising
+from cpeft.report.stats import Paired, compare, t_interval
+from cpeft.report.study import Study
+from cpeft.seeds import generator
+from cpeft.study.store import Store
+
+
+@dataclass(frozen=True)
+class Target:
+    """A new task, the lines that start it from the prompts of its family, and those that start it from others, by source."""
+
+    task: str
+    kin: dict[str, str]
+    far: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which tasks are of one family, and the new tasks."""
+
+    families: tuple[tuple[str, ...], ...]
+    targets: tuple[Target, ...]
+
+
+DESIGNS = {
+    "vectors-minilm": Design(
+        (("mnli", "qnli", "snli"), ("sst2", "yelp_stars", "imdb"), ("trec", "ag_news")),
+        (
+            Target("snli", {"mnli": "SPoT mnli", "qnli": "SPoT qnli"}, {"sst2": "SPoT sst2", "trec": "SPoT trec"}),
+            Target("imdb", {"sst2": "SPoT sst2", "yelp_stars": "SPoT yelp_stars"}, {"mnli": "SPoT mnli", "trec": "SPoT trec"}),
+        ),
+    ),
+    "vectors-mini": Design(
+        (("mini/entailment", "mini/paraphrase", "qnli", "stsb", "snli"), ("mini/sentiment", "mini/topic", "mini/mood")),
+        (
+            Target("snli", {"mini/entailment": "SPoT entailment", "qnli": "SPoT qnli"}, {"mini/sentiment": "SPoT sentiment"}),
+            Target("mini/mood", {"mini/sentiment": "SPoT sentiment", "mini/topic": "SPoT topic"},
+                   {"mini/entailment": "SPoT entailment"}),
+        ),
+    ),
+}  # fmt: skip
+BASE, SUM, NOISE = "vocabulary", "sum of vectors", "noise of that size"
+RESAMPLES = 10_000
+
+
+def main(name: str, folder: str) -> None:
+    study, design = Study.of(Store(Path(folder))), DESIGNS[name]
+    lines = {
+        line.name: line for line in gather([Trial.of(run, task) for run in study.runs for task in run.result["tasks"]])
+    }
+    for part in (
+        origins(study),
+        sums(study),
+        starts(lines, design),
+        alike(study, design),
+        foretold(study, lines, design),
+    ):
+        print("\n".join([*part, ""]))
+
+
+def told(values: Any) -> str:
+    """Mean and 95% interval (Student's t)."""
+    found = list(values)
+    low, high = t_interval(found)
+    return f"{np.mean(found):+.1f} [{low:+.1f}, {high:+.1f}] (n = {len(found)})"
+
+
+def origins(study: Study) -> list[str]:
+    """Other minus own origin and minus the origin alone, a mean over tasks for every origin."""
+    (crossing,) = crossings(study)
+    differences = np.array([row.difference.differences for row in crossing.rows if row.difference])
+    said = [f"**1. Other - own origin**, mean over {len(differences)} tasks, by origin: {told(differences.mean(0))}"]
+    for kind in ("origin alone", "noise", "shuffled rows", "another task"):
+        means = [
+            row.other.mean - row.controls[kind].mean for row in crossing.rows if row.other and kind in row.controls
+        ]
+        said.append(
+            f"- other origin - {kind}, mean over tasks: {np.mean(means):+.1f}; by task {' '.join(f'{m:+.1f}' for m in means)}"
+        )
+    ratios = [row.ratio for row in crossing.rows if row.ratio]
+    return [*said, f"- |v| / |origin|: {min(ratios):.1f} to {max(ratios):.1f}"]
+
+
+def sums(study: Study) -> list[str]:
+    """What the sums keep, over all pairs and by kind of pair, as means over pairs for every seed."""
+    (addition,) = additions(study)
+    said = [f"**2. Sum / single, per cent**, all {len(addition.sums)} sums: {told(_shares(addition.sums))}"]
+    both = [
+        each for each in addition.sums if all(member.relative and member.relative.mean >= 90 for member in each.members)
+    ]
+    return [*said, f"- both tasks keep 90% on average: {', '.join(' + '.join(each.tasks) for each in both) or 'none'}"]
+
+
+def _shares(sums: Any) -> list[float]:
+    shares = [member.shares for each in sums for member in each.members]
+    return [float(np.mean([share[seed] for share in shares])) for seed in sorted(set.intersection(*map(set, shares)))]
+
+
+def starts(lines: dict[str, Line], design: Design) -> list[str]:
+    """The sum against each source, their best, noise and nothing, paired over seeds, at every number of examples."""
+    said = _table(
+        "**3. Sum of vectors minus ...**, paired over seeds",
+        "target", "rows per class", "sum", "best single source", "noise", "nothing",
+    )  # fmt: skip
+    for target in design.targets:
+        for shots in rising(lines[SUM].scores[target.task]):
+            best = max(target.kin.values(), key=lambda name: np.mean(list(lines[name].at(target.task, shots).values())))
+            cells = [
+                f"{told(_paired(lines, SUM, other, target.task, shots).differences)}" for other in (best, NOISE, BASE)
+            ]
+            own = np.mean(list(lines[SUM].at(target.task, shots).values()))
+            said.append(f"| {target.task} | {shots} | {own:.1f} | {best}: {cells[0]} | {cells[1]} | {cells[2]} |")
+    return said
+
+
+def _paired(lines: dict[str, Line], one: str, other: str, task: str, shots: Shots) -> Paired:
+    return compare(dict(lines[one].at(task, shots)), dict(lines[other].at(task, shots)))
+
+
+def alike(study: Study, design: Design) -> list[str]:
+    """Mean cosines of vectors and prompts over pairs of different origins, by how near their tasks are."""
+    (comparison,) = study.comparisons
+    title = "**4. Mean cosine** over pairs of different origins"
+    said = _table(title, "of", "measure", "same task", "same family", "other family")
+    for card in (card for card in comparison.found["cards"] if card["rows"] == "live"):
+        for measure in ("flattened", "token_mean"):
+            groups: dict[str, list[float]] = {"same task": [], "same family": [], "other family": []}
+            for (i, first), (j, second) in combinations(enumerate(card["prompts"]), 2):
+                if first["origin"] != second["origin"]:
+                    groups[_near(first["task"], second["task"], design)].append(card["matrices"][measure][i][j])
+            cells = [f"{np.mean(values):.3f} ({len(values)})" for values in groups.values()]
+            said.append(f"| {card['what']} | {measure} | {' | '.join(cells)} |")
+    return said
+
+
+def _table(title: str, *columns: str) -> list[str]:
+    return [title, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+
+
+def _near(first: str, second: str, design: Design) -> str:
+    if first == second:
+        return "same task"
+    return "same family" if any({first, second} <= set(family) for family in design.families) else "other family"
+
+
+def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
+    """Spearman's correlation, over (source, target), of the gain of a source with its similarity to the target's own prompt of
+    all rows, both as means over seeds; p by permutation of the pairs, taken as independent."""
+    (comparison,) = study.comparisons
+    names = {(each["prompt"], each["seed"]): each["hash"] for each in comparison.found["compared"]}
+    pairs = [
+        (target.task, source, line) for target in design.targets for source, line in (target.kin | target.far).items()
+    ]
+    common = set.intersection(*(set(lines[BASE].scores[target.task]) for target in design.targets))
+    title = "**5. Similarity and gain** over (source, target)"
+    said = _table(title, "rows per class", "of", "pairs", "rho", "p", "gains")
+    for shots, (what, measure) in product(rising(common), (("vectors", "flattened"), ("prompts", "token_mean"))):
+        gains, cosines = [], []
+        for task, source, line in pairs:
+            differences = _paired(lines, line, BASE, task, shots).differences
+            seeds = sorted(lines[BASE].at(task, shots))
+            found = [comparison.similarity(what, measure, names[source, seed], names[task, seed]) for seed in seeds]
+            gains.append(float(np.mean(differences)))
+            cosines.append(float(np.mean([value for value in found if value is not None])))
+        rho = stats.spearmanr(cosines, gains).statistic
+        draw = generator(0, "permutation")
+        beaten = [
+            abs(stats.spearmanr(cosines, draw.permutation(gains)).statistic) >= abs(rho) - 1e-9
+            for _ in range(RESAMPLES)
+        ]
+        p = (1 + sum(beaten)) / (1 + RESAMPLES)
+        told_gains = ", ".join(
+            f"{source}-{task} {gain:+.1f}" for (task, source, _), gain in zip(pairs, gains, strict=True)
+        )
+        said.append(f"| {shots} | {what}, {measure} | {len(pairs)} | {rho:+.2f} | {p:.3f} | {told_gains} |")
+    return said
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
