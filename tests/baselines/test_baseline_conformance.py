@@ -284,6 +284,34 @@ def test_what_cannot_be_changed_is_refused():
         make(half, "adapters", {})
 
 
+@pytest.mark.parametrize("arch", ["t5", "llama"])
+def test_fine_tuning_equals_a_plain_loop(arch, tmp_path):
+    """Three steps of the engine against transformers' own loss and torch's AdamW on the bare model, in float64."""
+    lm = make_lm(arch, double=True)
+    learner = make(lm, "fine_tuning", {})
+    rows = make_rows(lm, 8, tasks=TASKS)
+    optim = {"lr": 0.01, "weight_decay": 0.1}
+    member = make_member(
+        learner, rows, tmp_path / "run", train={"steps": 3, "eval_every": 99}, optim={**optim, "schedule": "constant"}
+    )
+    plain = make_lm(arch, double=True).model.requires_grad_(True)
+    optimizer = torch.optim.AdamW(plain.parameters(), **optim)
+    for step in range(3):
+        optimizer.zero_grad()
+        chosen = [rows[i] for i in member.stream.at(step)]
+        for row in chosen:
+            before = () if lm.encoder_decoder else (-100,) * len(row.source)
+            ids = torch.tensor([row.source if lm.encoder_decoder else row.source + row.target])
+            mean = plain(input_ids=ids, labels=torch.tensor([before + row.target])).loss
+            (mean * len(row.target) / sum(len(each.target) for each in chosen)).backward()
+        optimizer.step()
+    train_gang([member], GangOptions())
+    own, start = learner.lm.model.state_dict(), lm.model.state_dict()
+    assert max(float((own[key] - start[key]).abs().max()) for key in own) > 0.02
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(own[key], value, rtol=1e-5, atol=1e-6)  # transformers' loss of LLaMA is float32
+
+
 def test_adapters_name_their_layers():
     lm = make_lm("llama")
     one = make(lm, "adapters", {"behind": ["v_proj"], "layer_norm": "frozen"})
