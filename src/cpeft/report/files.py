@@ -1,4 +1,4 @@
-"""Every figure and table of a report as a file of its own, for papers: SVG, Markdown and LaTeX.
+"""Every figure and table of a report, but confusion matrices, as a file of its own, for papers: SVG, Markdown and LaTeX.
 
 They are taken from the finished page, so they cannot say anything else than it does, and a new section needs nothing for its
 pictures and tables to be among them. A file is named by the element's id, else by its section and number. Pictures get the
@@ -90,7 +90,8 @@ def _parts(page: Element) -> Iterator[Part]:
             kind = element.get("class", "")
             if kind == "legend":
                 legend = element
-            if element.tag == "table" or (element.tag == "svg" and kind.startswith("plot")):
+            table = element.tag == "table" and kind != "matrix"  # there may be hundreds of confusion matrices
+            if table or (element.tag == "svg" and kind.startswith("plot")):
                 counts[element.tag] += 1
                 name = element.get("id", f"{section.get('id')}-{counts[element.tag]}")
                 yield Part(name, element, legend)
