@@ -27,6 +27,14 @@ def made(tmp_path_factory) -> tuple[str, Path]:
     return html, store / "figures"
 
 
+def test_wide_pictures_are_found_too(made, tmp_path):
+    """Wide heat maps say how wide they must be before they say what they are."""
+    html, folder = made
+    wide = html.replace('<svg class="plot', '<svg style="min-width: 3in" class="plot', 2)
+    assert wide != html
+    assert {path.name for path in write_files(wide, tmp_path)} == {path.name for path in folder.iterdir()}
+
+
 def test_every_figure_and_table_is_there_and_listed(made):
     html, folder = made
     names = {path.name for path in folder.iterdir()}

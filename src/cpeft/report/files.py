@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from cpeft.report.grids import MARKDOWN, Grid, text_of
 
 VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
-PICTURE = re.compile(r'<svg class="plot.*?</svg>', re.DOTALL)
+PICTURE = re.compile(r'<svg [^>]*class="plot.*?</svg>', re.DOTALL)
 SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt" viewBox="[^"]*"')
 FONT = "font: 8.5px 'DejaVu Sans', sans-serif"  # as matplotlib writes it
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
