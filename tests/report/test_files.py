@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from fabricate import write_addition, write_crossing, write_shots
 from test_page import write_run, write_store
+from test_transfer import write_transfer
 
 from cpeft.report.files import write_files
 from cpeft.report.page import write_report
@@ -21,6 +22,7 @@ def made(tmp_path_factory) -> tuple[str, Path]:
     store = write_store(tmp_path_factory.mktemp("files") / "store")
     for write in (write_crossing, write_addition, write_shots):
         write(store)
+    write_transfer(store)
     write_run(store, LABEL, ["wic"], 0)
     html = write_report(store).read_text(encoding="utf-8")
     write_files(html, store / "figures")

@@ -114,12 +114,16 @@ def _alone(svg: str, legend: Element | None, colours: Mapping[str, str]) -> str:
 
 
 def _key(line: Element, y: float) -> str:
-    """A sample of a line and its name; `y` in points."""
-    (sample,) = line.iter("line")
-    dashes = sample.get("stroke-dasharray")
-    pattern = f' stroke-dasharray="{dashes}"' if dashes else ""
-    name = escape(text_of(line))
-    return (
-        f'<line x1="8" x2="36" y1="{y:g}" y2="{y:g}" stroke="{sample.get("stroke")}" stroke-width="2"{pattern}/>'
-        f'<text x="{KEY_PT:g}" y="{y + 3:g}" style="{FONT}" fill="currentColor">{name}</text>'
-    )
+    """A sample of a line, or the letter that stands for points, and its name; `y` in points."""
+    name = text_of(line)
+    if (sample := next(line.iter("line"), None)) is not None:
+        dashes = sample.get("stroke-dasharray")
+        pattern = f' stroke-dasharray="{dashes}"' if dashes else ""
+        stroke = sample.get("stroke")
+        mark = f'<line x1="8" x2="36" y1="{y:g}" y2="{y:g}" stroke="{stroke}" stroke-width="2"{pattern}/>'
+    else:
+        (letter,) = line.iter("span")
+        colour = (letter.get("style") or "").removeprefix("color: ")
+        mark = f'<text x="22" y="{y + 3:g}" style="{FONT}; font-weight: bold" fill="{colour}">{escape(text_of(letter))}</text>'
+        name = name.removeprefix(text_of(letter)).strip()
+    return f'{mark}<text x="{KEY_PT:g}" y="{y + 3:g}" style="{FONT}" fill="currentColor">{escape(name)}</text>'
