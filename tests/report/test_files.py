@@ -22,19 +22,20 @@ def made(tmp_path_factory) -> tuple[str, Path]:
     store = write_store(tmp_path_factory.mktemp("files") / "store")
     for write in (write_crossing, write_addition, write_shots):
         write(store)
-    write_transfer(store)
     write_run(store, LABEL, ["wic"], 0)
     html = write_report(store).read_text(encoding="utf-8")
     write_files(html, store / "figures")
     return html, store / "figures"
 
 
-def test_wide_pictures_are_found_too(made, tmp_path):
-    """Wide heat maps say how wide they must be before they say what they are."""
-    html, folder = made
-    wide = html.replace('<svg class="plot', '<svg style="min-width: 3in" class="plot', 2)
-    assert wide != html
-    assert {path.name for path in write_files(wide, tmp_path)} == {path.name for path in folder.iterdir()}
+def test_heat_maps_and_legends_of_marks(tmp_path):
+    """Heat maps say how wide they must be before they say what they are; transfer maps know targets by a mark."""
+    html = write_report(write_transfer(tmp_path / "store")).read_text(encoding="utf-8")
+    wide = html.replace('<svg class="plot', '<svg style="min-width: 3in" class="plot', 1)
+    names = {path.name for path in write_files(wide, tmp_path / "figures") if path.suffix == ".svg"}
+    assert len(names) == len(re.findall(r'<svg [^>]*class="plot', html)) > html.count('<svg class="plot')
+    legend = (tmp_path / "figures" / "transfer-0.svg").read_text(encoding="utf-8").partition("</g></svg>")[0]
+    assert re.search(r'fill="#[0-9a-f]{6}">.</text><text[^>]*>rte</text>', legend)
 
 
 def test_every_figure_and_table_is_there_and_listed(made):

@@ -114,7 +114,7 @@ def _alone(svg: str, legend: Element | None, colours: Mapping[str, str]) -> str:
 
 
 def _key(line: Element, y: float) -> str:
-    """A sample of a line, or the letter that stands for points, and its name; `y` in points."""
+    """A sample of a line, or the mark of points, and its name; `y` in points."""
     name = text_of(line)
     if (sample := next(line.iter("line"), None)) is not None:
         dashes = sample.get("stroke-dasharray")
