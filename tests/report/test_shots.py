@@ -62,6 +62,14 @@ def test_the_base_trains_longest_and_other_lengths_are_named(tmp_path):
     assert [line.name for line in experiment.lines] == ["nothing", "probe (5 steps)", "SPoT"]
 
 
+def test_a_start_at_the_same_place_of_the_grid_is_one_line(tmp_path):
+    for shots in (4, 16):
+        settings = {"data": {"few_shot": shots}}
+        for name, init in (("nothing", "vocab"), ("weighted", f"weighted('p/probe few_shot={shots}/rte', s/a)")):
+            write_trial(tmp_path, "few", f"{name} few_shot={shots}", 0, {"rte": 50.0}, init, settings=settings)
+    assert [line.name for line in found(tmp_path)[0].lines] == ["nothing", "weighted"]
+
+
 def test_six_seeds_can_be_significant(tmp_path):
     for seed in range(6):
         for name, init, score in (("nothing", "vocab", 50.0), ("SPoT", "sources/mnli", 60.0 + seed)):

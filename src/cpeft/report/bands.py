@@ -36,9 +36,10 @@ def shot_curves(lines: Mapping[int, Sequence[Point]], name: str, label: str, axi
         figure = Figure(figsize=(3.4, 2.3), layout="constrained")
         axes = figure.add_subplot()
         span = max(places.values()) - min(places.values())
+        apart = min(0.02, 0.11 / len(lines)) * span  # many lines stand closer, so that all are inside the axes
         for order, (index, points) in enumerate(lines.items()):
-            _line(axes, index, points, places, 0.02 * span * (order - (len(lines) - 1) / 2))
-        axes.set_xlim(min(places.values()) - 0.06 * span, max(places.values()) + 0.06 * span)
+            _line(axes, index, points, places, apart * (order - (len(lines) - 1) / 2))
+        axes.set_xlim(min(places.values()) - 0.07 * span, max(places.values()) + 0.07 * span)
         axes.set_xticks(*zip(*_ticks(places, 0.12 * span), strict=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(axis)

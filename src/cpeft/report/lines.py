@@ -43,7 +43,7 @@ class Trial:
         return cls(
             run, task, run.result["seed"],
             shots=data.get("few_shot", "full") if run.result["steps"] else 0, per=data.get("few_shot_per", "class"),
-            start=json.dumps(start, sort_keys=True),
+            start=GRID.sub("", json.dumps(start, sort_keys=True)),  # a start may be that of the same place in the grid
             fresh=isinstance(formula, Fresh) and formula.kind in DRAWN and not config.get("sources"),
         )  # fmt: skip
 
