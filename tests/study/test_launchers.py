@@ -97,6 +97,14 @@ def test_a_missing_package_says_how_to_get_it():
         extra("nothing_of_this_name", "ray")
 
 
+def test_a_machine_without_slurm_says_so(world, cpeft_main, tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is not installed (extra `slurm`)")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = cpeft_main("run", world / "study.toml", "--store", tmp_path / "store", "--launcher", "slurm")
+    assert code == 2
+    assert "--launcher slurm: no sbatch on this machine" in err
+
+
 def test_a_launcher_of_ones_own(world, cpeft_main, tmp_path, monkeypatch):
     """One class and one decorator. Where all workers are lost, the command says so and can be given again."""
 

@@ -1,13 +1,17 @@
 """Workers as jobs of a real SLURM cluster of one node."""
 
 import os
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from launched import LIMIT_S, kill_a_worker, outcome_of
+from cpeft.study.store import Store
+from cpeft.training.checkpoint import load_checkpoint
+from launched import LIMIT_S, at_work, kill_a_worker, outcome_of, steps_made, wait_until
 from slurm_cluster import NoCluster, cluster
 
 pytest.importorskip("submitit", reason="submitit is not installed (extra `slurm`)")
@@ -68,7 +72,7 @@ def test_a_job_told_to_make_room_saves_and_goes_on_in_another_turn(slurm, world,
     assert outcome_of(store) == alone
     [log] = (store / "slurm").glob("*.out")
     assert f"Requeued job {job}" in log.read_text()
-    assert len(list((store / "slurm").glob("*.sh"))) == 1  # the same job, not a second one
+    assert len(list((store / "slurm").glob("[0-9]*.sh"))) == 1  # the same job, not a second one
 
 
 def test_a_signal_saves_and_leaves_with_four(slurm, world, alone, longer, tmp_path, start):
@@ -96,6 +100,11 @@ def test_what_ends_a_worker_ends_the_command(slurm, world, tmp_path, start):
 def test_jobs_may_be_left_to_themselves(slurm, world, tmp_path, start):
     store = tmp_path / "store"
     words = ("--only", "sources/mood.sources.s0", "--store", store, *WORKERS, "launcher.slurm.wait=false")
+    words += (
+        "launcher.slurm.memory=500MB",
+        "launcher.slurm.partition=tiny",
+        'launcher.slurm.sbatch={comment="from a test"}',
+    )
     process = start(tmp_path / "out", "run", world / "study.toml", *words, **slurm)
     assert process.wait(LIMIT_S) == 0
     assert f"they go on by themselves: cpeft status {store}" in (tmp_path / "out").read_text()
@@ -104,3 +113,23 @@ def test_jobs_may_be_left_to_themselves(slurm, world, tmp_path, start):
         assert time.monotonic() < end
         time.sleep(0.2)
     assert [run.done for run in Store(store).runs()] == [True]
+    script = next((store / "slurm").glob("*.sh")).read_text()
+    for flag in (
+        "--mem=500MB",
+        "--partition=tiny",
+        '--comment="from a test"',
+        "--requeue",
+        "--time=30",
+        "--cpus-per-task=1",
+    ):
+        assert f"#SBATCH {flag}\n" in script
+
+
+def test_a_refused_job_is_one_sentence(slurm, world, tmp_path, start):
+    words = ("--store", tmp_path / "store", *WORKERS, "launcher.slurm.partition=nowhere")
+    process = start(tmp_path / "out", "run", world / "study.toml", *words, **slurm)
+    assert process.wait(LIMIT_S) == 2
+    said = (tmp_path / "out").read_text()
+    assert "SLURM refused the job" in said
+    assert "invalid partition specified: nowhere" in said
+    assert "Traceback" not in said

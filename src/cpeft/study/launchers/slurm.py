@@ -8,6 +8,7 @@ worker saves and ends. Workers wait for each other between stages. Logs and pick
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import torch
 from pydantic import Field
 from rich.console import Console
 
-from cpeft.errors import CpeftError, RunFailed, Stopped
+from cpeft.errors import ConfigError, CpeftError, RunFailed, Stopped
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
@@ -99,15 +100,21 @@ class Slurm(Launcher):
             return True
         try:
             watch(plan, console, lambda: bool(queued(ids)))
-        finally:  # after a signal all of them, else those that found nothing to do
+        except BaseException:
             cancel(ids)
-            while queued(ids):
-                time.sleep(WAIT_S)
+            _await_end(ids)
+            raise
+        cancel(ids, "--state=PENDING")  # the others find nothing to do any more
+        _await_end(ids)
         raise_first(_ended(job) for job in jobs)
         return False
 
     def _submit(self, plan: Plan) -> list[Any]:
-        options = self.options
+        submitit, options = extra("submitit", "slurm"), self.options
+        if not shutil.which("sbatch"):
+            raise ConfigError(
+                "--launcher slurm: no sbatch on this machine; give the command on a login node of the cluster"
+            )
         asked = {
             "job_name": f"cpeft-{plan.recipe.name.replace('/', '.').replace(' ', '_')}", "time": options.time,
             "cpus_per_task": options.cpus, "stderr_to_stdout": True,
@@ -115,9 +122,12 @@ class Slurm(Launcher):
         }  # fmt: skip
         wanted = {"partition": options.partition, "mem": options.memory, "gpus_per_node": options.gpus or None}
         folder = plan.store.path.resolve() / "slurm"
-        executor = extra("submitit", "slurm").SlurmExecutor(folder, max_num_timeout=options.turns)
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=options.turns)
         executor.update_parameters(**asked, **{name: value for name, value in wanted.items() if value is not None})
-        return [executor.submit(Worker(Job.of(plan), options.cpus)) for _ in range(options.workers)]
+        try:
+            return [executor.submit(Worker(Job.of(plan), options.cpus)) for _ in range(options.workers)]
+        except submitit.core.utils.FailedJobError as error:
+            raise ConfigError(f"SLURM refused the job: {'; '.join(str(error).strip().splitlines())}") from None
 
 
 def queued(ids: Sequence[str]) -> set[str]:
@@ -134,10 +144,15 @@ def queued(ids: Sequence[str]) -> set[str]:
     )
 
 
-def cancel(ids: Sequence[str]) -> None:
-    """Ask workers to save and stop, and take waiting jobs out of the queue; those that are over are left in peace."""
+def cancel(ids: Sequence[str], *which: str) -> None:
+    """Take jobs out of the queue, and ask workers to save and stop; those that are over are left in peace."""
     if going := sorted(queued(ids)):
-        subprocess.run(["scancel", "--quiet", *going], check=False)  # one that ended in between is no error
+        subprocess.run(["scancel", "--quiet", *which, *going], check=False)  # one that ended in between is no error
+
+
+def _await_end(ids: Sequence[str]) -> None:
+    while queued(ids):
+        time.sleep(WAIT_S)
 
 
 def _ended(job: Any) -> CpeftError | None:
