@@ -3,9 +3,11 @@
 import json
 import random
 import socket
+import sys
 import threading
 import time
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +179,31 @@ def test_an_unknown_country_is_said_before_training():
         check_energy(EnergyOptions(country="SVX"))
 
 
+def test_the_gpu_of_this_process_alone(monkeypatch):
+    """By its UUID, since NVML counts GPUs that CUDA_VISIBLE_DEVICES hides; where NVML fails that is said. The driver is faked."""
+
+    class Broken(Exception):
+        pass
+
+    def handle(uuid):
+        if uuid != "GPU-abc":
+            raise Broken("not found")
+        return uuid
+
+    nvml = SimpleNamespace(
+        NVMLError=Broken, nvmlInit=lambda: None, nvmlDeviceGetHandleByUUID=handle, nvmlDeviceGetIndex=lambda _: 5
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    for uuid, index in (("abc", [5]), ("hidden", None)):
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, uuid=uuid: SimpleNamespace(uuid=uuid))
+        meter = Meter(OFF)
+        assert meter._gpus() == index
+        assert bool(meter.notes) == (index is None)
+    assert Meter(OFF, whole_machine=True)._gpus() is None
+
+
 # codecarbon itself
 
 
@@ -234,18 +261,22 @@ def test_codecarbon_that_breaks_is_a_reason(monkeypatch):
 
 @REAL
 def test_measuring_leaves_bits_and_generators_alone(tmp_path):
+    """Long enough for codecarbon's threads to have come by."""
     lm, states = make_lm("t5"), []
     for options in (OFF, EnergyOptions(measure="on")):
-        torch.manual_seed(5)
-        np.random.seed(5)
-        random.seed(5)
-        meter = EnergyMeter(options, Workers())
-        member = run_of(tmp_path / options.measure, lm, meter)
+        member = run_of(tmp_path / options.measure, lm, EnergyMeter(options, Workers()))
         train_gang([member], MEMBER)
-        drawn = torch.randn(3).tolist(), np.random.rand(3).tolist(), random.random()
-        states.append((trained_state(member.learner), drawn))
-    assert same_bits(states[0][0], states[1][0])
-    assert states[0][1] == states[1][1]
+        states.append(trained_state(member.learner))
+    assert same_bits(*states)
+    meter, before = Meter(EnergyOptions()), _generators()
+    meter.start()
+    busy(1.5)
+    meter.stop()
+    assert _generators() == before
+
+
+def _generators():
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
 
 @REAL

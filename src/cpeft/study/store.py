@@ -4,7 +4,8 @@
         config.toml  metrics.jsonl  predictions.parquet  method/  prompts/<task>/  checkpoint/  result.json
 
 `result.json` is written last and atomically; its presence means done. A comparison leaves `similarity.json` between its
-`config.toml` and its `result.json`, and none of the rest. A run is worked on by the process that holds its
+`config.toml` and its `result.json`, and none of the rest. `energy.json` is what a run's training spent so far and
+`tracking.json` the id that trackers know it by, where there are any. A run is worked on by the process that holds its
 claim, a file made with O_EXCL that carries host, pid and a token and is touched as a heartbeat. A claim is stale if its pid
 is gone on this host, or silent for ten minutes elsewhere; and one that a worker of a launcher made is stale for the worker that
 was started again under its name. A process whose claim was taken stops and writes nothing more.
