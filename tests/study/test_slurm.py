@@ -117,7 +117,7 @@ def test_jobs_may_be_left_to_themselves(slurm, world, tmp_path, start):
     for flag in (
         "--mem=500MB",
         "--partition=tiny",
-        '--comment="from a test"',
+        "--comment='from a test'",
         "--requeue",
         "--time=30",
         "--cpus-per-task=1",
