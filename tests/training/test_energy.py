@@ -180,7 +180,7 @@ def test_an_unknown_country_is_said_before_training():
 
 
 def test_the_gpu_of_this_process_alone(monkeypatch):
-    """By its UUID, as NVML counts GPUs that CUDA_VISIBLE_DEVICES hides; where NVML fails that is said. The driver is faked."""
+    """By its UUID: NVML also counts GPUs that CUDA_VISIBLE_DEVICES hides. Where it fails that is said. The driver is faked."""
 
     class Broken(Exception):
         pass
