@@ -62,7 +62,9 @@ def check_toml(text, folder):
         return load_recipe(path).runs
     if "template" in table:
         return parse(CustomTask, table, path=path)
-    assert set(table) <= {*SETTINGS, "name", "about", "launcher"}, f"neither a recipe nor a task nor settings: {sorted(table)}"
+    assert set(table) <= {*SETTINGS, "name", "about", "launcher"}, (
+        f"neither a recipe nor a task nor settings: {sorted(table)}"
+    )
     path.write_text('model.name = "model"\n' + text + '\n[[stage]]\nname = "s"\ntasks = ["rte"]\n')
     return load_recipe(path).runs
 
