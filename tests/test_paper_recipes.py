@@ -49,6 +49,9 @@ def test_a_recipe_runs_at_tiny_size(name, start, cpeft_main, monkeypatch):
     for result in (result for result in results if result["scores"]):
         assert result["steps"] == (STEPS if result["trainable"] else 0)
         assert result["validation"] is not None
+    cut = {note for result in results if result["stage"] == "first-half" for note in result["notes"]}
+    asked = "source.rows = 'first:2': only these rows of each prompt that this run starts from are used"
+    assert cut == ({asked} if name == "paper/attempt-given" else set())
     layouts = {
         json.loads(path.read_text())["num_transformer_submodules"] for path in store.path.rglob("adapter_config.json")
     }
