@@ -123,7 +123,7 @@ def _shrunk(own: RunSettings, folder: str) -> dict[str, object]:
         "source": own.source.model_copy(update={"rows": f"{kind}:{_shorter(int(count))}"}) if count else own.source,
         "train": own.train.model_copy(update=steps),
         "data": own.data.model_copy(update=_few_rows(own.data) | {"folder": folder}),
-        "eval": own.eval.model_copy(update={"bootstrap": min(own.eval.bootstrap, 10), "max_new_tokens": 4}),
+        "eval": own.eval.model_copy(update={"bootstrap": min(own.eval.bootstrap, 2), "max_new_tokens": 4}),
     }
 
 
