@@ -104,10 +104,10 @@ def test_a_wild_rate_fails_its_run_alone(world, tmp_path, cpeft_main):
 def test_scoring_that_breaks_fails_one_run(world, tmp_path, cpeft_main, monkeypatch):
     old = runs.conclude
 
-    def conclude(prepared, workers):
+    def conclude(prepared, *more):
         if prepared.run.name == "mood.sources.s0":
             raise ValueError("this metric cannot be computed [here]")
-        return old(prepared, workers)
+        return old(prepared, *more)
 
     monkeypatch.setattr(runs, "conclude", conclude)
     code, out, _ = cpeft_main("run", world / "study.toml", *SEEDS, "--store", tmp_path / "store")
