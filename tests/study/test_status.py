@@ -87,7 +87,7 @@ def test_every_state_is_told_apart(store):
 def test_what_needs_a_failed_run_is_blocked_until_it_is_done(world, tmp_path, monkeypatch):
     from cpeft.study import run as module
 
-    def broken(each, workers):
+    def broken(*given):
         raise RuntimeError("no scores")
 
     whole = module.conclude

@@ -52,7 +52,7 @@ def load_sized(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     wanted = override(asked[-1])["tiny"] if asked else False
     if not isinstance(wanted, bool):
         raise ConfigError(f"override '{asked[-1]}': tiny is true or false")
-    return tiny(recipe) if wanted else recipe
+    return replace(tiny(recipe), overrides=tuple(overrides)) if wanted else recipe
 
 
 def tiny(recipe: Recipe) -> Recipe:
@@ -61,7 +61,7 @@ def tiny(recipe: Recipe) -> Recipe:
     kept = thinned(recipe)
     stages = {run.stage for run in kept}
     runs = tuple(_small(run, stages, world) if isinstance(run, TrainingRun) else run for run in kept)
-    return Recipe(f"tiny/{recipe.name}", recipe.about, runs)
+    return replace(recipe, name=f"tiny/{recipe.name}", runs=runs)
 
 
 def thinned(recipe: Recipe) -> tuple[RecipeRun, ...]:
