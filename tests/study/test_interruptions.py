@@ -84,7 +84,7 @@ def outcome(store):
     """Everything a run leaves that must not depend on interruptions."""
     left = {}
     for name, run in runs_of(store).items():
-        result = {k: v for k, v in run.result().items() if k not in ("seconds", "hardware")}
+        result = {k: v for k, v in run.result().items() if k not in ("seconds", "hardware", "energy")}
         prompts = {path.parent.name: path.read_bytes() for path in run.path.glob("prompts/*/*.safetensors")}
         state = (run.path / "method" / "state.safetensors").read_bytes()
         left[name] = (result, prompts, state, (run.path / "metrics.jsonl").read_text())
