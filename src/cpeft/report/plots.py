@@ -127,8 +127,11 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[
     always 0 to 1, so that maps can be compared."""
     places = {column: i + (0.25 if column == OWN else 0.0) for i, column in enumerate(columns)}
     longest = max(len(row) for row in rows)
+    titles = ["own\nprompt" if column == OWN else column for column in columns]
+    turned = max(len(title) for title in titles) > 10
+    head = 0.2 + 0.045 * max(len(title) for title in titles) if turned else 0.45  # inches
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        size = (0.075 * longest + CELL_IN * (len(columns) + 0.5), 0.34 * len(rows) + 0.45)
+        size = (0.075 * longest + CELL_IN * (len(columns) + 0.5), 0.34 * len(rows) + head)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         for (row, column), value in values.items():
@@ -140,8 +143,6 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[
                       color="#ffffff" if dark else "#10202e")  # fmt: skip
         axes.set_xlim(0, max(places.values()) + 1)
         axes.set_ylim(len(rows), 0)
-        titles = ["own\nprompt" if column == OWN else column for column in columns]
-        turned = max(len(title) for title in titles) > 10
         axes.set_xticks([place + 0.5 for place in places.values()], titles, rotation=35 if turned else 0,
                         ha="left" if turned else "center", rotation_mode="anchor")  # fmt: skip
         axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
