@@ -1,6 +1,7 @@
 """Commands about studies: run, plan, report."""
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,19 +112,40 @@ def _table(plan: Any) -> None:
 @app.command()
 def plan(
     recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, only: OnlyOption = None,
+    probe: Annotated[
+        bool, Option("--probe", help="Time a few steps of every kind of run that is left, and tell hours and electricity.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """What would run and what is done; nothing runs."""
+    """What would run and what is done; nothing runs but, on request, a short probe."""
     planned = _plan(recipe, overrides, store, only)
     rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
              "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
     done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
     spent = sum(sum(result["seconds"].values()) for result in done)
     left = (len(rows) - len(done)) * (spent / len(done)) / 3600 if done else None
+    probed = _probe(planned) if probe else None
     title = f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done"
-    show_rows(rows, title, {"runs": rows, "done": len(done), "hours_left": left} if as_json else None)
-    if left and not as_json:
+    told = {"runs": rows, "done": len(done), "hours_left": left, "probe": asdict(probed) if probed else None}
+    show_rows(rows, title, told if as_json else None)
+    if as_json:
+        return
+    if left:
         console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs", highlight=True)
+    if probed:
+        energy = f"{probed.kwh:.3g} kWh" if probed.kwh is not None else f"electricity not known ({probed.reason})"
+        mean = f"; {probed.unprobed} runs by the mean of the others" if probed.unprobed else ""
+        console.print(
+            f"about {probed.hours:.2g} hours in one process and {energy} for the {probed.runs} training runs left, "
+            f"by a probe of {probed.kinds} kinds of run on this machine{mean}", highlight=True, markup=False,
+        )  # fmt: skip
+
+
+def _probe(planned: Any) -> Any:
+    from cpeft.study.probe import estimate
+
+    with console.status("probing") as status:
+        return estimate(planned, lambda done, kinds: status.update(f"probing kind {done + 1} of {kinds}"))
 
 
 @app.command()

@@ -56,9 +56,39 @@ def run_recipe(plan: Plan, console: Console) -> Summary:
     for run in plan.recipe.training:
         check_trackers(run.settings.track)
         check_energy(run.settings.energy)
-    while _work(plan, workers, console):
+    pace = Pace(console)
+    while _work(plan, workers, console, pace):
         pass
     return summary_of(plan)
+
+
+class Pace:
+    """Tells how far a study is, with the time left at the pace of all processes since this one began."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.began = console, time.monotonic()
+        self.first = self.last = -1
+
+    def tell(self, entries: Sequence[Planned]) -> None:
+        done = sum(entry.state == "done" for entry in entries)
+        left = sum(entry.state in ("ready", "waiting") for entry in entries)
+        self.first = done if self.first < 0 else self.first
+        if done > self.last and left:
+            since = done - self.first
+            time_left = f", about {duration(left * (time.monotonic() - self.began) / since)} left" if since else ""
+            self.console.print(f"{done} of {len(entries)} runs done{time_left}", highlight=False)
+        self.last = done
+
+
+def duration(seconds: float) -> str:
+    """Rounded to what a person plans by."""
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def summary_of(plan: Plan) -> Summary:
@@ -70,9 +100,10 @@ def summary_of(plan: Plan) -> Summary:
     return Summary(sum(e.state == "done" for e in entries), failed, blocked, left)
 
 
-def _work(plan: Plan, workers: Workers, console: Console) -> bool:
+def _work(plan: Plan, workers: Workers, console: Console, pace: Pace) -> bool:
     """Work on the next gang, or wait for other processes; False when nothing is left to do."""
     entries = plan.entries() if workers.first else []
+    pace.tell(entries)
     if any(entry.state in ("done", "failed") for entry in entries):
         _leave_note(plan, entries)
     claims = _claim(plan, entries)
