@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,6 +54,24 @@ def widths(page: Path, folder: Path, width: int) -> tuple[int, int]:
     return inner, scroll
 
 
+def axe_findings(page: Path, folder: Path, dark: bool = False) -> dict[str, list[str]]:
+    """What axe-core finds serious or critical on a copy of the page, without its policy: rule -> elements."""
+    spec = find_spec("axe_core_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("axe-core is not installed: pip install axe-core-python")
+    html = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text(encoding="utf-8"))
+    if dark:  # headless Chromium takes its preference from no flag
+        html = html.replace("(prefers-color-scheme: dark)", "all")
+    run = """axe.run().then(found => { document.body.textContent = JSON.stringify(found.violations
+      .filter(each => ["serious", "critical"].includes(each.impact))
+      .map(each => [each.id, each.nodes.slice(0, 5).map(node => node.html.slice(0, 200) + node.failureSummary)])); })"""
+    axe, copy = Path(spec.origin).with_name("axe.min.js"), folder / "axe.html"
+    copy.write_text(html.replace("</body>", f'<script src="{axe.as_uri()}"></script><script>{run}</script></body>'))
+    said = re.search(r"<body[^>]*>(\[.*\])</body>", browse(copy, folder)[0], flags=re.S)
+    assert said, "axe-core did not finish"
+    return dict(json.loads(unescape(said[1])))
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     """A report with every section and long names in every place, all of it unfolded."""
@@ -82,6 +102,17 @@ def test_a_bad_page_is_noticed(tmp_path):
     assert any("boo" in line for line in console)
     assert hosts == {"example.invalid"}
     assert widths(bad, tmp_path, 400)[1] > 800
+
+
+def test_axe_notices_a_bad_page(tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text('<!doctype html><title>x</title><body><img src="x.png"><p style="color: #ccc">pale</p></body>')
+    assert {"image-alt", "html-has-lang", "color-contrast"} <= set(axe_findings(bad, tmp_path))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(page, tmp_path, dark):
+    assert axe_findings(page, tmp_path, dark) == {}
 
 
 def test_the_console_stays_empty_and_nothing_is_asked_for(page, tmp_path):
