@@ -17,7 +17,7 @@ demo: $(VENV)/ready
 	$(BIN)/cpeft run quickstart --store build/demo --processes 2
 
 test: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --durations 10
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check src tests tools

@@ -229,6 +229,8 @@ def teach(lm: FrozenLM, rows: list[EncodedRow], steps: int = 150, lr: float = 0.
 # A whole little study on disk: a model, tasks with rows, a recipe of two stages.
 
 QUICK = """
+[energy]
+measure = "off"  # readings differ from run to run
 [model]
 name = "model"
 dtype = "float32"

@@ -67,7 +67,7 @@ def axe_findings(page: Path, folder: Path, dark: bool = False) -> dict[str, list
       .map(each => [each.id, each.nodes.slice(0, 5).map(node => node.html.slice(0, 200) + node.failureSummary)])); })"""
     axe, copy = Path(spec.origin).with_name("axe.min.js"), folder / "axe.html"
     copy.write_text(html.replace("</body>", f'<script src="{axe.as_uri()}"></script><script>{run}</script></body>'))
-    said = re.search(r"<body[^>]*>(\[.*\])</body>", browse(copy, folder)[0], flags=re.S)
+    said = re.search(r"<body[^>]*>(\[.*\])\s*</body>", browse(copy, folder)[0], flags=re.S)
     assert said, "axe-core did not finish"
     return dict(json.loads(unescape(said[1])))
 

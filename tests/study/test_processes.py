@@ -90,4 +90,8 @@ def test_ten_kills_of_the_command_and_its_helper_change_nothing(world, alone, lo
 
 def stamps(run):
     """The times of a run's files."""
-    return {file.name: file.stat().st_mtime_ns for file in run.path.rglob("*") if file.is_file() and file.name != "claim.json"}
+    return {
+        file.name: file.stat().st_mtime_ns
+        for file in run.path.rglob("*")
+        if file.is_file() and file.name != "claim.json"
+    }

@@ -60,6 +60,6 @@ def test_a_signal_saves_and_leaves_with_four(nodes, world, alone, longer, tmp_pa
     assert process.wait(LIMIT_S) == 4, (tmp_path / "out").read_text()
     assert "the same command goes on" in (tmp_path / "out").read_text()
     assert not list(store.rglob("claim.json"))
-    assert not all(run.done for run in Store(store).runs())  # it stopped in the middle
+    assert sum(run.done for run in Store(store).runs()) < 16  # it stopped in the middle
     assert start(tmp_path / "out", *arguments).wait(LIMIT_S) == 0
     assert outcome_of(store) == alone

@@ -88,7 +88,7 @@ def test_a_signal_saves_and_leaves_with_four(slurm, world, alone, longer, tmp_pa
     assert "the same command goes on" in (tmp_path / "out").read_text()
     assert jobs(slurm) == []
     assert not list(store.rglob("claim.json"))
-    assert not all(run.done for run in Store(store).runs())
+    assert sum(run.done for run in Store(store).runs()) < 16
     assert start(tmp_path / "out", *arguments).wait(LIMIT_S) == 0
     assert outcome_of(store) == alone
 

@@ -282,8 +282,9 @@ def _generators():
 @REAL
 def test_a_real_run_tells_its_electricity_and_the_report_shows_it(world, tmp_path):
     store = Store(tmp_path / "store")
-    options = ["gang.size=2", "energy.country=SVK", "targets.tasks=[]", "sources.tasks=['mood.toml']"]
-    assert run_recipe(Plan(load_recipe(world / "study.toml", options), store), Console(quiet=True)).failures == {}
+    options = ["gang.size=2", "energy.measure=on", "energy.country=SVK", "sources.tasks=['mood.toml']"]
+    plan = Plan(load_recipe(world / "study.toml", options), store, ["sources/*"])
+    assert run_recipe(plan, Console(quiet=True)).failures == {}
     results = store.results()
     assert len(results) == 2
     for result in results:

@@ -210,8 +210,8 @@ def test_a_resumed_run_is_one_run_and_no_step_stands_twice(tool, tmp_path):
 @pytest.mark.slow
 def test_every_member_of_a_gang_is_a_run_of_its_own(tool, world, tmp_path):
     store = Store(tmp_path / "store")
-    options = [f"track.use=['{tool}']", "gang.size=2", "energy.measure=off", "targets.tasks=[]"]
-    plan = Plan(load_recipe(world / "study.toml", [*options, "sources.tasks=['mood.toml']"]), store)
+    options = [f"track.use=['{tool}']", "gang.size=2", "sources.tasks=['mood.toml']"]
+    plan = Plan(load_recipe(world / "study.toml", options), store, ["sources/*"])
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     assert run_recipe(plan, console).failures == {}
     assert "failed" not in console.export_text()
