@@ -2,7 +2,8 @@
 
 Free greedy decoding is the published protocol. For a closed label set a row ends as soon as nothing it could still become
 is a label: its text so far is the beginning of none. What it would have said after that cannot match, so exact match equals
-plain greedy decoding row by row, and no more steps are made than the longest label has tokens.
+plain greedy decoding row by row, and no more steps are made than the longest label has tokens. Where the model has a packed
+form, one pass over the tree of labels finds the rows that say one; the others are decoded token by token.
 
 Closed choice picks the label of the highest log-probability and is another metric, reported as `choice_*`.
 """
@@ -18,8 +19,9 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from cpeft.config import Options
-from cpeft.data.encode import EncodedRow
+from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
+from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.training.memory import in_groups
@@ -84,8 +86,41 @@ def decode_rows(
 def _decode_group(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, rows: list[EncodedRow]
 ) -> list[Decoded]:
+    batch = learner.shape.batch(rows).to(learner.lm.device)
+    texts, attention = _said(learner, labels, options, batch)
+    if left := [i for i, text in enumerate(texts) if text is None]:
+        generated, noted = _generated(learner, labels, options, batch if len(left) == len(rows) else batch.only(left))
+        attention = noted if attention is None else attention
+        for i, text in zip(left, generated, strict=True):
+            texts[i] = text
+    choices = _choose(learner, rows, labels) if labels and "choice" in options.decode else [None] * len(rows)
+    weights = [tuple(row) for row in attention] if attention else [()] * len(rows)
+    return [Decoded(text or "", choice, seen) for text, choice, seen in zip(texts, choices, weights, strict=True)]
+
+
+Attention = list[list[float]] | None  # weights by row, where the method has any
+
+
+def _said(
+    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch
+) -> tuple[list[str | None], Attention]:
+    """The texts of rows whose greedy decoding says a label, in one pass; None for the others, and where it cannot be told."""
+    codec, nothing = learner.text, [None] * len(batch)
+    spoken = [tuple(ids) for ids in codec.targets(list(labels))]
+    if not spoken or new_tokens(codec, labels, options) < max(map(len, spoken)):
+        return [*nothing], None
+    if not (found := learner.said(batch, LabelTrie(spoken))):
+        return [*nothing], None
+    said, notes = found
+    texts = [codec.decode(ids) for ids in spoken]
+    return [texts[i] if i >= 0 else None for i in said], _attention(notes)
+
+
+def _generated(
+    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch
+) -> tuple[list[str], Attention]:
+    """The texts that greedy decoding says, token by token."""
     lm, codec = learner.lm, learner.text
-    batch = learner.shape.batch(rows).to(lm.device)
     skip = 1 if lm.encoder_decoder else 0
     form = str.lower if options.match == "lower" else str
     criteria = StoppingCriteriaList([Decided(codec, labels, skip, form)] if labels else [])
@@ -94,12 +129,11 @@ def _decode_group(
             batch.source_BL, batch.mask_BL, batch.task_B,
             max_new_tokens=new_tokens(codec, labels, options), stopping_criteria=criteria,
         )  # fmt: skip
-    choices = _choose(learner, rows, labels) if labels and "choice" in options.decode else [None] * len(rows)
-    attention = notes["attention"].tolist() if "attention" in notes else [()] * len(rows)
-    return [
-        Decoded(codec.decode(ids[skip:]), choice, tuple(weights))
-        for ids, choice, weights in zip(tokens.tolist(), choices, attention, strict=True)
-    ]
+    return [codec.decode(ids[skip:]) for ids in tokens.tolist()], _attention(notes)
+
+
+def _attention(notes: dict[str, Tensor]) -> Attention:
+    return notes["attention"].tolist() if "attention" in notes else None
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:

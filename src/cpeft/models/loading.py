@@ -22,6 +22,7 @@ from cpeft.config import Options
 from cpeft.data.options import Form
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.chat import ChatCodec
+from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
 
@@ -87,6 +88,11 @@ class FrozenLM:
     def codec(self, form: Form) -> TextCodec:
         """How text of a form becomes tokens; raises ConfigError for `chat` where the tokenizer has no chat template."""
         return self._chat if form == "chat" else self.text
+
+    @cached_property
+    def packed(self) -> PackedT5 | None:
+        """The fast form of the model, where there is one that agrees with it."""
+        return packed_t5(self.model)
 
     @property
     def max_positions(self) -> int | None:

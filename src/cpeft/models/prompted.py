@@ -13,11 +13,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.modeling_outputs import BaseModelOutput
 
 from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
 from cpeft.data.options import TEXT_OPTIONS, DataOptions, Loss
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.loading import FrozenLM
 from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.models.text import TextCodec
@@ -29,6 +31,8 @@ def example_losses(
 ) -> Float[Tensor, "B"]:
     """Summed cross-entropy (nats, float32) of every row's target tokens, given its prompt and embedded source; with
     `loss = "sequence"` of the source's tokens too."""
+    if lm.encoder_decoder and lm.packed and not lm.model.training:  # in training mode its dropout is on
+        return lm.packed.losses(prompt_BPD, x_BLD, batch)
     if lm.encoder_decoder:
         joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
         starts = lm.model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
@@ -159,7 +163,23 @@ class PromptedLM(nn.Module):
         output = self.prompts(x_BLD, mask_BL, task_B)
         self.lm.check_fits(self.method.length, source_BL.shape[1])
         joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad="right" if self.lm.encoder_decoder else "left")
-        return self.lm.model.generate(inputs_embeds=joined, attention_mask=mask.long(), **kwargs), output.notes
+        known: dict[str, Any] = {"inputs_embeds": joined}
+        if packed := self.lm.packed:
+            x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
+            y_BSD = packed.unpack(packed.encode(x_ND, rows), rows)
+            known, mask = {"encoder_outputs": BaseModelOutput(last_hidden_state=y_BSD)}, mask[:, : rows.longest]
+        return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
+
+    @torch.no_grad()
+    def said(self, batch: Batch, trie: LabelTrie) -> tuple[list[int], dict[str, Tensor]] | None:
+        """The label of `trie` that greedy decoding says for every row, -1 where it says none, and the method's notes; None
+        for a model without a packed form."""
+        if not (packed := self.lm.packed):
+            return None
+        x_BLD = self.lm.embed(batch.source_BL)
+        output = self.prompts(x_BLD, batch.mask_BL, batch.task_B)
+        x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, batch.mask_BL)
+        return packed.said(packed.encode(x_ND, rows), rows, trie), output.notes
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Float[Tensor, "B"]:

@@ -1,0 +1,139 @@
+"""The packed T5 against transformers' own module: losses, gradients, encoder outputs, answers; and when it stands back."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cpeft.baselines import changed_lm
+from cpeft.baselines.base import BASELINES
+from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.options import DataOptions
+from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.models.fast import packed_t5 as packed_module
+from cpeft.models.fast.label_trie import LabelTrie
+from cpeft.models.fast.packed_t5 import packed_t5
+from cpeft.models.prompted import PromptedLM, example_losses
+from tiny import EOS, LABELS, PAD, D, P, V, make_learner, make_lm, make_rows
+
+T5S = ("t5", "t5-gated")
+
+
+@pytest.fixture(params=T5S)
+def t5(request):
+    return make_lm(request.param, double=True)
+
+
+def uneven_rows(count=7, seed=0):
+    """Rows of unlike lengths, two of them alike."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def ids(n):
+        return tuple(torch.randint(4, V, (n,), generator=rng).tolist())
+
+    lengths = [9, 2, 5, 5, 1, 12, 3][:count]
+    return [EncodedRow((*ids(n), EOS), (*ids(1 + n % 3), EOS)) for n in lengths]
+
+
+def by_module(lm, monkeypatch):
+    """The same model without its packed form."""
+    monkeypatch.setitem(vars(lm), "packed", None)
+    return lm
+
+
+def losses_and_gradient(lm, rows):
+    batch = collate(rows, PAD)
+    prompt_PD = torch.randn(P, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_(True)
+    loss_B = example_losses(lm, prompt_PD.expand(len(rows), -1, -1), lm.embed(batch.source_BL), batch)
+    loss_B.sum().backward()
+    return loss_B.detach(), prompt_PD.grad
+
+
+def test_losses_and_gradients_are_the_modules(t5, monkeypatch):
+    assert t5.packed is not None
+    ours = losses_and_gradient(t5, uneven_rows())
+    theirs = losses_and_gradient(by_module(t5, monkeypatch), uneven_rows())
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-10)
+    assert float(ours[1].norm()) > 1e-3
+
+
+def test_neighbours_change_nothing(t5):
+    """A row alone has the loss that it has in a batch."""
+    rows = uneven_rows()
+    together, _ = losses_and_gradient(t5, rows)
+    alone = torch.cat([losses_and_gradient(t5, [row])[0] for row in rows])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["prompt_tuning", "attempt"])
+@pytest.mark.parametrize("arch", T5S)
+def test_answers_are_those_of_generate(arch, name, monkeypatch):
+    """Row by row, for label sets that greedy decoding meets and misses; the weights of mixtures too."""
+    lm = make_lm(arch)
+    learner = make_learner(lm, name, {})
+    rows = make_rows(lm, 40)
+    first = decode_rows(learner, rows, LABELS, EvalOptions())
+    assert first == decode_rows(PromptedLM(by_module(lm, monkeypatch), learner.method), rows, LABELS, EvalOptions())
+
+
+def test_one_pass_tells_what_greedy_decoding_says(t5, monkeypatch):
+    """Label sets made of what the model really says, of a beginning of it, and of what it never says."""
+    rows = [replace(row, target=()) for row in uneven_rows()]
+    learner = make_learner(t5, "prompt_tuning", {})
+    batch = learner.shape.batch(rows)
+    tokens, _ = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, max_new_tokens=3, do_sample=False)
+    spoken = [tuple(row) for row in tokens[:, 1:].tolist()]
+    known = list(dict.fromkeys(spoken[:3]))
+    beside = [(*known[0][:-1], (known[0][-1] + 1) % V), (V - 1, V - 2, V - 3), (known[0][0], V - 1)]
+    labels = [label for label in [*known, *beside] if label not in spoken[3:] or label in known]
+    said, _ = learner.said(batch, LabelTrie(labels))
+    assert said == [labels.index(row) if row in labels else -1 for row in spoken]
+    assert {number >= 0 for number in said} == {True, False} or len(set(spoken)) == len(known)
+
+
+def test_a_trie_shares_beginnings():
+    trie = LabelTrie([(5, EOS), (5, 6, EOS), (7, EOS)])
+    assert (len(trie), trie.depths) == (4, [0, 1, 2, 1])
+    assert trie.sees_MM.tolist() == [
+        [True, False, False, False], [True, True, False, False], [True, True, True, False], [True, False, False, True],
+    ]  # fmt: skip
+    best = {0: 5, 1: 6, 2: EOS, 3: 9}
+    assert trie.said([best[i] for i in range(4)]) == 1
+    assert trie.said([5, EOS, 0, 0]) == 0
+    assert trie.said([7, 0, 0, 3]) == -1
+    assert trie.said([8, 0, 0, 0]) == -1
+
+
+def test_weights_are_held_once_and_the_module_keeps_working(t5):
+    block = t5.model.encoder.block[0].layer[0].SelfAttention
+    before = block.k.weight.clone()
+    fused = t5.packed.encoder[0].qkv
+    assert torch.equal(block.k.weight, before)
+    assert block.k.weight.data_ptr() == fused.data_ptr() + fused[: block.q.out_features].nbytes
+
+
+@pytest.mark.parametrize("method", ["lora", "bitfit", "adapters", "fine_tuning"])
+def test_a_changed_model_goes_through_its_module(method):
+    lm = make_lm("t5")
+    options = BASELINES.get(method).Options(**({"biases": "added"} if method == "bitfit" else {}))
+    learner = changed_lm(lm, options, ("mood",), 0, DataOptions())
+    assert learner.lm.packed is None
+    assert lm.packed is not None
+
+
+@pytest.mark.parametrize("arch", ["bart", "bert2bert"])
+def test_other_architectures_have_none(arch):
+    assert make_lm(arch).packed is None
+
+
+def test_a_form_that_does_not_agree_is_not_used(monkeypatch):
+    monkeypatch.setattr(packed_module, "_norm", lambda x, norm: 1.01 * x)
+    assert packed_t5(make_lm("t5").model) is None
+
+
+def test_training_mode_goes_through_the_module(t5, monkeypatch):
+    """Its dropout is on, which the packed form has not."""
+    monkeypatch.setattr(type(t5.packed), "losses", lambda *args: pytest.fail("packed"))
+    t5.model.train()
+    losses_and_gradient(t5, uneven_rows())
