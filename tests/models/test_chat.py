@@ -232,7 +232,7 @@ def test_loss_is_on_the_answer_and_its_end_or_on_everything(lm, method):
 
 
 def test_the_prompt_stands_before_everything(lm):
-    """Virtual tokens first, then the template's own begin token."""
+    """Virtual tokens first, then the template's own begin token; `generate` asks the prompt once, then the text."""
     learner, (_, [row, *_]) = learner_of(lm), encoded(lm)
     seen = []
     hook = lm.model.register_forward_pre_hook(lambda m, a, kw: seen.append(kw["inputs_embeds"]), with_kwargs=True)
@@ -242,7 +242,9 @@ def test_the_prompt_stands_before_everything(lm):
     finally:
         hook.remove()
     prompt_PD = next(iter(learner.export().values())).weight
-    for embeds in seen:
+    trained, once, text = seen
+    assert once.shape[:2] == (1, P)
+    for embeds in (trained, torch.cat([once, text], 1)):
         assert torch.equal(embeds[0, :P], prompt_PD)
         assert torch.equal(embeds[0, P : P + len(row.source)], lm.embed(torch.tensor(row.source)))
 

@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,11 @@ class FrozenLM:
     def packed(self) -> PackedT5 | None:
         """The fast form of the model, where there is one that agrees with it."""
         return packed_t5(self.model)
+
+    @cached_property
+    def keeps_logits(self) -> bool:
+        """Whether the model computes logits at chosen positions alone, when asked."""
+        return "logits_to_keep" in signature(self.model.forward).parameters
 
     @property
     def max_positions(self) -> int | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
@@ -45,11 +45,11 @@ def example_losses(
         joined, mask, order = join(prompt_BPD, told_BLD, mask_BL, pad="right")
         asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
         told_BN = torch.cat([asked_BL, batch.target_BT], 1)
-        labels = rearrange(F.pad(told_BN, (prompt_BPD.shape[1], 0), value=IGNORE), order)
-        out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False)
-        logits, labels = out.logits[:, :-1], labels[:, 1:]
-        heard = (labels != IGNORE).any(0)  # columns without a label anywhere need no softmax
-        logits, labels = logits[:, heard], labels[:, heard]
+        labels = rearrange(F.pad(told_BN, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
+        heard = (labels != IGNORE).any(0).nonzero()[:, 0]  # the vocabulary is asked where some row has a label
+        kept = {"logits_to_keep": heard} if lm.keeps_logits else {}
+        logits = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False, **kept).logits
+        logits, labels = logits if kept else logits[:, heard], labels[:, heard]
     token_losses = F.cross_entropy(_precise(logits).transpose(1, 2), labels, ignore_index=IGNORE, reduction="none")
     return token_losses.sum(1)
 
@@ -168,7 +168,25 @@ class PromptedLM(nn.Module):
             x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
             y_BSD = packed.unpack(packed.encode(x_ND, rows), rows)
             known, mask = {"encoder_outputs": BaseModelOutput(last_hidden_state=y_BSD)}, mask[:, : rows.longest]
+        elif not self.lm.encoder_decoder and self._one_prompt(task_B):
+            known, mask = self._behind_one_prompt(output.prompt_BPD, x_BLD, mask_BL)
         return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
+
+    def _one_prompt(self, task_B: Tensor) -> bool:
+        """Whether all rows have the same prompt."""
+        return self.method.length > 0 and not self.method.reads_input and bool((task_B == task_B[0]).all())
+
+    def _behind_one_prompt(
+        self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor
+    ) -> tuple[dict[str, Any], Bool[Tensor, "B N"]]:
+        """What a decoder-only model generates from, its keys and values of the prompt computed once for all rows: text moved to
+        the right, padding between prompt and text, which no row sees and positions do not count."""
+        prompt_BPD = prompt_BPD.to(x_BLD.dtype)
+        cache = self.lm.model(inputs_embeds=prompt_BPD[:1], use_cache=True).past_key_values
+        cache.batch_repeat_interleave(len(prompt_BPD))
+        text_BLD, mask_BL, _ = join(prompt_BPD[:, :0], x_BLD, mask_BL, pad="left")
+        mask = torch.cat([mask_BL.new_ones(prompt_BPD.shape[:2]), mask_BL], 1)
+        return {"inputs_embeds": torch.cat([prompt_BPD, text_BLD], 1), "past_key_values": cache}, mask
 
     @torch.no_grad()
     def said(self, batch: Batch, trie: LabelTrie) -> tuple[list[int], dict[str, Tensor]] | None:
