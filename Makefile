@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CPEFT_DATA ?= $(wildcard ../shared/data)
 export CPEFT_DATA
 
-.PHONY: demo test lint check clean
+.PHONY: demo test bench-quick bench bench-full lint check clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,9 +19,12 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/pytest -n 2 --dist loadfile --durations 10
 
+bench-quick bench bench-full: $(VENV)/ready
+	$(BIN)/python -m benchmarks $(if $(findstring quick,$@),quick,$(if $(findstring full,$@),full,standard)) --out build/$@
+
 lint: $(VENV)/ready
-	$(BIN)/ruff check src tests tools
-	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools benchmarks
+	$(BIN)/ruff format --check src tests tools benchmarks
 	$(BIN)/mypy
 
 check: lint test

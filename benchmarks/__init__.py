@@ -1,0 +1,1 @@
+"""How fast CPEFT is beside its peers, as ratios measured in one interleaved run. `python -m benchmarks --help`."""
