@@ -10,6 +10,7 @@ million parameters) learns from a mixture in which the head of the input names t
 
 import csv
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -82,15 +83,25 @@ def train_model(tokenizer: PreTrainedTokenizerFast, steps: int = 1500, batch: in
     return model.eval()
 
 
-def write_rows(folder: Path, question: str, count: int = 1000) -> None:
-    """`count` distinct sentences with their answers."""
+SPLITS = {"train": 1000, "validation": 200, "test": 400}
+
+
+def write_task(folder: Path, question: str) -> None:
+    """A task of distinct sentences with their answers, no sentence in two splits."""
     rng = np.random.default_rng([0, *question.encode()])
     rows: dict[str, int] = {}
-    while len(rows) < count:
+    while len(rows) < sum(SPLITS.values()):
         text, truth = sentence(rng)
         rows.setdefault(text, truth[question])
-    with (folder / f"{question}-train.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *rows.items()])
+    left = iter(rows.items())
+    for split, count in SPLITS.items():
+        with (folder / f"{question}-{split}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *islice(left, count)])
+    labels = "".join(f'{i} = "{word}"\n' for i, word in enumerate(QUESTIONS[question]))
+    files = "".join(f'{split} = "{question}-{split}.csv"\n' for split in SPLITS)
+    (folder / f"{question}.toml").write_text(
+        f'name = "toy_{question}"\ntemplate = "{{text}}"\n[labels]\n{labels}[files]\n{files}'
+    )
 
 
 def main(folder: Path) -> None:
@@ -98,7 +109,7 @@ def main(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for question in QUESTIONS:
-        write_rows(folder, question)
+        write_task(folder, question)
     tokenizer = make_tokenizer()
     model = train_model(tokenizer)
     tokenizer.save_pretrained(folder / "model")
