@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpeft.metrics import METRICS, MetricContext
+from cpeft.metrics import METRICS, Metric, MetricContext
 from cpeft.seeds import generator
 
 
@@ -32,16 +32,30 @@ def score_texts(
     value = compute(predictions, references, MetricContext(labels, tuple(groups)))
     if not resamples or not predictions:
         return Score(value, value, value)
-    grouped = bool(groups and groups[0])
-    together: dict[str | int, list[int]] = {}
-    for row in range(len(predictions)):
-        together.setdefault(groups[row] if grouped else row, []).append(row)
-    units = list(together.values())
     rng = generator(0, "bootstrap", metric)
+    if not (groups and groups[0]):
+        from cpeft.metrics.resampled import resampled  # scikit-learn takes a second, and plans score nothing
+
+        picks = np.stack([rng.integers(len(predictions), size=len(predictions)) for _ in range(resamples)])
+        draws = resampled(metric, list(predictions), references, MetricContext(labels), picks)
+    else:
+        draws = _by_groups(compute, predictions, references, labels, groups, rng, resamples)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Score(value, float(low), float(high))
+
+
+def _by_groups(
+    compute: Metric, predictions: Sequence[str], references: Sequence[tuple[str, ...]], labels: tuple[str, ...],
+    groups: Sequence[str], rng: np.random.Generator, resamples: int,
+) -> np.ndarray:  # fmt: skip
+    """Draws of whole groups, each drawn one a group of its own."""
+    together: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        together.setdefault(group, []).append(row)
+    units = list(together.values())
     draws = []
     for _ in range(resamples):
         picked = [(str(n), row) for n, i in enumerate(rng.integers(len(units), size=len(units))) for row in units[i]]
-        context = MetricContext(labels, tuple(name for name, _ in picked) if grouped else ())
+        context = MetricContext(labels, tuple(name for name, _ in picked))
         draws.append(compute([predictions[r] for _, r in picked], [references[r] for _, r in picked], context))
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Score(value, float(low), float(high))
+    return np.array(draws)
