@@ -24,7 +24,7 @@ from cpeft.data.encode import IGNORE, Batch
 from cpeft.models.fast.label_trie import LabelTrie
 
 KINDS = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
-AT_ONCE = 8  # rows whose logits over the vocabulary are held together
+AT_ONCE = 2**24  # logits held at once
 AGREE = {
     torch.float64: 1e-6,
     torch.float32: 1e-3,
@@ -94,7 +94,9 @@ class PackedT5:
         self.decoder = [_Block(block, decoder=True) for block in model.decoder.block]
         cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
         self.cross_kv = _fuse([linear for each in cross for linear in (each.k, each.v)])
-        self.scale = model.model_dim**-0.5 if config.scale_decoder_outputs else 1.0
+        self.scale = (
+            model.model_dim**-0.5 if getattr(config, "scale_decoder_outputs", config.tie_word_embeddings) else 1.0
+        )
         self._bias: dict[bool, Tensor] = {}
 
     def pack(self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor) -> tuple[Float[Tensor, "N D"], Rows]:
@@ -154,9 +156,10 @@ class PackedT5:
         bias = self._bias_of(longest, decoder=True)[:, :, depth[:, None], depth[None, :]]
         bias = bias.masked_fill(~trie.sees_MM, float("-inf"))
         ids_BM = trie.inputs(self.model.config.decoder_start_token_id).expand(count, -1)
-        hidden_BMD = self.decode(ids_BM, y_ND, rows, bias)
-        best = torch.cat([self.logits(part).argmax(-1) for part in hidden_BMD.split(AT_ONCE)])
-        said = dict(zip(rows.order_B.tolist(), map(trie.said, best.tolist()), strict=True))
+        hidden = self.decode(ids_BM, y_ND, rows, bias).flatten(0, 1)
+        room = max(AT_ONCE // len(self.model.lm_head.weight), 1)
+        best_BM = torch.cat([self.logits(part).argmax(-1) for part in hidden.split(room)]).view(count, len(trie))
+        said = dict(zip(rows.order_B.tolist(), map(trie.said, best_BM.tolist()), strict=True))
         return [said[i] for i in range(count)]
 
     def unpack(self, y_ND: Tensor, rows: Rows) -> Float[Tensor, "B S D"]:
