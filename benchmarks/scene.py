@@ -74,12 +74,14 @@ def rows_of(task: str, count: int, seed: int = 0) -> list[EncodedRow]:
     return rows
 
 
-def learner(lm: FrozenLM, method: str = "prompt_tuning", sources: int = 0, seed: int = 0) -> PromptedLM:
+def learner(
+    lm: FrozenLM, method: str = "prompt_tuning", sources: int = 0, seed: int = 0, length: int = P
+) -> PromptedLM:  # fmt: skip
     rng = torch.Generator().manual_seed(seed)
     table = lm.vocabulary.table_VD
 
     def prompt() -> torch.Tensor:
-        return table[torch.randint(len(table), (P,), generator=rng)].clone()
+        return table[torch.randint(len(table), (length,), generator=rng)].clone()
 
     start = prompt()
     known = {f"source {i}": SoftPrompt(prompt()) for i in range(sources)}

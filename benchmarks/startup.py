@@ -40,14 +40,24 @@ def seconds(*command: str) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
+def one_run(place: Path) -> Path:
+    """The store of a study of one run of one step."""
+    recipe, store = place / "start.toml", place / "store"
+    recipe.write_text(STUDY)
+    seconds(sys.executable, "-m", "cpeft.cli", "run", str(recipe), "--store", str(store))
+    return store
+
+
 def many_runs(store: Path, count: int) -> None:
     """Copies of the one run of a store, as runs of other seeds."""
-    [first] = [path.parent for path in store.glob("one/*/result.json")]
+    first = min(path.parent for path in store.glob("one/mini.mood.s*/result.json"))
     result = json.loads((first / "result.json").read_text())
     rng = np.random.default_rng(0)
     for seed in range(1, count):
         name = f"mini.mood.{seed}"
         folder = first.with_name(f"{name}-{seed:012x}")
+        if folder.exists():
+            continue
         shutil.copytree(first, folder)
         scores = json.loads(json.dumps(result["scores"]))
         for metrics in scores.values():
