@@ -16,9 +16,10 @@ class PeftLoop:
     """peft's prompt tuning, one optimiser step per batch, gradients clipped as the Trainer clips them. Without the Trainer's
     own bookkeeping, which costs some milliseconds a step, so this is kind to the peer."""
 
-    def __init__(self, model: Any, prompt_PD: Tensor, rows: Sequence[EncodedRow], width: int | None, dropout: bool,
-                 autocast: bool = False) -> None:  # fmt: skip
-        self.rows, self.width, self.autocast = rows, width, autocast
+    def __init__(
+        self, model: Any, prompt_PD: Tensor, rows: Sequence[EncodedRow], width: int | None, dropout: bool
+    ) -> None:  # fmt: skip
+        self.rows, self.width = rows, width
         config = PromptTuningConfig(task_type=TaskType.SEQ_2_SEQ_LM, num_virtual_tokens=P)
         self.model = get_peft_model(model, config)
         self.prompt = self.model.prompt_encoder["default"].embedding.weight
@@ -28,11 +29,10 @@ class PeftLoop:
         self.optimizer = torch.optim.AdamW([self.prompt], lr=1e-6)
 
     def loss(self, chosen: Sequence[EncodedRow]) -> Tensor:
-        batch = collate(chosen, 0, self.width)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-            loss: Tensor = self.model(
-                input_ids=batch.source_BL, attention_mask=batch.mask_BL.long(), labels=batch.target_BT
-            ).loss
+        batch = collate(chosen, 0, self.width).to(self.prompt.device)
+        loss: Tensor = self.model(
+            input_ids=batch.source_BL, attention_mask=batch.mask_BL.long(), labels=batch.target_BT
+        ).loss
         return loss
 
     def __call__(self) -> None:
@@ -53,7 +53,7 @@ def peft_generate(
         chosen = rows[first : first + batch]
         if with_loss:
             loop.loss(chosen)
-        each = collate(chosen, 0, loop.width)
+        each = collate(chosen, 0, loop.width).to(loop.prompt.device)
         out = loop.model.generate(
             input_ids=each.source_BL,
             attention_mask=each.mask_BL.long(),
