@@ -229,8 +229,6 @@ def teach(lm: FrozenLM, rows: list[EncodedRow], steps: int = 150, lr: float = 0.
 # A whole little study on disk: a model, tasks with rows, a recipe of two stages.
 
 QUICK = """
-[energy]
-measure = "off"  # readings differ from run to run
 [model]
 name = "model"
 dtype = "float32"
@@ -252,6 +250,8 @@ bootstrap = 20
 STUDY = f"""name = "tiny"
 about = "two stages"
 {QUICK}
+[energy]
+measure = "off"  # readings differ from run to run
 [[stage]]
 name = "sources"
 tasks = ["mood.toml", "topic.toml"]

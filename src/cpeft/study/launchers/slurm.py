@@ -99,7 +99,7 @@ class Slurm(Launcher):
         if not self.options.wait:
             return True
         try:
-            watch(plan, console, lambda: bool(queued(ids)))
+            watch(plan, console, lambda: _alive(ids))
         except BaseException:
             cancel(ids)
             _await_end(ids)
@@ -142,6 +142,14 @@ def queued(ids: Sequence[str]) -> set[str]:
     raise RunFailed(
         f"SLURM does not answer ({said.stderr.strip()}); jobs {' '.join(ids)} may go on: cpeft status STORE"
     )
+
+
+def _alive(ids: Sequence[str]) -> bool:
+    """Whether any job is left; asked twice, as a job that is being requeued stands in no list for a moment."""
+    if queued(ids):
+        return True
+    time.sleep(WAIT_S)
+    return bool(queued(ids))
 
 
 def cancel(ids: Sequence[str], *which: str) -> None:
