@@ -22,8 +22,11 @@ install_import_hook(
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 torch.set_num_threads(1)
+settings.register_profile("shared machine", deadline=None)  # nothing is timed in tests
+settings.load_profile("shared machine")
 
 from rich.console import Console  # noqa: E402
 
