@@ -10,9 +10,10 @@ from cpeft.baselines.base import BASELINES
 from cpeft.data.encode import EncodedRow, collate
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
-from cpeft.models.fast import packed_t5 as packed_module
+from cpeft.models.fast import product, sublayers
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_t5 import packed_t5
+from cpeft.models.fast.product import Product, arranges
 from cpeft.models.prompted import PromptedLM, example_losses
 from tiny import EOS, LABELS, PAD, D, P, V, make_learner, make_lm, make_rows
 
@@ -105,12 +106,47 @@ def test_a_trie_shares_beginnings():
     assert trie.said([8, 0, 0, 0]) == -1
 
 
-def test_weights_are_held_once_and_the_module_keeps_working(t5):
+def test_plain_matrices_are_held_once_and_the_module_keeps_working(t5):
+    """Where oneDNN has no layout of its own for them, as in float64."""
     block = t5.model.encoder.block[0].layer[0].SelfAttention
     before = block.k.weight.clone()
-    fused = t5.packed.encoder[0].qkv
+    fused = t5.packed.encoder[0].attention.qkv.plain
     assert torch.equal(block.k.weight, before)
     assert block.k.weight.data_ptr() == fused.data_ptr() + fused[: block.q.out_features].nbytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_arranged_matrices_multiply_as_plain_ones(dtype):
+    rng = torch.Generator().manual_seed(0)
+    linears = [torch.nn.Linear(24, n, bias=False).to(dtype) for n in (16, 40)]
+    arranged, plain = Product(linears, True), Product(linears, False)
+    assert arranged.plain is None
+    x, y, g = (torch.randn(7, n, generator=rng).to(dtype) for n in (24, 56, 56))
+    exact = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
+    for of in (
+        lambda p: p.forward(x), lambda p: p.forward(x, relu=True), lambda p: p.onto(x, y), lambda p: p.backward(g),
+        lambda p: p(x.view(1, 7, 24))[0],
+    ):  # fmt: skip
+        torch.testing.assert_close(of(arranged), of(plain), **exact)
+    leaf = x.clone().requires_grad_(True)
+    arranged(leaf).backward(g)
+    torch.testing.assert_close(leaf.grad, plain.backward(g), **exact)
+
+
+def test_a_model_too_large_to_be_held_three_times_is_not_arranged(monkeypatch):
+    model = make_lm("t5").model
+    assert arranges(model)
+    monkeypatch.setattr(product.os, "sysconf", lambda name: 1000 if name == "SC_PAGE_SIZE" else 100)
+    assert not arranges(model)
+
+
+def test_long_rows_go_through_fused_attention(t5, monkeypatch):
+    """Longer than `SHORT`, beside shorter ones."""
+    monkeypatch.setattr(sublayers, "SHORT", P + 4)
+    ours = losses_and_gradient(t5, uneven_rows())
+    theirs = losses_and_gradient(by_module(t5, monkeypatch), uneven_rows())
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("method", ["lora", "bitfit", "adapters", "fine_tuning"])
@@ -128,12 +164,13 @@ def test_other_architectures_have_none(arch):
 
 
 def test_a_form_that_does_not_agree_is_not_used(monkeypatch):
-    monkeypatch.setattr(packed_module, "_norm", lambda x, norm: 1.01 * x)
+    whole = sublayers.Norm.forward
+    monkeypatch.setattr(sublayers.Norm, "forward", lambda self, x: (1.01 * whole(self, x)[0], whole(self, x)[1]))
     assert packed_t5(make_lm("t5").model) is None
 
 
-def test_training_mode_goes_through_the_module(t5, monkeypatch):
-    """Its dropout is on, which the packed form has not."""
-    monkeypatch.setattr(type(t5.packed), "losses", lambda *args: pytest.fail("packed"))
+def test_agreement_is_asked_for_without_dropout(t5):
+    """Also where the form is first wanted in training mode, which is left on."""
     t5.model.train()
-    losses_and_gradient(t5, uneven_rows())
+    assert t5.packed is not None
+    assert t5.model.training

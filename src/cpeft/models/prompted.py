@@ -31,7 +31,7 @@ def example_losses(
 ) -> Float[Tensor, "B"]:
     """Summed cross-entropy (nats, float32) of every row's target tokens, given its prompt and embedded source; with
     `loss = "sequence"` of the source's tokens too."""
-    if lm.encoder_decoder and not lm.model.training and lm.packed:  # in training mode dropout is on
+    if lm.encoder_decoder and lm.packed:
         return lm.packed.losses(prompt_BPD, x_BLD, batch)
     if lm.encoder_decoder:
         joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")

@@ -23,6 +23,7 @@ from torch import Tensor
 from cpeft.config import Options
 from cpeft.data.encode import EncodedRow, micro_batches
 from cpeft.errors import RunFailed, Stopped
+from cpeft.models.noise import base_dropout
 from cpeft.models.prompted import pooled_losses
 from cpeft.seeds import derive
 from cpeft.training.member import Member
@@ -114,9 +115,6 @@ def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
         if not out_of_memory(error):
             raise
         sums = []
-    finally:
-        if group[0].options.base_dropout == "on":
-            group[0].learner.lm.model.eval()
     if workers.agree(not sums):
         _lower_budget(group, rows, budget)
         return
@@ -158,13 +156,13 @@ def _accumulate(
             chosen.setdefault(k, []).append(row)
         members = [group[k] for k in chosen]
         parts = list(chosen.values())
-        if members[0].options.base_dropout == "on":  # its random bits depend on seed, step and micro-batch alone
-            torch.manual_seed(derive(members[0].dropout_seed, members[0].step, number))
-            members[0].learner.lm.model.train()
-        if len(members) == 1:
-            results = [members[0].learner.losses(members[0].shape.batch(parts[0]))]
-        else:
-            results = pooled_losses([member.learner for member in members], parts)
+        first = members[0]
+        seed = derive(first.dropout_seed, first.step, number)  # random bits depend on seed, step and micro-batch alone
+        with base_dropout(first.learner.lm.model, first.options.base_dropout, seed):
+            if len(members) == 1:
+                results = [first.learner.losses(first.shape.batch(parts[0]))]
+            else:
+                results = pooled_losses([member.learner for member in members], parts)
         shares = [loss_B.sum() / tokens[k] for k, (loss_B, _) in zip(chosen, results, strict=True)]
         torch.stack(shares).sum().backward()
         for k, (loss_B, notes) in zip(chosen, results, strict=True):

@@ -19,6 +19,7 @@ from cpeft.config import Options
 from cpeft.data.encode import EncodedRow
 from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, RunFailed
+from cpeft.models.noise import BaseDropout
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.soft_prompt import write_json
 from cpeft.training.callbacks import Callback
@@ -31,7 +32,8 @@ KEPT = ["step", "best_step", "best_headline", "best_loss", "without_gain", "stop
 class TrainOptions(Options):
     """`[train]`: `steps` or `epochs`; `eval_every` steps when 1 or more, a share of all steps below 1, or `epoch`; best
     checkpoint by validation `metric` or `loss`; `patience` evaluations without gain end the run. `base_dropout = "on"`
-    trains through the frozen model's dropout, as all published runs did."""
+    trains through the frozen model's dropout, as all published runs did; `outside-attention` leaves out that of attention's
+    probabilities, which costs the most."""
 
     steps: int | None = None
     epochs: float | None = None
@@ -41,7 +43,7 @@ class TrainOptions(Options):
     patience: int | None = None
     log_every: int = 10
     checkpoint_every: int = 100
-    base_dropout: Literal["off", "on"] = "off"
+    base_dropout: BaseDropout = "off"
 
 
 @dataclass(frozen=True)

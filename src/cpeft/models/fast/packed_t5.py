@@ -3,16 +3,10 @@
 Why: a batch padded to its longest row spends a fifth (short texts) to nearly half (SQuAD) of its products on padding, computes
 query, key and value apart, and builds one float mask per layer. Here the real tokens of all rows stand behind one another in
 one matrix [N, D]; linear layers see that matrix, attention sees rows of like length together, the position bias is made once
-per stack, keys and values of all cross-attentions come from one product, and the vocabulary is asked at label positions
-alone. What it gains is in `docs/results/speed.md`; its oracle is transformers' own module.
-
-In a bfloat16 model attention is computed in float32, because the CPU's backward pass through bfloat16 attention costs four
-times as much.
+per stack, and the vocabulary is asked at label positions alone. What it gains is in `docs/results/speed.md`; its oracle is
+transformers' own module.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -21,7 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cpeft.data.encode import IGNORE, Batch
+from cpeft.models.fast.dropout import Drops
 from cpeft.models.fast.label_trie import LabelTrie
+from cpeft.models.fast.product import Product, arranges
+from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.sublayers import FeedForward, Norm, SelfAttention
 
 KINDS = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
 AT_ONCE = 2**24  # logits held at once
@@ -32,68 +30,36 @@ AGREE = {
 }  # relative error of loss and gradient in the check
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Where the rows of a batch lie in the packed matrix: `order_B` from longest to shortest, and `spans` of like length as
-    (first row, rows, length)."""
+class _EncoderBlock:
+    """The sublayers of one encoder block."""
 
-    order_B: Int[Tensor, "B"]
-    spans: tuple[tuple[int, int, int], ...]
-
-    @classmethod
-    def of(cls, lengths: Sequence[int]) -> "Rows":
-        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        spans, first = [], 0
-        for length, group in groupby(order, key=lengths.__getitem__):
-            count = len(list(group))
-            spans.append((first, count, length))
-            first += count
-        return cls(torch.tensor(order), tuple(spans))
-
-    @property
-    def longest(self) -> int:
-        return self.spans[0][2]
-
-    def split(self, x: Tensor) -> list[Tensor]:
-        """[N, ...] as one [rows, length, ...] per span."""
-        parts = x.split([count * length for _, count, length in self.spans])
-        return [part.unflatten(0, (count, length)) for part, (_, count, length) in zip(parts, self.spans, strict=True)]
+    def __init__(self, block: Any, arranged: bool) -> None:
+        self.attention = SelfAttention(block.layer[0], arranged)
+        self.feed_forward = FeedForward(block.layer[1], arranged)
 
 
-class _Block:
-    """The weights of one block; query, key and value stand in one matrix, of which the module's own become views."""
+class _DecoderBlock:
+    """The matrices of one decoder block. Targets are short, so it is composed of single operations."""
 
-    def __init__(self, block: Any, decoder: bool) -> None:
-        own, last = block.layer[0], block.layer[-1]
-        self.qkv = _fuse([own.SelfAttention.q, own.SelfAttention.k, own.SelfAttention.v])
-        self.out, self.norm = own.SelfAttention.o.weight, own.layer_norm
-        if decoder:
-            cross = block.layer[1]
-            self.cross_q, self.cross_out = cross.EncDecAttention.q.weight, cross.EncDecAttention.o.weight
-            self.cross_norm = cross.layer_norm
-        ff = last.DenseReluDense
-        self.gated = hasattr(ff, "wi_0")
-        self.into = _fuse([ff.wi_0, ff.wi_1]) if self.gated else ff.wi.weight
-        self.back, self.act, self.ff_norm = ff.wo.weight, ff.act, last.layer_norm
-
-    def feed_forward(self, x: Tensor) -> Tensor:
-        h = F.linear(_norm(x, self.ff_norm), self.into)
-        if self.gated:
-            gate, h = h.chunk(2, -1)
-            return x + F.linear(self.act(gate) * h, self.back)
-        return x + F.linear(self.act(h), self.back)
+    def __init__(self, block: Any, arranged: bool) -> None:
+        own, cross = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
+        self.norm, self.cross_norm = Norm.of(block.layer[0].layer_norm), Norm.of(block.layer[1].layer_norm)
+        self.qkv, self.out = Product([own.q, own.k, own.v], arranged), Product([own.o], arranged)
+        self.cross_q, self.cross_out = Product([cross.q], arranged), Product([cross.o], arranged)
+        self.cross_kv = Product([cross.k, cross.v], arranged)
+        self.feed_forward = FeedForward(block.layer[2], arranged)
 
 
 class PackedT5:
-    """The packed forward passes of one frozen T5 (v1.0, v1.1 and mT5 alike)."""
+    """The packed forward passes of one frozen T5 (v1.0, v1.1 and mT5 alike). In training mode the module's dropout is on, at
+    all of its places and at its rates, with bits of our own that torch's generator seeds."""
 
     def __init__(self, model: Any) -> None:
-        config = model.config
+        config, arranged = model.config, arranges(model)
         self.model, self.heads = model, config.num_heads
-        self.encoder = [_Block(block, decoder=False) for block in model.encoder.block]
-        self.decoder = [_Block(block, decoder=True) for block in model.decoder.block]
-        cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
-        self.cross_kv = _fuse([linear for each in cross for linear in (each.k, each.v)])
+        self.encoder = [_EncoderBlock(block, arranged) for block in model.encoder.block]
+        self.decoder = [_DecoderBlock(block, arranged) for block in model.decoder.block]
+        self.vocabulary = Product([model.lm_head], arranged)
         self.scale = (
             model.model_dim**-0.5 if getattr(config, "scale_decoder_outputs", config.tie_word_embeddings) else 1.0
         )
@@ -107,42 +73,40 @@ class PackedT5:
         places_BS = torch.arange(mask_BS.numel()).view(mask_BS.shape)[rows.order_B]
         return joined_BSD.flatten(0, 1)[places_BS[mask_BS[rows.order_B]]], rows
 
-    def encode(self, x_ND: Float[Tensor, "N D"], rows: Rows) -> Float[Tensor, "N D"]:
+    def encode(self, x_ND: Float[Tensor, "N D"], rows: Rows, drops: Drops | None = None) -> Float[Tensor, "N D"]:
         """The encoder's output for packed rows."""
         bias = self._bias_of(rows.longest, decoder=False)
+        x_ND = _thinned(x_ND, drops)
         for block in self.encoder:
-            qkv = F.linear(_norm(x_ND, block.norm), block.qkv).unflatten(-1, (3, self.heads, -1))
-            done = [
-                _attend(part, bias[:, :, :length, :length]).flatten(0, 1)
-                for part, (_, _, length) in zip(rows.split(qkv), rows.spans, strict=True)
-            ]
-            x_ND = block.feed_forward(x_ND + F.linear(torch.cat(done).to(x_ND.dtype), block.out))
-        return _norm(x_ND, self.model.encoder.final_layer_norm)
+            x_ND = block.feed_forward(block.attention(x_ND, rows, bias, drops), drops)
+        return _thinned(self._last_norm(x_ND, decoder=False), drops)
 
-    def decode(self, ids_BT: Int[Tensor, "B T"], y_ND: Tensor, rows: Rows, bias_HTT: Tensor) -> Float[Tensor, "B T D"]:
+    def decode(
+        self, ids_BT: Int[Tensor, "B T"], y_ND: Tensor, rows: Rows, bias_HTT: Tensor, drops: Drops | None = None
+    ) -> Float[Tensor, "B T D"]:
         """The decoder's output for input ids in the order of `rows`, under an additive self-attention bias."""
-        x_BTD = self.model.decoder.embed_tokens(ids_BT)
-        kv = F.linear(y_ND, self.cross_kv).unflatten(-1, (len(self.decoder), 2, self.heads, -1)).unbind(1)
-        for block, kv_N2HK in zip(self.decoder, kv, strict=True):
-            qkv = F.linear(_norm(x_BTD, block.norm), block.qkv).unflatten(-1, (3, self.heads, -1))
-            x_BTD = x_BTD + F.linear(_attend(qkv, bias_HTT).to(x_BTD.dtype), block.out)
-            q = F.linear(_norm(x_BTD, block.cross_norm), block.cross_q).unflatten(-1, (self.heads, -1))
-            done = [
-                _attend_to(part, *known.unbind(2))
-                for part, known in zip(q.split([n for _, n, _ in rows.spans]), rows.split(kv_N2HK), strict=True)
-            ]
-            x_BTD = block.feed_forward(x_BTD + F.linear(torch.cat(done).to(x_BTD.dtype), block.cross_out))
-        return _norm(x_BTD, self.model.decoder.final_layer_norm)
+        x_BTD = _thinned(self.model.decoder.embed_tokens(ids_BT), drops)
+        for block in self.decoder:
+            q, k, v = block.qkv(block.norm(x_BTD)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+            x_BTD = x_BTD + _thinned(block.out(_attend(q, k, v, bias_HTT, drops).to(x_BTD.dtype)), drops)
+            q = block.cross_q(block.cross_norm(x_BTD)).unflatten(-1, (self.heads, -1))
+            k, v = block.cross_kv(y_ND).unflatten(-1, (2, self.heads, -1)).unbind(1)
+            parts = zip(q.split([n for _, n, _ in rows.spans]), rows.split(k), rows.split(v), strict=True)
+            done = [_attend(*part, None, drops) for part in parts]
+            x_BTD = x_BTD + _thinned(block.cross_out(torch.cat(done).to(x_BTD.dtype)), drops)
+            x_BTD = block.feed_forward(x_BTD.flatten(0, 1), drops).unflatten(0, x_BTD.shape[:2])
+        return _thinned(self._last_norm(x_BTD, decoder=True), drops)
 
     def losses(self, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch) -> Float[Tensor, "B"]:
         """Summed cross-entropy (nats) of every row's target, as `example_losses` defines it."""
+        drops = self._drops() if self.model.training else None
         x_ND, rows = self.pack(prompt_BPD, x_BLD, batch.mask_BL)
         target_BT = batch.target_BT[rows.order_B]
         starts_BT = self.model.prepare_decoder_input_ids_from_labels(labels=target_BT)
         length = target_BT.shape[1]
         causal = torch.full((length, length), float("-inf")).triu(1)
         bias = self._bias_of(length, decoder=True)[:, :, :length, :length] + causal
-        hidden_BTD = self.decode(starts_BT, self.encode(x_ND, rows), rows, bias)
+        hidden_BTD = self.decode(starts_BT, self.encode(x_ND, rows, drops), rows, bias, drops)
         known_BT = target_BT != IGNORE
         logits = self.logits(hidden_BTD[known_BT])
         token_losses = F.cross_entropy(logits, target_BT[known_BT], reduction="none")
@@ -171,8 +135,18 @@ class PackedT5:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits, float32 at least."""
-        logits = F.linear(hidden * self.scale, self.model.lm_head.weight)
+        logits = self.vocabulary(hidden * self.scale)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _last_norm(self, x: Tensor, decoder: bool) -> Tensor:
+        stack = self.model.decoder if decoder else self.model.encoder
+        return Norm.of(stack.final_layer_norm)(x)
+
+    def _drops(self) -> Drops | None:
+        """The module's dropout of one pass. Attention has a rate of its own, which training may set to 0."""
+        rate = self.model.encoder.dropout.p
+        of_attention = self.model.encoder.block[0].layer[0].SelfAttention.dropout
+        return Drops.of(rate, of_attention, int(torch.randint(2**62, ())))
 
     def _bias_of(self, length: int, decoder: bool) -> Float[Tensor, "1 H S S"]:
         """The position bias of a stack for rows up to `length`; kept, as a shorter one is its upper left corner."""
@@ -184,32 +158,22 @@ class PackedT5:
         return known
 
 
-def _norm(x: Tensor, norm: Any) -> Tensor:
-    """Root mean square norm, its variance in float32 as in the module."""
-    variance = x.to(torch.float32).pow(2).mean(-1, keepdim=True)
-    return norm.weight * (x * torch.rsqrt(variance + norm.variance_epsilon)).to(norm.weight.dtype)  # type: ignore[no-any-return]
+def _thinned(x: Tensor, drops: Drops | None) -> Tensor:
+    """x after the dropout of layers."""
+    return x if drops is None else drops.layers.draw(x.shape).of(x)
 
 
-def _attend(qkv: Tensor, bias: Tensor) -> Tensor:
-    """Self-attention of [rows, length, 3, heads, width] with an additive bias."""
-    q, k, v = qkv.unbind(2)
-    return _attend_to(q, k, v, bias)
-
-
-def _attend_to(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, drops: Drops | None) -> Tensor:
     """Attention of [rows, length, heads, width], unscaled as T5's: [rows, length, heads * width], float32 at least."""
     kind = torch.promote_types(q.dtype, torch.float32)
     q, k, v = (x.transpose(1, 2).to(kind) for x in (q, k, v))
-    bias = None if bias is None else bias.to(kind)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0).transpose(1, 2).flatten(2)
-
-
-def _fuse(linears: Sequence[nn.Linear]) -> Tensor:
-    """The weights below one another; the layers' own become views of them, so nothing is held twice."""
-    fused = torch.cat([linear.weight.detach() for linear in linears])
-    for linear, part in zip(linears, fused.split([linear.out_features for linear in linears]), strict=True):
-        linear.weight.data = part
-    return fused
+    if drops is None or drops.attention is None:
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
+    else:
+        scores = q @ k.mT if bias is None else q @ k.mT + bias
+        p = scores.softmax(-1)
+        mixed = drops.attention.draw(p.shape).of(p) @ v
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def packed_t5(model: Any) -> PackedT5 | None:
@@ -223,8 +187,11 @@ def packed_t5(model: Any) -> PackedT5 | None:
         return None
     if weights[0].dtype not in AGREE:
         return None
-    packed = PackedT5(model)
-    return packed if _agrees(packed, model) else None
+    packed, training = PackedT5(model), model.training
+    model.eval()  # dropout agrees in distribution alone
+    agrees = _agrees(packed, model)
+    model.train(training)
+    return packed if agrees else None
 
 
 def _is_linear(module: Any) -> bool:

@@ -1,0 +1,89 @@
+"""Products with frozen matrices, kept in the layout that oneDNN computes in.
+
+Why: a general product rearranges its matrix at every call, and MKL, which torch calls in float32, is slow on some processors;
+a matrix that never changes is rearranged once for the forward and once for the backward pass, and a ReLU or a sum costs no pass
+of its own. What it gains is in `docs/results/speed.md`. Its oracle is `torch.nn.functional.linear`, which is also what runs
+in float64, where oneDNN has nothing, and for models that would not fit into memory three times.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+SHARE = 8  # rearranged matrices may fill this part of the machine's memory
+
+
+class Product:
+    """x [..., inputs] -> x W^T [..., outputs] for the frozen weights W of linear layers, one below the other, with a gradient
+    for x alone. `plain` is W where it is not `arranged`."""
+
+    plain: Float[Tensor, "O I"] | None = None
+
+    def __init__(self, linears: Sequence[nn.Linear], arranged: bool) -> None:
+        weight = torch.cat([linear.weight.detach() for linear in linears]) if len(linears) > 1 else linears[0].weight
+        if arranged:
+            self._ahead, self._back = _arrange(weight.detach()), _arrange(weight.detach().t().contiguous())
+            return
+        self.plain = weight.detach()
+        if len(linears) > 1:  # the layers' own become views, so nothing is held twice
+            for linear, part in zip(linears, weight.split([linear.out_features for linear in linears]), strict=True):
+                linear.weight.data = part
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y: Tensor = _Product.apply(x, self)
+        return y
+
+    def forward(self, x: Float[Tensor, "N I"], relu: bool = False) -> Float[Tensor, "N O"]:
+        """The product, and max(., 0) of it; without gradient."""
+        if self.plain is None:
+            kind = "relu" if relu else "none"
+            return torch.ops.mkldnn._linear_pointwise(x, self._ahead, None, kind, [], "")  # type: ignore[no-any-return]
+        y = F.linear(x, self.plain)
+        return y.relu_() if relu else y
+
+    def onto(self, x: Float[Tensor, "N I"], y: Float[Tensor, "N O"]) -> Float[Tensor, "N O"]:
+        """y plus the product; without gradient."""
+        if self.plain is None:
+            return torch.ops.mkldnn._linear_pointwise(x, y, self._ahead, None, "add")  # type: ignore[no-any-return]
+        return torch.addmm(y, x, self.plain.t())
+
+    def backward(self, g: Float[Tensor, "N O"]) -> Float[Tensor, "N I"]:
+        """The gradient for x, given that of the product: g W."""
+        if self.plain is None:
+            return torch.ops.mkldnn._linear_pointwise(g, self._back, None, "none", [], "")  # type: ignore[no-any-return]
+        return g @ self.plain
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, product: Product) -> Tensor:
+        ctx.product = product
+        y: Tensor = product.forward(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.product.backward(g.reshape(-1, g.shape[-1])).unflatten(0, g.shape[:-1]), None
+
+
+def _arrange(weight: Float[Tensor, "O I"]) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight)  # type: ignore[no-any-return]
+
+
+def arranges(model: nn.Module) -> bool:
+    """Whether a model's matrices can be kept in oneDNN's layout here: float32 or, where the processor has it, bfloat16, and
+    memory for two more copies of the layers."""
+    ops, weight = torch.ops.mkldnn, next(model.parameters())
+    if not torch.backends.mkldnn.is_available() or not hasattr(ops, "_reorder_linear_weight"):
+        return False
+    known = weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and ops._is_mkldnn_bf16_supported())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    copies = 2 * sum(module.weight.nbytes for module in model.modules() if isinstance(module, nn.Linear))
+    return known and SHARE * copies < memory

@@ -1,0 +1,44 @@
+"""The frozen model's own dropout, which published runs trained through."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+BaseDropout = Literal["off", "on", "outside-attention"]
+PROJECTIONS = ("q", "q_proj", "query", "c_attn", "qkv_proj", "query_key_value")  # a module with one of these attends
+RATES = ("dropout", "attention_dropout", "attn_dropout")  # of its probabilities: a number, or a module that has it
+
+
+@contextmanager
+def base_dropout(model: Any, kind: BaseDropout, seed: int) -> Iterator[None]:
+    """While the block runs, the model drops as in training, its random bits from `seed`. `outside-attention` leaves the
+    probabilities of attention whole, so that fused kernels can compute it; `off` changes nothing."""
+    if kind == "off":
+        yield
+        return
+    silent = _attention_rates(model) if kind == "outside-attention" else []
+    rates = [getattr(owner, name) for owner, name in silent]
+    torch.manual_seed(seed)
+    model.train()
+    for owner, name in silent:
+        setattr(owner, name, 0.0)
+    try:
+        yield
+    finally:
+        model.eval()
+        for (owner, name), rate in zip(silent, rates, strict=True):
+            setattr(owner, name, rate)
+
+
+def _attention_rates(model: nn.Module) -> list[tuple[Any, str]]:
+    """Where the dropout rates of attention's probabilities stand: objects and names of attributes."""
+    found: list[tuple[Any, str]] = []
+    for module in model.modules():
+        if any(hasattr(module, name) for name in PROJECTIONS):
+            held = [(name, getattr(module, name, None)) for name in RATES]
+            found += [(rate, "p") for _, rate in held if isinstance(rate, nn.Dropout)]
+            found += [(module, name) for name, rate in held if isinstance(rate, float)]
+    return found
