@@ -200,6 +200,30 @@ def test_an_evaluation_sees_the_prompt_of_the_moment(tmp_path):
     )
 
 
+@pytest.mark.parametrize("arch", ["llama", "gpt2"])
+def test_keys_and_values_of_a_prompt_are_computed_once_for_all_batches(arch, monkeypatch):
+    """Until the prompt changes; answers are those of a learner that never kept any."""
+    lm = make_lm(arch)
+    learner, rows, calls, forward = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 12), [], type(lm.model).forward
+
+    def seen(self, *args, past_key_values=None, **kwargs):
+        calls.append("prompt" if past_key_values is None else "text")
+        return forward(self, *args, past_key_values=past_key_values, **kwargs)
+
+    monkeypatch.setattr(type(lm.model), "forward", seen)
+    few = EvalOptions(token_budget=40)
+    first = decode_rows(learner, rows, LABELS, few)
+    assert calls.count("prompt") == 1
+    assert calls.count("text") > 3, "several batches"
+    with torch.no_grad():
+        next(learner.parameters()).mul_(-1)
+    decode_rows(learner, rows, LABELS, few)
+    assert calls.count("prompt") == 2, "a changed prompt is computed anew"
+    with torch.no_grad():
+        next(learner.parameters()).mul_(-1)
+    assert decode_rows(learner, rows, LABELS, few) == first
+
+
 def test_micro_batches_of_decoding_cover_all_rows():
     assert micro_batches([], lambda i: 1, 10) == []
 

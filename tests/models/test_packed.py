@@ -88,7 +88,8 @@ def test_one_pass_tells_what_greedy_decoding_says(t5, monkeypatch):
     known = list(dict.fromkeys(spoken[:3]))
     beside = [(*known[0][:-1], (known[0][-1] + 1) % V), (V - 1, V - 2, V - 3), (known[0][0], V - 1)]
     labels = [label for label in [*known, *beside] if label not in spoken[3:] or label in known]
-    said, _ = learner.said(batch, LabelTrie(labels))
+    reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
+    said = reading.said(LabelTrie(labels))
     assert said == [labels.index(row) if row in labels else -1 for row in spoken]
     assert {number >= 0 for number in said} == {True, False} or len(set(spoken)) == len(known)
 
@@ -174,3 +175,28 @@ def test_agreement_is_asked_for_without_dropout(t5):
     t5.model.train()
     assert t5.packed is not None
     assert t5.model.training
+
+
+def test_the_encoder_reads_rows_once(t5, monkeypatch):
+    """Also those whose answer is no label, which are then told token by token."""
+    learner, rows, encode, read = make_learner(t5, "prompt_tuning", {}), make_rows(t5, 12), type(t5.packed).encode, []
+    monkeypatch.setattr(
+        type(t5.packed), "encode", lambda self, x, own: read.append(len(own.order_B)) or encode(self, x, own)
+    )
+    decoded = decode_rows(learner, rows, LABELS, EvalOptions())
+    assert sum(read) == len(rows)
+    assert any(row.text not in LABELS for row in decoded)
+
+
+def test_some_rows_of_a_reading_are_padded_as_a_batch_of_their_own(t5):
+    learner, rows = make_learner(t5, "prompt_tuning", {}), uneven_rows()
+    batch = learner.shape.batch(rows)
+    reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
+    states, mask = reading.padded([4, 2])
+    assert mask.sum(1).tolist() == [P + len(rows[i].source) for i in (4, 2)]
+    assert states.shape[:2] == mask.shape == (2, P + len(rows[2].source))
+    for place, row in enumerate((4, 2)):
+        alone = learner.shape.batch([rows[row]])
+        own, _ = learner.read(alone.source_BL, alone.mask_BL, alone.task_B).padded()
+        torch.testing.assert_close(states[place][mask[place]], own[0], rtol=1e-9, atol=1e-10)
+    assert float(states[~mask].abs().sum()) == 0

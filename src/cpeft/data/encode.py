@@ -37,10 +37,6 @@ class Batch:
     def __len__(self) -> int:
         return int(self.source_BL.shape[0])
 
-    def only(self, rows: Sequence[int]) -> "Batch":
-        """These rows alone, as wide as before."""
-        return Batch(*(tensor[list(rows)] for tensor in vars(self).values()))
-
     def to(self, device: torch.device | str) -> "Batch":
         return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 

@@ -22,6 +22,7 @@ from cpeft.config import Options
 from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
+from cpeft.models.fast.reading import Reading
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.training.memory import in_groups
@@ -87,9 +88,11 @@ def _decode_group(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, rows: list[EncodedRow]
 ) -> list[Decoded]:
     batch = learner.shape.batch(rows).to(learner.lm.device)
-    texts, attention = _said(learner, labels, options, batch)
+    reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
+    texts: list[str | None] = _said(learner, labels, options, reading) if reading else [None] * len(rows)
+    attention = _attention(reading.notes) if reading else None
     if left := [i for i, text in enumerate(texts) if text is None]:
-        generated, noted = _generated(learner, labels, options, batch if len(left) == len(rows) else batch.only(left))
+        generated, noted = _generated(learner, labels, options, batch, reading, left)
         attention = noted if attention is None else attention
         for i, text in zip(left, generated, strict=True):
             texts[i] = text
@@ -101,34 +104,31 @@ def _decode_group(
 Attention = list[list[float]] | None  # weights by row, where the method has any
 
 
-def _said(
-    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch
-) -> tuple[list[str | None], Attention]:
+def _said(learner: PromptedLM, labels: Sequence[str], options: EvalOptions, reading: Reading) -> list[str | None]:
     """The texts of rows whose greedy decoding says a label, in one pass; None for the others, and where it cannot be told."""
-    codec, nothing = learner.text, [None] * len(batch)
+    codec = learner.text
     spoken = [tuple(ids) for ids in codec.targets(list(labels))]
     if not spoken or new_tokens(codec, labels, options) < max(map(len, spoken)):
-        return [*nothing], None
-    if not (found := learner.said(batch, LabelTrie(spoken))):
-        return [*nothing], None
-    said, notes = found
+        return [None] * len(reading.rows.order_B)
     texts = [codec.decode(ids) for ids in spoken]
-    return [texts[i] if i >= 0 else None for i in said], _attention(notes)
+    return [texts[i] if i >= 0 else None for i in reading.said(LabelTrie(spoken))]
 
 
 def _generated(
-    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch
-) -> tuple[list[str], Attention]:
-    """The texts that greedy decoding says, token by token."""
+    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch, reading: Reading | None,
+    left: list[int],
+) -> tuple[list[str], Attention]:  # fmt: skip
+    """The texts that greedy decoding says of the rows that are left, token by token."""
     lm, codec = learner.lm, learner.text
     skip = 1 if lm.encoder_decoder else 0
     form = str.lower if options.match == "lower" else str
     criteria = StoppingCriteriaList([Decided(codec, labels, skip, form)] if labels else [])
+    how = {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
     with plain_greedy(lm.model, codec.pad, codec.end):
-        tokens, notes = learner.decode(
-            batch.source_BL, batch.mask_BL, batch.task_B,
-            max_new_tokens=new_tokens(codec, labels, options), stopping_criteria=criteria,
-        )  # fmt: skip
+        if reading:
+            tokens, notes = learner.tell(reading, left, **how), reading.notes
+        else:
+            tokens, notes = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
     return [codec.decode(ids[skip:]) for ids in tokens.tolist()], _attention(notes)
 
 

@@ -6,6 +6,8 @@
 The method sees the source alone, in training and in `generate` alike, so an example gets the same prompt in both.
 """
 
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
 from cpeft.data.options import TEXT_OPTIONS, DataOptions, Loss
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
-from cpeft.models.fast.label_trie import LabelTrie
+from cpeft.models.fast.reading import Reading
 from cpeft.models.loading import FrozenLM
 from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.models.text import TextCodec
@@ -66,6 +68,7 @@ class PromptedLM(nn.Module):
         self.lm = lm
         self.method = method.to(lm.device)
         self.data = data or DataOptions()
+        self._cached: tuple[Tensor, Any] | None = None  # a prompt, and a decoder-only model's keys and values of it
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
 
@@ -159,17 +162,17 @@ class PromptedLM(nn.Module):
         self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
     ) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
         """Generated tokens, and the method's notes on every row."""
+        if reading := self.read(source_BL, mask_BL, task_B):
+            return self.tell(reading, **kwargs), reading.notes
         x_BLD = self.lm.embed(source_BL)
         output = self.prompts(x_BLD, mask_BL, task_B)
         self.lm.check_fits(self.method.length, source_BL.shape[1])
-        joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad="right" if self.lm.encoder_decoder else "left")
-        known: dict[str, Any] = {"inputs_embeds": joined}
-        if packed := self.lm.packed:
-            x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
-            y_BSD = packed.unpack(packed.encode(x_ND, rows), rows)
-            known, mask = {"encoder_outputs": BaseModelOutput(last_hidden_state=y_BSD)}, mask[:, : rows.longest]
-        elif not self.lm.encoder_decoder and self._one_prompt(task_B):
+        if not self.lm.encoder_decoder and self._one_prompt(task_B):
             known, mask = self._behind_one_prompt(output.prompt_BPD, x_BLD, mask_BL)
+        else:
+            side = "right" if self.lm.encoder_decoder else "left"
+            joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
+            known = {"inputs_embeds": joined}
         return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
 
     def _one_prompt(self, task_B: Tensor) -> bool:
@@ -179,25 +182,37 @@ class PromptedLM(nn.Module):
     def _behind_one_prompt(
         self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor
     ) -> tuple[dict[str, Any], Bool[Tensor, "B N"]]:
-        """What a decoder-only model generates from, its keys and values of the prompt computed once for all rows: text moved to
-        the right, padding between prompt and text, which no row sees and positions do not count."""
+        """What a decoder-only model generates from, its keys and values of the prompt computed once for all rows, and for all
+        batches until the prompt changes: text moved to the right, padding between prompt and text, which no row sees and
+        positions do not count."""
         prompt_BPD = prompt_BPD.to(x_BLD.dtype)
-        cache = self.lm.model(inputs_embeds=prompt_BPD[:1], use_cache=True).past_key_values
+        if self._cached is None or not torch.equal(self._cached[0], prompt_BPD[0]):
+            last = {"logits_to_keep": 1} if self.lm.keeps_logits else {}
+            told = self.lm.model(inputs_embeds=prompt_BPD[:1], use_cache=True, **last)
+            self._cached = prompt_BPD[0].clone(), told.past_key_values
+        cache = deepcopy(self._cached[1])
         cache.batch_repeat_interleave(len(prompt_BPD))
         text_BLD, mask_BL, _ = join(prompt_BPD[:, :0], x_BLD, mask_BL, pad="left")
         mask = torch.cat([mask_BL.new_ones(prompt_BPD.shape[:2]), mask_BL], 1)
         return {"inputs_embeds": torch.cat([prompt_BPD, text_BLD], 1), "past_key_values": cache}, mask
 
     @torch.no_grad()
-    def said(self, batch: Batch, trie: LabelTrie) -> tuple[list[int], dict[str, Tensor]] | None:
-        """The label of `trie` that greedy decoding says for every row, -1 where it says none, and the method's notes; None
-        for a model without a packed form."""
+    def read(self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor) -> Reading | None:
+        """What the encoder makes of rows behind their prompts; None for a model without a packed form."""
         if not (packed := self.lm.packed):
             return None
-        x_BLD = self.lm.embed(batch.source_BL)
-        output = self.prompts(x_BLD, batch.mask_BL, batch.task_B)
-        x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, batch.mask_BL)
-        return packed.said(packed.encode(x_ND, rows), rows, trie), output.notes
+        x_BLD = self.lm.embed(source_BL)
+        output = self.prompts(x_BLD, mask_BL, task_B)
+        x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
+        return Reading(packed, packed.encode(x_ND, rows), rows, output.notes)
+
+    @torch.no_grad()
+    def tell(self, reading: Reading, chosen: Sequence[int] | None = None, **kwargs: Any) -> Int[Tensor, "B T"]:
+        """What the base model's `generate` says of rows that are read, or of some of them."""
+        states_BSD, mask_BS = reading.padded(chosen)
+        encoded = BaseModelOutput(last_hidden_state=states_BSD)
+        said: Tensor = self.lm.model.generate(encoder_outputs=encoded, attention_mask=mask_BS.long(), **kwargs)
+        return said
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Float[Tensor, "B"]:

@@ -126,13 +126,6 @@ class PackedT5:
         said = dict(zip(rows.order_B.tolist(), map(trie.said, best_BM.tolist()), strict=True))
         return [said[i] for i in range(count)]
 
-    def unpack(self, y_ND: Tensor, rows: Rows) -> Float[Tensor, "B S D"]:
-        """Packed rows as a padded batch, in the batch's order."""
-        padded = y_ND.new_zeros(len(rows.order_B), rows.longest, y_ND.shape[-1])
-        for (first, count, length), part in zip(rows.spans, rows.split(y_ND), strict=True):
-            padded[rows.order_B[first : first + count], :length] = part
-        return padded
-
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits, float32 at least."""
         logits = self.vocabulary(hidden * self.scale)
