@@ -1,5 +1,7 @@
 """Run folders of the experiments with task vectors, written by hand: what counts here are settings and scores."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,14 @@ def write_trial(
         config["prompt"] = {"init": init}
     (folder / "config.toml").write_text(tomli_w.dumps(merge(config, settings or {})))
     return folder
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Edit the result of a run."""
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    edit(result)
+    path.write_text(json.dumps(result))
 
 
 def write_prompt(folder: Path, task: str, ratio: float) -> None:

@@ -2,9 +2,10 @@
 
 import re
 
-from fabricate import write_shots, write_trial
+from fabricate import change, write_shots, write_trial
 from test_page import read
 
+from cpeft.config import merge
 from cpeft.report.shots import Experiment, experiments
 from cpeft.report.study import Study
 from cpeft.study.store import Store
@@ -116,3 +117,35 @@ def test_one_number_of_examples_is_no_curve(tmp_path):
     write_trial(tmp_path, "few", "nothing", 0, {"rte": 50.0}, settings=FEW)
     write_trial(tmp_path, "zero", "other", 0, {"rte": 50.0}, "sources/mnli", steps=0)  # no line starts there
     assert "shots" not in read(tmp_path)[1].sections
+
+
+def test_runs_with_a_target_for_every_task_are_points_of_each(tmp_path):
+    """ATTEMPT over two new tasks together; the sum of two vectors and a prompt of both sources have one prompt for both."""
+    mixed = {"method": {"name": "attempt", "targets": "per_task"}, "sources": ["sources/*"]}
+    for shots in (4, 16):
+        few = {"data": {"few_shot": shots}}
+        write_trial(tmp_path, "few", f"nothing few_shot={shots}", 0, {"rte": 50.0}, settings=few)
+        scores, label = {"rte": 51.0 + shots, "cb": 60.0 + shots}, f"ATTEMPT few_shot={shots}"
+        write_trial(tmp_path, "attempt", label, 0, scores, settings=merge(mixed, few), prompts=["rte", "cb"])
+        write_trial(tmp_path, "both", f"both few_shot={shots}", 0, scores, settings=few)
+    scores = {"rte": 30.0, "cb": 31.0}
+    write_trial(tmp_path, "attempt", "ATTEMPT few_shot=0", 0, scores, steps=0, settings=mixed, prompts=["rte", "cb"])
+    write_trial(tmp_path, "zero", "sum", 0, scores, "vocab + sum(v(s/rte), v(s/cb))", steps=0, validation=30.0)
+    (experiment,) = found(tmp_path)
+    assert [line.name for line in experiment.lines] == ["nothing", "ATTEMPT"]
+    assert experiment.lines[1].scores == {
+        "rte": {0: {0: 30}, 4: {0: 55}, 16: {0: 67}}, "cb": {0: {0: 31}, 4: {0: 64}, 16: {0: 76}}
+    }  # fmt: skip
+    assert set(experiment.metrics) == {"rte", "cb"}
+
+
+def test_a_limit_of_training_rows_is_a_number_of_examples_in_total(tmp_path):
+    """The published ATTEMPT of TPV drew its few rows by a limit. One above what the task has, 9 rows here, is none."""
+    for seed, limit in ((0, 4), (0, 9), (0, 500)):
+        settings = {"data": {"limit_train": limit}}
+        run = write_trial(tmp_path, "few", f"nothing limit_train={limit}", seed, {"rte": 50.0}, settings=settings)
+        change(run, lambda result, limit=limit: result["data"]["rte"]["rows"].update(train=min(limit, 9)))
+    (experiment,) = found(tmp_path)
+    (line,) = experiment.lines
+    assert (line.name, set(line.scores["rte"])) == ("nothing", {4, 9, "full"})
+    assert experiment.axis == "training examples in total"

@@ -18,7 +18,7 @@ from cpeft.report.starts import DRAWN, formula_of, headline
 from cpeft.report.study import Run
 
 Shots = int | Literal["full"]
-GRID = re.compile(r" few_shot=\w+")  # what a grid over it adds to labels
+GRID = re.compile(r" (few_shot|limit_train)=\w+")  # what a grid over them adds to labels
 ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_test")  # how many rows, not how they read
 
 
@@ -38,11 +38,12 @@ class Trial:
     def of(cls, run: Run, task: str) -> "Trial":
         config = run.config
         data, formula = config.get("data", {}), formula_of(config)
+        shots, per = _examples(data, run.result["data"][task]["rows"]["train"])
         start: dict[str, Any] = {key: config[key] for key in ("prompt", "method", "sources", "source") if key in config}
         start["data"] = {key: value for key, value in data.items() if key not in ROWS}
         return cls(
             run, task, run.result["seed"],
-            shots=data.get("few_shot", "full") if run.result["steps"] else 0, per=data.get("few_shot_per", "class"),
+            shots=shots if run.result["steps"] else 0, per=per,
             start=GRID.sub("", json.dumps(start, sort_keys=True)),  # a start may be that of the same place in the grid
             fresh=isinstance(formula, Fresh) and formula.kind in DRAWN and not config.get("sources"),
         )  # fmt: skip
@@ -50,6 +51,22 @@ class Trial:
     @property
     def point(self) -> tuple[str, Shots, int]:
         return self.task, self.shots, self.seed
+
+    @property
+    def own(self) -> bool:
+        """Whether what was learned is the task's alone: the run has no other task, or a target prompt for each. A sum of
+        vectors and a prompt trained on several tasks belong to all of them together."""
+        result = self.run.result
+        return len(result["tasks"]) == 1 or self.task in result["prompts"]
+
+
+def _examples(data: Mapping[str, Any], rows: int) -> tuple[Shots, str]:
+    """How many examples the settings `data` ask for, per class or in total; `rows` were trained on. A limit above what a task
+    has leaves nothing out; of rows in whole groups (MultiRC's) somewhat fewer are drawn than it says, which looks the same."""
+    few, limit = data.get("few_shot", "full"), data.get("limit_train")
+    if few == "full" and limit is not None and rows >= limit:
+        return limit, "total"
+    return few, data.get("few_shot_per", "class")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 At every number of examples the lines are compared with the one that starts from nothing, paired over seeds (a seed draws the
 origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as a family.
+A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
 """
 
 import re
@@ -107,11 +108,9 @@ class Experiment:
 def experiments(study: Study) -> list[Experiment]:
     """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
     found = []
-    single = [
-        Trial.of(run, task) for run in study.runs if len(run.result["tasks"]) == 1 for task in run.result["tasks"]
-    ]
-    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in single):
-        trials = [trial for trial in single if trial.run.result["model"]["dtype"] == dtype]
+    every = [trial for run in study.runs for task in run.result["tasks"] if (trial := Trial.of(run, task)).own]
+    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in every):
+        trials = [trial for trial in every if trial.run.result["model"]["dtype"] == dtype]
         lines = gather(trials)
         few = [trial for trial in trials if trial.shots not in (0, "full")]
         metrics = {
