@@ -1,7 +1,7 @@
 """Published figures beside ours: which cells meet, and when there is no difference to tell."""
 
 import pytest
-from fabricate import write_crossing, write_trial
+from fabricate import change, write_crossing, write_trial
 from test_page import read
 
 from cpeft.errors import ConfigError
@@ -57,6 +57,53 @@ def test_rows_meet_by_what_was_trained(tmp_path):
         "both, multi-task SPoT": "zero: both", "both, TPV sum (ours)": "zero: sum",
     }  # fmt: skip
     assert {line.why for line in found.values()} == {"metric: macro_f1"}  # these runs were scored by accuracy alone
+
+
+def scored(folder, task, headline, **values):
+    """The run with further metrics, of which one comes first."""
+    own = {name: {"value": value, "low": value, "high": value} for name, value in values.items()}
+    change(folder, lambda result: (result["scores"][task].update(own), result["data"][task].update(headline=headline)))
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("scitail", "f1"), ("imdb", "f1"), ("snli", "macro_f1"), ("yahoo", "macro_f1")]
+)
+def test_f1_is_binary_where_there_are_two_labels(tmp_path, task, metric):
+    for seed in (0, 1):
+        run = write_trial(tmp_path, "zero", "nothing", seed, {task: 60.0}, steps=0)
+        scored(run, task, "accuracy", f1=30.0 + seed, macro_f1=40.0 + seed)
+    (line,) = lines(tmp_path, "tpv")["few shot f1"]
+    assert (line.metric, line.own_metric, line.own.mean) == (metric, metric, 30.5 if metric == "f1" else 40.5)
+    assert line.difference == pytest.approx(line.own.mean - line.published.mean)
+
+
+def test_origins_are_compared_by_the_published_metric(tmp_path):
+    """CoLA's first metric is Matthews', the published one exact match; of STS-B either correlation may have been meant."""
+    for task, headline in (("cola", "matthews"), ("stsb", "pearson")):
+        write_trial(tmp_path, "sources", "sources", 0, {task: 80.0})
+        for seed in (0, 1, 2):
+            init = f"vocab + cross(v(sources/{task}@0))"
+            run = write_trial(tmp_path, "crossed", "crossed", seed, {task: 84.0 + seed}, init, steps=0)
+            scored(run, task, headline, matthews=20.0, pearson=88.0)
+    own, mixed, *correlations = lines(tmp_path, "tpv")["cross origin"]
+    assert (own.task, own.own_metric, own.own.mean, own.published.mean) == ("cola", "accuracy", 84.0, 85.9)
+    assert mixed.difference == pytest.approx(85.5 - 84.9)
+    assert {(line.own_metric, line.why) for line in correlations} == {("pearson", "metric: pearson or spearman")}
+    _, page = read(tmp_path)
+    assert "cola matthews 20.00 (1) 20.00 ± 0.00 (2)" in page.row("cola matthews", "(2)")  # alone it asks for the first
+
+
+def test_a_limit_of_rows_is_no_training_on_all(tmp_path):
+    """The published ATTEMPT: 100 rows by a limit, a target for each of two tasks."""
+    settings = {"method": {"name": "attempt", "targets": "per_task"}, "sources": ["s/*"], "data": {"limit_train": 100}}
+    for seed in (0, 1):
+        scores, targets = {"snli": 60.0, "scitail": 61.0}, ["snli", "scitail"]
+        run = write_trial(
+            tmp_path, "few", "ATTEMPT", seed, scores, settings=settings, prompts=targets, method="attempt"
+        )
+        change(run, lambda result: [about["rows"].update(train=100) for about in result["data"].values()])
+    found = {line.task: line.published.mean for line in lines(tmp_path, "tpv")["few shot f1"]}
+    assert found == {"snli, 100 examples": 79.6, "scitail, 100 examples": 83.6}
 
 
 def test_examples_per_class_are_no_examples_in_total(tmp_path):

@@ -158,7 +158,9 @@ def _control(name: str, sums: Sequence[Sum], found: Sets) -> Control | None:
     for each in sums:
         _, starts = _chosen(found.get(each.tasks, {}))
         for member in each.members if starts else ():
-            scores = {seed: start.score(member.task) for seed, start in starts.items() if seed in member.singles}
+            scores = {
+                seed: headline(start.run, member.task) for seed, start in starts.items() if seed in member.singles
+            }
             paired.append((member.shares, replace(member, sums=scores).shares))
     of_sums = _overall([{seed: own[seed] for seed in control} for own, control in paired])
     of_control = _overall([control for _, control in paired])
@@ -194,7 +196,7 @@ def _member(task: str, starts: Mapping[int, Start]) -> Member:
         seed: next(vector.source for vector in start.vectors if vector.task == task) for seed, start in starts.items()
     }
     return Member(
-        task, about["headline"], {seed: start.score(task) for seed, start in starts.items()},
+        task, about["headline"], {seed: headline(start.run, task) for seed, start in starts.items()},
         {seed: headline(source, task) for seed, source in sources.items()}, about["majority"],
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import load_file
 
-from cpeft.report.starts import Start, origin_of, untrained
+from cpeft.report.starts import Asked, Start, metric_of, origin_of, score, untrained
 from cpeft.report.stats import Paired, Summary, compare
 from cpeft.report.study import Run, Study
 
@@ -52,8 +52,9 @@ class Crossing:
         return [name for name in CONTROLS.values() if any(name in row.controls for row in self.rows)]
 
 
-def crossings(study: Study) -> list[Crossing]:
-    """Every source whose vectors were put on origins alone, unscaled and on their own task."""
+def crossings(study: Study, asked: Asked = lambda _: "") -> list[Crossing]:
+    """Every source whose vectors were put on origins alone, unscaled and on their own task, scored by the metrics that
+    are asked for."""
     starts = [start for start in untrained(study) if len(start.tasks) == 1 and len(start.vectors) <= 1]
     groups: dict[tuple[str, str, str], list[Start]] = {}
     for start in starts:
@@ -64,7 +65,9 @@ def crossings(study: Study) -> list[Crossing]:
     for (stage, label, dtype), members in groups.items():
         bare = [start for start in starts if not start.vectors and _dtype(start) == dtype]
         crossed = dict.fromkeys(start.tasks[0] for start in members if _kind(start) in (OWN, OTHER))
-        if rows := tuple(_row(task, [start for start in members + bare if start.tasks[0] == task]) for task in crossed):
+        if rows := tuple(
+            _row(task, [start for start in members + bare if start.tasks[0] == task], asked(task)) for task in crossed
+        ):
             found.append(Crossing(stage if label == stage else f"{stage}/{label}", dtype, rows))
     return found
 
@@ -83,18 +86,18 @@ def _kind(start: Start) -> str:
     return OWN if origin_of(vector.source) == start.origin else OTHER
 
 
-def _row(task: str, starts: Sequence[Start]) -> Row:
+def _row(task: str, starts: Sequence[Start], asked: str) -> Row:
     cells: dict[str, Cells] = {}
+    about, metric = starts[0].run.result["data"][task], metric_of([start.run for start in starts], task, asked)
     for start in starts:
-        cells.setdefault(_kind(start), {}).setdefault(start.origin, []).append(start.score(task))
-    about = starts[0].run.result["data"][task]
+        cells.setdefault(_kind(start), {}).setdefault(start.origin, []).append(score(start.run, task, metric))
     sources = {vector.source.folder.path: vector.source for start in starts for vector in start.vectors
                if (vector.task, vector.control) == (task, "")}  # fmt: skip
     return Row(
-        task, about["headline"], _summary(cells.get(OWN)), _summary(cells.get(OTHER)),
+        task, metric, _summary(cells.get(OWN)), _summary(cells.get(OTHER)),
         _paired(cells.get(OTHER, {}), cells.get(OWN, {})),
         {name: found for name in CONTROLS.values() if (found := _summary(cells.get(name)))},
-        about["majority"], _ratio(task, list(sources.values())),
+        about["majority"] if metric == about["headline"] else None, _ratio(task, list(sources.values())),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.stability import spreads
-from cpeft.report.study import Run, Section, Study, distinct
+from cpeft.report.study import Run, Section, Study, distinct, logged
 from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
 from cpeft.study.store import RunFolder, Store
@@ -221,13 +221,6 @@ def _why(folder: RunFolder) -> str:
     where = f"last logged step {records[-1]['step']}" if records else "no step logged"
     claimed = (folder.path / "claim.json").exists()
     return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
-
-
-def logged(folder: RunFolder) -> list[dict[str, Any]]:
-    """The whole lines of metrics.jsonl; a killed process may have left half a line."""
-    path = folder.path / "metrics.jsonl"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def making(study: Study) -> Section:
