@@ -29,7 +29,7 @@ def test_a_table_by_hand(tmp_path):
 def test_controls_by_hand(tmp_path):
     """Noise was made for seed 0 alone and at two scales, of which validation rows choose 1: 25/50 and 30/60 are 50%, where the
     sum of that seed keeps 80% and 100%. The vector of another task keeps 20% and 25% of both; at its only scale, 1, the sums
-    keep 1/50 and 1/60, and 54/60 and 66/60."""
+    keep 1/50 and 1/60, and 54/60 and 66/60: −20.67 and 77.5 more, and no other signs have a mean nearer to 0."""
     write_addition(tmp_path)
     write_trial(tmp_path, "singles", "singles", 0, {"wic": 50.0})
     write_trial(tmp_path, "singles", "singles", 1, {"wic": 50.0})
@@ -44,8 +44,10 @@ def test_controls_by_hand(tmp_path):
         write_trial(tmp_path, "controls", "other", seed, found, "vocab + v(singles/wic)", steps=0, validation=5.0)
     html, page = read(tmp_path)
     assert 'id="addition-controls-1"' in html
-    assert page.row("noise 1", "50.0") == "noise 1 50.0 1 90.0 1"
-    assert page.row("another task 1", "22.5") == "another task 1 22.5 [22.5, 22.5] 2 50.9 [−572.7, 674.6] 2"
+    assert page.row("noise 1", "50.0") == "noise 1 50.0 90.0 one seed"
+    assert page.row("another task 1", "22.5") == (
+        "another task 1 22.5 50.9 +28.42 [−595.2, 652.1] 2 1.000 1.000 cannot be judged"
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_sum_and_single_prompt_are_scored_on_the_same_rows(tmp_path):
     _, page = read(tmp_path)
     assert "rte accuracy 50.00 50.00 100.0 1 47.50 2" in page.row("rte accuracy", "100.0")
     assert page.row("cb accuracy", "80.0") == "cb accuracy 40.00 50.00 80.0 1 47.50 3"
-    assert page.row("noise", "90.0") == "noise 1 40.0 1 90.0 1"  # (0 + 80) / 2 and (100 + 80) / 2
+    assert page.row("noise", "90.0") == "noise 1 40.0 90.0 one seed"  # (0 + 80) / 2 and (100 + 80) / 2
 
 
 def test_rows_that_cannot_be_matched_are_said(tmp_path):

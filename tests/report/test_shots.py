@@ -7,6 +7,7 @@ from test_page import read
 
 from cpeft.config import merge
 from cpeft.report.shots import Experiment, experiments
+from cpeft.report.stats import Verdict
 from cpeft.report.study import Study
 from cpeft.study.store import Store
 
@@ -33,14 +34,25 @@ def test_lines_hold_stages_and_untrained_points_together(tmp_path):
 
 def test_tables_by_hand(tmp_path):
     """At 16: SPoT 10, 9 and 11 better, t(0.975, 2) / sqrt(3) = 2.484; all signs alike have p = 2/8, doubled by the correction
-    for two. The mixture is 1 worse, 1 better and equal. At 4 and at 0 SPoT stands alone."""
+    for two. The mixture is 1 worse, 1 better and equal. At 4 and at 0 SPoT stands alone. As published SPoT is better at 16: t =
+    10 / sqrt((7 + 4) / 2 x 2/3) = 5.22 on 4 degrees of freedom, p 0.0064 for two; without deviation there is no t."""
     html, page = read(write_shots(tmp_path))
     assert "shots" in page.sections
-    assert page.row("SPoT", "62.00 52.00") == "rte SPoT 62.00 52.00 +10.00 [7.5, 12.5] 3 0.250 0.500"
-    assert page.row("mixed", "52.00 52.00") == "rte mixed 52.00 52.00 +0.00 [−2.5, 2.5] 3 1.000 1.000"
-    assert page.row("SPoT", "51.00 41.00") == "rte SPoT 51.00 41.00 +10.00 [7.5, 12.5] 3 0.250 0.250"
-    assert page.row("SPoT", "50.00 20.00") == "rte SPoT 50.00 20.00 +30.00 [5.2, 54.8] 3 0.250 0.250"
-    assert page.row("mixed", "62.00 60.00") == "rte mixed 62.00 60.00 +2.00 [2.0, 2.0] 3 0.250 0.500"
+    assert page.row("SPoT", "62.00 52.00") == (
+        "rte SPoT 62.00 52.00 +10.00 [7.5, 12.5] +5.64 3 0.250 0.500 cannot be judged significant, p 0.013"
+    )
+    assert page.row("mixed", "52.00 52.00") == (
+        "rte mixed 52.00 52.00 +0.00 [−2.5, 2.5] +0.00 3 1.000 1.000 cannot be judged not significant, p 1.000"
+    )
+    assert page.row("SPoT", "51.00 41.00") == (
+        "rte SPoT 51.00 41.00 +10.00 [7.5, 12.5] +5.64 3 0.250 0.250 cannot be judged significant, p < 0.001"
+    )
+    assert page.row("SPoT", "50.00 20.00") == (
+        "rte SPoT 50.00 20.00 +30.00 [5.2, 54.8] +1.69 3 0.250 0.250 cannot be judged significant, p 0.007"
+    )
+    assert page.row("mixed", "62.00 60.00") == (
+        "rte mixed 62.00 60.00 +2.00 [2.0, 2.0] 3 0.250 0.500 cannot be judged cannot be judged"
+    )
     assert html.count("no corrected p can reach 0.05") == 4
     (label,) = re.findall(r'aria-label="accuracy of rte by ([^"]*)"', html)
     assert label.startswith(
@@ -77,8 +89,9 @@ def test_six_seeds_can_be_significant(tmp_path):
             write_trial(tmp_path, "few", name, seed, {"rte": score}, init, settings=FEW)
             write_trial(tmp_path, "full", name, seed, {"rte": score + 1}, init)
     few, full = found(tmp_path)[0].families()
-    assert (few.shots, few.rows[0].p, few.hopeless) == (16, 2 / 64, False)
-    assert (full.shots, full.rows[0].paired.mean) == ("full", 12.5)
+    assert (few.shots, few.rows[0].tested.p, few.hopeless) == (16, 2 / 64, False)
+    assert (full.shots, full.rows[0].tested.paired.mean) == ("full", 12.5)
+    assert few.rows[0].tested.verdict is Verdict.SIGNIFICANT
 
 
 def test_a_label_that_means_two_things_is_two_lines(tmp_path):

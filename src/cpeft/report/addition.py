@@ -5,11 +5,11 @@
 λ is chosen per set of tasks and seed by the mean validation score of its tasks, as published: the scales in rising order,
 the first that is best, strictly better than 0; and 1 where none is. Test scores of the chosen sum stand against those of the
 single prompts, of the same seed: relative performance = 100 sum / single. The same is done with controls in the place of the
-sum: noise of its size, its rows shuffled, the sum of other tasks' vectors.
+sum: noise of its size, its rows shuffled, the sum of other tasks' vectors. Sums and controls are compared over seeds.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from markupsafe import Markup
 
 from cpeft.report.bands import scale_curves
 from cpeft.report.crossing import CONTROLS
+from cpeft.report.families import Tested, judged
 from cpeft.report.plots import Curve
 from cpeft.report.same_rows import score_together
 from cpeft.report.scales import Search
 from cpeft.report.starts import Asked, Start, metric_of, origin_of, untrained
+from cpeft.report.stats import Paired, compare
 from cpeft.report.study import Run, Study
 from cpeft.report.tables import t_interval
 
@@ -87,13 +89,16 @@ class Sum:
 @dataclass(frozen=True)
 class Control:
     """What `name` in the place of `sets` of the sums keeps of their tasks, and what those sums keep, both at the best of the
-    scales that both have; seeds that have all. `same` is False where the two, or the single prompts, had other test rows."""
+    scales that both have; seeds that have all. `difference` is sums minus control, paired over seeds (None of one seed), and
+    `tested` that among the controls of its table. `same` is False where the two, or the single prompts, had other test rows."""
 
     name: str
     sets: int
     control: Relative
     sums: Relative
     same: bool
+    difference: Paired | None
+    tested: Tested | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,13 @@ def _addition(stage: str, dtype: str, found: Sets, controls: Mapping[str, Sets],
     overall = Relative.of(_means([member.shares for each in sums for member in each.members]).values())
     compared = [_control(CONTROLS[kind], found, sets, asked) for kind, sets in controls.items()]
     by_asked = all(search.asked for seeds in found.values() for search in seeds.values())
-    return Addition(stage, dtype, sums, overall, tuple(filter(None, compared)), picture, by_asked)
+    return Addition(stage, dtype, sums, overall, _judged([each for each in compared if each]), picture, by_asked)
+
+
+def _judged(controls: Sequence[Control]) -> tuple[Control, ...]:
+    """The controls of a table as one family."""
+    tested = iter(judged([each.difference for each in controls if each.difference]))
+    return tuple(replace(each, tested=next(tested)) if each.difference else each for each in controls)
 
 
 def _means(shares: Sequence[Shares]) -> dict[int, float]:
@@ -182,8 +193,12 @@ def _control(name: str, sums: Sets, found: Sets, asked: Asked) -> Control | None
                 for part, value in zip(shares, scores.values[:2], strict=True):
                     part.update({seed: 100 * value / single} if single > 0 else {})
             kept.append(shares)
-    of_control, of_sums = (Relative.of(_means([pair[i] for pair in kept]).values()) for i in (0, 1))
-    return Control(name, len(both), of_control, of_sums, same) if of_control and of_sums else None
+    means = [_means([pair[i] for pair in kept]) for i in (0, 1)]
+    of_control, of_sums = (Relative.of(each.values()) for each in means)
+    if of_control is None or of_sums is None:
+        return None
+    difference = compare(means[1], means[0]) if len(means[0]) > 1 else None
+    return Control(name, len(both), of_control, of_sums, same, difference)
 
 
 def _at_common_scales(controls: Mapping[int, Search], sums: Mapping[int, Search]) -> dict[int, tuple[Start, Start]]:

@@ -14,23 +14,23 @@ import numpy as np
 from markupsafe import Markup
 
 from cpeft.report.bands import Point, shot_curves
+from cpeft.report.families import Sides, Tested, judged, summed
 from cpeft.report.lines import Line, Shots, Trial, gather, rising
 from cpeft.report.plots import Panel, line_style
-from cpeft.report.stats import ALPHA, Paired, compare, holm
+from cpeft.report.stats import Paired, Verdict, compare
 from cpeft.report.study import Study
 from cpeft.report.tables import score_interval
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line against the base: means over the seeds that both have, and the corrected p-value."""
+    """A line against the base: means over the seeds that both have, and the comparison among those of its table."""
 
     task: str
     line: str
     mean: float
     base: float
-    paired: Paired
-    p: float
+    tested: Tested
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Family:
     @property
     def hopeless(self) -> bool:
         """Whether no scores of so many seeds could be significant after the correction."""
-        return min(holm([row.paired.least_p for row in self.rows])) > ALPHA
+        return all(row.tested.verdict is Verdict.CANNOT for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,13 @@ class Experiment:
         found = []
         for shots in rising({k for line in self.lines for task in self.metrics for k in line.scores.get(task, {})}):
             if pairs := list(self._pairs(shots)):
-                corrected = holm([paired.p for *_, paired in pairs])
-                found.append(Family(shots, tuple(Row(*pair, p) for pair, p in zip(pairs, corrected, strict=True))))
+                tested = judged([paired for *_, paired, _ in pairs], [sides for *_, sides in pairs])
+                rows = [Row(*pair[:4], each) for pair, each in zip(pairs, tested, strict=True)]
+                found.append(Family(shots, tuple(rows)))
         return found
 
-    def _pairs(self, shots: Shots) -> Iterator[tuple[str, str, float, float, Paired]]:
+    def _pairs(self, shots: Shots) -> Iterator[tuple[str, str, float, float, Paired, Sides]]:
+        """Every line against the base on every task: paired over the seeds that both have, and, as published, of all seeds."""
         if self.base is None:
             return
         for task in self.metrics:
@@ -102,7 +104,8 @@ class Experiment:
                 if line is not self.base and len(both) > 1:
                     first, second = ({seed: each[seed] for seed in both} for each in (scores, base))
                     mean, of_base = (float(np.mean(list(each.values()))) for each in (first, second))
-                    yield task, line.name, mean, of_base, compare(first, second)
+                    sides = summed(list(scores.values())), summed(list(base.values()))
+                    yield task, line.name, mean, of_base, compare(first, second), sides
 
 
 def experiments(study: Study) -> list[Experiment]:
