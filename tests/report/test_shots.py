@@ -94,6 +94,63 @@ def test_six_seeds_can_be_significant(tmp_path):
     assert few.rows[0].tested.verdict is Verdict.SIGNIFICANT
 
 
+def write_lines(store, task, count, shots=(4, 16)):
+    """From nothing and from other starts, each with a few points of its own."""
+    for number in range(count):
+        name, init = ("nothing", "vocab") if number == 0 else (f"{task} from {number}", f"s/{task}{number}")
+        for k in shots:
+            for seed in (0, 1):
+                settings = {"data": {"few_shot": k}}
+                scores = {task: 40.0 + 5 * number + k + seed}
+                write_trial(store, f"few-{task}", f"{name} few_shot={k}", seed, scores, init, settings=settings)
+
+
+def ticks(picture):
+    return re.findall(r">([\d.]+)</text>", picture)
+
+
+def test_few_lines_share_a_panel_and_none_their_colour(tmp_path):
+    """Eight lines in all; a legend names those of its panel, the shared one in one colour; axes are the same."""
+    for task, count, shots in (("rte", 5, (4, 16)), ("cb", 4, (16, 64))):
+        write_lines(tmp_path, task, count, shots)
+    (experiment,) = found(tmp_path)
+    (cb, of_cb, first), (rte, of_rte, second) = experiment.panels()
+    assert (cb, rte) == ("cb (accuracy)", "rte (accuracy)")
+    assert [name for name, *_ in of_cb] == ["nothing", "cb from 1", "cb from 2", "cb from 3"]
+    assert [name for name, *_ in of_rte] == ["nothing", "rte from 1", "rte from 2", "rte from 3", "rte from 4"]
+    assert all(len({colour for _, colour, _ in legend}) == len(legend) for legend in (of_cb, of_rte))
+    assert of_cb[0] == of_rte[0]
+    assert ticks(first) == ticks(second)
+    assert {"4", "16", "64"} <= set(ticks(first))
+
+
+def test_many_lines_have_a_small_panel_each(tmp_path):
+    write_lines(tmp_path, "rte", 7)
+    (experiment,) = found(tmp_path)
+    ((_, legend, picture),) = experiment.panels()
+    assert [name for name, *_ in legend] == ["the line its panel is named after", "nothing", "each of the others"]
+    assert re.findall(r">((?:nothing|rte from \d))</text>", picture) == [line.name for line in experiment.lines]
+    assert experiment.panels()[0][2] == picture
+
+
+def test_a_probe_is_no_line_unless_it_is_more(tmp_path):
+    """20 steps that only weigh sources; the same are a line where something starts from them, or if they train as long."""
+
+    def lines(store, steps, more=()):
+        for shots in (4, 16):
+            few = {"data": {"few_shot": shots}}
+            weighted = f"weighted('probes/probe few_shot={shots}/rte', s/a, s/b)"
+            write_trial(store, "probes", f"probe few_shot={shots}", 0, {"rte": 40.0}, steps=steps, settings=few)
+            for name, init in (("nothing", "vocab"), ("weighted", weighted), *more):
+                write_trial(store, "few", f"{name} few_shot={shots}", 0, {"rte": 50.0}, init, 60, settings=few)
+        return [line.name for line in found(store)[0].lines]
+
+    assert lines(tmp_path / "probe", 20) == ["nothing", "weighted"]
+    on = ("on", "'probes/probe few_shot=4/rte'")
+    assert lines(tmp_path / "source", 20, [on]) == ["nothing", "probe (20 steps)", "on", "weighted"]
+    assert set(lines(tmp_path / "long", 60)) == {"nothing", "probe", "weighted"}
+
+
 def test_a_label_that_means_two_things_is_two_lines(tmp_path):
     """Another start in another stage, or two runs of one point; a pilot of the same label must not be joined on."""
     for stage, init in (("pilot", "vocab"), ("final", "sources/mnli")):

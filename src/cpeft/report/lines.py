@@ -3,7 +3,8 @@
 A line holds the runs that share their label but for the number of examples. Runs without training that start the same way,
 whatever their label, are its points at 0. Where a label stands for several starts of a task, or several runs claim one point,
 the stages are lines of their own; where several runs of one stage claim a point, there is no line. The base is the line that
-starts from nothing and trains longest; a line that trains for another number of steps says so in its name.
+starts from nothing and trains longest; a line that trains for another number of steps says so in its name. A short training
+whose only use was to weigh sources by (`weighted(...)`) is a part of those runs and no line to compare with.
 """
 
 import json
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from cpeft.prompts.expression import Fresh
+from cpeft.prompts.expression import Fresh, Weighted, names
 from cpeft.report.starts import DRAWN, formula_of, headline
 from cpeft.report.study import Run
 
@@ -114,6 +115,24 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
 def _otherwise(line: Line, base: Line) -> str:
     """What a name says of a training of another length than the base's."""
     return f" ({line.steps} steps)" if line.steps and base.steps and line.steps != base.steps else ""
+
+
+def without_probes(lines: Sequence[Line], runs: Iterable[Run]) -> list[Line]:
+    """The lines but those of shorter training than the base's, from stages that runs refer to as the probe of a weighted start
+    and never as anything else."""
+    probed, used = set[str](), set[str]()
+    for run in runs:
+        formula, sources = formula_of(run.config), run.config.get("sources", [])
+        parts = formula.parts if isinstance(formula, Weighted) else (formula,)
+        probed |= {_stage(name) for name in names(formula.probe)} if isinstance(formula, Weighted) else set()
+        used |= {_stage(name) for part in parts for name in names(part)}
+        used |= {_stage(name) for name in ([sources] if isinstance(sources, str) else sources)}
+    base = lines[0].steps if lines and lines[0].fresh else None
+    return [line for line in lines if not (base and line.steps and line.steps < base and line.stage in probed - used)]
+
+
+def _stage(reference: str) -> str:
+    return reference.partition("/")[0]
 
 
 def _clash(trials: Sequence[Trial]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpeft.report.families import Tested, judged
-from cpeft.report.lines import Line, Shots, Trial, gather, rising
+from cpeft.report.lines import Line, Shots, Trial, gather, rising, without_probes
 from cpeft.report.stats import Ranking, compare, rank_methods
 from cpeft.report.study import Study
 
@@ -45,7 +45,8 @@ def contests(study: Study) -> list[Contest]:
     trials = [Trial.of(run, task) for run in study.runs for task in run.result["tasks"]]
     found = []
     for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in trials):
-        lines = gather([trial for trial in trials if trial.run.result["model"]["dtype"] == dtype])
+        own = [trial for trial in trials if trial.run.result["model"]["dtype"] == dtype]
+        lines = without_probes(gather(own), study.runs)
         for shots in rising({shots for line in lines for of_task in line.scores.values() for shots in of_task}):
             for tasks, rivals in _rivals(lines, shots).items():
                 if contest := _contest(dtype, shots, tasks, rivals):

@@ -6,20 +6,22 @@ A run of several tasks is a point of each of them where it learned a target prom
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
 
 import numpy as np
 from markupsafe import Markup
 
-from cpeft.report.bands import Point, shot_curves
+from cpeft.report.bands import MOST, Frame, Point, panels_legend, shot_curves, shot_panels
 from cpeft.report.families import Sides, Tested, judged, summed
-from cpeft.report.lines import Line, Shots, Trial, gather, rising
-from cpeft.report.plots import Panel, line_style
+from cpeft.report.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.report.plots import line_style
 from cpeft.report.stats import Paired, Verdict, compare
 from cpeft.report.study import Study
 from cpeft.report.tables import score_interval
+
+Sample = tuple[str, str, tuple[float, ...]]  # of a legend: name, colour and dashes
 
 
 @dataclass(frozen=True)
@@ -60,27 +62,38 @@ class Experiment:
         """The line that starts from nothing; of several the first."""
         return next((line for line in self.lines if line.fresh), None)
 
-    def legend(self) -> list[tuple[Any, ...]]:
-        """Name, colour and dashes of every line."""
-        return [(line.name, *line_style(index)) for index, line in enumerate(self.lines)]
+    @property
+    def drawn(self) -> dict[str, dict[str, list[Point]]]:
+        """The points of every task and line."""
+        return {
+            task: {
+                line.name: [_point(shots, line.at(task, shots), metric) for shots in rising(line.scores[task])]
+                for line in self.lines if task in line.scores
+            }
+            for task, metric in self.metrics.items()
+        }  # fmt: skip
 
-    def panels(self) -> list[Panel]:
-        """A picture of every task."""
-        return [(f"{task} ({metric})", self._panel(task, metric)) for task, metric in self.metrics.items()]
-
-    def _panel(self, task: str, metric: str) -> Markup:
-        drawn: dict[int, list[Point]] = {}
-        for index, line in enumerate(self.lines):
-            for shots in rising(line.scores.get(task, {})):
-                values = list(line.at(task, shots).values())
-                point = Point(shots, float(np.mean(values)), score_interval(values, metric))
-                drawn.setdefault(index, []).append(point)
-        told = "; ".join(
-            f"{self.lines[index].name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
-            for index, points in drawn.items()
-        )
-        name = re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}")
-        return shot_curves(drawn, name, f"{metric} of {task} by {self.axis}: {told}", self.axis, metric)
+    def panels(self) -> list[tuple[str, list[Sample], Markup]]:
+        """Title, legend and picture of every task, all with the same axes."""
+        drawn = self.drawn
+        frame, found = Frame.of(drawn.values(), self.axis), []
+        styles = _styles([list(lines) for lines in drawn.values() if len(lines) <= MOST])
+        for task, lines in drawn.items():
+            metric, base = self.metrics[task], self.base.name if self.base and self.base.name in lines else ""
+            told = "; ".join(
+                f"{name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
+                for name, points in lines.items()
+            )
+            about = (
+                re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}"), f"{metric} of {task} by {self.axis}: {told}", metric
+            )  # fmt: skip
+            if len(lines) <= MOST:
+                legend = [(name, *line_style(styles[name])) for name in lines]
+                picture = shot_curves(lines, styles, frame, *about)
+            else:
+                legend, picture = panels_legend(base), shot_panels(lines, base, frame, *about)
+            found.append((f"{task} ({metric})", legend, picture))
+        return found
 
     def families(self) -> list[Family]:
         """Every number of examples at which anything can be compared with the base."""
@@ -108,13 +121,27 @@ class Experiment:
                     yield task, line.name, mean, of_base, compare(first, second), sides
 
 
+def _point(shots: Shots, scores: Mapping[int, float], metric: str) -> Point:
+    values = list(scores.values())
+    return Point(shots, float(np.mean(values)), score_interval(values, metric))
+
+
+def _styles(panels: Sequence[Sequence[str]]) -> dict[str, int]:
+    """A number for every line, the same in all panels and of no other line in any of them."""
+    styles: dict[str, int] = {}
+    for line in dict.fromkeys(name for names in panels for name in names):
+        taken = {styles.get(other) for names in panels if line in names for other in names}
+        styles[line] = next(number for number in count() if number not in taken)
+    return styles
+
+
 def experiments(study: Study) -> list[Experiment]:
     """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
     found = []
     every = [trial for run in study.runs for task in run.result["tasks"] if (trial := Trial.of(run, task)).own]
     for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in every):
         trials = [trial for trial in every if trial.run.result["model"]["dtype"] == dtype]
-        lines = gather(trials)
+        lines = without_probes(gather(trials), study.runs)
         few = [trial for trial in trials if trial.shots not in (0, "full")]
         metrics = {
             trial.task: trial.run.result["data"][trial.task]["headline"]
