@@ -1,10 +1,14 @@
 """Published figures beside ours: which cells meet, and when there is no difference to tell."""
 
+import numpy as np
 import pytest
 from fabricate import change, write_crossing, write_trial
 from test_page import read
+from test_transfer import finished, matrix, write_comparison
 
 from cpeft.errors import ConfigError
+from cpeft.prompts.similarity import cosine
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.against import against
 from cpeft.report.study import Study
 from cpeft.study.store import Store
@@ -129,3 +133,29 @@ def test_nothing_published_and_unknown_papers_are_errors(tmp_path):
     with pytest.raises(ConfigError, match="at hand for attempt and tpv"):
         lines(tmp_path, "spot")
     assert "against" not in read(tmp_path)[1].sections
+
+
+def test_cosines_stand_beside_the_published_map(tmp_path):
+    """Two tasks from two origins; of four stored rows half are dead, and the published definition counts all of them."""
+    kept = []
+    for task, seed in (("mnli", 0), ("mnli", 1), ("qqp", 0), ("qqp", 1)):
+        origin = matrix("origin", seed)
+        prompt = SoftPrompt.stored(origin + matrix(task), 2, Provenance(task=task), origin)
+        kept.append(finished(tmp_path, "sources", "sources", task, seed, 80.0, prompt))
+    write_comparison(tmp_path, kept, "sources/*@*")
+
+    def mean(*pairs):
+        first, second = ([each.mean(0).numpy() for each in side] for side in zip(*pairs, strict=True))
+        return np.mean([cosine(a, b) for a, b in zip(first, second, strict=True)])
+
+    def of(task, seed):
+        return matrix("origin", seed) + matrix(task)
+
+    found = against(Study.of(Store(tmp_path)), "tpv")
+    assert found.blocks == ()
+    assert [pair.tasks for pair in found.cosines] == [("mnli", "mnli"), ("qqp", "mnli"), ("qqp", "qqp")]
+    mnli, both, _ = found.cosines
+    assert (mnli.same, mnli.other) == ((None, None), (0.81, pytest.approx(mean((of("mnli", 0), of("mnli", 1))))))
+    assert both.same == (0.56, pytest.approx(mean(*((of("qqp", seed), of("mnli", seed)) for seed in (0, 1)))))
+    assert both.other == (0.53, pytest.approx(mean(*((of("qqp", seed), of("mnli", 1 - seed)) for seed in (0, 1)))))
+    assert "Cosines of the token means of task prompts" in read_against(tmp_path, "tpv")
