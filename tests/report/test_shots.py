@@ -75,6 +75,15 @@ def test_the_base_trains_longest_and_other_lengths_are_named(tmp_path):
     assert [line.name for line in experiment.lines] == ["nothing", "probe (5 steps)", "SPoT"]
 
 
+def test_of_two_bases_the_one_with_more_points_counts(tmp_path):
+    write_trial(tmp_path, "a", "once", 0, {"rte": 50.0}, settings=FEW)
+    for shots in (4, 16):
+        write_trial(
+            tmp_path, "b", f"nothing few_shot={shots}", 0, {"rte": 50.0}, settings={"data": {"few_shot": shots}}
+        )
+    assert [line.name for line in found(tmp_path)[0].lines] == ["nothing", "once"]
+
+
 def test_a_start_at_the_same_place_of_the_grid_is_one_line(tmp_path):
     for shots in (4, 16):
         settings = {"data": {"few_shot": shots}}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, log10
 from textwrap import fill
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -92,9 +92,9 @@ def shot_panels(lines: Lines, base: str, frame: Frame, name: str, label: str, me
         grid = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (line, points) in zip(grid, lines.items(), strict=False):
             for other in (others for others in lines if others not in (line, base)):
-                axes.plot(*_means(lines[other], frame.places), color=GREY, linewidth=0.7, alpha=0.65)
+                axes.plot(*_means(lines[other], frame.places), color=GREY, alpha=0.65, **_thin(lines[other], 0.7))
             if base in lines and line != base:
-                axes.plot(*_means(lines[base], frame.places), color=INK, linewidth=1.1, dashes=DASHED)
+                axes.plot(*_means(lines[base], frame.places), color=INK, dashes=DASHED, **_thin(lines[base], 1.1))
             _line(axes, COLOURS[0], (), points, frame.places, 0.0)
             frame.set_on(axes, 0.2)
             axes.set_title(titles[line], loc="left", pad=2)
@@ -115,6 +115,11 @@ def panels_legend(base: str) -> list[tuple[str, str, tuple[float, ...]]]:
 
 def _means(points: Sequence[Point], places: Mapping[Shots, float]) -> tuple[list[float], list[float]]:
     return [places[point.shots] for point in points], [point.mean for point in points]
+
+
+def _thin(points: Sequence[Point], width: float) -> dict[str, Any]:
+    """How a line behind another is drawn; a lone point has no line to be seen by."""
+    return {"linewidth": width, "marker": "o" if len(points) == 1 else "", "markersize": 2.5, "markeredgewidth": 0}
 
 
 def _line(

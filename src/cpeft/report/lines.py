@@ -3,8 +3,9 @@
 A line holds the runs that share their label but for the number of examples. Runs without training that start the same way,
 whatever their label, are its points at 0. Where a label stands for several starts of a task, or several runs claim one point,
 the stages are lines of their own; where several runs of one stage claim a point, there is no line. The base is the line that
-starts from nothing and trains longest; a line that trains for another number of steps says so in its name. A short training
-whose only use was to weigh sources by (`weighted(...)`) is a part of those runs and no line to compare with.
+starts from nothing and trains longest, of several the one with most points; a line that trains for another number of steps says
+so in its name. A short training whose only use was to weigh sources by (`weighted(...)`) is a part of those runs and no line to
+compare with.
 """
 
 import json
@@ -80,6 +81,11 @@ class Line:
     steps: int | None  # of training on few examples, where all runs have the same
     scores: Mapping[str, Mapping[Shots, Mapping[int, float]]]  # test scores by task, number of examples and seed
 
+    @property
+    def points(self) -> int:
+        """Numbers of examples, over all tasks."""
+        return sum(map(len, self.scores.values()))
+
     def at(self, task: str, shots: Shots) -> Mapping[int, float]:
         return self.scores.get(task, {}).get(shots, {})
 
@@ -108,7 +114,9 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
             lines.append(_line(label, [*bare, *part]))
     counts = Counter(line.name for line in lines)
     named = [replace(line, name=f"{line.name} ({line.stage})") if counts[line.name] > 1 else line for line in lines]
-    ordered = sorted(named, key=lambda line: (not line.fresh, -(line.steps or 0) if line.fresh else 0))
+    ordered = sorted(
+        named, key=lambda line: (not line.fresh, -(line.steps or 0), -line.points) if line.fresh else (True,)
+    )
     return [replace(line, name=line.name + _otherwise(line, ordered[0])) for line in ordered]
 
 
