@@ -1,9 +1,14 @@
 """Run folders of the experiments with task vectors, written by hand: what counts here are settings and scores."""
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import tomli_w
 from safetensors.numpy import save_file
 from test_page import write_run
@@ -26,6 +31,32 @@ def write_trial(
         config["prompt"] = {"init": init}
     (folder / "config.toml").write_text(tomli_w.dumps(merge(config, settings or {})))
     return folder
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """Edit the result of a run."""
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    edit(result)
+    path.write_text(json.dumps(result))
+
+
+def answer(folder: Path, task: str, rows: Sequence[tuple[str, str, str]]) -> None:
+    """What a run answered to the test rows of a task, as (source, answer, right answer), with the accuracy of that."""
+    table = [
+        {"task": task, "row": row, "source": source, "prediction": said, "references": [right], "in_label_set": True,
+         "choice": None, "attention": []}
+        for row, (source, said, right) in enumerate(rows)
+    ]  # fmt: skip
+    before = pq.read_table(folder / "predictions.parquet").filter(pc.field("task") != task).to_pylist()
+    pq.write_table(pa.Table.from_pylist([*before, *table]), folder / "predictions.parquet")
+    value = 100 * sum(said == right for _, said, right in rows) / len(rows)
+
+    def edit(result: dict[str, Any]) -> None:
+        result["data"][task]["rows"]["test"] = len(rows)
+        result["scores"][task]["accuracy"]["value"] = value
+
+    change(folder, edit)
 
 
 def write_prompt(folder: Path, task: str, ratio: float) -> None:

@@ -1,10 +1,17 @@
 """Sums of task vectors: the choice of the scale, and relative performance by hand."""
 
+import json
+
 import pytest
-from fabricate import write_addition, write_trial
+from fabricate import answer, change, write_addition, write_trial
 from test_page import read
 
-from cpeft.report.addition import choose
+from cpeft.report.addition import additions
+from cpeft.report.against import asked_of
+from cpeft.report.page import sections_of
+from cpeft.report.scales import choose
+from cpeft.report.study import Study
+from cpeft.study.store import Store
 
 
 def test_a_table_by_hand(tmp_path):
@@ -13,15 +20,16 @@ def test_a_table_by_hand(tmp_path):
     html, page = read(write_addition(tmp_path))
     assert "addition" in page.sections
     first = page.row("rte + cb")
-    assert first == "rte + cb 0: 0.5 , 1: 1 rte accuracy 47.00 55.00 85.0 [21.5, 148.5] 2 47.50"
-    assert page.row("cb accuracy", "105.0") == "cb accuracy 63.00 60.00 105.0 [41.5, 168.5] 2 47.50"
+    assert first == "rte + cb 0: 0.5 , 1: 1 rte accuracy 47.00 55.00 85.0 [21.5, 148.5] 2 47.50 3"
+    assert page.row("cb accuracy", "105.0") == "cb accuracy 63.00 60.00 105.0 [41.5, 168.5] 2 47.50 3"
     assert page.row("Mean of all tasks") == "Mean of all tasks of all sums 95.0 [31.5, 158.5] 2"
     assert 'id="addition-scales-1"' in html
 
 
 def test_controls_by_hand(tmp_path):
     """Noise was made for seed 0 alone and at two scales, of which validation rows choose 1: 25/50 and 30/60 are 50%, where the
-    sum of that seed keeps 80% and 100%. The vector of another task keeps 20% and 25% of both."""
+    sum of that seed keeps 80% and 100%. The vector of another task keeps 20% and 25% of both; at its only scale, 1, the sums
+    keep 1/50 and 1/60, and 54/60 and 66/60: −20.67 and 77.5 more, and no other signs have a mean nearer to 0."""
     write_addition(tmp_path)
     write_trial(tmp_path, "singles", "singles", 0, {"wic": 50.0})
     write_trial(tmp_path, "singles", "singles", 1, {"wic": 50.0})
@@ -36,8 +44,10 @@ def test_controls_by_hand(tmp_path):
         write_trial(tmp_path, "controls", "other", seed, found, "vocab + v(singles/wic)", steps=0, validation=5.0)
     html, page = read(tmp_path)
     assert 'id="addition-controls-1"' in html
-    assert page.row("noise 1", "50.0") == "noise 1 50.0 1 90.0 1"
-    assert page.row("another task 1", "22.5") == "another task 1 22.5 [22.5, 22.5] 2 95.0 [31.5, 158.5] 2"
+    assert page.row("noise 1", "50.0") == "noise 1 50.0 90.0 one seed"
+    assert page.row("another task 1", "22.5") == (
+        "another task 1 22.5 50.9 +28.42 [−595.2, 652.1] 2 1.000 1.000 cannot be judged"
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,8 +69,10 @@ def test_one_scale_and_one_seed_show_what_there_is(tmp_path):
     write_trial(tmp_path, "all", "all", 0, {"rte": 40.0, "cb": 5.0, "mini/mood": 60.0}, f"vocab + mean({vectors})", steps=0,
                 validation=35.0)  # fmt: skip
     html, page = read(tmp_path)
-    assert "rte + cb + mini/mood 0: 0.333333 rte accuracy 40.00 50.00 80.0 1 47.50" in page.row("rte + cb + mini/mood")
-    assert page.row("cb accuracy", "5.00") == "cb accuracy 5.00 0.00 47.50"  # in per cent of nothing
+    assert "rte + cb + mini/mood 0: 0.333333 rte accuracy 40.00 50.00 80.0 1 47.50 3" in page.row(
+        "rte + cb + mini/mood"
+    )
+    assert page.row("cb accuracy", "5.00") == "cb accuracy 5.00 0.00 47.50 3"  # in per cent of nothing
     assert "addition-scales" not in html  # a curve of one point
 
 
@@ -91,3 +103,82 @@ def test_the_mean_of_all_counts_seeds_that_have_every_sum(tmp_path):
         write_trial(tmp_path, "pairs", "pairs init=1", seed, scores, init, steps=0, validation=9.0)
     _, page = read(tmp_path)
     assert page.row("Mean of all tasks") == "Mean of all tasks of all sums 95.0 1"  # seed 0: 80, 100, 100 and 100
+
+
+FOUR = [
+    ("a", "yes", "yes"),
+    ("b", "no", "yes"),
+    ("b", "yes", "yes"),
+    ("c", "yes", "no"),
+]  # "b" twice; two of four right
+
+
+def write_limited(store, more=()):
+    """A sum that answered two rows of rte, its single prompt four, noise the first of them."""
+    for task in ("rte", "cb"):
+        run = write_trial(store, "singles", "singles", 0, {task: 50.0})
+    answer(store / "singles" / "rte.singles.s0-0123456789ab", "rte", FOUR)
+    vectors = "sum(v(singles/rte), v(singles/cb))"
+    for label, init, rows in (("sum", vectors, FOUR[:2]), ("noise", f"noise({vectors})", [("a", "no", "yes")])):
+        run = write_trial(store, label, label, 0, {"rte": 1.0, "cb": 40.0}, f"vocab + {init}", steps=0, validation=40.0)
+        answer(run, "rte", [*rows, *more])
+
+
+def test_sum_and_single_prompt_are_scored_on_the_same_rows(tmp_path):
+    """Of the two rows of the sum it has one right, and the single prompt of four rows one too; on noise's only row noise has
+    none right and both others have it. cb was limited nowhere: 40 of 50."""
+    write_limited(tmp_path)
+    _, page = read(tmp_path)
+    assert "rte accuracy 50.00 50.00 100.0 1 47.50 2" in page.row("rte accuracy", "100.0")
+    assert page.row("cb accuracy", "80.0") == "cb accuracy 40.00 50.00 80.0 1 47.50 3"
+    assert page.row("noise", "90.0") == "noise 1 40.0 90.0 one seed"  # (0 + 80) / 2 and (100 + 80) / 2
+
+
+def test_rows_that_cannot_be_matched_are_said(tmp_path):
+    """A source of the sum that its single prompt never saw, as with another limit of tokens."""
+    write_limited(tmp_path, more=[("cut", "yes", "no")])
+    _, page = read(tmp_path)
+    assert "not the same: 3 and 4" in page.row("rte accuracy", "33.33")
+    assert page.row("noise", "not on the same test rows")
+
+
+def write_cola(store):
+    """rte + cola at two scales: Matthews' correlation, cola's first metric, prefers 1, and exact match 0.5."""
+
+    def both(result, matthews):
+        result["data"]["cola"]["headline"] = "matthews"
+        result["scores"]["cola"]["matthews"] = {"value": matthews, "low": 0.0, "high": 0.0}
+
+    for task in ("rte", "cola"):
+        single = write_trial(store, "singles", "singles", 0, {task: 80.0})
+    change(single, lambda result: both(result, 40.0))
+    for scale, matthews, exact in ((0.5, 10.0, 70.0), (1, 50.0, 60.0)):
+        scores, init = {"rte": exact, "cola": exact}, f"vocab + {scale}*sum(v(singles/rte), v(singles/cola))"
+        first = (exact + matthews) / 2
+        run = write_trial(store, "pairs", f"pairs {scale}", 0, scores, init, 0, validation=first)
+        change(run, lambda result, value=matthews: both(result, value))
+        told = {f"validation/{task}/accuracy": exact for task in scores} | {"validation/cola/matthews": matthews}
+        (run / "metrics.jsonl").write_text(json.dumps({"step": 0, "headline": first, **told}) + "\n")
+    return Study.of(Store(store))
+
+
+def test_beside_the_paper_exact_match_chooses_the_scale(tmp_path):
+    def told(maker):
+        (table,) = maker(study).content
+        (found,) = table.sums
+        return found.chosen, [(member.metric, member.sum, member.single, member.majority) for member in found.members]
+
+    study = write_cola(tmp_path)
+    ours, theirs = (
+        next(maker for maker in sections_of(paper) if (made := maker(study)) and made.name == "addition")
+        for paper in (None, "tpv")
+    )
+    assert told(ours) == ({0: 1}, [("accuracy", 60, 80, 47.5), ("matthews", 50, 40, 47.5)])
+    assert told(theirs) == ({0: 0.5}, [("accuracy", 70, 80, 47.5), ("accuracy", 70, 80, None)])
+
+
+def test_without_validation_scores_by_name_the_first_metric_chooses(tmp_path):
+    study = write_cola(tmp_path)
+    next(tmp_path.glob("pairs/*/metrics.jsonl")).write_text("")
+    (table,) = additions(study, asked_of("addition"))
+    assert (table.sums[0].chosen, table.asked) == ({0: 1}, False)

@@ -1,10 +1,14 @@
 """Published figures beside ours: which cells meet, and when there is no difference to tell."""
 
+import numpy as np
 import pytest
-from fabricate import write_crossing, write_trial
+from fabricate import change, write_crossing, write_trial
 from test_page import read
+from test_transfer import finished, matrix, write_comparison
 
 from cpeft.errors import ConfigError
+from cpeft.prompts.similarity import cosine
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.against import against
 from cpeft.report.study import Study
 from cpeft.study.store import Store
@@ -59,6 +63,53 @@ def test_rows_meet_by_what_was_trained(tmp_path):
     assert {line.why for line in found.values()} == {"metric: macro_f1"}  # these runs were scored by accuracy alone
 
 
+def scored(folder, task, headline, **values):
+    """The run with further metrics, of which one comes first."""
+    own = {name: {"value": value, "low": value, "high": value} for name, value in values.items()}
+    change(folder, lambda result: (result["scores"][task].update(own), result["data"][task].update(headline=headline)))
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("scitail", "f1"), ("imdb", "f1"), ("snli", "macro_f1"), ("yahoo", "macro_f1")]
+)
+def test_f1_is_binary_where_there_are_two_labels(tmp_path, task, metric):
+    for seed in (0, 1):
+        run = write_trial(tmp_path, "zero", "nothing", seed, {task: 60.0}, steps=0)
+        scored(run, task, "accuracy", f1=30.0 + seed, macro_f1=40.0 + seed)
+    (line,) = lines(tmp_path, "tpv")["few shot f1"]
+    assert (line.metric, line.own_metric, line.own.mean) == (metric, metric, 30.5 if metric == "f1" else 40.5)
+    assert line.difference == pytest.approx(line.own.mean - line.published.mean)
+
+
+def test_origins_are_compared_by_the_published_metric(tmp_path):
+    """CoLA's first metric is Matthews', the published one exact match; of STS-B either correlation may have been meant."""
+    for task, headline in (("cola", "matthews"), ("stsb", "pearson")):
+        write_trial(tmp_path, "sources", "sources", 0, {task: 80.0})
+        for seed in (0, 1, 2):
+            init = f"vocab + cross(v(sources/{task}@0))"
+            run = write_trial(tmp_path, "crossed", "crossed", seed, {task: 84.0 + seed}, init, steps=0)
+            scored(run, task, headline, matthews=20.0, pearson=88.0)
+    own, mixed, *correlations = lines(tmp_path, "tpv")["cross origin"]
+    assert (own.task, own.own_metric, own.own.mean, own.published.mean) == ("cola", "accuracy", 84.0, 85.9)
+    assert mixed.difference == pytest.approx(85.5 - 84.9)
+    assert {(line.own_metric, line.why) for line in correlations} == {("pearson", "metric: pearson or spearman")}
+    _, page = read(tmp_path)
+    assert "cola matthews 20.00 (1) 20.00 ± 0.00 (2)" in page.row("cola matthews", "(2)")  # alone it asks for the first
+
+
+def test_a_limit_of_rows_is_no_training_on_all(tmp_path):
+    """The published ATTEMPT: 100 rows by a limit, a target for each of two tasks."""
+    settings = {"method": {"name": "attempt", "targets": "per_task"}, "sources": ["s/*"], "data": {"limit_train": 100}}
+    for seed in (0, 1):
+        scores, targets = {"snli": 60.0, "scitail": 61.0}, ["snli", "scitail"]
+        run = write_trial(
+            tmp_path, "few", "ATTEMPT", seed, scores, settings=settings, prompts=targets, method="attempt"
+        )
+        change(run, lambda result: [about["rows"].update(train=100) for about in result["data"].values()])
+    found = {line.task: line.published.mean for line in lines(tmp_path, "tpv")["few shot f1"]}
+    assert found == {"snli, 100 examples": 79.6, "scitail, 100 examples": 83.6}
+
+
 def test_examples_per_class_are_no_examples_in_total(tmp_path):
     for seed in (0, 1):
         settings = {"data": {"few_shot": 100, "few_shot_per": "class" if seed else "total"}}
@@ -82,3 +133,29 @@ def test_nothing_published_and_unknown_papers_are_errors(tmp_path):
     with pytest.raises(ConfigError, match="at hand for attempt and tpv"):
         lines(tmp_path, "spot")
     assert "against" not in read(tmp_path)[1].sections
+
+
+def test_cosines_stand_beside_the_published_map(tmp_path):
+    """Two tasks from two origins; of four stored rows half are dead, and the published definition counts all of them."""
+    kept = []
+    for task, seed in (("mnli", 0), ("mnli", 1), ("qqp", 0), ("qqp", 1)):
+        origin = matrix("origin", seed)
+        prompt = SoftPrompt.stored(origin + matrix(task), 2, Provenance(task=task), origin)
+        kept.append(finished(tmp_path, "sources", "sources", task, seed, 80.0, prompt))
+    write_comparison(tmp_path, kept, "sources/*@*")
+
+    def mean(*pairs):
+        first, second = ([each.mean(0).numpy() for each in side] for side in zip(*pairs, strict=True))
+        return np.mean([cosine(a, b) for a, b in zip(first, second, strict=True)])
+
+    def of(task, seed):
+        return matrix("origin", seed) + matrix(task)
+
+    found = against(Study.of(Store(tmp_path)), "tpv")
+    assert found.blocks == ()
+    assert [pair.tasks for pair in found.cosines] == [("mnli", "mnli"), ("qqp", "mnli"), ("qqp", "qqp")]
+    mnli, both, _ = found.cosines
+    assert (mnli.same, mnli.other) == ((None, None), (0.81, pytest.approx(mean((of("mnli", 0), of("mnli", 1))))))
+    assert both.same == (0.56, pytest.approx(mean(*((of("qqp", seed), of("mnli", seed)) for seed in (0, 1)))))
+    assert both.other == (0.53, pytest.approx(mean(*((of("qqp", seed), of("mnli", 1 - seed)) for seed in (0, 1)))))
+    assert "Cosines of the token means of task prompts" in read_against(tmp_path, "tpv")

@@ -5,7 +5,7 @@
 λ is chosen per set of tasks and seed by the mean validation score of its tasks, as published: the scales in rising order,
 the first that is best, strictly better than 0; and 1 where none is. Test scores of the chosen sum stand against those of the
 single prompts, of the same seed: relative performance = 100 sum / single. The same is done with controls in the place of the
-sum: noise of its size, its rows shuffled, the sum of other tasks' vectors.
+sum: noise of its size, its rows shuffled, the sum of other tasks' vectors. Sums and controls are compared over seeds.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,13 +17,18 @@ from markupsafe import Markup
 
 from cpeft.report.bands import scale_curves
 from cpeft.report.crossing import CONTROLS
+from cpeft.report.families import Tested, judged
 from cpeft.report.plots import Curve
-from cpeft.report.starts import Start, headline, origin_of, untrained
-from cpeft.report.study import Study
+from cpeft.report.same_rows import score_together
+from cpeft.report.scales import Search
+from cpeft.report.starts import Asked, Start, metric_of, origin_of, untrained
+from cpeft.report.stats import Paired, compare
+from cpeft.report.study import Run, Study
 from cpeft.report.tables import t_interval
 
-Scales = dict[float, Start]  # runs of one set of tasks and seed, by scale
-Sets = dict[tuple[str, ...], dict[int, Scales]]  # those of every set of tasks and seed
+Found = dict[tuple[str, ...], dict[int, dict[float, Start]]]  # by set of tasks, seed and scale
+Sets = dict[tuple[str, ...], dict[int, Search]]
+Shares = Mapping[int, float]  # 100 sum / single by seed
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,16 @@ class Relative:
 
 @dataclass(frozen=True)
 class Member:
-    """One task of a sum: test scores in per cent by seed, of the sum and of the task's own prompt."""
+    """One task of a sum: test scores in per cent by seed, of the sum and of the task's own prompt, on the `shared` rows of
+    both (None: each on its own); `rows` says how many test rows each had."""
 
     task: str
     metric: str
     sums: Mapping[int, float]
     singles: Mapping[int, float]
     majority: float | None
+    rows: tuple[int, ...]
+    shared: int | None
 
     @property
     def sum(self) -> float:
@@ -80,19 +88,25 @@ class Sum:
 
 @dataclass(frozen=True)
 class Control:
-    """What `name` in the place of `sets` of the sums keeps of their tasks, and what those sums keep; seeds that have all."""
+    """What `name` in the place of `sets` of the sums keeps of their tasks, and what those sums keep, both at the best of the
+    scales that both have; seeds that have all. `difference` is sums minus control, paired over seeds (None of one seed), and
+    `tested` that among the controls of its table. `same` is False where the two, or the single prompts, had other test rows."""
 
     name: str
     sets: int
     control: Relative
     sums: Relative
+    same: bool
+    difference: Paired | None
+    tested: Tested | None = None
 
 
 @dataclass(frozen=True)
 class Addition:
     """The sums of one stage and dtype; `overall` is the mean over all tasks of all sums, over the seeds that have every one;
     `controls` are those of any stage that stand in the place of its sums; `picture` shows the validation score against the
-    scale, None where there is one scale only."""
+    scale, None where there is one scale only. `asked` is False where some scale was chosen by the first metrics instead of
+    those that are asked for."""
 
     stage: str
     dtype: str
@@ -100,12 +114,14 @@ class Addition:
     overall: Relative | None
     controls: tuple[Control, ...]
     picture: Markup | None
+    asked: bool
 
 
-def additions(study: Study) -> list[Addition]:
-    """Every stage that adds the vectors of all tasks of a run on their own origin, at one scale."""
-    stages: dict[tuple[str, str], Sets] = {}
-    controls: dict[tuple[str, str], Sets] = {}
+def additions(study: Study, asked: Asked = lambda _: "") -> list[Addition]:
+    """Every stage that adds the vectors of all tasks of a run on their own origin, at one scale, by the metrics that are asked
+    for."""
+    stages: dict[tuple[str, str], Found] = {}
+    controls: dict[tuple[str, str], Found] = {}
     for start in untrained(study):
         result: dict[str, Any] = start.run.result
         kind = _kind(start)
@@ -114,12 +130,15 @@ def additions(study: Study) -> list[Addition]:
         dtype = result["model"]["dtype"]
         sets = controls.setdefault((kind, dtype), {}) if kind else stages.setdefault((result["stage"], dtype), {})
         sets.setdefault(start.tasks, {}).setdefault(result["seed"], {}).setdefault(start.vectors[0].scale, start)
-    return [
-        _addition(
-            stage, dtype, sets, {kind: controls[kind, dtype] for kind in CONTROLS if (kind, dtype) in controls}, number
-        )
-        for number, ((stage, dtype), sets) in enumerate(stages.items(), 1)
-    ]
+    found = []
+    for number, ((stage, dtype), sets) in enumerate(stages.items(), 1):
+        beside = {kind: _searched(controls[kind, dtype], asked) for kind in CONTROLS if (kind, dtype) in controls}
+        found.append(_addition(stage, dtype, _searched(sets, asked), beside, number, asked))
+    return found
+
+
+def _searched(found: Found, asked: Asked) -> Sets:
+    return {tasks: {seed: Search.of(seeds[seed], asked) for seed in sorted(seeds)} for tasks, seeds in found.items()}
 
 
 def _kind(start: Start) -> str | None:
@@ -135,74 +154,87 @@ def _kind(start: Start) -> str | None:
     return "task" if controls == {""} and not set(tasks) & set(start.tasks) else None
 
 
-def _addition(stage: str, dtype: str, found: Sets, controls: Mapping[str, Sets], number: int) -> Addition:
-    sums = tuple(_sum(tasks, dict(sorted(seeds.items()))) for tasks, seeds in found.items())
+def _addition(stage: str, dtype: str, found: Sets, controls: Mapping[str, Sets], number: int, asked: Asked) -> Addition:
+    sums = tuple(_sum(tasks, seeds, asked) for tasks, seeds in found.items())
     curves = [_curve(seeds.values()) for seeds in found.values()]
     many = len({scale for curve in curves for scale, _ in curve}) > 1
     label = f"Mean validation score of {len(curves)} sums of task vectors against their scale, stage {stage}"
     picture = scale_curves(curves, f"addition-scales-{number}", label) if many else None
-    overall = _overall([member.shares for each in sums for member in each.members])
-    compared = [_control(CONTROLS[kind], sums, sets) for kind, sets in controls.items()]
-    return Addition(stage, dtype, sums, overall, tuple(filter(None, compared)), picture)
+    overall = Relative.of(_means([member.shares for each in sums for member in each.members]).values())
+    compared = [_control(CONTROLS[kind], found, sets, asked) for kind, sets in controls.items()]
+    by_asked = all(search.asked for seeds in found.values() for search in seeds.values())
+    return Addition(stage, dtype, sums, overall, _judged([each for each in compared if each]), picture, by_asked)
 
 
-def _overall(shares: Sequence[Mapping[int, float]]) -> Relative | None:
+def _judged(controls: Sequence[Control]) -> tuple[Control, ...]:
+    """The controls of a table as one family."""
+    tested = iter(judged([each.difference for each in controls if each.difference]))
+    return tuple(replace(each, tested=next(tested)) if each.difference else each for each in controls)
+
+
+def _means(shares: Sequence[Shares]) -> dict[int, float]:
     """The mean of shares by seed, over the seeds that all have."""
     complete = sorted(set.intersection(*(set(values) for values in shares))) if shares else []
-    return Relative.of(float(np.mean([values[seed] for values in shares])) for seed in complete)
+    return {seed: float(np.mean([values[seed] for values in shares])) for seed in complete}
 
 
-def _control(name: str, sums: Sequence[Sum], found: Sets) -> Control | None:
-    """The control of every sum that has one, its scale chosen as a sum's."""
-    paired = []
-    for each in sums:
-        _, starts = _chosen(found.get(each.tasks, {}))
-        for member in each.members if starts else ():
-            scores = {seed: start.score(member.task) for seed, start in starts.items() if seed in member.singles}
-            paired.append((member.shares, replace(member, sums=scores).shares))
-    of_sums = _overall([{seed: own[seed] for seed in control} for own, control in paired])
-    of_control = _overall([control for _, control in paired])
-    if of_sums is None or of_control is None:
+def _control(name: str, sums: Sets, found: Sets, asked: Asked) -> Control | None:
+    """The control of every sum that has one."""
+    kept: list[tuple[Shares, Shares]] = []
+    same, both = True, [tasks for tasks in sums if tasks in found]
+    for tasks in both:
+        pairs = _at_common_scales(found[tasks], sums[tasks])
+        for task in tasks if pairs else ():
+            shares: tuple[dict[int, float], dict[int, float]] = {}, {}
+            for seed, (control, own) in pairs.items():
+                runs = [control.run, own.run, _source(own, task)]
+                scores = score_together(runs, task, metric_of(runs, task, asked(task)))
+                same, single = same and scores.shared is not None, scores.values[2]
+                for part, value in zip(shares, scores.values[:2], strict=True):
+                    part.update({seed: 100 * value / single} if single > 0 else {})
+            kept.append(shares)
+    means = [_means([pair[i] for pair in kept]) for i in (0, 1)]
+    of_control, of_sums = (Relative.of(each.values()) for each in means)
+    if of_control is None or of_sums is None:
         return None
-    return Control(name, sum(each.tasks in found for each in sums), of_control, of_sums)
+    difference = compare(means[1], means[0]) if len(means[0]) > 1 else None
+    return Control(name, len(both), of_control, of_sums, same, difference)
 
 
-def _chosen(seeds: Mapping[int, Scales]) -> tuple[dict[int, float], dict[int, Start]]:
-    """The scale of every seed, and the run at it."""
-    chosen = {seed: choose({scale: start.run.result["validation"] for scale, start in scales.items()})
-              for seed, scales in seeds.items()}  # fmt: skip
-    return chosen, {seed: seeds[seed][scale] for seed, scale in chosen.items()}
+def _at_common_scales(controls: Mapping[int, Search], sums: Mapping[int, Search]) -> dict[int, tuple[Start, Start]]:
+    """By seed the control and the sum, each at the best of the scales that both have: the best of more is better by chance."""
+    pairs = {}
+    for seed in sums.keys() & controls.keys():
+        control, own = controls[seed], sums[seed]
+        if common := control.starts.keys() & own.starts.keys():
+            pairs[seed] = control.starts[control.chosen(common)], own.starts[own.chosen(common)]
+    return pairs
 
 
-def _sum(tasks: tuple[str, ...], seeds: Mapping[int, Scales]) -> Sum:
-    chosen, starts = _chosen(seeds)
-    return Sum(tasks, chosen, tuple(_member(task, starts) for task in tasks))
+def _source(start: Start, task: str) -> Run:
+    """The run of the task's own prompt."""
+    return next(vector.source for vector in start.vectors if vector.task == task)
 
 
-def choose(validation: Mapping[float, float]) -> float:
-    """The scale with the best validation score by the published rule; where none beats 0 it is 1, or the largest there is."""
-    best, chosen = 0.0, 1.0 if 1.0 in validation else max(validation)
-    for scale, score in sorted(validation.items()):
-        if score > best:
-            best, chosen = score, scale
-    return chosen
+def _sum(tasks: tuple[str, ...], searches: Mapping[int, Search], asked: Asked) -> Sum:
+    chosen = {seed: search.chosen(search.starts) for seed, search in searches.items()}
+    starts = {seed: searches[seed].starts[scale] for seed, scale in chosen.items()}
+    return Sum(tasks, chosen, tuple(_member(task, starts, asked(task)) for task in tasks))
 
 
-def _member(task: str, starts: Mapping[int, Start]) -> Member:
-    about = next(iter(starts.values())).run.result["data"][task]
-    sources = {
-        seed: next(vector.source for vector in start.vectors if vector.task == task) for seed, start in starts.items()
-    }
+def _member(task: str, starts: Mapping[int, Start], asked: str) -> Member:
+    runs = {seed: [start.run, _source(start, task)] for seed, start in starts.items()}
+    metric = metric_of([run for pair in runs.values() for run in pair], task, asked)
+    scores = {seed: score_together(pair, task, metric) for seed, pair in runs.items()}
+    about, one = next(iter(starts.values())).run.result["data"][task], next(iter(scores.values()))
     return Member(
-        task, about["headline"], {seed: start.score(task) for seed, start in starts.items()},
-        {seed: headline(source, task) for seed, source in sources.items()}, about["majority"],
+        task, metric, {seed: both.values[0] for seed, both in scores.items()},
+        {seed: both.values[1] for seed, both in scores.items()}, about["majority"] if metric == about["headline"] else None,
+        one.rows, one.shared if all(both.shared is not None for both in scores.values()) else None,
     )  # fmt: skip
 
 
-def _curve(seeds: Collection[Scales]) -> Curve:
+def _curve(seeds: Collection[Search]) -> Curve:
     """(scale, validation score as the mean over seeds), at the scales that every seed has."""
-    common = set.intersection(*(set(scales) for scales in seeds))
-    return [
-        (scale, float(np.mean([scales[scale].run.result["validation"] for scales in seeds])))
-        for scale in sorted(common)
-    ]
+    common = set.intersection(*(set(search.validation) for search in seeds))
+    return [(scale, float(np.mean([search.validation[scale] for search in seeds]))) for scale in sorted(common)]

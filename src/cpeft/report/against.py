@@ -18,11 +18,12 @@ import numpy as np
 
 from cpeft.errors import ConfigError
 from cpeft.prompts.expression import Call, Expression, Fresh, Name, Sum
+from cpeft.report.cosines import Pair, cosines
 from cpeft.report.crossing import crossings
 from cpeft.report.lines import GRID, Shots, Trial
-from cpeft.report.rejudged import NOT_ITSELF, SETTINGS_RUNS
+from cpeft.report.rejudged import MODELS, NOT_ITSELF, SETTINGS_RUNS
 from cpeft.report.rejudged import ROWS as FEW_SHOT
-from cpeft.report.starts import formula_of
+from cpeft.report.starts import Asked, formula_of
 from cpeft.report.stats import ALPHA, Interval, Judged, Summary, difference_interval, holm_judged, judge_rounded
 from cpeft.report.study import Study, distinct
 
@@ -55,11 +56,12 @@ ROWS: Mapping[str, Mapping[str, Kind]] = {
     },
 }  # fmt: skip
 FEW_SHOT_RUNS = dict(FEW_SHOT.values())
-METRICS = {  # by block and column; "" is every other column. What is not here was not stated
+METRICS = {  # by block and column; "" is every other column. What is no metric of ours is compared with nothing
     "source_prompts_table1": {"": "accuracy", "SQuAD": "not stated", "ReCoRD": "not stated"},
     "attempt_main_table": {"": "accuracy", "STS-B": "pearson", "CoLA": "matthews", "MultiRC": "multirc_f1a"},
-    "cross_origin": {"": "accuracy", "STS-B": "pearson", "SQuADv2": "squad_v2_f1", "MATH": "not stated"},
-    "few_shot_f1": {"": "macro_f1"},
+    "cross_origin": {"": "accuracy", "STS-B": "pearson or spearman", "SQuADv2": "squad_v2_f1", "MATH": "not stated"},
+    "few_shot_f1": {"": "macro_f1", "SciTail": "f1", "IMDB": "f1"},  # binary where there are two labels
+    "addition": {"": "accuracy", "STS-B": "pearson"},  # a figure without numbers: what chose the scales
 }
 
 
@@ -94,11 +96,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Against:
-    """The published tables of a study that share a cell with the store, and the models that were run here."""
+    """The published tables of a study that share a cell with the store, the models that were run here, and the cosines of task
+    prompts that both have."""
 
     paper: str
     models: tuple[str, ...]
     blocks: tuple[Block, ...] = field(default=())
+    cosines: tuple[Pair, ...] = field(default=())
 
 
 def against(study: Study, paper: str) -> Against:
@@ -108,10 +112,18 @@ def against(study: Study, paper: str) -> Against:
         raise ConfigError(f"--against {paper}: published figures are at hand for {' and '.join(BLOCKS)}")
     figures = json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))
     blocks = [_block(study, name, figures[name]) for name in BLOCKS[paper]]
-    if not (kept := tuple(block for block in blocks if block.lines)):
+    kept = tuple(block for block in blocks if block.lines)
+    alike = cosines(study, figures["cosine"], _plain) if paper == "tpv" and _model(study) == "T5" else ()
+    if not kept and not alike:
         raise ConfigError(f"--against {paper}: no run of this store trained a published task by a published method")
     models = distinct(f"{Path(r['model']['name']).name} ({r['model']['dtype']})" for r in study.results)
-    return Against(paper, tuple(models), kept)
+    return Against(paper, tuple(models), kept, alike)
+
+
+def asked_of(name: str) -> Asked:
+    """The published metric of our tasks in a table."""
+    columns = {_plain(column): metric for column, metric in METRICS[name].items()}
+    return lambda task: columns.get(_plain(task), columns[""])
 
 
 def _block(study: Study, name: str, figures: Mapping[str, Any]) -> Block:
@@ -216,11 +228,9 @@ def _start(formula: Expression) -> tuple[str, str]:
 
 
 def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line]:
-    """Own and other origins, of the published model that the store's model is called after, else of T5."""
-    models = {key.split()[0] for key in figures["rows"]}
-    used = " ".join(Path(result["model"]["name"]).name for result in study.results).lower()
-    model = next((each for each in sorted(models) if each != "T5" and each.lower() in used), "T5")
-    for crossing in crossings(study):
+    """Own and other origins."""
+    model = _model(study)
+    for crossing in crossings(study, asked_of(name)):
         for row in crossing.rows:
             for kind, own, runs in (("original", row.own, SETTINGS_RUNS[0]), ("mixed", row.other, SETTINGS_RUNS[1])):
                 columns = figures["rows"][f"{model} {kind}"]
@@ -229,6 +239,12 @@ def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterat
                     published = Summary(columns[column]["mean"], columns[column]["std"], runs)
                     metric = METRICS[name].get(column, METRICS[name][""])
                     yield Line(row.task, f"{model} {kind}", metric, published, crossing.source, row.metric, own)
+
+
+def _model(study: Study) -> str:
+    """The published model that the store's model is called after, else T5."""
+    used = " ".join(Path(result["model"]["name"]).name for result in study.results).lower()
+    return next((model for model in MODELS if model.lower() in used), "T5")
 
 
 def _plain(name: str) -> str:

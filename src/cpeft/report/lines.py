@@ -3,7 +3,9 @@
 A line holds the runs that share their label but for the number of examples. Runs without training that start the same way,
 whatever their label, are its points at 0. Where a label stands for several starts of a task, or several runs claim one point,
 the stages are lines of their own; where several runs of one stage claim a point, there is no line. The base is the line that
-starts from nothing and trains longest; a line that trains for another number of steps says so in its name.
+starts from nothing and trains longest, of several the one with most points; a line that trains for another number of steps says
+so in its name. A short training whose only use was to weigh sources by (`weighted(...)`) is a part of those runs and no line to
+compare with.
 """
 
 import json
@@ -13,12 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from cpeft.prompts.expression import Fresh
+from cpeft.prompts.expression import Fresh, Weighted, names
 from cpeft.report.starts import DRAWN, formula_of, headline
 from cpeft.report.study import Run
 
 Shots = int | Literal["full"]
-GRID = re.compile(r" few_shot=\w+")  # what a grid over it adds to labels
+GRID = re.compile(r" (few_shot|limit_train)=\w+")  # what a grid over them adds to labels
 ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_test")  # how many rows, not how they read
 
 
@@ -38,11 +40,12 @@ class Trial:
     def of(cls, run: Run, task: str) -> "Trial":
         config = run.config
         data, formula = config.get("data", {}), formula_of(config)
+        shots, per = _examples(data, run.result["data"][task]["rows"]["train"])
         start: dict[str, Any] = {key: config[key] for key in ("prompt", "method", "sources", "source") if key in config}
         start["data"] = {key: value for key, value in data.items() if key not in ROWS}
         return cls(
             run, task, run.result["seed"],
-            shots=data.get("few_shot", "full") if run.result["steps"] else 0, per=data.get("few_shot_per", "class"),
+            shots=shots if run.result["steps"] else 0, per=per,
             start=GRID.sub("", json.dumps(start, sort_keys=True)),  # a start may be that of the same place in the grid
             fresh=isinstance(formula, Fresh) and formula.kind in DRAWN and not config.get("sources"),
         )  # fmt: skip
@@ -50,6 +53,22 @@ class Trial:
     @property
     def point(self) -> tuple[str, Shots, int]:
         return self.task, self.shots, self.seed
+
+    @property
+    def own(self) -> bool:
+        """Whether what was learned is the task's alone: the run has no other task, or a target prompt for each. A sum of
+        vectors and a prompt trained on several tasks belong to all of them together."""
+        result = self.run.result
+        return len(result["tasks"]) == 1 or self.task in result["prompts"]
+
+
+def _examples(data: Mapping[str, Any], rows: int) -> tuple[Shots, str]:
+    """How many examples the settings `data` ask for, per class or in total; `rows` were trained on. A limit above what a task
+    has leaves nothing out; of rows in whole groups (MultiRC's) somewhat fewer are drawn than it says, which looks the same."""
+    few, limit = data.get("few_shot", "full"), data.get("limit_train")
+    if few == "full" and limit is not None and rows >= limit:
+        return limit, "total"
+    return few, data.get("few_shot_per", "class")
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,11 @@ class Line:
     fresh: bool
     steps: int | None  # of training on few examples, where all runs have the same
     scores: Mapping[str, Mapping[Shots, Mapping[int, float]]]  # test scores by task, number of examples and seed
+
+    @property
+    def points(self) -> int:
+        """Numbers of examples, over all tasks."""
+        return sum(map(len, self.scores.values()))
 
     def at(self, task: str, shots: Shots) -> Mapping[int, float]:
         return self.scores.get(task, {}).get(shots, {})
@@ -90,13 +114,33 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
             lines.append(_line(label, [*bare, *part]))
     counts = Counter(line.name for line in lines)
     named = [replace(line, name=f"{line.name} ({line.stage})") if counts[line.name] > 1 else line for line in lines]
-    ordered = sorted(named, key=lambda line: (not line.fresh, -(line.steps or 0) if line.fresh else 0))
+    ordered = sorted(
+        named, key=lambda line: (not line.fresh, -(line.steps or 0), -line.points) if line.fresh else (True,)
+    )
     return [replace(line, name=line.name + _otherwise(line, ordered[0])) for line in ordered]
 
 
 def _otherwise(line: Line, base: Line) -> str:
     """What a name says of a training of another length than the base's."""
     return f" ({line.steps} steps)" if line.steps and base.steps and line.steps != base.steps else ""
+
+
+def without_probes(lines: Sequence[Line], runs: Iterable[Run]) -> list[Line]:
+    """The lines but those of shorter training than the base's, from stages that runs refer to as the probe of a weighted start
+    and never as anything else."""
+    probed, used = set[str](), set[str]()
+    for run in runs:
+        formula, sources = formula_of(run.config), run.config.get("sources", [])
+        parts = formula.parts if isinstance(formula, Weighted) else (formula,)
+        probed |= {_stage(name) for name in names(formula.probe)} if isinstance(formula, Weighted) else set()
+        used |= {_stage(name) for part in parts for name in names(part)}
+        used |= {_stage(name) for name in ([sources] if isinstance(sources, str) else sources)}
+    base = lines[0].steps if lines and lines[0].fresh else None
+    return [line for line in lines if not (base and line.steps and line.steps < base and line.stage in probed - used)]
+
+
+def _stage(reference: str) -> str:
+    return reference.partition("/")[0]
 
 
 def _clash(trials: Sequence[Trial]) -> bool:

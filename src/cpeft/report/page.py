@@ -3,8 +3,8 @@
 The file needs nothing else: no font, no picture, no script from elsewhere; its Content-Security-Policy forbids them. Its own
 script (`templates/page.js`) sorts tables, saves figures and searches answers; without it everything else is there. It is
 made from run folders alone, and the same store gives the same bytes. Every section is a function of a `Study` that returns a
-`Section`, or None where the store holds nothing for it; `SECTIONS` is their order, and the template has one macro per
-section name. A new section is a function, a line in `SECTIONS` and a macro.
+`Section`, or None where the store holds nothing for it; `sections_of` gives their order, and the template has one macro per
+section name. A new section is a function, a line in `sections_of` and a macro.
 """
 
 import base64
@@ -25,7 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cpeft.errors import ConfigError
 from cpeft.report import plots
 from cpeft.report.addition import additions
-from cpeft.report.against import against
+from cpeft.report.against import against, asked_of
 from cpeft.report.beside import beside
 from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
@@ -36,7 +36,7 @@ from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.stability import spreads
-from cpeft.report.study import Run, Section, Study, distinct
+from cpeft.report.study import Run, Section, Study, distinct, logged
 from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
 from cpeft.study.store import RunFolder, Store
@@ -55,7 +55,8 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None,
         more.append(made("beside", "Beside another store", partial(beside, other=_opened(other))))
     if paper is not None:
         more.append(made("against", "Beside published figures", partial(against, paper=paper)))
-    sections = [section for make in (*SECTIONS[:2], *more, *SECTIONS[2:]) if (section := make(study))]
+    makers = sections_of(paper)
+    sections = [section for make in (*makers[:2], *more, *makers[2:]) if (section := make(study))]
     options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, **options)
     title = study.store.path.resolve().name
@@ -223,13 +224,6 @@ def _why(folder: RunFolder) -> str:
     return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
 
 
-def logged(folder: RunFolder) -> list[dict[str, Any]]:
-    """The whole lines of metrics.jsonl; a killed process may have left half a line."""
-    path = folder.path / "metrics.jsonl"
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
 def making(study: Study) -> Section:
     """Settings, data and commands: what it takes to do this again."""
     settings = {run.folder.path: run.settings for run in study.runs}
@@ -256,11 +250,14 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
     return lambda study: Section(name, title, content) if (content := make(study)) else None
 
 
-SECTIONS: tuple[Callable[[Study], Section | None], ...] = (
-    made("cautions", "Read this first", cautions), score_table, made("ranking", "Methods over tasks", contests),
-    made("stability", "Stability over runs", spreads), made("crossing", "Task vectors across origins", crossings),
-    made("addition", "Sums of task vectors", additions), made("shots", "Numbers of training examples", experiments),
-    learning_curves, attention_maps, similarity_maps, transfer_maps,
-    made("confusion", "Right and given answers", confusions), examples,
-    made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", bill), making,
-)  # fmt: skip
+def sections_of(paper: str | None) -> tuple[Callable[[Study], Section | None], ...]:
+    """The parts of the page in order; beside a paper sums of vectors are chosen and scored by its metrics."""
+    sums = partial(additions, asked=asked_of("addition")) if paper == "tpv" else additions
+    return (
+        made("cautions", "Read this first", cautions), score_table, made("ranking", "Methods over tasks", contests),
+        made("stability", "Stability over runs", spreads), made("crossing", "Task vectors across origins", crossings),
+        made("addition", "Sums of task vectors", sums), made("shots", "Numbers of training examples", experiments),
+        learning_curves, attention_maps, similarity_maps, transfer_maps,
+        made("confusion", "Right and given answers", confusions), examples,
+        made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", bill), making,
+    )  # fmt: skip

@@ -26,7 +26,7 @@ Panel = tuple[str, Markup]  # title, picture
 Curve = Sequence[tuple[float, float]]  # (step, value) of one run
 Point = tuple[float, float, tuple[float, float] | None]  # x, y, interval of y
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7f7f7f", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2))
 MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
 # Colours that stand for the page's own; they are swapped for CSS once a picture is drawn.

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpeft.report.lines import Line, Shots, Trial, gather, rising
-from cpeft.report.stats import Paired, Ranking, compare, holm, rank_methods
+from cpeft.report.families import Tested, judged
+from cpeft.report.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.report.stats import Ranking, compare, rank_methods
 from cpeft.report.study import Study
 
 Units = Mapping[tuple[str, int], float]  # score by task and seed
@@ -19,13 +20,12 @@ Units = Mapping[tuple[str, int], float]  # score by task and seed
 
 @dataclass(frozen=True)
 class Contestant:
-    """A method: its mean over tasks and seeds, and its difference to the base with the corrected p-value (None of the base, and
+    """A method: its mean over tasks and seeds, and its difference to the base among those of its table (None of the base, and
     where there is none)."""
 
     name: str
     mean: float
-    against: Paired | None
-    p: float | None
+    tested: Tested | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def contests(study: Study) -> list[Contest]:
     trials = [Trial.of(run, task) for run in study.runs for task in run.result["tasks"]]
     found = []
     for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in trials):
-        lines = gather([trial for trial in trials if trial.run.result["model"]["dtype"] == dtype])
+        own = [trial for trial in trials if trial.run.result["model"]["dtype"] == dtype]
+        lines = without_probes(gather(own), study.runs)
         for shots in rising({shots for line in lines for of_task in line.scores.values() for shots in of_task}):
             for tasks, rivals in _rivals(lines, shots).items():
                 if contest := _contest(dtype, shots, tasks, rivals):
@@ -75,10 +76,9 @@ def _contest(dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[L
     scores = {name: {unit: units[unit] for unit in common} for name, units in of_line.items()}
     base = next((line.name for line in lines if line.fresh), "")
     against = {name: compare(units, scores[base]) for name, units in scores.items() if base and name != base}
-    corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
+    tested = dict(zip(against, judged(list(against.values())), strict=True))
     methods = [
-        Contestant(name, float(np.mean(list(units.values()))), against.get(name), corrected.get(name))
-        for name, units in scores.items()
+        Contestant(name, float(np.mean(list(units.values()))), tested.get(name)) for name, units in scores.items()
     ]
     return Contest(
         dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores, tasks)

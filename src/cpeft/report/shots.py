@@ -2,34 +2,37 @@
 
 At every number of examples the lines are compared with the one that starts from nothing, paired over seeds (a seed draws the
 origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as a family.
+A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
 
 import numpy as np
 from markupsafe import Markup
 
-from cpeft.report.bands import Point, shot_curves
-from cpeft.report.lines import Line, Shots, Trial, gather, rising
-from cpeft.report.plots import Panel, line_style
-from cpeft.report.stats import ALPHA, Paired, compare, holm
+from cpeft.report.bands import MOST, Frame, Point, panels_legend, shot_curves, shot_panels
+from cpeft.report.families import Sides, Tested, judged, summed
+from cpeft.report.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.report.plots import line_style
+from cpeft.report.stats import Paired, Verdict, compare
 from cpeft.report.study import Study
 from cpeft.report.tables import score_interval
+
+Sample = tuple[str, str, tuple[float, ...]]  # of a legend: name, colour and dashes
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line against the base: means over the seeds that both have, and the corrected p-value."""
+    """A line against the base: means over the seeds that both have, and the comparison among those of its table."""
 
     task: str
     line: str
     mean: float
     base: float
-    paired: Paired
-    p: float
+    tested: Tested
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Family:
     @property
     def hopeless(self) -> bool:
         """Whether no scores of so many seeds could be significant after the correction."""
-        return min(holm([row.paired.least_p for row in self.rows])) > ALPHA
+        return all(row.tested.verdict is Verdict.CANNOT for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -59,38 +62,51 @@ class Experiment:
         """The line that starts from nothing; of several the first."""
         return next((line for line in self.lines if line.fresh), None)
 
-    def legend(self) -> list[tuple[Any, ...]]:
-        """Name, colour and dashes of every line."""
-        return [(line.name, *line_style(index)) for index, line in enumerate(self.lines)]
+    @property
+    def drawn(self) -> dict[str, dict[str, list[Point]]]:
+        """The points of every task and line."""
+        return {
+            task: {
+                line.name: [_point(shots, line.at(task, shots), metric) for shots in rising(line.scores[task])]
+                for line in self.lines if task in line.scores
+            }
+            for task, metric in self.metrics.items()
+        }  # fmt: skip
 
-    def panels(self) -> list[Panel]:
-        """A picture of every task."""
-        return [(f"{task} ({metric})", self._panel(task, metric)) for task, metric in self.metrics.items()]
-
-    def _panel(self, task: str, metric: str) -> Markup:
-        drawn: dict[int, list[Point]] = {}
-        for index, line in enumerate(self.lines):
-            for shots in rising(line.scores.get(task, {})):
-                values = list(line.at(task, shots).values())
-                point = Point(shots, float(np.mean(values)), score_interval(values, metric))
-                drawn.setdefault(index, []).append(point)
-        told = "; ".join(
-            f"{self.lines[index].name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
-            for index, points in drawn.items()
-        )
-        name = re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}")
-        return shot_curves(drawn, name, f"{metric} of {task} by {self.axis}: {told}", self.axis, metric)
+    def panels(self) -> list[tuple[str, list[Sample], Markup]]:
+        """Title, legend and picture of every task, all with the same axes."""
+        drawn = self.drawn
+        frame, found = Frame.of(drawn.values(), self.axis), []
+        styles = _styles([list(lines) for lines in drawn.values() if len(lines) <= MOST])
+        for task, lines in drawn.items():
+            metric, base = self.metrics[task], self.base.name if self.base and self.base.name in lines else ""
+            told = "; ".join(
+                f"{name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
+                for name, points in lines.items()
+            )
+            about = (
+                re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}"), f"{metric} of {task} by {self.axis}: {told}", metric
+            )  # fmt: skip
+            if len(lines) <= MOST:
+                legend = [(name, *line_style(styles[name])) for name in lines]
+                picture = shot_curves(lines, styles, frame, *about)
+            else:
+                legend, picture = panels_legend(base), shot_panels(lines, base, frame, *about)
+            found.append((f"{task} ({metric})", legend, picture))
+        return found
 
     def families(self) -> list[Family]:
         """Every number of examples at which anything can be compared with the base."""
         found = []
         for shots in rising({k for line in self.lines for task in self.metrics for k in line.scores.get(task, {})}):
             if pairs := list(self._pairs(shots)):
-                corrected = holm([paired.p for *_, paired in pairs])
-                found.append(Family(shots, tuple(Row(*pair, p) for pair, p in zip(pairs, corrected, strict=True))))
+                tested = judged([paired for *_, paired, _ in pairs], [sides for *_, sides in pairs])
+                rows = [Row(*pair[:4], each) for pair, each in zip(pairs, tested, strict=True)]
+                found.append(Family(shots, tuple(rows)))
         return found
 
-    def _pairs(self, shots: Shots) -> Iterator[tuple[str, str, float, float, Paired]]:
+    def _pairs(self, shots: Shots) -> Iterator[tuple[str, str, float, float, Paired, Sides]]:
+        """Every line against the base on every task: paired over the seeds that both have, and, as published, of all seeds."""
         if self.base is None:
             return
         for task in self.metrics:
@@ -101,18 +117,31 @@ class Experiment:
                 if line is not self.base and len(both) > 1:
                     first, second = ({seed: each[seed] for seed in both} for each in (scores, base))
                     mean, of_base = (float(np.mean(list(each.values()))) for each in (first, second))
-                    yield task, line.name, mean, of_base, compare(first, second)
+                    sides = summed(list(scores.values())), summed(list(base.values()))
+                    yield task, line.name, mean, of_base, compare(first, second), sides
+
+
+def _point(shots: Shots, scores: Mapping[int, float], metric: str) -> Point:
+    values = list(scores.values())
+    return Point(shots, float(np.mean(values)), score_interval(values, metric))
+
+
+def _styles(panels: Sequence[Sequence[str]]) -> dict[str, int]:
+    """A number for every line, the same in all panels and of no other line in any of them."""
+    styles: dict[str, int] = {}
+    for line in dict.fromkeys(name for names in panels for name in names):
+        taken = {styles.get(other) for names in panels if line in names for other in names}
+        styles[line] = next(number for number in count() if number not in taken)
+    return styles
 
 
 def experiments(study: Study) -> list[Experiment]:
     """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
     found = []
-    single = [
-        Trial.of(run, task) for run in study.runs if len(run.result["tasks"]) == 1 for task in run.result["tasks"]
-    ]
-    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in single):
-        trials = [trial for trial in single if trial.run.result["model"]["dtype"] == dtype]
-        lines = gather(trials)
+    every = [trial for run in study.runs for task in run.result["tasks"] if (trial := Trial.of(run, task)).own]
+    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in every):
+        trials = [trial for trial in every if trial.run.result["model"]["dtype"] == dtype]
+        lines = without_probes(gather(trials), study.runs)
         few = [trial for trial in trials if trial.shots not in (0, "full")]
         metrics = {
             trial.task: trial.run.result["data"][trial.task]["headline"]

@@ -7,7 +7,7 @@ from. The formula is parsed by the parser of prompts (`prompts/expression.py`, w
 """
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from cpeft.report.study import Run, Study
 
 DRAWN = ("vocab", "random")  # by the seed; `labels` and `text` are the same in every run
 REFERENCE = re.compile(r"([^/@]+)/([^@]+)(?:@(\d+))?")  # stage/task or stage/label/task, @seed
+Asked = Callable[[str], str]  # the metric that is asked for of a task, "" for its first
 Exported = dict[tuple[str, str], list[tuple[Run, str]]]  # by stage and rest of a reference: runs, names of prompts
 
 
@@ -45,10 +46,6 @@ class Start:
     def origin(self) -> Hashable:
         return origin_of(self.run)
 
-    def score(self, task: str) -> float:
-        """Test score in the task's first metric."""
-        return headline(self.run, task)
-
 
 def formula_of(config: dict[str, Any]) -> Expression:
     """What the prompt of a run is initialised by."""
@@ -63,7 +60,18 @@ def origin_of(run: Run) -> Hashable:
 
 def headline(run: Run, task: str) -> float:
     """Test score of a run in the task's first metric."""
-    value: float = run.result["scores"][task][run.result["data"][task]["headline"]]["value"]
+    return score(run, task, metric_of([run], task, ""))
+
+
+def metric_of(runs: Sequence[Run], task: str, asked: str) -> str:
+    """The metric that is asked for, if all runs were scored by it, else the task's first."""
+    known = all(asked in run.result["scores"][task] for run in runs)
+    return asked if known else str(runs[0].result["data"][task]["headline"])
+
+
+def score(run: Run, task: str, metric: str) -> float:
+    """Test score of a run."""
+    value: float = run.result["scores"][task][metric]["value"]
     return value
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,13 @@ class Run:
         columns = ["task", "row", "source", "references", "prediction"]
         return pq.read_table(path, columns=columns).to_pylist() if path.exists() else []
 
+    def validation(self, metrics: Mapping[str, str]) -> float | None:
+        """The mean of the metrics, by task, that were scored last on validation rows; None where one was not written down."""
+        scored = [record for record in logged(self.folder) if "headline" in record]
+        values = [scored[-1].get(f"validation/{task}/{name}") if scored else None for task, name in metrics.items()]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known and len(known) == len(values) else None
+
     def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
         """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
         path = self.folder.path / "predictions.parquet"
@@ -63,6 +70,13 @@ class Run:
         file = "origin.safetensors" if origin else "adapter_model.safetensors"
         paths = [self.folder.path / "prompts" / name / file for name in names]
         return next((_hash(path) for path in paths if path.exists()), "")
+
+
+def logged(folder: RunFolder) -> list[dict[str, Any]]:
+    """The whole lines of metrics.jsonl; a killed process may have left half a line."""
+    path = folder.path / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _hash(path: Path) -> str:
