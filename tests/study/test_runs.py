@@ -264,6 +264,20 @@ def test_labels_and_names(world):
     assert {run.tasks for run in only if run.stage == "targets"} == {("mood",)}
 
 
+def test_test_rows_are_read_once_for_runs_on_any_number_of_rows(world):
+    """And for all seeds; training rows that no seed draws too."""
+    lm = load_lm(world / "model")
+    made = {
+        (k, seed): task_data("mood.toml", world, DataOptions(few_shot=k, limit_validation=4), seed, lm)
+        for k in (2, 3, "full") for seed in (0, 1)
+    }  # fmt: skip
+    first = made[2, 0]
+    assert all(each.parts[split] is first.parts[split] for each in made.values() for split in ("validation", "test"))
+    assert made["full", 0].parts["train"] is made["full", 1].parts["train"]
+    assert made[2, 0].parts["train"].rows != made[2, 1].parts["train"].rows
+    assert len(made[3, 0].parts["train"].rows) > len(made[2, 0].parts["train"].rows)
+
+
 def test_what_one_task_needs(world, tmp_path):
     first, rest = SMALL.split('[[stage]]\nname = "targets"')
     special = first + '[stage.task."mood.toml"]\ntrain.steps = 9\n[[stage]]\nname = "targets"' + rest

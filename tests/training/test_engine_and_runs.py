@@ -450,7 +450,7 @@ def test_weight_decay_without_gradient_shrinks_by_rate_times_decay():
 
 
 @given(st.integers(1, 40), st.integers(1, 15), st.integers(0, 99), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_epoch_is_a_permutation_and_any_step_can_be_asked_for(rows, batch, seed, epoch):
     stream = Stream(rows, batch, seed)
     per = stream.steps_per_epoch
@@ -467,12 +467,41 @@ def test_epochs_and_seeds_differ():
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 100))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_micro_batches_keep_to_the_budget(widths, budget):
     groups = micro_batches(range(len(widths)), widths.__getitem__, budget)
     assert sorted(i for group in groups for i in group) == list(range(len(widths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(widths[i] for i in group) <= budget
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 60))
+@settings(max_examples=80)
+def test_a_full_micro_batch_takes_no_row_that_it_would_pad(widths, enough):
+    for group in micro_batches(range(len(widths)), widths.__getitem__, 10**6, enough):
+        widest = widths[group[0]]
+        for count, row in enumerate(group):
+            assert count * widest < enough or 8 * widths[row] >= 7 * widest
+    whole = micro_batches(range(len(widths)), widths.__getitem__, 10**6)
+    assert len(whole) == 1
+
+
+@pytest.mark.parametrize(("arch", "pads"), [("t5", False), ("bart", True), ("llama", True)])
+def test_rows_of_like_length_share_a_pass_where_padding_costs_time(arch, pads, tmp_path, monkeypatch):
+    """The same losses and steps up to rounding, in passes that are padded less."""
+    monkeypatch.setattr("cpeft.training.engine.ENOUGH", 12)
+    lm = make_lm(arch, double=True)
+    assert lm.pads == pads
+    member, seen = run_of(tmp_path / "a", lm=lm, train={"steps": 2}), []
+    losses = member.learner.losses
+    monkeypatch.setattr(member.learner, "losses", lambda batch: seen.append(batch.source_BL.shape) or losses(batch))
+    train_gang([member], MEMBER)
+    passes = [shape for shape in seen if shape[0] < 6]  # all six rows are those of validation
+    assert (len(passes) > 2) == pads
+    monkeypatch.setattr("cpeft.training.engine.ENOUGH", 10**6)
+    whole = run_of(tmp_path / "b", lm=lm, train={"steps": 2})
+    train_gang([whole], MEMBER)
+    assert gap(trained_state(member.learner), trained_state(whole.learner)) < 1e-9
 
 
 def test_collate():

@@ -51,12 +51,17 @@ def collate(rows: Sequence[EncodedRow], pad: int, room: int | None = None) -> Ba
     return Batch(source_BL, mask_BL, target_BT, torch.tensor([row.task for row in rows]))
 
 
-def micro_batches(items: Sequence[int], width: Callable[[int], int], budget: int) -> list[list[int]]:
-    """Split items into groups of like width, each of at most `budget` padded tokens (a single item may exceed it)."""
+def micro_batches(
+    items: Sequence[int], width: Callable[[int], int], budget: int, enough: int | None = None
+) -> list[list[int]]:
+    """Split items into groups of like width, each of at most `budget` padded tokens (a single item may exceed it). A group of
+    `enough` tokens takes no item that it would pad by an eighth."""
     groups: list[list[int]] = []
     widest = 0
     for item in sorted(items, key=lambda i: (-width(i), i)):
-        if groups and (len(groups[-1]) + 1) * widest <= budget:
+        count = len(groups[-1]) if groups else 0
+        padded = enough is not None and count * widest >= enough and 8 * width(item) < 7 * widest
+        if groups and (count + 1) * widest <= budget and not padded:
             groups[-1].append(item)
         else:
             groups.append([item])

@@ -95,6 +95,11 @@ class FrozenLM:
         """The fast form of the model, where there is one that agrees with it."""
         return packed_t5(self.model)
 
+    @property
+    def pads(self) -> bool:
+        """Whether a pass takes as long as it is padded to: on a CPU, without a packed form."""
+        return self.device.type == "cpu" and not self.packed
+
     @cached_property
     def keeps_logits(self) -> bool:
         """Whether the model computes logits at chosen positions alone, when asked."""

@@ -10,7 +10,7 @@ from cpeft.data.encode import EncodedRow
 from cpeft.data.few_shot import few_shot, limit
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
-from cpeft.data.splits import Rows, Splits, make_splits
+from cpeft.data.splits import Policy, Rows, Splits, make_splits
 from cpeft.errors import ConfigError
 from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score, score_texts
@@ -20,6 +20,8 @@ from cpeft.models.text import TextCodec
 from cpeft.study.settings import find_task
 from cpeft.tasks import Example, Row, Task, instruction
 from cpeft.training.workers import Workers
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def dataset_of(name: str, base: Path | None, revision: str | None, folder: str |
 
 
 @lru_cache(maxsize=8)
-def _splits_of(name: str, base: Path | None, options: DataOptions) -> Splits:
-    return make_splits(find_task(name, base), dataset_of(name, base, options.revision, options.folder), options.split)
+def _splits_of(name: str, base: Path | None, revision: str | None, folder: str | None, policy: Policy) -> Splits:
+    return make_splits(find_task(name, base), dataset_of(name, base, revision, folder), policy)
 
 
 def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
@@ -100,41 +102,59 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
 
     Raises ConfigError where two labels are one to the tokenizer.
     """
-    drawn = options.few_shot != "full" or options.limit_train is not None
-    # Runs on all rows share them, whatever their seed.
-    return _encoded(name, base, options, seed if drawn else 0, lm.codec(options.form))
+    return _encoded(name, base, options, seed if _draws(options) else 0, lm.codec(options.form))
+
+
+def _draws(options: DataOptions) -> bool:
+    """Whether a seed decides which training rows a run sees; all runs on all rows share them."""
+    return options.few_shot != "full" or options.limit_train is not None
 
 
 @lru_cache(maxsize=8)  # large tasks take hundreds of megabytes each
 def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec) -> TaskData:
     """`task_data`, kept for the codec and not for the model, which would be kept with it."""
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
-    splits = _splits_of(name, base, options)
     spoken = spoken_labels(task, options, codec)
-    chosen: dict[str, Rows] = {}
-    for split in ("train", "validation", "test"):
-        rows, most = getattr(splits, split), getattr(options, f"limit_{split}")
-        if split == "train" and options.few_shot != "full":
-            rows = few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
-        elif most is not None:
-            rows = limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
-        chosen[split] = rows
-    parts = {split: _part(task, rows, options, codec) for split, rows in chosen.items()}
-    notes = [*splits.notes, *(note for rows in chosen.values() for note in rows.notes)]
+    drawn = {
+        split: _part(name, base, _deciding(split, options), split, seed if split == "train" else 0, codec)
+        for split in SPLITS
+    }
+    parts = {split: part for split, (part, _) in drawn.items()}
+    splits = _splits_of(name, base, options.revision, options.folder, options.split)
+    notes = [*splits.notes, *(note for _, told in drawn.values() for note in told)]
     notes += _speech_notes(spoken, parts["test"], codec)
     notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
               for split, part in parts.items() if part.cut]  # fmt: skip
     return TaskData(task, dataset, parts, task.labels(options.labels), spoken, tuple(notes))
 
 
-def _part(task: Task, rows: Rows, options: DataOptions, codec: TextCodec) -> Part:
+def _deciding(split: str, options: DataOptions) -> DataOptions:
+    """The options that decide the rows of a split and how they read, the others at their defaults: validation and test rows
+    are encoded once for runs on any number of training rows."""
+    others = [f"limit_{other}" for other in SPLITS if other != split]
+    others += [] if split == "train" else ["few_shot", "few_shot_per"]
+    return options.model_copy(update={name: DataOptions.model_fields[name].default for name in others})
+
+
+@lru_cache(maxsize=24)
+def _part(
+    name: str, base: Path | None, options: DataOptions, split: str, seed: int, codec: TextCodec
+) -> tuple[Part, tuple[str, ...]]:
+    """The rows of a split that a run sees, encoded, and what is to be noted of how they were drawn."""
+    task = find_task(name, base)
+    rows: Rows = getattr(_splits_of(name, base, options.revision, options.folder, options.split), split)
+    most = getattr(options, f"limit_{split}")
+    if split == "train" and options.few_shot != "full":
+        rows = few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
+    elif most is not None:
+        rows = limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
     examples = tuple(example_of(task, row, options) for row in rows.table.to_pylist())
     sources, cut = encode_sources(task, [example.source for example in examples], options, codec)
     targets = codec.targets([example.target for example in examples])
     if options.label_padding == "in-loss":
         targets = _filled(targets, task, options, codec)
     encoded = tuple(EncodedRow(tuple(ids), tuple(said)) for ids, said in zip(sources, targets, strict=True))
-    return Part(examples, encoded, cut, max(map(len, sources), default=0))
+    return Part(examples, encoded, cut, max(map(len, sources), default=0)), tuple(rows.notes)
 
 
 def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:

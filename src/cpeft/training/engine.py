@@ -2,7 +2,7 @@
 
 In a step every active member draws its own next batch; the loss of a member is the mean over its own target tokens (or all
 of its tokens: `data.loss`), so its gradient is the one it would get alone. Micro-batches keep to a token budget, which
-gradient accumulation makes exact:
+gradient accumulation makes exact; where padding costs time, rows of like length share a pass:
 
     loss_k = sum over rows r of k, tokens t of  nll(r, t)  /  tokens of k in this step
 
@@ -38,6 +38,9 @@ class GangOptions(Options):
     size: int | Literal["auto"] = "auto"
     pool: Literal["auto", "member", "all"] = "auto"
     token_budget: int = 16384
+
+
+ENOUGH = 256  # tokens of a pass on a CPU, beyond which a larger one gains less than padding costs
 
 
 def pool_of(options: GangOptions) -> str:
@@ -150,7 +153,8 @@ def _accumulate(
     items = workers.share([(k, row) for k, own in enumerate(rows) for row in own])
     widths = [group[k].shape.width(row) for k, row in items]
     sums = [torch.zeros(3, dtype=torch.float64) for _ in group]
-    for number, places in enumerate(micro_batches(range(len(items)), widths.__getitem__, budget)):
+    enough = ENOUGH if group[0].learner.lm.pads else None
+    for number, places in enumerate(micro_batches(range(len(items)), widths.__getitem__, budget, enough)):
         chosen: dict[int, list[EncodedRow]] = {}
         for k, row in (items[place] for place in sorted(places)):
             chosen.setdefault(k, []).append(row)
