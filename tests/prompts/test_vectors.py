@@ -128,6 +128,20 @@ def test_one_by_one():
         hash(a)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_values_share_no_storage_with_what_they_were_made_of(kind):
+    rows, start = matrix(1).to(kind), matrix(2).to(kind)
+    vector, prompt = TaskVector(rows), SoftPrompt(rows[:P], origin=start)
+    before, began = rows.float().clone(), start.float().clone()
+    rows.zero_()
+    start.zero_()
+    for kept, value in ((vector.delta, before), (prompt.weight, before), (prompt.origin, began)):
+        assert torch.equal(kept, value)
+    part = prompt.rows("first:2")
+    prompt.weight.zero_()
+    assert torch.equal(part.weight, before[:2])
+
+
 def test_the_provenance_of_a_composed_prompt():
     made = ORIGINS[0] + a - 0.5 * b
     known = made.provenance

@@ -55,7 +55,8 @@ class Provenance:
 @dataclass(frozen=True, eq=False)
 class SoftPrompt:
     """`weight`: float32 (P, D), the rows put in front of the input; `origin`: the (P, D) matrix training began with; `dead`:
-    as many rows with their origin, stored behind these and read by no model."""
+    as many rows with their origin, stored behind these and read by no model. All are copies of what was given, so that
+    training on does not change what was exported."""
 
     weight: Float[Tensor, "P D"]
     provenance: Provenance = field(default_factory=Provenance)
@@ -74,7 +75,7 @@ class SoftPrompt:
             raise PromptError(f"{self.length} live rows have as many dead ones behind them, not {self.dead.length}")
         for name in ("weight", "origin"):
             if (matrix := getattr(self, name)) is not None:
-                object.__setattr__(self, name, matrix.detach().to("cpu", torch.float32).contiguous())
+                object.__setattr__(self, name, own_copy(matrix))
 
     @classmethod
     def stored(
@@ -173,6 +174,11 @@ def check_same_space(*prompts: Rows) -> None:
                 f"prompts {names} have different lengths: {first.length} and {other.length} rows; "
                 "train them with one prompt.length, or cut on purpose with source.rows = 'first:N'"
             )
+
+
+def own_copy(matrix_PD: Tensor) -> Float[Tensor, "P D"]:
+    """A float32 copy on the CPU that shares storage with nothing and asks for no gradient."""
+    return matrix_PD.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
 def matrix_hash(matrix_PD: Float[Tensor, "P D"]) -> str:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash, own_copy
 from cpeft.seeds import generator
 
 SPACE = ("model", "revision", "embedding", "dtype", "encoder_decoder", "text")  # what a result takes from its parts
@@ -31,8 +31,9 @@ Term = tuple[float, Provenance]
 
 @dataclass(frozen=True, eq=False)
 class TaskVector:
-    """`delta`: float32 (P, D), a prompt minus the origin it is measured from. An immutable value: `a + b`, `a - b`, `-a`,
-    `0.5 * a`, `sum([a, b])` and `TaskVector.mean([a, b])` are vectors, `prompt + a` and `prompt - a` are SoftPrompts.
+    """`delta`: float32 (P, D), a prompt minus the origin it is measured from, a copy of what was given. An immutable value:
+    `a + b`, `a - b`, `-a`, `0.5 * a`, `sum([a, b])` and `TaskVector.mean([a, b])` are vectors, `prompt + a` and `prompt - a`
+    are SoftPrompts.
 
     All of them raise PromptMismatch, naming both sides, where model, width, length or origin differ."""
 
@@ -45,7 +46,7 @@ class TaskVector:
             raise PromptError(f"a task vector is a matrix of rows x width, got shape {tuple(self.delta.shape)}")
         if not torch.isfinite(self.delta).all():
             raise PromptError("a task vector must be finite; this one holds NaN or infinity")
-        object.__setattr__(self, "delta", self.delta.detach().to("cpu", torch.float32).contiguous())
+        object.__setattr__(self, "delta", own_copy(self.delta))
 
     @classmethod
     def of(cls, prompt: SoftPrompt) -> "TaskVector":
