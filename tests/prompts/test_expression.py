@@ -104,6 +104,11 @@ def test_names_are_what_they_were(name):
     assert parse_expression(f"{name} + v({name})") == Sum((Name(name), Call("v", Name(name))))
 
 
+@pytest.mark.parametrize("name", ["2*x", "1e-3*x", ".5 *x", "vocab", "a b", "it's", "*", "-a", "sst-2", "0.5.x*"])
+def test_any_name_is_written_so_that_it_reads_back(name):
+    assert parse_expression(str(Name(name))) == Name(name)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
