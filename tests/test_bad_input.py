@@ -304,6 +304,58 @@ def test_what_is_no_prompt(cpeft_main, place, prompt):
         assert word in refused(cpeft_main, 2, "import", name, "imported")
 
 
+def test_what_cannot_be_written(cpeft_main, place, prompt):
+    """One sentence that names the place; nothing is left, not even a half-written file beside it."""
+    (place / "taken").write_text("mine")
+    (place / "folder").mkdir()
+    (place / "rows.csv").write_text("text\nw1\n")
+    before = sorted(place.rglob("*"))
+    into = {
+        "taken": "a file is in its way", "taken/below": "not a directory", "/proc/nowhere": "no such file or directory",
+    }  # fmt: skip
+    for out, why in into.items():
+        for command in (
+            ("compose", f"'{prompt}' + v('{prompt}')", "--out", out),
+            ("export", prompt, "--out", out),
+            ("import", prompt, out),
+            ("origins", "model", "prompt.length=4", "prompt.vocab_range=[4, 80]", "--out", f"{out}/of"),
+        ):
+            said = refused(cpeft_main, 2, *command)
+            assert said.startswith(f"error: cannot write {out}")
+            assert why in said or command[0] == "origins"
+            assert said.endswith("; name another place")
+    for out, command in (
+        ("folder", ("export", prompt, "--form", "npy", "--out")),
+        ("folder", ("export", prompt, "--form", "prompt_embeds", "--out")),
+        ("/proc/x.svg", ("similar", prompt, f"'{prompt}' + v('{prompt}')", "--out")),
+        ("taken/x.svg", ("similar", prompt, f"'{prompt}' + v('{prompt}')", "--out")),
+        ("folder", ("predict", prompt, "--task", "mood.toml", "--input", "rows.csv", "--out")),
+    ):
+        assert f"cannot write {out}: " in refused(cpeft_main, 2, *command, out)
+    assert "unknown form" in refused(cpeft_main, 2, "export", prompt, "--form", "onnx", "--out", "new/x")
+    assert sorted(place.rglob("*")) == before
+    assert (place / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "deep",
+    ["(" * 5000 + "{}" + ")" * 5000, "2*" * 5000 + "v({})", "v(" * 5000 + "{}" + ")" * 5000, "{0}" + " + v({0})" * 300],
+)
+def test_formulas_that_are_nested_too_deeply(cpeft_main, place, prompt, deep):
+    for command in (("compose", "--out", "x"), ("similar", prompt)):
+        said = refused(cpeft_main, 2, *command, deep.format(f"'{prompt}'"))
+        assert "is nested more than 100 levels deep" in said
+        assert len(said) < 300
+    assert not (place / "x").exists()
+
+
+def test_names_too_long_for_a_file(cpeft_main, place, prompt):
+    name = "a" * 5000
+    for command in (("compose", f"'{prompt}' + v({name})", "--out", "x"), ("export", name, "--out", "x"), ("import", name, "x"),
+                    ("show", "prompt", name), ("suggest", name, "--target", "mood.toml")):  # fmt: skip
+        assert "no such prompt" in refused(cpeft_main, 2, *command)
+
+
 def test_prompts_of_different_lengths_do_not_mix(cpeft_main, place, prompt):
     load_prompt(prompt).rows("first:3").save("short")
     said = refused(cpeft_main, 2, "eval", f"mean({prompt}, short)", "--task", "mood.toml")

@@ -144,12 +144,16 @@ def test_any_name_is_written_so_that_it_reads_back(name):
         ("v(a)*", r"a number must follow '\*', not ''"),
         ("w(a)", r"unknown function 'w'; use mean, sum, weighted, v, cross, noise, shuffle or text"),
         ("__import__('os')", "unknown function '__import__'"),
+        ("origin0-v(mnli_0)", r"unknown function 'origin0-v'.*; a minus directly .* write origin0 - v\(\.\.\.\)"),
+        ("sst-2-0.5*v(a)", r"write sst-2 - 0\.5\*v\(\.\.\.\)"),
+        (f"{'(' * 5000}a{')' * 5000}", "nested more than 100 levels deep: take brackets away"),
+        (f"a{' - v(b)' * 300}", "nested more than 100 levels deep"),
     ],
 )
 def test_mistakes_say_what_to_write(text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         parse_expression(text)
-    assert f"expression '{text}'" in str(caught.value)
+    assert f"expression '{text[:40]}" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["v(a)", "a - b", "-v(a) + 2*v(b)", "sum(v(a), v(b))", "mean(v(a))", "cross(v(a))"])
@@ -195,6 +199,12 @@ def test_meanings(text):
 def test_a_name_alone_is_the_prompt_itself():
     assert cpeft.compose("a", PROMPTS) is PROMPTS["a"]
     assert cpeft.compose("('my prompt')", PROMPTS) is PROMPTS["my prompt"]
+
+
+def test_long_formulas_that_are_not_too_deep():
+    long = " + ".join(["a", *["v(b)", "-v(b)"] * 45])
+    for text in (long, f"sum(a{', v(b), -v(b)' * 400})", f"{'(' * 50}a{')' * 50}"):
+        torch.testing.assert_close(cpeft.compose(text, PROMPTS).weight, R["a"], rtol=1e-4, atol=1e-4)
 
 
 def test_forms_follow():

@@ -7,7 +7,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, ModelOption, app, console, show_rows
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, writing
 
 EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
 InputRows = Annotated[
@@ -55,7 +55,10 @@ def compose(
     """Add, subtract, scale, average what prompts learned; v(a) is a minus the origin it was trained from."""
     from cpeft.prompts.composition import compose_files
 
-    console.print(f"{compose_files(expression).save(out)} = {expression}", markup=False)
+    made = compose_files(expression)
+    with writing(out):
+        made.save(out)
+    console.print(f"{out} = {expression}", markup=False)
 
 
 @app.command()
@@ -73,7 +76,8 @@ def similar(
 
     card = compare(read_items(what, vectors, live), rows).card()
     if out is not None:
-        draw(panels(card), out)
+        with writing(out):
+            draw(panels(card), out)
     for title, lines in [("", [])] if as_json else tables(card):
         show_rows(lines, title, card if as_json else None)
 
@@ -123,7 +127,9 @@ def import_prompt(
     prompt = prompt.rows(rows)
     if rows != "all":
         console.print(f"[yellow]cut on purpose: {prompt.provenance.note}")
-    console.print(f"{prompt.length} rows of width {prompt.width} in {prompt.save(target)}")
+    with writing(target):
+        prompt.save(target)
+    console.print(f"{prompt.length} rows of width {prompt.width} in {target}", markup=False)
 
 
 @app.command()
@@ -135,4 +141,7 @@ def export(
     """Write a prompt for peft, for a serving engine, or as a numpy array."""
     from cpeft.prompts.exchange import export_prompt, load_prompt
 
-    console.print(f"{form}: {export_prompt(load_prompt(prompt), out, form)}")
+    found = load_prompt(prompt)
+    with writing(out):
+        export_prompt(found, out, form)
+    console.print(f"{form}: {out}", markup=False)

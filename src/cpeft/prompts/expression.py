@@ -33,6 +33,7 @@ from cpeft.prompts.tree import (
     Scaled,
     Sum,
     Weighted,
+    depth,
     kind_of,
 )
 from cpeft.prompts.tree import measured_names as measured_names
@@ -43,11 +44,21 @@ TOKEN = re.compile(
     r"|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[-+*(),])|(?P<wrong>\S))"
 )
 FUNCTIONS = ("mean", "sum", "weighted", "v", "cross", "noise", "shuffle", "text")
+DEEPEST = 100  # levels of a tree: everything that walks one recurses
 
 
 def parse_expression(text: str) -> Expression:
     """The expression in `text`, a prompt or a vector; raises ConfigError pointing at what does not parse or not fit."""
-    expression = _Parser(text).whole()
+    try:
+        expression = _Parser(text).whole()
+        deep = depth(expression) > DEEPEST
+    except RecursionError:
+        deep = True
+    if deep:
+        raise ConfigError(
+            f"expression '{text[:40]}...' is nested more than {DEEPEST} levels deep: take brackets away, or write a long sum "
+            "as sum(a, b, ...) and what is to be subtracted as one sum"
+        )
     try:
         kind_of(expression)
     except ConfigError as error:
@@ -129,7 +140,9 @@ class _Parser:
     def _call(self, function: str) -> Expression:
         """A call, its name and opening parenthesis taken."""
         if function not in FUNCTIONS:
-            raise self._error(f"unknown function '{function}'; use {', '.join(FUNCTIONS[:-1])} or text")
+            name, minus, last = function.rpartition("-")
+            spaced = f"; a minus directly behind a name belongs to it, so write {name} - {last}(...)" if minus else ""
+            raise self._error(f"unknown function '{function}'; use {', '.join(FUNCTIONS[:-1])} or text{spaced}")
         if function == "text":
             kind, words = self.tokens.pop(0) if self.tokens else ("mark", "")
             if kind == "mark" or not self._take(")"):

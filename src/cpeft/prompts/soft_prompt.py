@@ -11,6 +11,7 @@ Nothing is ever unpickled.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -117,12 +118,12 @@ class SoftPrompt:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         known, whole = self.provenance, self.whole()
-        _replace(folder / "adapter_model.safetensors", save({PEFT_KEY: whole.weight}, {"format": "pt"}))
+        replace_bytes(folder / "adapter_model.safetensors", save({PEFT_KEY: whole.weight}, {"format": "pt"}))
         origin = folder / "origin.safetensors"
         if whole.origin is None:
             origin.unlink(missing_ok=True)  # that of a prompt saved here before
         else:
-            _replace(origin, save({"origin": whole.origin}, {"format": "pt"}))
+            replace_bytes(origin, save({"origin": whole.origin}, {"format": "pt"}))
         kinds = {None: None, True: "SEQ_2_SEQ_LM", False: "CAUSAL_LM"}
         write_json(folder / "adapter_config.json", {
             "peft_type": "PROMPT_TUNING", "task_type": kinds[known.encoder_decoder],
@@ -216,10 +217,16 @@ def write_json(path: Path, value: Any) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the new one."""
-    _replace(path, text.encode())
+    replace_bytes(path, text.encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

@@ -163,6 +163,14 @@ def _parts(expression: Expression) -> tuple[Expression, ...]:
             return (part,)
 
 
+def depth(expression: Expression) -> int:
+    """The number of levels of an expression, 1 for a name; without recursion, so of any."""
+    level, count = [expression], 0
+    while level:
+        level, count = [part for each in level for part in _parts(each)], count + 1
+    return count
+
+
 def names(expression: Expression) -> tuple[str, ...]:
     """The prompts an expression needs, in order, each once."""
     if isinstance(expression, Name):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cpeft.config import changed_by, parse
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, writing
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.prompts.init import PromptOptions, initial_prompt
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
@@ -39,4 +39,5 @@ def write_origins(model: str, folder: Path, count: int, seed: int, overrides: li
     if count < 1:
         raise ConfigError(f"--count {count}: at least one origin is wanted")
     made = make_origins(load_lm(model, dtype="float32"), count, seed, **changed_by(overrides, "prompt"))
-    return [origin.save(folder / name) for name, origin in made.items()]
+    with writing(folder):
+        return [origin.save(folder / name) for name, origin in made.items()]
