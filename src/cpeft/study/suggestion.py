@@ -9,6 +9,7 @@ SPoT (Vu et al. 2022, section 4) compares prompts themselves, which prompts of o
 leave the origin out.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +91,13 @@ def suggest_files(
 
 
 def prompts_below(path: Path) -> list[Path]:
-    """A prompt itself, or all prompts in the runs of a folder; raises PromptError where there is none."""
-    if not path.is_dir() or (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
+    """A prompt itself, or all prompts that were saved below a folder; raises PromptError where there is none."""
+    itself = any(os.path.exists(path / card) for card in ("cpeft.json", "adapter_config.json"))
+    if not os.path.isdir(path) or itself:  # unlike Path.is_dir, False for a text too long to be a name
         return [path]
     found = saved_prompts(path)
     if not found:
-        raise PromptError(f"{path}: neither a prompt nor a folder with prompts of runs in it")
+        raise PromptError(
+            f"{path}: neither a prompt nor a folder with prompts in it; `cpeft import` saves foreign ones"
+        )
     return found
