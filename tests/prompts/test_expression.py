@@ -37,7 +37,7 @@ def matrix(seed):
     return torch.randn(P, D, generator=torch.Generator().manual_seed(seed))
 
 
-ORIGIN, ELSEWHERE = (SoftPrompt(matrix(seed), Provenance(run=f"origin{seed - 90}")) for seed in (90, 91))
+ORIGIN, ELSEWHERE = (SoftPrompt.drawn(matrix(seed), Provenance(run=f"origin{seed - 90}")) for seed in (90, 91))
 PROMPTS = {
     "origin0": ORIGIN,
     "origin1": ELSEWHERE,
@@ -185,6 +185,9 @@ MEANINGS = {
     "mean(origin0 + v(a), 'my prompt')": (R["a"] + R["my prompt"]) / 2,
     "a + 0*v(b)": R["a"],
     "origin0 + (old - origin0)": R["old"],
+    "origin0 + cross(origin1 - origin0)": O1,
+    "origin1 + 0.5*cross(a - x@1) + v(x@1)": 0.5 * (R["a"] + R["x@1"]),
+    "mean(origin0, origin1) + v(mean(a, x@1))": (R["a"] + R["x@1"]) / 2,
     "mean(a, x@1, old)": (R["a"] + R["x@1"] + R["old"]) / 3,
 }
 
@@ -222,7 +225,17 @@ def test_forms_follow():
     ("text", "error", "message"),
     [
         ("origin0 + v(old)", PromptError, r"'old' records no origin.*'old - origin0'"),
-        ("origin0 + v(origin0)", PromptError, "records no origin"),
+        ("origin0 + v(origin0)", PromptError, "'origin0' is an origin itself"),
+        ("origin0 + (origin1 - origin0)", PromptMismatch, r"'origin1' is origin .*Say cross\(origin1 - origin0\)"),
+        ("origin1 - (origin1 - origin0)", PromptMismatch, "'origin1' is origin"),
+        ("a + (mean(a, x@1) - a)", PromptMismatch, "their difference would hold that of the origins too"),
+        (
+            "a + 0*(mean(origin0, origin1) - origin0)",
+            PromptMismatch,
+            "their difference would hold that of the origins too",
+        ),
+        ("origin0 + v(mean(a, x@1))", PromptMismatch, "different origins"),
+        ("origin1 + cross(v(a)) - (a - origin0)", PromptMismatch, "different origins"),
         (
             "origin0 + v(x@1)",
             PromptMismatch,
@@ -240,6 +253,18 @@ def test_forms_follow():
 def test_mixtures_that_are_refused(text, error, message):
     with pytest.raises(error, match=message):
         cpeft.compose(text, PROMPTS)
+
+
+def test_drawn_starts_are_origins_too():
+    drawn = {"vocab": O0, "text": R["c"]}
+
+    def made(text):
+        return compose(text, PROMPTS, lambda part: drawn[part.kind])
+
+    assert torch.equal(made("a + (b - vocab)").weight, R["a"] + (R["b"] - O0))
+    with pytest.raises(PromptMismatch, match=r"'text' is origin .*Say cross\(text - vocab\)"):
+        made("vocab + (text('x') - vocab)")
+    torch.testing.assert_close(made("vocab + cross(text('x') - vocab)").weight, R["c"])
 
 
 def test_weights_are_the_cosines_of_token_means():

@@ -1,10 +1,10 @@
 """Prompts as expressions: `vocab`, `text("...")`, `mnli`, `mean(mnli, qnli)`, `origin0 + v(mnli) - 0.5*v(qnli)`.
 
 This module reads text; what stands in an expression is `tree.py`, and both are to be imported from here. A name is a prompt
-and is resolved by the caller, so nothing here knows a store. `v(x)` is x minus its own recorded origin, a
-task vector (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts;
-`cross(vector)` may join another origin than its own, `noise(vector)` and `shuffle(vector)` are controls, and
-`weighted(probe, mnli, qnli)` averages prompts by how alike each is to the first. The grammar:
+and is resolved by the caller, so nothing here knows a store. `v(x)` is x minus its own recorded origin, a task vector
+(`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts; `cross(vector)`
+may join another origin than its own, and `cross(prompt - prompt)` be of two; `noise(vector)` and `shuffle(vector)` are
+controls, and `weighted(probe, mnli, qnli)` averages prompts by how alike each is to the first. The grammar:
 
     expression := term (("+" | "-") term)*
     term       := number "*" term | "-" term | atom ("*" number)*

@@ -94,6 +94,11 @@ class SoftPrompt:
         both = None if self.origin is None or self.dead.origin is None else torch.cat([self.origin, self.dead.origin])
         return SoftPrompt(torch.cat([self.weight, self.dead.weight]), self.provenance, both)
 
+    @classmethod
+    def drawn(cls, weight: Float[Tensor, "P D"], provenance: Provenance) -> "SoftPrompt":
+        """An origin: a prompt that nothing trained, which records itself as what others are measured from."""
+        return cls(weight, replace(provenance, origin=matrix_hash(own_copy(weight))))
+
     @property
     def length(self) -> int:
         return int(self.weight.shape[0])
@@ -102,6 +107,16 @@ class SoftPrompt:
     def width(self) -> int:
         return int(self.weight.shape[1])
 
+    @property
+    def measured_from(self) -> str:
+        """Hash of the matrix that the prompt records as its origin, which an origin itself is; empty where it records none."""
+        return self.provenance.origin if self.origin is None else matrix_hash(self.origin)
+
+    @property
+    def is_origin(self) -> bool:
+        """Whether it records that nothing trained it."""
+        return self.origin is None and self.measured_from == matrix_hash(self.weight)
+
     def rows(self, spec: str) -> "SoftPrompt":
         """`all`, or `first:N`, the named exception for prompts that a published system cut to their first N rows."""
         if spec == "all":
@@ -109,7 +124,9 @@ class SoftPrompt:
         word, _, count = spec.partition(":")
         if word != "first" or not count.isdigit() or not 0 < int(count) <= self.length:
             raise PromptError(f"rows = '{spec}': use 'all' or 'first:N' with N up to the prompt's {self.length} rows")
-        known = replace(self.provenance, note=f"first {count} of {self.length} rows")
+        known = replace(self.provenance, note=f"first {count} of {self.length} rows", origin="")
+        if self.is_origin:
+            return SoftPrompt.drawn(self.weight[: int(count)], known)
         origin = None if self.origin is None else self.origin[: int(count)]
         return SoftPrompt(self.weight[: int(count)], known, origin)
 

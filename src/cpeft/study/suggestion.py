@@ -22,7 +22,7 @@ from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.similarity import MEASURES
-from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
+from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study.api import train
 from cpeft.study.store import saved_prompts
@@ -66,8 +66,7 @@ def suggest_sources(
 def _by_origin(sources: Mapping[str, SoftPrompt]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name, prompt in sources.items():
-        assert prompt.origin is not None  # or it had no vector
-        groups.setdefault(matrix_hash(prompt.origin), []).append(name)
+        groups.setdefault(prompt.measured_from, []).append(name)
     return groups
 
 
