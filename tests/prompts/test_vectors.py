@@ -342,7 +342,16 @@ def test_a_vector_knows_how_large_its_origin_is():
     start = SoftPrompt(matrix(900), Provenance(task="start"))
     foreign = TaskVector.of(trained("qnli", ORIGINS[1]))
     between = [TaskVector.between(trained("mnli"), other) for other in (ORIGINS[0], trained("qnli"))]
-    computed = (a - b, 0.5 * a, -a, sum([a, b]), TaskVector.mean([a, b]), a.noise(), a.shuffled(), a + foreign.crossing())
+    computed = (
+        a - b,
+        0.5 * a,
+        -a,
+        sum([a, b]),
+        TaskVector.mean([a, b]),
+        a.noise(),
+        a.shuffled(),
+        a + foreign.crossing(),
+    )
     for vector in (a, *between, TaskVector.between(SoftPrompt(matrix(1)), start), *computed):
         assert vector.origin_norm == pytest.approx(size)
     assert a.crossing().origin_norm is None

@@ -105,7 +105,7 @@ def origins(
     overrides: Annotated[list[str] | None, Argument(help="prompt.* settings such as prompt.length=50.")] = None,
     count: Annotated[int, Option(help="How many.")] = 3, seed: Annotated[int, Option(help="A seed for all.")] = 0,
 ) -> None:  # fmt: skip
-    """Draw the prompts that training starts from and task vectors are measured from."""
+    """Draw prompts for training to start from (prompt.init = "OUT/origin0") and for task vectors to be measured from."""
     from cpeft.study.origins import write_origins
 
     for path in write_origins(model, out, count, seed, overrides or []):
