@@ -77,6 +77,12 @@ def test_folders_that_hold_prompts_themselves(sources, tmp_path, cpeft_main):
     code, out, err = cpeft_main("suggest", tmp_path / "mine", "--target", "rank.toml", *settings, "--json")
     assert code == 0, err
     assert {row["source"] for row in json.loads(out)} == {"mood", "topic"}
+    both = f"'{tmp_path}/mine/mood' + v('{tmp_path}/mine/topic')"
+    code, out, err = cpeft_main(
+        "suggest", tmp_path / "mine" / "mood", both, "--target", "rank.toml", *settings, "--json"
+    )
+    assert code == 0, err
+    assert {row["source"] for row in json.loads(out)} == {"mood", "mood+topic"}
     code, out, _ = cpeft_main("list", "prompts", "--store", tmp_path, "--json")
     assert [row["task"] for row in json.loads(out)] == ["mood", "topic"]
 

@@ -84,7 +84,7 @@ def similar(
 
 @app.command()
 def suggest(
-    what: Annotated[list[str], Argument(help="Source prompts, or folders with prompts in them, such as a store.")],
+    what: Annotated[list[str], Argument(help="Source prompts, formulas, or folders with prompts in them, as a store.")],
     target: Annotated[str, Option("--target", help="The new task: a name, or a TOML file of your own.")],
     overrides: Annotated[list[str] | None, Option("--set", help="The probe's settings: train.steps=100.")] = None,
     measure: Annotated[str, Option(help="flattened, or token_mean: cosine of task vectors.")] = "flattened",
@@ -117,11 +117,16 @@ def import_prompt(
     source: Annotated[Path, Argument(help="A peft folder, ATTEMPT .pt/.bin, .safetensors or .npy.")],
     target: Annotated[Path, Argument(help="The folder to write.")],
     rows: Annotated[str, Option(help="all, or first:N to keep the first N rows.")] = "all",
+    origin: Annotated[
+        Path | None, Option("--origin", help="The prompt it was trained from, which other programs do not record.")
+    ] = None,
 ) -> None:
     """Read a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
-    from cpeft.prompts.exchange import load_prompt
+    from cpeft.prompts.exchange import load_prompt, load_stored
 
     prompt = load_prompt(source)
+    if origin is not None:
+        prompt = prompt.with_origin(load_stored(origin, live=prompt.length)[0])
     if prompt.provenance.note:
         console.print(f"[yellow]{escape(prompt.provenance.note)}")
     prompt = prompt.rows(rows)
@@ -134,14 +139,15 @@ def import_prompt(
 
 @app.command()
 def export(
-    prompt: Annotated[Path, Argument(help="A prompt folder or file.")],
+    prompt: Annotated[str, Argument(help="A prompt folder or file, or a formula: 'a + 0.5*v(b)'.")],
     out: Annotated[Path, Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
     form: Annotated[str, Option(help="peft, prompt_embeds or npy.")] = "peft",
 ) -> None:
     """Write a prompt for peft, for a serving engine, or as a numpy array."""
-    from cpeft.prompts.exchange import export_prompt, load_prompt
+    from cpeft.prompts.composition import compose_files
+    from cpeft.prompts.exchange import export_prompt
 
-    found = load_prompt(prompt)
+    found = compose_files(prompt)
     with writing(out):
         export_prompt(found, out, form)
     console.print(f"{form}: {out}", markup=False)

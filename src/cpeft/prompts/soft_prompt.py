@@ -117,6 +117,18 @@ class SoftPrompt:
         """Whether it records that nothing trained it."""
         return self.origin is None and self.measured_from == matrix_hash(self.weight)
 
+    def with_origin(self, origin: "SoftPrompt") -> "SoftPrompt":
+        """The same prompt with the origin it was trained from on record, for files that keep none. Raises PromptMismatch where
+        model, width or length differ, or the prompt records another origin."""
+        check_same_space(self, origin)
+        given = matrix_hash(origin.weight)
+        if self.measured_from not in ("", given):
+            raise PromptMismatch(
+                f"the prompt records that it was trained from origin {self.measured_from[:8]}, and this one is {given[:8]}: "
+                "leave --origin out, what is recorded is kept"
+            )
+        return replace(self, origin=origin.weight)
+
     def rows(self, spec: str) -> "SoftPrompt":
         """`all`, or `first:N`, the named exception for prompts that a published system cut to their first N rows."""
         if spec == "all":

@@ -20,7 +20,7 @@ import numpy as np
 from cpeft.config import Table, merge, override
 from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
-from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.composition import compose_files
 from cpeft.prompts.similarity import MEASURES
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
@@ -82,17 +82,16 @@ def _probe(source: SoftPrompt, task: str, lm: FrozenLM, settings: Table) -> Soft
 def suggest_files(
     what: Sequence[str], task: str, model: str | None, measure: str, overrides: Sequence[str]
 ) -> list[Suggestion]:
-    """`suggest_sources` for prompt folders and files, and for stores, runs and other folders with prompts in them."""
-    paths = [path for name in what for path in prompts_below(Path(name))]
-    sources = {str(path): load_prompt(path) for path in paths}
+    """`suggest_sources` for prompts, formulas of them, and stores, runs and other folders with prompts in them."""
+    named = [[str(path) for path in prompts_below(Path(text))] if os.path.isdir(text) else [text] for text in what]
+    sources = {text: compose_files(text) for texts in named for text in texts}
     lm = model_of_prompt(next(iter(sources.values())).provenance, model)
     return suggest_sources(sources, task, lm, measure, **merge({}, *map(override, overrides)))
 
 
 def prompts_below(path: Path) -> list[Path]:
-    """A prompt itself, or all prompts that were saved below a folder; raises PromptError where there is none."""
-    itself = any(os.path.exists(path / card) for card in ("cpeft.json", "adapter_config.json"))
-    if not os.path.isdir(path) or itself:  # unlike Path.is_dir, False for a text too long to be a name
+    """The folder of a prompt itself, or all prompts that were saved below a folder; raises PromptError where there is none."""
+    if (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
         return [path]
     found = saved_prompts(path)
     if not found:
