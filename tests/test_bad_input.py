@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -109,6 +110,15 @@ RECIPES = {  # name -> (recipe text, words of the message)
     "prompts added": (HEAD + TARGET + 'prompt.init = "vocab + sources/mood"\n', ["write vocab + v(sources/mood)"]),
     "a multiple of a prompt": (HEAD + 'prompt.init = "0.5*vocab"\n', ["vocab is a prompt, which has no multiples"]),
     "a vector for a prompt": (HEAD + TARGET + 'prompt.init = "v(sources/mood)"\n', ["this is a task vector; add it"]),
+    "a formula among sources": (
+        HEAD + ATTEMPT + 'sources = ["sources/mood", "sources/mood + v(sources/mood)"]\n',
+        ["'sources/mood + v(sources/mood)' names no run", "formulas have no place in a list of names",
+         "a stage with train.steps = 0 and prompt.init = 'sources/mood + v(sources/mood)'"],
+    ),
+    "a formula to compare": (
+        HEAD + '[[stage]]\nname = "c"\ncompare = ["sources/mood", "vocab + v(sources/mood)"]\n',
+        ["neither a file nor", "a stage with train.steps = 0 and prompt.init = 'vocab + v(sources/mood)'"],
+    ),
     "few vocabulary ids": (HEAD.replace("[4, 80]", "[4, 5]"), ["vocab_range [4, 5] holds 2 ids", "4 rows"]),
     "attempt without sources": (HEAD + 'method.name = "attempt"\n', ["'attempt' needs source prompts", "sources ="]),
 }  # fmt: skip
@@ -120,6 +130,24 @@ def test_recipes(cpeft_main, place, mistake):
     said = run_refused(cpeft_main, place, text)
     for word in words:
         assert word in said
+
+
+def test_the_remedy_for_formulas_in_lists(cpeft_main, place):
+    """What the error above says to do, done; and a formula of any length is told so."""
+    made = """
+[[stage]]
+name = "made"
+tasks = ["mood.toml"]
+train.steps = 0
+prompt.init = "sources/mood + v(sources/mood)"
+"""
+    mixed = ATTEMPT.replace("targets", "mixed") + "sources = ['sources/mood', 'made/mood']\n"
+    compared = '[[stage]]\nname = "c"\ncompare = ["sources/mood", "made/mood"]\n'
+    (place / "good.toml").write_text(HEAD + made + mixed + compared)
+    assert cpeft_main("run", "good.toml", "--store", "good")[0] == 0
+    long = "sources/mood" + " + v(sources/mood)" * 50
+    said = run_refused(cpeft_main, place, HEAD + ATTEMPT + f'sources = ["{long}"]\n')
+    assert "formulas have no place" in said
 
 
 def test_rows_of_a_source_that_do_not_fit(cpeft_main, place):
@@ -302,6 +330,58 @@ def test_what_is_no_prompt(cpeft_main, place, prompt):
         np.save("random.npy", np.zeros(3))
         (place / "empty.pt").write_bytes(b"")
         assert word in refused(cpeft_main, 2, "import", name, "imported")
+
+
+def test_what_cannot_be_written(cpeft_main, place, prompt):
+    """One sentence that names the place; nothing is left, not even a half-written file beside it."""
+    (place / "taken").write_text("mine")
+    (place / "folder").mkdir()
+    (place / "rows.csv").write_text("text\nw1\n")
+    before = sorted(place.rglob("*"))
+    into = {
+        "taken": "a file is in its way", "taken/below": "not a directory", "/proc/nowhere": "no such file or directory",
+    }  # fmt: skip
+    for out, why in into.items():
+        for command in (
+            ("compose", f"'{prompt}' + v('{prompt}')", "--out", out),
+            ("export", prompt, "--out", out),
+            ("import", prompt, out),
+            ("origins", "model", "prompt.length=4", "prompt.vocab_range=[4, 80]", "--out", f"{out}/of"),
+        ):
+            said = refused(cpeft_main, 2, *command)
+            assert said.startswith(f"error: cannot write {out}")
+            assert why in said or command[0] == "origins"
+            assert said.endswith("; name another place")
+    for out, command in (
+        ("folder", ("export", prompt, "--form", "npy", "--out")),
+        ("folder", ("export", prompt, "--form", "prompt_embeds", "--out")),
+        ("/proc/x.svg", ("similar", prompt, f"'{prompt}' + v('{prompt}')", "--out")),
+        ("taken/x.svg", ("similar", prompt, f"'{prompt}' + v('{prompt}')", "--out")),
+        ("folder", ("predict", prompt, "--task", "mood.toml", "--input", "rows.csv", "--out")),
+    ):
+        assert f"cannot write {out}: " in refused(cpeft_main, 2, *command, out)
+    assert "unknown form" in refused(cpeft_main, 2, "export", prompt, "--form", "onnx", "--out", "new/x")
+    assert sorted(place.rglob("*")) == before
+    assert (place / "taken").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "deep",
+    ["(" * 5000 + "{}" + ")" * 5000, "2*" * 5000 + "v({})", "v(" * 5000 + "{}" + ")" * 5000, "{0}" + " + v({0})" * 300],
+)
+def test_formulas_that_are_nested_too_deeply(cpeft_main, place, prompt, deep):
+    for command in (("compose", "--out", "x"), ("similar", prompt)):
+        said = refused(cpeft_main, 2, *command, deep.format(f"'{prompt}'"))
+        assert "is nested more than 100 levels deep" in said
+        assert len(said) < 300
+    assert not (place / "x").exists()
+
+
+def test_names_too_long_for_a_file(cpeft_main, place, prompt):
+    name = "a" * 5000
+    for command in (("compose", f"'{prompt}' + v({name})", "--out", "x"), ("export", name, "--out", "x"), ("import", name, "x"),
+                    ("show", "prompt", name), ("suggest", name, "--target", "mood.toml")):  # fmt: skip
+        assert re.search("no such prompt|no prompt", refused(cpeft_main, 2, *command))
 
 
 def test_prompts_of_different_lengths_do_not_mix(cpeft_main, place, prompt):

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +12,9 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
+import cpeft.doctor
 from cpeft import cli
+from cpeft.prompts.composition import compose_files
 from cpeft.prompts.exchange import load_prompt
 from cpeft.tasks import TASKS
 from tiny import QUICK, make_lm, run_cpeft, run_python
@@ -249,6 +252,58 @@ def test_import_of_files(ok, prompts, tmp_path, form):
     assert scores(known).keys() == {"accuracy", "macro_f1"}
 
 
+def test_import_with_the_origin_that_other_programs_do_not_record(ok, cpeft_main, prompts, tmp_path):
+    """Said once, it is known for ever: the distance travelled, the task vector."""
+    prompt = load_prompt(prompts[0])
+    type(prompt).drawn(prompt.origin, prompt.provenance).save(tmp_path / "origin")
+    np.save(tmp_path / "bare.npy", prompt.weight.numpy())
+    ok("import", tmp_path / "bare.npy", tmp_path / "new", "--origin", tmp_path / "origin")
+    assert torch.equal(load_prompt(tmp_path / "new").origin, prompt.origin)
+    ok("compose", f"'{tmp_path}/origin' + v('{tmp_path}/new')", "--out", tmp_path / "again")
+    torch.testing.assert_close(load_prompt(tmp_path / "again").weight, prompt.weight)
+    ok("import", tmp_path / "new", tmp_path / "copy", "--origin", tmp_path / "origin")  # the same once more
+    write_peft(tmp_path / "doubled", torch.cat([prompt.weight, prompt.origin]), 4)
+    np.save(tmp_path / "whole.npy", torch.cat([prompt.origin, prompt.origin]).numpy())
+    ok("import", tmp_path / "doubled", tmp_path / "live", "--origin", tmp_path / "whole.npy", "--rows", "first:3")
+    assert torch.equal(load_prompt(tmp_path / "live").origin, prompt.origin[:3])
+    np.save(tmp_path / "long.npy", np.zeros((9, 32), dtype=np.float32))
+    for source, origin, why in (
+        ("new", prompts[1], "records that it was trained from origin"),
+        ("bare.npy", tmp_path / "long.npy", "holds 9 rows, of which 4 cannot be live"),
+        ("bare.npy", tmp_path / "nothing", "no such prompt"),
+    ):
+        code, _, err = cpeft_main("import", tmp_path / source, tmp_path / "refused", "--origin", origin)
+        assert (code, why in err) == (2, True), err
+    assert not (tmp_path / "refused").exists()
+
+
+def test_formulas_stand_wherever_prompts_do(ok, cpeft_main, finished, prompts, tmp_path):
+    """`eval`, `predict` and `similar` take them in tests of their own."""
+    other = next(finished.path.glob("sources/topic*s0-*/prompts/topic"))
+    text = f"'{prompts[0]}' + 0.5*v('{other}')"
+    made = compose_files(text)
+    for form, file in (("peft", "folder"), ("npy", "file.npy")):
+        ok("export", text, "--out", tmp_path / file, "--form", form)
+        assert torch.equal(load_prompt(tmp_path / file).weight, made.weight)
+    card = json.loads(ok("show", "prompt", text))
+    assert (card["formula"], card["linear"]) == (text, {"mood": 1.0, "topic": 0.5})
+    assert card["distance_from_origin"] == pytest.approx(float((made.weight - made.origin).norm()))
+    code, out, _ = cpeft_main("doctor", text, prompts[0], "--json")
+    found = json.loads(out)
+    assert (code, [each["where"] for each in found if each["level"] == "ok"]) == (0, [text, str(prompts[0])])
+    assert any("reaches rows 1-4 of 4" in each["what"] and each["where"] == text for each in found)
+    assert any(each["where"] == "together" for each in found)
+    for wrong, why in (
+        (f"v('{other}')", "this is a task vector"), (f"'{other}' + v(nothing)", "no such prompt"), ("mean(a", "is missing"),
+    ):  # fmt: skip
+        for command in (("export", wrong, "--out", tmp_path / "x"), ("show", "prompt", wrong)):
+            code, _, err = cpeft_main(*command)
+            assert (code, why in err) == (2, True), err
+        code, out, _ = cpeft_main("doctor", wrong)
+        assert (code, why in " ".join(out.split())) == (2, True), out
+    assert "did you mean 'small/smoke'" in cpeft_main("doctor", "small/smok")[1]
+
+
 @pytest.mark.parametrize("form", ["peft", "prompt_embeds", "npy"])
 def test_export(ok, prompts, tmp_path, form):
     prompt = load_prompt(prompts[0])
@@ -284,15 +339,47 @@ def test_doctor_on_prompts(cpeft_main, prompts, tmp_path):
         ("decayed", good.origin * 0.9, "only weight decay"),
     ):
         type(good)(weight, good.provenance, good.origin).save(tmp_path / name)
-        [found] = findings(cpeft_main, tmp_path / name)
-        assert found["level"] == "error"
-        assert word in found["what"]
+        found = findings(cpeft_main, tmp_path / name)
+        assert found[0]["level"] == "error"
+        assert word in found[0]["what"]
+        assert {each["level"] for each in found[1:]} <= {"warning"}  # they are rows of the vocabulary too
     type(good)(torch.cat([torch.zeros(2, 32), good.weight[2:]])).save(tmp_path / "zero")
     said = [each["what"] for each in findings(cpeft_main, tmp_path / "zero")]
     assert said[0] == "2 of 4 rows are zero"
-    assert said[1] == "1 rows repeat other rows: 2"
-    assert "which embedding table" in said[2]
+    assert "not checked: how far training moved it" in said[1]
+    assert said[2] == "1 rows repeat other rows: 2"
+    assert "which embedding table" in said[3]
+    assert said[4] == "not checked: which rows get a gradient, nearest tokens (it names no model); give --model"
     assert findings(cpeft_main, tmp_path / "nothing")[0]["level"] == "error"
+
+
+def test_doctor_loads_the_model_that_a_prompt_names(cpeft_main, prompts, tmp_path, world, monkeypatch):
+    """Where it is on this machine; where it is not, or none is named, that is said and nothing is found to be right."""
+
+    def said(prompt, *more):
+        code, out, _ = cpeft_main("doctor", prompt, *more, "--json")
+        assert code == 0, out
+        return {(each["level"], each["what"].partition(" on ")[0].partition(":")[0]) for each in json.loads(out)}
+
+    whole = {("note", "the gradient"), ("note", "nearest tokens by row, cosine and (norm of the row)")}
+    loaded, named = [], cpeft.doctor.load_lm
+    monkeypatch.setattr("cpeft.doctor.load_lm", lambda *a, **more: loaded.append((a[0], more)) or named(*a, **more))
+    assert said(prompts[0]) >= {*whole, ("ok", "nothing wrong found")}
+    cpeft_main("doctor", *prompts)
+    assert loaded == [(str(world / "model"), {"fetch": False})] * 2, "once for prompts of one model"
+    assert cpeft_main("origins", "mini", "--out", tmp_path, "--count", "1", "prompt.length=4")[0] == 0
+    assert said(tmp_path / "origin0") >= {*whole, ("ok", "nothing wrong found")}
+    good = load_prompt(prompts[0])
+    for model, why in (("no/such", "its model 'no/such' is not here"), ("", "it names no model")):
+        lost = type(good)(good.weight, replace(good.provenance, model=model), good.origin).save(tmp_path / "lost")
+        found = findings(cpeft_main, lost)
+        assert [each["level"] for each in found] == ["unchecked"]
+        assert found[0]["what"] == f"not checked: which rows get a gradient, nearest tokens ({why}); give --model"
+        assert said(lost, "--model", world / "model") >= {*whole, ("ok", "nothing wrong found")}
+    assert "unchecked" in cpeft_main("doctor", lost)[1]
+    np.save(tmp_path / "bare.npy", good.weight.numpy())
+    unchecked = [each["what"] for each in findings(cpeft_main, tmp_path / "bare.npy") if each["level"] == "unchecked"]
+    assert "records no origin; `cpeft import PROMPT FOLDER --origin ORIGIN` records one" in unchecked[0]
 
 
 def test_doctor_on_recipes(cpeft_main, world, tmp_path, monkeypatch):

@@ -130,7 +130,10 @@ def test_similar_on_prompts_of_a_store(finished, cpeft_main):
     assert code == 0
     found = json.loads(out)
     assert [each["name"] for each in found["prompts"]] == ["mood@0", "mood@1", "topic@0", "topic@1"]
-    assert found["prompts"][0]["travelled"] == pytest.approx(found["prompts"][0]["norm"])
+    for path, vector in zip(paths, found["prompts"], strict=True):
+        size = float(load_prompt(path).origin.norm())
+        assert vector["travelled"] == pytest.approx(vector["norm"])
+        assert vector["travelled/origin"] == pytest.approx(vector["norm"] / size, rel=1e-5)
     assert len({each["origin"] for each in found["prompts"]}) == 2
     again = json.loads(cpeft_main("similar", *(f"v('{path}')" for path in paths), "--json")[1])
     assert again["gaps"] == found["gaps"]

@@ -1,24 +1,27 @@
 """What is wrong with this prompt, recipe or data, before a GPU is spent on it."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cpeft.data.encode import Batch, EncodedRow, collate
-from cpeft.errors import CpeftError, PromptMismatch, UnknownName
-from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.errors import ConfigError, CpeftError, MissingModel, PromptMismatch, UnknownName
+from cpeft.models.loading import Dtype, FrozenLM, load_lm
 from cpeft.models.prompted import example_losses
-from cpeft.prompts.composition import read_items
+from cpeft.prompts.composition import compose_files, read_items
 from cpeft.prompts.exchange import load_stored
+from cpeft.prompts.expression import Name, parse_expression
 from cpeft.prompts.similarity import addends, compare, cosine
-from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.seeds import generator
 from cpeft.study.plan import Plan
 from cpeft.study.prepare import model_of, same_space
@@ -28,44 +31,70 @@ from cpeft.study.settings import located_model
 from cpeft.study.store import Store
 from cpeft.study.task_data import dataset_of, task_data
 
+Models = Callable[[Provenance], FrozenLM]
 NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that training only scaled if at all
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found; `error` means a run would fail or mean something else than it says, a `note` measures only."""
+    """One thing found; `error` means a run would fail or mean something else than it says, `unchecked` that something could
+    not be looked at, and what that takes; a `note` measures only."""
 
-    level: Literal["error", "warning", "note", "ok"]
+    level: Literal["error", "warning", "unchecked", "note", "ok"]
     where: str
     what: str
 
 
 def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
-    """Findings about recipes (`.toml` files or packaged names) and prompts (anything `cpeft import` reads), and about the
-    prompts together. `model` loads what prompts belong to, for what cannot be seen without it."""
-    lm = load_lm(model) if model else None
-    found = [finding for subject in subjects for finding in _examine(subject, lm)]
+    """Findings about recipes (`.toml` files or packaged names), about prompts (anything `cpeft import` reads) and formulas of
+    them, and about the prompts together. What cannot be seen without the model is looked at on `model`, else on the one that
+    a prompt names, where that is on this machine."""
+    models = _models(model)
+    found = [finding for subject in subjects for finding in _examine(subject, models)]
     prompts = list(dict.fromkeys(subject for subject in subjects if _is_prompt(subject)))
     return found + list(_together(prompts))
 
 
+def _models(given: str | None) -> Models:
+    """What finds the model of a prompt: the one given for all, else the one it names, which is never fetched. It raises
+    ConfigError for a prompt that names none, MissingModel for a model that is not here."""
+    forced = load_lm(given) if given else None
+
+    @lru_cache(maxsize=1)
+    def named(name: str, revision: str | None, dtype: Dtype) -> FrozenLM:
+        return load_lm(name, revision, dtype, fetch=False)
+
+    def model(known: Provenance) -> FrozenLM:
+        if forced is None and not known.model:
+            raise ConfigError("it names no model")
+        return forced or named(known.model, known.revision, cast(Dtype, known.dtype or "auto"))
+
+    return model
+
+
 def _is_prompt(subject: str) -> bool:
-    return not subject.endswith(".toml") and Path(subject).exists()
-
-
-def _examine(subject: str, lm: FrozenLM | None) -> list[Finding]:
+    """Whether it is a prompt or a formula of prompts; a mere name that is no file may be a packaged recipe's."""
+    if subject.endswith(".toml") or os.path.exists(subject):
+        return not subject.endswith(".toml")
     try:
-        found = list(_prompt(subject, lm) if _is_prompt(subject) else _recipe(load_recipe(find_recipe(subject))))
+        return not isinstance(parse_expression(subject), Name)
+    except ConfigError:
+        return True  # what reads it says what is wrong
+
+
+def _examine(subject: str, models: Models) -> list[Finding]:
+    try:
+        found = list(_prompt(subject, models) if _is_prompt(subject) else _recipe(load_recipe(find_recipe(subject))))
     except UnknownName as error:
         return [Finding("error", subject, f"neither a prompt nor a recipe: {error}")]
     except CpeftError as error:
         return [Finding("error", subject, str(error))]
-    wrong = any(finding.level != "note" for finding in found)
-    return found if wrong else [*found, Finding("ok", subject, "nothing wrong found")]
+    said = any(finding.level != "note" for finding in found)
+    return found if said else [*found, Finding("ok", subject, "nothing wrong found")]
 
 
-def _prompt(where: str, lm: FrozenLM | None) -> Iterator[Finding]:
-    prompt, dead_ND = load_stored(where)
+def _prompt(where: str, models: Models) -> Iterator[Finding]:
+    prompt, dead_ND = load_stored(where) if os.path.exists(where) else (compose_files(where), None)
     norms = prompt.weight.norm(dim=1)
     yield Finding("note", where, f"{prompt.length} rows of width {prompt.width}, norms {_range(norms)}")
     if dead_ND is not None:
@@ -75,6 +104,16 @@ def _prompt(where: str, lm: FrozenLM | None) -> Iterator[Finding]:
         yield Finding("warning", where, prompt.provenance.note)
     if zero := int((prompt.weight.norm(dim=1) == 0).sum()):
         yield Finding("warning", where, f"{zero} of {prompt.length} rows are zero")
+    yield from _travelled(where, prompt)
+    if repeats := _repeats(prompt):
+        yield Finding("warning", where, f"{len(repeats)} rows repeat other rows: {_spans(repeats)}")
+    if not prompt.provenance.embedding:
+        yield Finding("warning", where, "the prompt does not say which embedding table it was trained on")
+    yield from _on_its_model(where, prompt, dead_ND, models)
+
+
+def _travelled(where: str, prompt: SoftPrompt) -> Iterator[Finding]:
+    """How far training moved the prompt, and rows that it did not move; nothing of an origin."""
     if prompt.origin is not None:
         moved = (prompt.weight - prompt.origin).norm(dim=1) / prompt.origin.norm(dim=1).clamp_min(1e-12)
         whole = float((prompt.weight - prompt.origin).norm()), float(prompt.origin.norm().clamp_min(1e-12))
@@ -84,14 +123,27 @@ def _prompt(where: str, lm: FrozenLM | None) -> Iterator[Finding]:
             yield Finding("error", where, f"{dead} of {prompt.length} rows never moved: dead rows")
         elif float(moved.std()) < 1e-7:
             yield Finding("error", where, "all rows moved by one factor: only weight decay touched them")
-    if repeats := _repeats(prompt):
-        yield Finding("warning", where, f"{len(repeats)} rows repeat other rows: {_spans(repeats)}")
-    if not prompt.provenance.embedding:
-        yield Finding("warning", where, "the prompt does not say which embedding table it was trained on")
-    if lm is not None:
+    elif not prompt.is_origin:
+        remedy = "`cpeft import PROMPT FOLDER --origin ORIGIN` records one"
+        yield Finding("unchecked", where, f"not checked: how far training moved it, for it records no origin; {remedy}")
+
+
+def _on_its_model(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, models: Models) -> Iterator[Finding]:
+    try:
+        lm = models(prompt.provenance)
+    except (ConfigError, MissingModel) as error:
+        why = str(error) if isinstance(error, ConfigError) else f"its model '{prompt.provenance.model}' is not here"
+        yield Finding(
+            "unchecked", where, f"not checked: which rows get a gradient, nearest tokens ({why}); give --model"
+        )
+        return
+    try:
         same_space(prompt, where, lm)
-        yield from _nearest(where, prompt, lm)
-        yield from _read_rows(where, prompt, dead_ND, lm)
+    except PromptMismatch as error:
+        yield Finding("error", where, str(error))
+        return
+    yield from _nearest(where, prompt, lm)
+    yield from _read_rows(where, prompt, dead_ND, lm)
 
 
 def _repeats(prompt: SoftPrompt) -> list[int]:

@@ -4,6 +4,10 @@ Every message says where, what and the likely fix. The command line prints the m
 `exit_code`: 1 a run failed, 2 bad input, 3 data or model missing offline, 4 stopped and resumable.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
 
 class CpeftError(Exception):
     """The root of all errors that a user can mend."""
@@ -29,6 +33,12 @@ class PromptError(CpeftError):
 
 class PromptMismatch(PromptError):
     """Prompts of different models, widths or lengths were about to be mixed."""
+
+
+class CannotWrite(CpeftError):
+    """A file or folder that a command was asked to write and the system does not let it."""
+
+    exit_code = 2
 
 
 class DataError(CpeftError):
@@ -69,3 +79,14 @@ class Stopped(CpeftError):
     """A signal asked to stop; what was learned is saved and the same command goes on."""
 
     exit_code = 4
+
+
+@contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Around all that writes what the user asked for at `path`: raises CannotWrite, naming it, for any OSError."""
+    try:
+        yield
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError)  # of all errors the one whose own words mislead
+        why = "a file is in its way" if in_the_way else (error.strerror or str(error)).lower()
+        raise CannotWrite(f"cannot write {path}: {why}; name another place") from None

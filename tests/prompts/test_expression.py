@@ -37,7 +37,7 @@ def matrix(seed):
     return torch.randn(P, D, generator=torch.Generator().manual_seed(seed))
 
 
-ORIGIN, ELSEWHERE = (SoftPrompt(matrix(seed), Provenance(run=f"origin{seed - 90}")) for seed in (90, 91))
+ORIGIN, ELSEWHERE = (SoftPrompt.drawn(matrix(seed), Provenance(run=f"origin{seed - 90}")) for seed in (90, 91))
 PROMPTS = {
     "origin0": ORIGIN,
     "origin1": ELSEWHERE,
@@ -104,6 +104,11 @@ def test_names_are_what_they_were(name):
     assert parse_expression(f"{name} + v({name})") == Sum((Name(name), Call("v", Name(name))))
 
 
+@pytest.mark.parametrize("name", ["2*x", "1e-3*x", ".5 *x", "vocab", "a b", "it's", "*", "-a", "sst-2", "0.5.x*"])
+def test_any_name_is_written_so_that_it_reads_back(name):
+    assert parse_expression(str(Name(name))) == Name(name)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -139,12 +144,16 @@ def test_names_are_what_they_were(name):
         ("v(a)*", r"a number must follow '\*', not ''"),
         ("w(a)", r"unknown function 'w'; use mean, sum, weighted, v, cross, noise, shuffle or text"),
         ("__import__('os')", "unknown function '__import__'"),
+        ("origin0-v(mnli_0)", r"unknown function 'origin0-v'.*; a minus directly .* write origin0 - v\(\.\.\.\)"),
+        ("sst-2-0.5*v(a)", r"write sst-2 - 0\.5\*v\(\.\.\.\)"),
+        (f"{'(' * 5000}a{')' * 5000}", "nested more than 100 levels deep: take brackets away"),
+        (f"a{' - v(b)' * 300}", "nested more than 100 levels deep"),
     ],
 )
 def test_mistakes_say_what_to_write(text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         parse_expression(text)
-    assert f"expression '{text}'" in str(caught.value)
+    assert f"expression '{text[:40]}" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["v(a)", "a - b", "-v(a) + 2*v(b)", "sum(v(a), v(b))", "mean(v(a))", "cross(v(a))"])
@@ -176,6 +185,9 @@ MEANINGS = {
     "mean(origin0 + v(a), 'my prompt')": (R["a"] + R["my prompt"]) / 2,
     "a + 0*v(b)": R["a"],
     "origin0 + (old - origin0)": R["old"],
+    "origin0 + cross(origin1 - origin0)": O1,
+    "origin1 + 0.5*cross(a - x@1) + v(x@1)": 0.5 * (R["a"] + R["x@1"]),
+    "mean(origin0, origin1) + v(mean(a, x@1))": (R["a"] + R["x@1"]) / 2,
     "mean(a, x@1, old)": (R["a"] + R["x@1"] + R["old"]) / 3,
 }
 
@@ -190,6 +202,12 @@ def test_meanings(text):
 def test_a_name_alone_is_the_prompt_itself():
     assert cpeft.compose("a", PROMPTS) is PROMPTS["a"]
     assert cpeft.compose("('my prompt')", PROMPTS) is PROMPTS["my prompt"]
+
+
+def test_long_formulas_that_are_not_too_deep():
+    long = " + ".join(["a", *["v(b)", "-v(b)"] * 45])
+    for text in (long, f"sum(a{', v(b), -v(b)' * 400})", f"{'(' * 50}a{')' * 50}"):
+        torch.testing.assert_close(cpeft.compose(text, PROMPTS).weight, R["a"], rtol=1e-4, atol=1e-4)
 
 
 def test_forms_follow():
@@ -207,7 +225,17 @@ def test_forms_follow():
     ("text", "error", "message"),
     [
         ("origin0 + v(old)", PromptError, r"'old' records no origin.*'old - origin0'"),
-        ("origin0 + v(origin0)", PromptError, "records no origin"),
+        ("origin0 + v(origin0)", PromptError, "'origin0' is an origin itself"),
+        ("origin0 + (origin1 - origin0)", PromptMismatch, r"'origin1' is origin .*Say cross\(origin1 - origin0\)"),
+        ("origin1 - (origin1 - origin0)", PromptMismatch, "'origin1' is origin"),
+        ("a + (mean(a, x@1) - a)", PromptMismatch, "their difference would hold that of the origins too"),
+        (
+            "a + 0*(mean(origin0, origin1) - origin0)",
+            PromptMismatch,
+            "their difference would hold that of the origins too",
+        ),
+        ("origin0 + v(mean(a, x@1))", PromptMismatch, "different origins"),
+        ("origin1 + cross(v(a)) - (a - origin0)", PromptMismatch, "different origins"),
         (
             "origin0 + v(x@1)",
             PromptMismatch,
@@ -225,6 +253,18 @@ def test_forms_follow():
 def test_mixtures_that_are_refused(text, error, message):
     with pytest.raises(error, match=message):
         cpeft.compose(text, PROMPTS)
+
+
+def test_drawn_starts_are_origins_too():
+    drawn = {"vocab": O0, "text": R["c"]}
+
+    def made(text):
+        return compose(text, PROMPTS, lambda part: drawn[part.kind])
+
+    assert torch.equal(made("a + (b - vocab)").weight, R["a"] + (R["b"] - O0))
+    with pytest.raises(PromptMismatch, match=r"'text' is origin .*Say cross\(text - vocab\)"):
+        made("vocab + (text('x') - vocab)")
+    torch.testing.assert_close(made("vocab + cross(text('x') - vocab)").weight, R["c"])
 
 
 def test_weights_are_the_cosines_of_token_means():

@@ -192,7 +192,10 @@ def test_vectors_and_prompts_know_their_origins():
     assert vector.task == "mnli"
     moved, start = float((one.weight - one.origin).norm()), float(one.origin.norm())
     assert Item.of("p", one).travelled() == pytest.approx((moved, moved / start))
-    assert vector.travelled()[0] == pytest.approx(moved)
+    assert vector.travelled() == pytest.approx((moved, moved / start))
+    both = Item.of("w", TaskVector.of(one) - 2 * TaskVector.of(prompt("qnli", 0)))
+    assert both.travelled()[1] == pytest.approx(both.travelled()[0] / start)
+    assert np.isnan(Item.of("x", TaskVector.of(one).crossing()).travelled()[1])
     assert Item.of("p", SoftPrompt(matrix(0))).travelled() is None
 
 

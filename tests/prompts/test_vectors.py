@@ -26,7 +26,7 @@ def matrix(seed, length=P, width=D):
     return torch.randn(length, width, generator=torch.Generator().manual_seed(seed))
 
 
-ORIGINS = [SoftPrompt(matrix(900 + i), replace(MODEL, run=f"origin{i}")) for i in range(2)]
+ORIGINS = [SoftPrompt.drawn(matrix(900 + i), replace(MODEL, run=f"origin{i}")) for i in range(2)]
 
 
 def trained(task, origin=ORIGINS[0], seed=None, **known):
@@ -128,6 +128,20 @@ def test_one_by_one():
         hash(a)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_values_share_no_storage_with_what_they_were_made_of(kind):
+    rows, start = matrix(1).to(kind), matrix(2).to(kind)
+    vector, prompt = TaskVector(rows), SoftPrompt(rows[:P], origin=start)
+    before, began = rows.float().clone(), start.float().clone()
+    rows.zero_()
+    start.zero_()
+    for kept, value in ((vector.delta, before), (prompt.weight, before), (prompt.origin, began)):
+        assert torch.equal(kept, value)
+    part = prompt.rows("first:2")
+    prompt.weight.zero_()
+    assert torch.equal(part.weight, before[:2])
+
+
 def test_the_provenance_of_a_composed_prompt():
     made = ORIGINS[0] + a - 0.5 * b
     known = made.provenance
@@ -181,12 +195,34 @@ def test_means_of_prompts():
     assert TaskVector.of(mean).linear == {"mnli": 0.5, "qnli": 0.5}
     close(TaskVector.of(mean).delta, TaskVector.mean([a, b]).delta)
     assert mean_prompt([ORIGINS[0], trained("mnli")]).provenance.linear == {"mnli": 0.5}
-    mixed = mean_prompt([trained("mnli"), trained("qnli", ORIGINS[1])])  # allowed, but measured from nothing
-    assert mixed.provenance.linear == {"mnli": 0.5, "qnli": 0.5}
-    assert mixed.origin is None
-    with pytest.raises(PromptError, match="records no origin"):
-        TaskVector.of(mixed)
-    assert mean_prompt(ORIGINS).origin is None
+    assert torch.equal(mean.origin, ORIGINS[0].weight)
+
+
+def test_means_across_origins_are_measured_from_the_mean_origin():
+    """Their vector is the mean of the vectors, which belongs to neither origin; what records nothing changes nothing."""
+    mixed = mean_prompt([trained("mnli"), trained("qnli", ORIGINS[1])])
+    middle = mean_prompt(ORIGINS)
+    assert mixed.provenance.linear == TaskVector.of(mixed).linear == {"mnli": 0.5, "qnli": 0.5}
+    close(TaskVector.of(mixed).delta, (matrix(0) + matrix(1)) / 2)
+    assert middle.is_origin
+    assert middle.provenance.linear == {}
+    close((middle + TaskVector.of(mixed)).weight, mixed.weight)
+    for mix in (
+        lambda: ORIGINS[0] + TaskVector.of(mixed),
+        lambda: TaskVector.between(mixed, ORIGINS[0]),
+        lambda: TaskVector.between(mixed, trained("mnli")),
+        lambda: TaskVector.between(middle, ORIGINS[0]),
+        lambda: mixed + a,
+    ):
+        with pytest.raises(PromptMismatch, match="origin"):
+            mix()
+    old, older = (SoftPrompt(matrix(seed), Provenance(task="old")) for seed in (5, 6))
+    one, two = (mean_prompt([old, trained("mnli"), trained("qnli", ORIGINS[i])]) for i in range(2))
+    assert (one.origin, two.origin, mean_prompt([old, older]).measured_from) == (None, None, "")
+    assert TaskVector.between(one, ORIGINS[0]).linear == pytest.approx({"old": 1 / 3, "mnli": 1 / 3, "qnli": 1 / 3})
+    for mix in (lambda: TaskVector.between(one, ORIGINS[1]), lambda: TaskVector.between(two, ORIGINS[0])):
+        with pytest.raises(PromptMismatch, match="difference would hold that of the origins too"):
+            mix()
 
 
 # What is refused
@@ -245,6 +281,81 @@ def test_origins_cross_only_by_name():
     assert foreign.crossing().crossing() == foreign.crossing()
     with pytest.raises(PromptMismatch, match="different origins"):
         there + both
+
+
+def test_origins_are_measured_from_themselves():
+    """So their difference crosses origins, which must be said; of one origin nothing is left."""
+    here, there = ORIGINS
+    with pytest.raises(
+        PromptMismatch, match=r"'origin1' is origin .*'origin0' belongs to .*Say cross\(origin1 - origin0\)"
+    ):
+        TaskVector.between(there, here)
+    with pytest.raises(PromptMismatch, match="'origin1' is origin"):
+        TaskVector.between(there, trained("mnli"))
+    with pytest.raises(PromptError, match="'origin0' is an origin itself"):
+        TaskVector.of(here)
+    nothing = TaskVector.between(here, here)
+    assert (nothing.norm(), nothing.linear) == (0, {})
+    made = here + TaskVector.across(there, here)
+    close(made.weight, there.weight)
+    assert (made.provenance.linear, made.provenance.origin) == ({}, matrix_hash(here.weight))
+    assert made.provenance.crossed == sorted(matrix_hash(origin.weight) for origin in ORIGINS)
+    across, apart = (
+        x(trained("mnli"), trained("qnli", there)) for x in (TaskVector.across, lambda p, q: p.weight - q.weight)
+    )
+    close(across.delta, apart)
+    assert (across.linear, across.origin) == ({"mnli": 1.0, "qnli": -1.0}, "")
+    own = TaskVector.across(trained("mnli"), here)
+    assert own == a.crossing()
+    first = [prompt.rows("first:2") for prompt in (trained("mnli"), here, there)]
+    assert first[1].is_origin
+    assert TaskVector.between(first[0], first[1]) == TaskVector.of(first[0])
+    with pytest.raises(PromptMismatch, match="was trained from origin"):
+        TaskVector.between(first[0], first[2])
+
+
+def test_origins_are_known_on_disk_too(tmp_path):
+    here, there = (SoftPrompt.load(origin.save(tmp_path / origin.provenance.run)) for origin in ORIGINS)
+    assert here.is_origin
+    assert here.measured_from == ORIGINS[0].measured_from
+    with pytest.raises(PromptMismatch, match="'origin1' is origin"):
+        TaskVector.between(there, here)
+    lost = trained("mnli").save(tmp_path / "lost")
+    (lost / "origin.safetensors").unlink()
+    (lost / "cpeft.json").write_text(
+        json.dumps({**json.loads((lost / "cpeft.json").read_text()), "origin": here.measured_from})
+    )
+    mnli = SoftPrompt.load(lost)  # the hash of its origin is left
+    assert TaskVector.between(mnli, here) == a
+    with pytest.raises(PromptMismatch, match="'mnli' was trained from origin"):
+        TaskVector.between(mnli, there)
+    both = mnli + b
+    assert (both.provenance.linear, both.origin, both.measured_from) == (
+        {"mnli": 1, "qnli": 1},
+        None,
+        here.measured_from,
+    )
+
+
+def test_a_vector_knows_how_large_its_origin_is():
+    size = float(ORIGINS[0].weight.double().norm())
+    start = SoftPrompt(matrix(900), Provenance(task="start"))
+    foreign = TaskVector.of(trained("qnli", ORIGINS[1]))
+    between = [TaskVector.between(trained("mnli"), other) for other in (ORIGINS[0], trained("qnli"))]
+    computed = (
+        a - b,
+        0.5 * a,
+        -a,
+        sum([a, b]),
+        TaskVector.mean([a, b]),
+        a.noise(),
+        a.shuffled(),
+        a + foreign.crossing(),
+    )
+    for vector in (a, *between, TaskVector.between(SoftPrompt(matrix(1)), start), *computed):
+        assert vector.origin_norm == pytest.approx(size)
+    assert a.crossing().origin_norm is None
+    assert TaskVector(matrix(0)).origin_norm is None
 
 
 def test_a_prompt_without_origin_has_no_vector():

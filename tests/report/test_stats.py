@@ -73,6 +73,24 @@ def test_five_units_are_too_few_and_six_enough():
     assert against_zero([9.0, -8.0, 9.5, -8.5, 9.0, -9.1]).verdict() is Verdict.NOT
 
 
+def test_units_that_do_not_differ_decide_nothing():
+    """Their signs change no mean, so neither p nor what p can be; too few others cannot be judged."""
+    one = against_zero([0.0] * 9 + [5.0])
+    assert (one.p, one.least_p, one.verdict()) == (1.0, 1.0, Verdict.CANNOT)
+    none = against_zero([0.0] * 9)
+    assert (none.p, none.least_p, none.verdict()) == (1.0, 1.0, Verdict.CANNOT)
+    rounding = against_zero([0.1 + 0.2 - 0.3, 5.0, 6.0])
+    assert (rounding.p, rounding.least_p) == (0.5, 0.5)
+    six = [9.0, 8.0, 9.5, 8.5, 9.0, 9.1]
+    for ties in (0, 3, 30):  # exact however many units there are
+        found = against_zero(six + [0.0] * ties)
+        assert (found.p, found.least_p, found.verdict()) == (0.03125, 0.03125, Verdict.SIGNIFICANT)
+    five = against_zero([*six[:5], *[0.0] * 30])
+    assert (five.p, five.least_p, five.verdict()) == (0.0625, 0.0625, Verdict.CANNOT)
+    assert against_zero([*six[:5], -9.0, 0.0]).verdict() is Verdict.NOT
+    assert (five.units, five.mean) == (35, pytest.approx(sum(six[:5]) / 35))
+
+
 def test_effect_sizes_by_hand():
     found = against_zero([1.0, 2.0, 3.0, 6.0])  # mean 3, squares 4 + 1 + 0 + 9 = 14
     assert found.d_z == pytest.approx(3 / np.sqrt(14 / 3))

@@ -68,6 +68,25 @@ def test_the_command_takes_a_store(finished):
     assert rows[0]["similarity"] >= rows[1]["similarity"]
 
 
+def test_folders_that_hold_prompts_themselves(sources, tmp_path, cpeft_main):
+    """Prompts that somebody saved side by side, as the README's `prompts/mnli`."""
+    for task in ("mood", "topic"):
+        next(prompt for prompt in sources.values() if prompt.provenance.task == task).save(tmp_path / "mine" / task)
+    assert prompts_below(tmp_path / "mine") == [tmp_path / "mine" / task for task in ("mood", "topic")]
+    settings = ("--set", "train.steps=2", "--set", "train.eval_every=2", "--set", "optim.lr=0.05")
+    code, out, err = cpeft_main("suggest", tmp_path / "mine", "--target", "rank.toml", *settings, "--json")
+    assert code == 0, err
+    assert {row["source"] for row in json.loads(out)} == {"mood", "topic"}
+    both = f"'{tmp_path}/mine/mood' + v('{tmp_path}/mine/topic')"
+    code, out, err = cpeft_main(
+        "suggest", tmp_path / "mine" / "mood", both, "--target", "rank.toml", *settings, "--json"
+    )
+    assert code == 0, err
+    assert {row["source"] for row in json.loads(out)} == {"mood", "mood+topic"}
+    code, out, _ = cpeft_main("list", "prompts", "--store", tmp_path, "--json")
+    assert [row["task"] for row in json.loads(out)] == ["mood", "topic"]
+
+
 def test_what_cannot_be_ranked(sources, lm, tmp_path):
     with pytest.raises(ConfigError, match="flattened or token_mean"):
         suggest_sources(sources, "rank.toml", lm, measure="cka")

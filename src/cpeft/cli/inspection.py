@@ -41,7 +41,7 @@ def list_things(
 @app.command()
 def show(
     kind: Annotated[str, Argument(help="task, prompt or run.")],
-    name: Annotated[str, Argument(help="A task name or file; a folder.")],
+    name: Annotated[str, Argument(help="A task name or file; a prompt or a formula of prompts; the folder of a run.")],
     model: ModelOption = None,
     rows: Annotated[int, Option(help="How many examples.")] = 3,
     overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
@@ -51,7 +51,7 @@ def show(
     from cpeft.study import catalogue
 
     if kind == "prompt":
-        console.print_json(json.dumps(catalogue.prompt_card(Path(name))))
+        console.print_json(json.dumps(catalogue.prompt_card(name)))
     elif kind == "run":
         from cpeft.study.record import record_of
 
@@ -65,8 +65,9 @@ def show(
 
 @app.command()
 def doctor(
-    what: Annotated[list[str], Argument(help="Prompt folders or files, and recipes.")],
-    model: ModelOption = None, as_json: JsonOption = False,
+    what: Annotated[list[str], Argument(help="Prompt folders or files, formulas of them, and recipes.")],
+    model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
+    as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
     from cpeft.doctor import examine
@@ -75,7 +76,9 @@ def doctor(
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
-        colour = {"error": "red", "warning": "yellow", "note": "blue", "ok": "green"}[finding.level]
+        colour = {"error": "red", "warning": "yellow", "unchecked": "magenta", "note": "blue", "ok": "green"}[
+            finding.level
+        ]
         console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)

@@ -7,7 +7,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, ModelOption, app, console, show_rows
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, writing
 
 EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
 InputRows = Annotated[
@@ -55,7 +55,10 @@ def compose(
     """Add, subtract, scale, average what prompts learned; v(a) is a minus the origin it was trained from."""
     from cpeft.prompts.composition import compose_files
 
-    console.print(f"{compose_files(expression).save(out)} = {expression}", markup=False)
+    made = compose_files(expression)
+    with writing(out):
+        made.save(out)
+    console.print(f"{out} = {expression}", markup=False)
 
 
 @app.command()
@@ -73,14 +76,15 @@ def similar(
 
     card = compare(read_items(what, vectors, live), rows).card()
     if out is not None:
-        draw(panels(card), out)
+        with writing(out):
+            draw(panels(card), out)
     for title, lines in [("", [])] if as_json else tables(card):
         show_rows(lines, title, card if as_json else None)
 
 
 @app.command()
 def suggest(
-    what: Annotated[list[str], Argument(help="Source prompts, or folders with prompts in them, such as a store.")],
+    what: Annotated[list[str], Argument(help="Source prompts, formulas, or folders with prompts in them, as a store.")],
     target: Annotated[str, Option("--target", help="The new task: a name, or a TOML file of your own.")],
     overrides: Annotated[list[str] | None, Option("--set", help="The probe's settings: train.steps=100.")] = None,
     measure: Annotated[str, Option(help="flattened, or token_mean: cosine of task vectors.")] = "flattened",
@@ -101,7 +105,7 @@ def origins(
     overrides: Annotated[list[str] | None, Argument(help="prompt.* settings such as prompt.length=50.")] = None,
     count: Annotated[int, Option(help="How many.")] = 3, seed: Annotated[int, Option(help="A seed for all.")] = 0,
 ) -> None:  # fmt: skip
-    """Draw the prompts that training starts from and task vectors are measured from."""
+    """Draw prompts for training to start from (prompt.init = "OUT/origin0") and for task vectors to be measured from."""
     from cpeft.study.origins import write_origins
 
     for path in write_origins(model, out, count, seed, overrides or []):
@@ -113,26 +117,37 @@ def import_prompt(
     source: Annotated[Path, Argument(help="A peft folder, ATTEMPT .pt/.bin, .safetensors or .npy.")],
     target: Annotated[Path, Argument(help="The folder to write.")],
     rows: Annotated[str, Option(help="all, or first:N to keep the first N rows.")] = "all",
+    origin: Annotated[
+        Path | None, Option("--origin", help="The prompt it was trained from, which other programs do not record.")
+    ] = None,
 ) -> None:
     """Read a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
-    from cpeft.prompts.exchange import load_prompt
+    from cpeft.prompts.exchange import load_prompt, load_stored
 
     prompt = load_prompt(source)
+    if origin is not None:
+        prompt = prompt.with_origin(load_stored(origin, live=prompt.length)[0])
     if prompt.provenance.note:
         console.print(f"[yellow]{escape(prompt.provenance.note)}")
     prompt = prompt.rows(rows)
     if rows != "all":
         console.print(f"[yellow]cut on purpose: {prompt.provenance.note}")
-    console.print(f"{prompt.length} rows of width {prompt.width} in {prompt.save(target)}")
+    with writing(target):
+        prompt.save(target)
+    console.print(f"{prompt.length} rows of width {prompt.width} in {target}", markup=False)
 
 
 @app.command()
 def export(
-    prompt: Annotated[Path, Argument(help="A prompt folder or file.")],
+    prompt: Annotated[str, Argument(help="A prompt folder or file, or a formula: 'a + 0.5*v(b)'.")],
     out: Annotated[Path, Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
     form: Annotated[str, Option(help="peft, prompt_embeds or npy.")] = "peft",
 ) -> None:
     """Write a prompt for peft, for a serving engine, or as a numpy array."""
-    from cpeft.prompts.exchange import export_prompt, load_prompt
+    from cpeft.prompts.composition import compose_files
+    from cpeft.prompts.exchange import export_prompt
 
-    console.print(f"{form}: {export_prompt(load_prompt(prompt), out, form)}")
+    found = compose_files(prompt)
+    with writing(out):
+        export_prompt(found, out, form)
+    console.print(f"{form}: {out}", markup=False)

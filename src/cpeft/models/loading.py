@@ -144,12 +144,14 @@ def load_lm(
     device: str = "auto",
     quantize: Literal["none", "8bit", "4bit"] = "none",
     attention: Attention = "auto",
+    fetch: bool = True,
 ) -> FrozenLM:
-    """A frozen model: `mini`, the embedded one, a hub name or a local folder.
+    """A frozen model: `mini`, the embedded one, a hub name or a local folder; without `fetch` only what is on this machine.
 
     Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    at: dict[str, Any] = {"revision": revision, "local_files_only": not fetch}
     arguments: dict[str, Any] = {"dtype": getattr(torch, kind)}
     if attention != "auto" or (place == "cpu" and kind == "bfloat16"):
         arguments["attn_implementation"] = "eager" if attention == "auto" else attention
@@ -162,10 +164,10 @@ def load_lm(
     if name in EMBEDDED and not Path(where).is_dir():
         raise MissingModel(f"the embedded model '{name}' is not in this copy of cpeft; tools/build_{name} makes it")
     try:
-        config = AutoConfig.from_pretrained(where, revision=revision)
+        config = AutoConfig.from_pretrained(where, **at)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = auto.from_pretrained(where, revision=revision, config=config, **arguments)
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+        model = auto.from_pretrained(where, config=config, **at, **arguments)
+        tokenizer = AutoTokenizer.from_pretrained(where, **at)
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MissingModel(

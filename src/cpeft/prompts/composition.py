@@ -74,7 +74,9 @@ def evaluate(
                 known = prompts[name].provenance
                 return prompts[name] if known.task else replace(prompts[name], provenance=replace(known, task=name))
             case Fresh(kind):
-                return SoftPrompt(fresh(part), Provenance(task=kind))
+                return SoftPrompt.drawn(fresh(part), Provenance(task=kind))
+            case Call("cross", Difference(left, right)) if kind_of(right) == "prompt":
+                return TaskVector.across(value(left), value(right))
             case Call(function, inner):
                 return FUNCTIONS[function](value(inner))
             case Scaled(factor, inner):

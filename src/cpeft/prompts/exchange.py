@@ -7,18 +7,20 @@ them. Foreign pickles are opened by `torch.load(weights_only=True)`, which refus
 """
 
 import json
+import os
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from cpeft.errors import PromptError
-from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_json, read_tensors
+from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_json, read_tensors, replace_bytes
 
 
 def load_prompt(path: str | Path) -> SoftPrompt:
@@ -40,14 +42,14 @@ def load_stored(path: str | Path, live: int | None = None) -> tuple[SoftPrompt, 
 
 
 def _load(path: Path, live: int | None) -> SoftPrompt:
+    if not os.path.exists(path):  # unlike Path.exists, False for a text too long to be a name
+        raise PromptError(f"{path}: no such prompt")
     if path.is_dir():
         if (path / "cpeft.json").exists():
             return SoftPrompt.load(path)
         if (path / "adapter_config.json").exists():
             return _from_peft(path)
         raise PromptError(f"{path}: a folder without cpeft.json or adapter_config.json is not a prompt")
-    if not path.exists():
-        raise PromptError(f"{path}: no such prompt")
     if path.suffix not in READERS:
         raise PromptError(f"{path}: '{path.suffix}' is none of {', '.join(READERS)} or a prompt folder")
     weight = _read_matrix(path)
@@ -110,13 +112,14 @@ def export_prompt(prompt: SoftPrompt, path: Path, form: str = "peft") -> Path:
     file with the tensor `prompt_embeds` (P, D), the form serving engines take; `npy`: a numpy array."""
     if form == "peft":
         return prompt.save(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if form == "prompt_embeds":
         card = {"model": prompt.provenance.model, "task": prompt.provenance.task}
-        save_file({"prompt_embeds": prompt.weight}, path, metadata={"format": "pt", "cpeft": json.dumps(card)})
+        content = save({"prompt_embeds": prompt.weight}, metadata={"format": "pt", "cpeft": json.dumps(card)})
     elif form == "npy":
-        with path.open("wb") as file:  # given a name, numpy would add its own suffix
-            np.save(file, prompt.weight.numpy(), allow_pickle=False)
+        np.save(array := BytesIO(), prompt.weight.numpy(), allow_pickle=False)
+        content = array.getvalue()
     else:
         raise PromptError(f"unknown form '{form}'; use peft, prompt_embeds or npy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_bytes(path, content)
     return path

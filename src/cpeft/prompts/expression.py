@@ -1,9 +1,10 @@
 """Prompts as expressions: `vocab`, `text("...")`, `mnli`, `mean(mnli, qnli)`, `origin0 + v(mnli) - 0.5*v(qnli)`.
 
-A name is a prompt and is resolved by the caller, so this module knows no store. `v(x)` is x minus its own recorded origin, a
-task vector (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts;
-`cross(vector)` may join another origin than its own, `noise(vector)` and `shuffle(vector)` are controls, and
-`weighted(probe, mnli, qnli)` averages prompts by how alike each is to the first. The grammar:
+This module reads text; what stands in an expression is `tree.py`, and both are to be imported from here. A name is a prompt
+and is resolved by the caller, so nothing here knows a store. `v(x)` is x minus its own recorded origin, a task vector
+(`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts; `cross(vector)`
+may join another origin than its own, and `cross(prompt - prompt)` be of two; `noise(vector)` and `shuffle(vector)` are
+controls, and `weighted(probe, mnli, qnli)` averages prompts by how alike each is to the first. The grammar:
 
     expression := term (("+" | "-") term)*
     term       := number "*" term | "-" term | atom ("*" number)*
@@ -17,115 +18,47 @@ differences. So does a star (`sources/*`), unless a number stands before it: `0.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 from cpeft.errors import ConfigError
+from cpeft.prompts.tree import (
+    FACTOR,
+    FRESH,
+    NAME,
+    Call,
+    Difference,
+    Expression,
+    Fresh,
+    Mean,
+    Name,
+    Scaled,
+    Sum,
+    Weighted,
+    depth,
+    kind_of,
+)
+from cpeft.prompts.tree import measured_names as measured_names
+from cpeft.prompts.tree import names as names
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<factor>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?=\s*\*))|(?P<name>[\w/.@][\w/.@*-]*)"
+    rf"\s*(?:(?P<factor>{FACTOR})|(?P<name>{NAME})"
     r"|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[-+*(),])|(?P<wrong>\S))"
 )
-FRESH = ("vocab", "random", "labels")  # drawn from the model, not read from a file
 FUNCTIONS = ("mean", "sum", "weighted", "v", "cross", "noise", "shuffle", "text")
-Kind = Literal["prompt", "vector"]
-
-
-@dataclass(frozen=True)
-class Name:
-    """A prompt to be looked up."""
-
-    value: str
-
-    def __str__(self) -> str:
-        match = TOKEN.fullmatch(self.value)
-        bare = match and match.lastgroup == "name" and not self.value[0].isspace() and self.value not in FRESH
-        return self.value if bare else _quoted(self.value)
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """An initialiser that needs the model: `vocab`, `random`, `labels`, or `text` with its text."""
-
-    kind: str
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"text({_quoted(self.text)})" if self.kind == "text" else self.kind
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The row-wise average of prompts, or of vectors."""
-
-    parts: tuple["Expression", ...]
-
-    def __str__(self) -> str:
-        return f"mean({', '.join(map(str, self.parts))})"
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """The row-wise average of prompts, weighted by how alike each is to `probe`."""
-
-    probe: "Expression"
-    parts: tuple["Expression", ...]
-
-    def __str__(self) -> str:
-        return f"weighted({', '.join(map(str, (self.probe, *self.parts)))})"
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function of one argument: `v` makes a prompt a vector, `cross`, `noise` and `shuffle` a vector another one."""
-
-    function: str
-    part: "Expression"
-
-    def __str__(self) -> str:
-        return f"{self.function}({self.part})"
-
-
-@dataclass(frozen=True)
-class Sum:
-    """Vectors, and at most one prompt to add them to."""
-
-    parts: tuple["Expression", ...]
-
-    def __str__(self) -> str:
-        return f"sum({', '.join(map(str, self.parts))})"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A vector between two prompts or from two vectors; a prompt without a vector."""
-
-    left: "Expression"
-    right: "Expression"
-
-    def __str__(self) -> str:
-        return f"({self.left} - {self.right})"
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """A number times a vector; `-x` is -1 times x."""
-
-    factor: float
-    part: "Expression"
-
-    def __str__(self) -> str:
-        if self.factor >= 0:
-            return f"{self.factor:.17g}*{self.part}"
-        return f"-{self.part if self.factor == -1 else Scaled(-self.factor, self.part)}"
-
-
-Expression = Name | Fresh | Mean | Weighted | Call | Sum | Difference | Scaled
+DEEPEST = 100  # levels of a tree: everything that walks one recurses
 
 
 def parse_expression(text: str) -> Expression:
     """The expression in `text`, a prompt or a vector; raises ConfigError pointing at what does not parse or not fit."""
-    expression = _Parser(text).whole()
+    try:
+        expression = _Parser(text).whole()
+        deep = depth(expression) > DEEPEST
+    except RecursionError:
+        deep = True
+    if deep:
+        raise ConfigError(
+            f"expression '{text[:40]}...' is nested more than {DEEPEST} levels deep: take brackets away, or write a long sum "
+            "as sum(a, b, ...) and what is to be subtracted as one sum"
+        )
     try:
         kind_of(expression)
     except ConfigError as error:
@@ -139,77 +72,6 @@ def parse_prompt(text: str) -> Expression:
     if kind_of(expression) == "vector":
         raise ConfigError(f"expression '{text}': this is a task vector; add it to a prompt, as in origin0 + v(mnli)")
     return expression
-
-
-def kind_of(expression: Expression) -> Kind:
-    """What an expression stands for; raises ConfigError where an operation does not fit what it is given."""
-    match expression:
-        case Name() | Fresh():
-            return "prompt"
-        case Mean(parts):
-            kinds = [kind_of(part) for part in parts]
-            if len(set(kinds)) > 1:
-                prompt, vector = parts[kinds.index("prompt")], parts[kinds.index("vector")]
-                raise ConfigError(f"mean takes prompts or vectors; {prompt} is a prompt, {vector} a vector")
-            return kinds[0]
-        case Weighted(probe, parts):
-            for part in (probe, *parts):
-                if kind_of(part) == "vector":
-                    raise ConfigError(f"weighted() takes prompts, and {part} is a vector")
-            return "prompt"
-        case Sum(parts):
-            prompts = [part for part in parts if kind_of(part) == "prompt"]
-            if len(prompts) > 1:
-                a, b = prompts[:2]
-                raise ConfigError(f"{a} and {b} are prompts, which do not add; write {a} + v({b}), or mean({a}, {b})")
-            return "prompt" if prompts else "vector"
-        case Difference(left, right):
-            kinds = [kind_of(left), kind_of(right)]
-            if kinds == ["vector", "prompt"]:
-                raise ConfigError(f"{left} is a vector and {right} a prompt; write {left} - v({right})")
-            return "prompt" if kinds == ["prompt", "vector"] else "vector"
-        case Scaled(factor, part):
-            if kind_of(part) == "prompt":
-                raise ConfigError(
-                    f"{part} is a prompt, which has no multiples; write {Scaled(factor, Call('v', part))}"
-                )
-            return "vector"
-        case Call("v", part):
-            if kind_of(part) == "vector":
-                raise ConfigError(f"v() takes a prompt, and {part} is a vector already")
-            return "vector"
-        case Call(function, part):
-            if kind_of(part) == "prompt":
-                raise ConfigError(f"{function}() takes a vector, and {part} is a prompt; write {function}(v({part}))")
-            return "vector"
-
-
-def _parts(expression: Expression) -> tuple[Expression, ...]:
-    match expression:
-        case Name() | Fresh():
-            return ()
-        case Mean(parts) | Sum(parts):
-            return parts
-        case Weighted(probe, parts):
-            return probe, *parts
-        case Difference(left, right):
-            return left, right
-        case Scaled(_, part) | Call(_, part):
-            return (part,)
-
-
-def names(expression: Expression) -> tuple[str, ...]:
-    """The prompts an expression needs, in order, each once."""
-    if isinstance(expression, Name):
-        return (expression.value,)
-    return tuple(dict.fromkeys(name for part in _parts(expression) for name in names(part)))
-
-
-def measured_names(expression: Expression) -> tuple[str, ...]:
-    """The prompts of an expression whose recorded origin counts, because `v(...)` reads it."""
-    if isinstance(expression, Call) and expression.function == "v":
-        return names(expression)
-    return tuple(dict.fromkeys(name for part in _parts(expression) for name in measured_names(part)))
 
 
 class _Parser:
@@ -278,7 +140,9 @@ class _Parser:
     def _call(self, function: str) -> Expression:
         """A call, its name and opening parenthesis taken."""
         if function not in FUNCTIONS:
-            raise self._error(f"unknown function '{function}'; use {', '.join(FUNCTIONS[:-1])} or text")
+            name, minus, last = function.rpartition("-")
+            spaced = f"; a minus directly behind a name belongs to it, so write {name} - {last}(...)" if minus else ""
+            raise self._error(f"unknown function '{function}'; use {', '.join(FUNCTIONS[:-1])} or text{spaced}")
         if function == "text":
             kind, words = self.tokens.pop(0) if self.tokens else ("mark", "")
             if kind == "mark" or not self._take(")"):
@@ -305,7 +169,3 @@ class _Parser:
     def _close(self) -> None:
         if not self._take(")"):
             raise self._error("')' is missing")
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if '"' in text else f'"{text}"'

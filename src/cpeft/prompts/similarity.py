@@ -31,7 +31,7 @@ import numpy as np
 from torch import Tensor
 
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
-from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space, matrix_hash
+from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 from cpeft.prompts.vectors import TaskVector
 from cpeft.registry import suggest
 
@@ -109,9 +109,7 @@ class Item:
     @classmethod
     def of(cls, name: str, rows: SoftPrompt | TaskVector, dead_ND: Tensor | None = None) -> "Item":
         """With the task and origin that the rows themselves record."""
-        recorded = rows.origin if isinstance(rows, TaskVector) else rows.provenance.origin
-        if isinstance(rows, SoftPrompt) and rows.origin is not None:
-            recorded = matrix_hash(rows.origin)
+        recorded = rows.origin if isinstance(rows, TaskVector) else rows.measured_from
         return cls(name, rows, dead_ND, rows.provenance.task or name, recorded)
 
     @property
@@ -126,15 +124,16 @@ class Item:
         return np.concatenate([self.live_PD, self.dead_ND.numpy().astype(np.float64)])
 
     def travelled(self) -> tuple[float, float] | None:
-        """How far training moved the live rows from the origin, |a - origin|, and that over |origin|; a vector is that move
-        itself, of an origin it does not hold. None where no origin is recorded."""
+        """How far training moved the live rows from the origin, |a - origin|, and that over |origin|, where much more than 1
+        means that the origin hardly counts; a vector is that move itself. None where no origin is recorded."""
         if isinstance(self.rows, TaskVector):
-            return float(np.linalg.norm(self.live_PD)), float("nan")
-        if self.rows.origin is None:
+            moved, start = float(np.linalg.norm(self.live_PD)), self.rows.origin_norm
+        elif self.rows.origin is not None:
+            origin_PD = self.rows.origin.numpy().astype(np.float64)
+            moved, start = distance(self.live_PD, origin_PD), float(np.linalg.norm(origin_PD))
+        else:
             return None
-        origin_PD = self.rows.origin.numpy().astype(np.float64)
-        moved = distance(self.live_PD, origin_PD)
-        return moved, moved / float(np.linalg.norm(origin_PD)) if origin_PD.any() else float("nan")
+        return moved, moved / start if start else float("nan")
 
 
 def addends(a: Item, b: Item) -> tuple[float, float]:

@@ -11,6 +11,7 @@ Nothing is ever unpickled.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -55,7 +56,8 @@ class Provenance:
 @dataclass(frozen=True, eq=False)
 class SoftPrompt:
     """`weight`: float32 (P, D), the rows put in front of the input; `origin`: the (P, D) matrix training began with; `dead`:
-    as many rows with their origin, stored behind these and read by no model."""
+    as many rows with their origin, stored behind these and read by no model. All are copies of what was given, so that
+    training on does not change what was exported."""
 
     weight: Float[Tensor, "P D"]
     provenance: Provenance = field(default_factory=Provenance)
@@ -74,7 +76,7 @@ class SoftPrompt:
             raise PromptError(f"{self.length} live rows have as many dead ones behind them, not {self.dead.length}")
         for name in ("weight", "origin"):
             if (matrix := getattr(self, name)) is not None:
-                object.__setattr__(self, name, matrix.detach().to("cpu", torch.float32).contiguous())
+                object.__setattr__(self, name, own_copy(matrix))
 
     @classmethod
     def stored(
@@ -92,6 +94,11 @@ class SoftPrompt:
         both = None if self.origin is None or self.dead.origin is None else torch.cat([self.origin, self.dead.origin])
         return SoftPrompt(torch.cat([self.weight, self.dead.weight]), self.provenance, both)
 
+    @classmethod
+    def drawn(cls, weight: Float[Tensor, "P D"], provenance: Provenance) -> "SoftPrompt":
+        """An origin: a prompt that nothing trained, which records itself as what others are measured from."""
+        return cls(weight, replace(provenance, origin=matrix_hash(own_copy(weight))))
+
     @property
     def length(self) -> int:
         return int(self.weight.shape[0])
@@ -100,6 +107,28 @@ class SoftPrompt:
     def width(self) -> int:
         return int(self.weight.shape[1])
 
+    @property
+    def measured_from(self) -> str:
+        """Hash of the matrix that the prompt records as its origin, which an origin itself is; empty where it records none."""
+        return self.provenance.origin if self.origin is None else matrix_hash(self.origin)
+
+    @property
+    def is_origin(self) -> bool:
+        """Whether it records that nothing trained it."""
+        return self.origin is None and self.measured_from == matrix_hash(self.weight)
+
+    def with_origin(self, origin: "SoftPrompt") -> "SoftPrompt":
+        """The same prompt with the origin it was trained from on record, for files that keep none. Raises PromptMismatch where
+        model, width or length differ, or the prompt records another origin."""
+        check_same_space(self, origin)
+        given = matrix_hash(origin.weight)
+        if self.measured_from not in ("", given):
+            raise PromptMismatch(
+                f"the prompt records that it was trained from origin {self.measured_from[:8]}, and this one is {given[:8]}: "
+                "leave --origin out, what is recorded is kept"
+            )
+        return replace(self, origin=origin.weight)
+
     def rows(self, spec: str) -> "SoftPrompt":
         """`all`, or `first:N`, the named exception for prompts that a published system cut to their first N rows."""
         if spec == "all":
@@ -107,7 +136,9 @@ class SoftPrompt:
         word, _, count = spec.partition(":")
         if word != "first" or not count.isdigit() or not 0 < int(count) <= self.length:
             raise PromptError(f"rows = '{spec}': use 'all' or 'first:N' with N up to the prompt's {self.length} rows")
-        known = replace(self.provenance, note=f"first {count} of {self.length} rows")
+        known = replace(self.provenance, note=f"first {count} of {self.length} rows", origin="")
+        if self.is_origin:
+            return SoftPrompt.drawn(self.weight[: int(count)], known)
         origin = None if self.origin is None else self.origin[: int(count)]
         return SoftPrompt(self.weight[: int(count)], known, origin)
 
@@ -116,12 +147,12 @@ class SoftPrompt:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         known, whole = self.provenance, self.whole()
-        _replace(folder / "adapter_model.safetensors", save({PEFT_KEY: whole.weight}, {"format": "pt"}))
+        replace_bytes(folder / "adapter_model.safetensors", save({PEFT_KEY: whole.weight}, {"format": "pt"}))
         origin = folder / "origin.safetensors"
         if whole.origin is None:
             origin.unlink(missing_ok=True)  # that of a prompt saved here before
         else:
-            _replace(origin, save({"origin": whole.origin}, {"format": "pt"}))
+            replace_bytes(origin, save({"origin": whole.origin}, {"format": "pt"}))
         kinds = {None: None, True: "SEQ_2_SEQ_LM", False: "CAUSAL_LM"}
         write_json(folder / "adapter_config.json", {
             "peft_type": "PROMPT_TUNING", "task_type": kinds[known.encoder_decoder],
@@ -175,6 +206,11 @@ def check_same_space(*prompts: Rows) -> None:
             )
 
 
+def own_copy(matrix_PD: Tensor) -> Float[Tensor, "P D"]:
+    """A float32 copy on the CPU that shares storage with nothing and asks for no gradient."""
+    return matrix_PD.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
 def matrix_hash(matrix_PD: Float[Tensor, "P D"]) -> str:
     """Sixteen hexadecimal digits of the SHA-256 of a float32 matrix: how prompts and origins are told apart."""
     return hashlib.sha256(matrix_PD.numpy().tobytes()).hexdigest()[:16]
@@ -210,10 +246,16 @@ def write_json(path: Path, value: Any) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old one or the new one."""
-    _replace(path, text.encode())
+    replace_bytes(path, text.encode())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

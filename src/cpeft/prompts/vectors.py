@@ -7,8 +7,6 @@
 form, how much of each task it holds ({"mnli": 1.0, "qnli": -0.5}), its model and the hash of its origin. Differences from
 the published code: vectors scale, the form is data and no string, and nothing of two origins adds by accident. Experiments
 across origins (the paper's "mixed initialisation", θ0 of one origin plus v_A of another) say so with `crossing()`.
-
-The form counts tasks: two runs of one task that are subtracted cancel in it, though not in the rows.
 """
 
 from collections.abc import Sequence
@@ -22,22 +20,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash
+from cpeft.prompts.forms import anchor_of, combined, form_of, form_or_itself, label_of, written
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash, own_copy
 from cpeft.seeds import generator
-
-SPACE = ("model", "revision", "embedding", "dtype", "encoder_decoder", "text")  # what a result takes from its parts
-Term = tuple[float, Provenance]
 
 
 @dataclass(frozen=True, eq=False)
 class TaskVector:
-    """`delta`: float32 (P, D), a prompt minus the origin it is measured from. An immutable value: `a + b`, `a - b`, `-a`,
-    `0.5 * a`, `sum([a, b])` and `TaskVector.mean([a, b])` are vectors, `prompt + a` and `prompt - a` are SoftPrompts.
+    """`delta`: float32 (P, D), a prompt minus the origin it is measured from, a copy of what was given. An immutable value:
+    `a + b`, `a - b`, `-a`, `0.5 * a`, `sum([a, b])` and `TaskVector.mean([a, b])` are vectors, `prompt + a` and `prompt - a`
+    are SoftPrompts.
 
-    All of them raise PromptMismatch, naming both sides, where model, width, length or origin differ."""
+    All of them raise PromptMismatch, naming both sides, where model, width, length or origin differ. `origin_norm` is the
+    Frobenius norm of that origin, where it is known."""
 
     delta: Float[Tensor, "P D"]
     provenance: Provenance = field(default_factory=Provenance)
+    origin_norm: float | None = None
     __array_ufunc__: ClassVar[None] = None  # so that a numpy number leaves `number * vector` to this class
 
     def __post_init__(self) -> None:
@@ -45,40 +44,49 @@ class TaskVector:
             raise PromptError(f"a task vector is a matrix of rows x width, got shape {tuple(self.delta.shape)}")
         if not torch.isfinite(self.delta).all():
             raise PromptError("a task vector must be finite; this one holds NaN or infinity")
-        object.__setattr__(self, "delta", self.delta.detach().to("cpu", torch.float32).contiguous())
+        object.__setattr__(self, "delta", own_copy(self.delta))
 
     @classmethod
     def of(cls, prompt: SoftPrompt) -> "TaskVector":
         """v = θ − θ0 with the prompt's own recorded origin; raises PromptError where it records none."""
         if prompt.origin is None:
-            name = _label(prompt.provenance)
+            name = label_of(prompt.provenance)
+            if prompt.is_origin:
+                raise PromptError(f"'{name}' is an origin itself, so it has no task vector: take v() of what it became")
             raise PromptError(
                 f"prompt '{name}' records no origin, so its task vector is unknown: subtract the prompt it was trained from, "
                 f"as in '{name} - origin0' or TaskVector.between(prompt, origin)"
             )
         known = prompt.provenance
-        form = replace(known, linear=_form(prompt), origin=matrix_hash(prompt.origin))
-        return cls(prompt.weight - prompt.origin, _sum((1.0, form)))
+        form = replace(known, linear=form_of(prompt), origin=matrix_hash(prompt.origin))
+        return cls(prompt.weight - prompt.origin, combined((1.0, form)), _norm(prompt.origin))
 
     @classmethod
     def between(cls, prompt: SoftPrompt, other: SoftPrompt) -> "TaskVector":
         """prompt − other: from an origin to a prompt trained from it, or between two prompts of one origin, where it equals
         v(prompt) − v(other). A prompt that records no origin is measured from `other`. Raises PromptMismatch where the prompt
-        records an origin that `other` neither is nor was trained from."""
+        is, or records, an origin that `other` neither is nor was trained from."""
         check_same_space(prompt, other)
-        start = matrix_hash(other.weight)
-        origin = start if prompt.origin is None else matrix_hash(prompt.origin)
-        if origin not in (start, _anchor(other)):
-            first, second = _label(prompt.provenance), _label(other.provenance)
+        origin, theirs = _origins(prompt, other)
+        if origin != theirs:
+            first, second = label_of(prompt.provenance), label_of(other.provenance)
             raise PromptMismatch(
-                f"'{first}' was trained from origin {origin[:8]}, '{second}' belongs to {_anchor(other)[:8]}: their difference "
-                f"would hold that of the origins too. Subtract vectors, v({first}) - cross(v({second})), or the own origin"
+                f"'{first}' {'is' if prompt.is_origin else 'was trained from'} origin {origin[:8]}, '{second}' belongs to "
+                f"{theirs[:8]}: their difference would hold that of the origins too. Say cross({first} - {second}) where that "
+                f"is meant, else subtract vectors, v({first}) - cross(v({second})), or the own origin"
             )
-        trained_from_other = prompt.origin is not None and origin == start
-        taken = {} if trained_from_other else _form(other)
-        own = replace(prompt.provenance, linear=_form_or_itself(prompt), origin=origin)
-        less = replace(other.provenance, linear=taken, origin=origin)
-        return cls(prompt.weight - other.weight, _sum((1.0, own), (-1.0, less)))
+        starts = (prompt.origin, other.weight, other.origin)
+        held = next((each for each in starts if each is not None and matrix_hash(each) == origin), None)
+        return _difference(prompt, other, origin, None if held is None else _norm(held))
+
+    @classmethod
+    def across(cls, prompt: SoftPrompt, other: SoftPrompt) -> "TaskVector":
+        """prompt − other whatever their origins, free to join any: in an expression `cross(prompt - other)`. Of two origins the
+        rows hold the difference too, of which the linear form knows nothing."""
+        check_same_space(prompt, other)
+        made = _difference(prompt, other, "", None)
+        crossed = sorted({*made.provenance.crossed, *_origins(prompt, other)})
+        return replace(made, provenance=replace(made.provenance, crossed=crossed))
 
     @staticmethod
     def mean(vectors: Sequence["TaskVector"]) -> "TaskVector":
@@ -113,7 +121,7 @@ class TaskVector:
         """The same vector, allowed to join any origin of its model: the cross-origin experiment, asked for by name. What it was
         measured from stays on record in `provenance.crossed`."""
         crossed = sorted({*self.provenance.crossed, *filter(None, [self.origin])})
-        return TaskVector(self.delta, replace(self.provenance, origin="", crossed=crossed))
+        return TaskVector(self.delta, replace(self.provenance, origin="", crossed=crossed))  # and no norm of an origin
 
     def noise(self) -> "TaskVector":
         """A control: normal rows of the same Frobenius norm, drawn by the content of the vector."""
@@ -128,7 +136,7 @@ class TaskVector:
     def _control(self, kind: str, delta: Tensor) -> "TaskVector":
         """`delta` in the place of the vector, told apart from it in the form."""
         form = {f"{kind}({task})": coefficient for task, coefficient in self.linear.items()}
-        return TaskVector(delta, replace(self.provenance, linear=form))
+        return replace(self, delta=delta, provenance=replace(self.provenance, linear=form))
 
     @overload
     def __add__(self, other: "TaskVector") -> "TaskVector": ...
@@ -175,38 +183,63 @@ class TaskVector:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        form = _written(self.linear).removeprefix(" + ").strip() or "0"
+        form = written(self.linear).removeprefix(" + ").strip() or "0"
         return f"TaskVector({form}, {self.length} x {self.width}, norm {self.norm():.4g})"
 
 
 def mean_prompt(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None = None) -> SoftPrompt:
-    """The row-wise average of prompts of one model, width and length, also of different origins: Σ w_i θ_i with `weights` that
-    sum to 1, by default equal ones. It keeps an origin, and so has a task vector, where all prompts share theirs."""
+    """The row-wise average of prompts of one model, width and length: Σ w_i θ_i with `weights` that sum to 1, by default equal
+    ones. Its origin is the same average of theirs, so that its task vector is that of their vectors; where one records none,
+    it is measured from the only origin recorded, or from none."""
     check_same_space(*prompts)
     weights = weights or [1 / len(prompts)] * len(prompts)
-    recorded = [prompt.origin for prompt in prompts if prompt.origin is not None]
-    shared = bool(recorded) and len({_anchor(prompt) for prompt in prompts}) == 1
+    recorded = {prompt.measured_from for prompt in prompts} - {""}
+    starts: list[Tensor] = []
     terms = []
     for weight, prompt in zip(weights, prompts, strict=True):
-        form = _form(prompt) if shared else _form_or_itself(prompt)
+        itself = prompt.origin is None and matrix_hash(prompt.weight) in recorded
+        starts += [each for each in (prompt.weight if itself else prompt.origin,) if each is not None]
+        form = form_of(prompt) if itself else form_or_itself(prompt)
         terms.append((weight, replace(prompt.provenance, linear=form, origin="")))
-    formula = f"mean({', '.join(_label(prompt.provenance) for prompt in prompts)})"
-    origin = recorded[0] if shared else None
-    known = replace(_sum(*terms), formula=formula, origin="" if origin is None else matrix_hash(origin))
-    rows_SPD = torch.stack([prompt.weight for prompt in prompts]).double()
-    return SoftPrompt(torch.einsum("s,spd->pd", torch.tensor(weights).double(), rows_SPD), known, origin)
+    formula = f"mean({', '.join(label_of(prompt.provenance) for prompt in prompts)})"
+    start = _average(weights, starts) if len(starts) == len(prompts) else None
+    said = "+".join(sorted(recorded)) if start is None else matrix_hash(start)  # several joined are nobody's hash
+    trained = any(prompt.origin is not None for prompt in prompts)  # else it is an origin, as all of them are
+    known = replace(combined(*terms), formula=formula, origin=said)
+    return SoftPrompt(_average(weights, [prompt.weight for prompt in prompts]), known, start if trained else None)
+
+
+def _average(weights: Sequence[float], matrices: Sequence[Tensor]) -> Float[Tensor, "P D"]:
+    """In float64 and rounded once, so that an average of one matrix with itself is that matrix to the bit."""
+    rows_SPD = torch.stack(list(matrices)).double()
+    return torch.einsum("s,spd->pd", torch.tensor(weights).double(), rows_SPD).float()
 
 
 def _applied(prompt: SoftPrompt, vector: TaskVector) -> SoftPrompt:
     """θ = prompt + v. The result keeps the prompt's origin (the prompt itself where it records none)."""
     check_same_space(prompt, vector)
-    name, anchor = _label(prompt.provenance), _anchor(prompt)
-    if vector.origin and vector.origin not in (anchor, matrix_hash(prompt.weight)):
+    name, anchor, itself = label_of(prompt.provenance), anchor_of(prompt), matrix_hash(prompt.weight)
+    if vector.origin and vector.origin not in (anchor, itself):
         raise _crossed(f"prompt '{name}'", anchor, vector.provenance)
-    base = replace(prompt.provenance, linear=_form(prompt), origin=anchor)
-    formula = (prompt.provenance.formula or name) + _written(vector.linear)
-    known = replace(_sum((1.0, base), (1.0, vector.provenance)), formula=formula)
-    return SoftPrompt(prompt.weight + vector.delta, known, prompt.weight if prompt.origin is None else prompt.origin)
+    base = replace(prompt.provenance, linear=form_of(prompt), origin=anchor)
+    formula = (prompt.provenance.formula or name) + written(vector.linear)
+    known = replace(combined((1.0, base), (1.0, vector.provenance)), formula=formula)
+    return SoftPrompt(prompt.weight + vector.delta, known, prompt.weight if anchor == itself else prompt.origin)
+
+
+def _origins(prompt: SoftPrompt, other: SoftPrompt) -> tuple[str, str]:
+    """What each side of prompt − other is measured from; `other` is an origin where the prompt says so, or says nothing."""
+    start = matrix_hash(other.weight)
+    origin = prompt.measured_from or start
+    return origin, origin if origin == start else anchor_of(other)
+
+
+def _difference(prompt: SoftPrompt, other: SoftPrompt, origin: str, norm: float | None) -> TaskVector:
+    """prompt − other as a vector measured from `origin`; what was trained from `other` holds nothing of its form."""
+    taken = {} if prompt.measured_from == matrix_hash(other.weight) else form_of(other)
+    own = replace(prompt.provenance, linear=form_or_itself(prompt), origin=origin)
+    less = replace(other.provenance, linear=taken, origin=origin)
+    return TaskVector(prompt.weight - other.weight, combined((1.0, own), (-1.0, less)), norm)
 
 
 def _linear(*terms: tuple[float, TaskVector]) -> TaskVector:
@@ -216,59 +249,18 @@ def _linear(*terms: tuple[float, TaskVector]) -> TaskVector:
     bound = [vector.provenance for vector in vectors if vector.origin]
     for other in bound[1:]:
         if other.origin != bound[0].origin:
-            raise _crossed(f"vector '{_label(bound[0])}'", bound[0].origin, other)
+            raise _crossed(f"vector '{label_of(bound[0])}'", bound[0].origin, other)
     delta = sum((factor * vector.delta for factor, vector in terms[1:]), start=terms[0][0] * vectors[0].delta)
-    return TaskVector(delta, _sum(*((factor, vector.provenance) for factor, vector in terms)))
-
-
-def _sum(*terms: Term) -> Provenance:
-    """What is known of Σ k_i x_i: the sum of the forms, and of everything else that every part should share what the first part
-    that says it says (an origin prompt has no text options, the vectors added to it do)."""
-    linear: dict[str, float] = {}
-    for factor, known in terms:
-        for task, coefficient in known.linear.items():
-            linear[task] = linear.get(task, 0.0) + factor * coefficient
-    linear = {task: coefficient for task, coefficient in linear.items() if coefficient}
-    shared: dict[str, Any] = {}
-    for name in (*SPACE, "origin"):
-        said = [value for _, known in terms if (value := getattr(known, name)) not in ("", None, {})]
-        shared |= {name: said[0]} if said else {}
-    crossed = sorted({origin for _, known in terms for origin in known.crossed})
-    return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear, crossed=crossed)
+    norm = next((vector.origin_norm for vector in vectors if vector.origin_norm is not None), None)
+    return TaskVector(delta, combined(*((factor, vector.provenance) for factor, vector in terms)), norm)
 
 
 def _crossed(what: str, origin: str, other: Provenance) -> PromptMismatch:
     return PromptMismatch(
-        f"{what} and vector '{_label(other)}' have different origins ({origin[:8]} and {other.origin[:8]}): train both from "
+        f"{what} and vector '{label_of(other)}' have different origins ({origin[:8]} and {other.origin[:8]}): train both from "
         "one origin, or cross origins on purpose with .crossing(), in an expression cross(...)"
     )
 
 
-def _anchor(prompt: SoftPrompt) -> str:
-    """Hash of what a prompt's vector is measured from: its recorded origin, else itself."""
-    return matrix_hash(prompt.weight if prompt.origin is None else prompt.origin)
-
-
-def _form(prompt: SoftPrompt) -> dict[str, float]:
-    """The linear form of a prompt over its origin: what it was composed of, or once its own task. A prompt that records no
-    origin is one, and holds nothing."""
-    known = prompt.provenance
-    if known.formula:
-        return known.linear
-    return {} if prompt.origin is None else {known.task or _label(known): 1.0}
-
-
-def _form_or_itself(prompt: SoftPrompt) -> dict[str, float]:
-    """The form, where a prompt that records no origin stands for itself."""
-    known = prompt.provenance
-    return _form(prompt) if known.formula or prompt.origin is not None else {known.task or _label(known): 1.0}
-
-
-def _label(known: Provenance) -> str:
-    return known.run or known.task or "prompt"
-
-
-def _written(linear: dict[str, float]) -> str:
-    """` + v(mnli) - 0.5*v(qnli)`."""
-    sizes = {task: "" if abs(size) == 1 else f"{abs(size):g}*" for task, size in linear.items()}
-    return "".join(f" {'-' if linear[task] < 0 else '+'} {size}v({task})" for task, size in sizes.items())
+def _norm(matrix_PD: Tensor) -> float:
+    return float(matrix_PD.double().norm())

@@ -23,6 +23,7 @@ from cpeft.seeds import generator
 LEVEL = 0.95  # of intervals
 ALPHA = 0.05
 RESAMPLES = 1 << 14  # sign flips: exact up to 14 units
+SAME = 1e-9  # differences up to this are rounding
 HALF = 0.05  # half a unit of the one decimal that published tables print
 Unit = TypeVar("Unit", bound=Hashable)
 
@@ -44,10 +45,11 @@ class Paired:
     """First method minus second, unit by unit.
 
     `t_interval` and `bootstrap` (BCa) hold the mean difference with 95% confidence; below some ten units the bootstrap is too
-    narrow and the t interval the one to quote. `p` is two-sided, `least_p` the least value it can take with this many units.
-    `d_z` = mean / deviation of the differences; `hedges_g` is d_z without its bias in small samples; `rank_biserial` =
-    (positive ranks - negative ranks) / all ranks of the absolute differences. `d_z` is None where no difference deviates from
-    the mean, `hedges_g` also with two units, where its correction does not exist.
+    narrow and the t interval the one to quote. `p` is two-sided, `least_p` the least value it can take with so many units that
+    differ: the sign of a difference of 0 changes nothing. `d_z` = mean / deviation of the differences; `hedges_g` is d_z
+    without its bias in small samples; `rank_biserial` = (positive ranks - negative ranks) / all ranks of the absolute
+    differences. `d_z` is None where no difference deviates from the mean, `hedges_g` also with two units, where its correction
+    does not exist.
     """
 
     differences: tuple[float, ...]
@@ -68,7 +70,7 @@ class Paired:
         return float(np.mean(self.differences))
 
     def verdict(self, alpha: float = ALPHA) -> Verdict:
-        """CANNOT where no outcome with this many units could be significant: for 0.05 that is below six units."""
+        """CANNOT where no outcome with so many units that differ could be significant: for 0.05 that is below six."""
         if self.least_p > alpha:
             return Verdict.CANNOT
         return Verdict.SIGNIFICANT if self.p <= alpha else Verdict.NOT
@@ -86,14 +88,14 @@ def compare(first: Mapping[Unit, float], second: Mapping[Unit, float], seed: int
     d = np.array([first[unit] - second[unit] for unit in first], dtype=float)
     _check(d, "two units with scores of both methods")
     n, mean, deviation = len(d), float(d.mean()), float(d.std(ddof=1))
-    spread = _deviates(d)
+    spread, moved = _deviates(d), d[np.abs(d) > SAME]
     d_z = mean / deviation if spread else None
     return Paired(
         differences=tuple(d.tolist()),
         t_interval=t_interval(d),
         bootstrap=_bootstrap(d, seed) if spread else Interval(mean, mean),
-        p=_sign_flips(d, seed),
-        least_p=2.0 ** (1 - n) if 2**n <= RESAMPLES else 2 / (RESAMPLES + 1),
+        p=_sign_flips(moved, seed),
+        least_p=min(1.0, 2.0 ** (1 - len(moved))) if 2 ** len(moved) <= RESAMPLES else 2 / (RESAMPLES + 1),
         d_z=d_z,
         hedges_g=None if d_z is None or n < 3 else d_z * _unbiasing(n - 1),
         rank_biserial=_rank_biserial(d),
@@ -110,7 +112,7 @@ def t_interval(values: Sequence[float] | np.ndarray) -> Interval:
 
 
 def _deviates(d: np.ndarray) -> bool:
-    return not np.allclose(d, d[0], rtol=0, atol=1e-9)
+    return not np.allclose(d, d[0], rtol=0, atol=SAME)
 
 
 def _listed(units: Iterable[Hashable]) -> str:
@@ -135,6 +137,8 @@ def _bootstrap(d: np.ndarray, seed: int) -> Interval:
 
 def _sign_flips(d: np.ndarray, seed: int) -> float:
     """P(|mean| >= observed) when the sign of every difference is a coin's."""
+    if len(d) < 2:  # one coin, or none: either side is as far out
+        return 1.0
     rng = generator(seed, "sign flips")
     test = stats.permutation_test(
         (d,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, vectorized=True, random_state=rng

@@ -74,11 +74,11 @@ def _prompt_rows(store: Path) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def prompt_card(path: Path) -> dict[str, Any]:
-    """Everything known about a prompt."""
-    from cpeft.prompts.exchange import load_prompt
+def prompt_card(text: str) -> dict[str, Any]:
+    """Everything known about a prompt, or what a formula of prompts stands for."""
+    from cpeft.prompts.composition import compose_files
 
-    prompt = load_prompt(path)
+    prompt = compose_files(text)
     norms = prompt.weight.norm(dim=1)
     known = {**asdict(prompt.provenance), "rows": prompt.length, "width": prompt.width,
              "row_norm_mean": float(norms.mean()), "row_norm_max": float(norms.max())}  # fmt: skip

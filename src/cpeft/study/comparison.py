@@ -30,7 +30,7 @@ from cpeft.study.recipe_run import RecipeRun, TrainingRun
 if TYPE_CHECKING:
     from cpeft.study.plan import Plan, Source
 
-SCHEMA = 1  # raise when what is computed of the same prompts changes
+SCHEMA = 2  # raise when what is computed of the same prompts changes
 
 
 class ComparisonStage(Options):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cpeft.config import changed_by, parse
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, writing
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.prompts.init import PromptOptions, initial_prompt
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.seeds import derive, generator
 
 
@@ -29,9 +29,9 @@ def make_origin(lm: FrozenLM, options: PromptOptions, index: int, seed: int = 0)
     rows_PD = initial_prompt(options, lm.vocabulary, generator(seed, "origin", index), (), resolve)
     known = Provenance(
         model=lm.name, revision=lm.revision, embedding=lm.fingerprint, encoder_decoder=lm.encoder_decoder, method="origin",
-        init=options.init, seeds={"init": derive(seed, "origin", index)}, run=f"origin{index}", origin=matrix_hash(rows_PD),
+        init=options.init, seeds={"init": derive(seed, "origin", index)}, run=f"origin{index}",
     )  # fmt: skip
-    return SoftPrompt(rows_PD, known)
+    return SoftPrompt.drawn(rows_PD, known)
 
 
 def write_origins(model: str, folder: Path, count: int, seed: int, overrides: list[str]) -> list[Path]:
@@ -39,4 +39,5 @@ def write_origins(model: str, folder: Path, count: int, seed: int, overrides: li
     if count < 1:
         raise ConfigError(f"--count {count}: at least one origin is wanted")
     made = make_origins(load_lm(model, dtype="float32"), count, seed, **changed_by(overrides, "prompt"))
-    return [origin.save(folder / name) for name, origin in made.items()]
+    with writing(folder):
+        return [origin.save(folder / name) for name, origin in made.items()]

@@ -5,6 +5,7 @@ every seed; without a seed a run takes the source of its own seed, else the only
 candidates. A path to a prompt folder or file is a reference too.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cpeft.errors import ConfigError, UnknownName
+from cpeft.prompts.expression import Name, parse_expression
 from cpeft.registry import suggest
 from cpeft.study.recipe import Recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
@@ -119,7 +121,8 @@ class Plan:
         """The prompt file or folder a reference names, unless its first part is an earlier stage."""
         if reference.split("/")[0] in self._stages_before(run):
             return None
-        return next((place for place in (run.base / reference, Path(reference)) if place.exists()), None)
+        places = (run.base / reference, Path(reference))
+        return next((place for place in places if os.path.exists(place)), None)  # a formula may be too long for a name
 
     def _stages_before(self, run: RecipeRun) -> list[str]:
         stages = list(self._stages)
@@ -145,7 +148,7 @@ class Plan:
         where, stages = f"{run}: '{reference}'", self._stages_before(run)
         match = re.fullmatch(r"([^/@]+)/([^@]+)(?:@(\d+|\*))?", reference)
         if not match or match[1] not in stages:
-            known = suggest(match[1] if match else reference, stages)
+            known = _as_formula(reference) or suggest(match[1] if match else reference, stages)
             raise ConfigError(f"{where} is neither a file nor 'stage/task' of an earlier stage{known}")
         stage, _, seed = match.groups()
         there = [
@@ -153,13 +156,24 @@ class Plan:
             if any(fnmatchcase(name, _asked(reference, other)) for name in (*other.tasks, "+".join(other.tasks)))
         ]  # fmt: skip
         if not there:
-            raise ConfigError(f"{where} names no run; stage '{stage}' trains no such task")
+            raise ConfigError(f"{where} names no run; stage '{stage}' trains no such task{_as_formula(reference)}")
         chosen = there if seed == "*" else _of_seed(reference, run, there)
         labels = sorted({other.label for other in chosen})
         if len(labels) > 1:
             name = _asked(reference, chosen[0])
             raise ConfigError(f"{where} could be {', '.join(f'{stage}/{label}/{name}' for label in labels)}")
         return chosen
+
+
+def _as_formula(reference: str) -> str:
+    """What to do with a formula where names alone stand (`sources`, `compare`); empty for a name. A formula in `prompt.init`
+    comes here as its names."""
+    try:
+        name = isinstance(parse_expression(reference), Name)
+    except ConfigError:
+        name = True
+    remedy = f"a stage with train.steps = 0 and prompt.init = '{reference}' makes a prompt of it, to be named 'stage/task' here"
+    return "" if name else f"; formulas have no place in a list of names: {remedy}"
 
 
 def _of_seed(reference: str, run: RecipeRun, there: list[TrainingRun]) -> list[TrainingRun]:

@@ -144,8 +144,8 @@ class Claim:
 
 
 def saved_prompts(folder: Path) -> list[Path]:
-    """The folders of all prompts that runs anywhere below `folder` exported, in order."""
-    return sorted(card.parent for card in folder.rglob("prompts/**/cpeft.json"))
+    """The folders of all prompts that were saved anywhere below `folder`, by runs or by hand, in order."""
+    return sorted(card.parent for card in folder.rglob("cpeft.json"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cpeft.config import Table, merge, override, parse
 from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import read_rows
-from cpeft.errors import ConfigError, PromptMismatch
+from cpeft.errors import ConfigError, PromptMismatch, writing
 from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
@@ -119,7 +119,8 @@ def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence
         subject = prompts_subject({path: compose_files(path) for path in paths}, model)
         which = [paths.index(path) for path in wanted]
     texts = subject.under(merge(*map(override, settings))).predict(task, table, which)
-    out.parent.mkdir(parents=True, exist_ok=True)
     answered = [{**row, "prediction": text} for row, text in zip(table, texts, strict=True)]
-    replace_text(out, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in answered))
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(out, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in answered))
     return len(answered)

@@ -9,6 +9,7 @@ SPoT (Vu et al. 2022, section 4) compares prompts themselves, which prompts of o
 leave the origin out.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ import numpy as np
 from cpeft.config import Table, merge, override
 from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
-from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.composition import compose_files
 from cpeft.prompts.similarity import MEASURES
-from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
+from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study.api import train
 from cpeft.study.store import saved_prompts
@@ -65,8 +66,7 @@ def suggest_sources(
 def _by_origin(sources: Mapping[str, SoftPrompt]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name, prompt in sources.items():
-        assert prompt.origin is not None  # or it had no vector
-        groups.setdefault(matrix_hash(prompt.origin), []).append(name)
+        groups.setdefault(prompt.measured_from, []).append(name)
     return groups
 
 
@@ -82,18 +82,20 @@ def _probe(source: SoftPrompt, task: str, lm: FrozenLM, settings: Table) -> Soft
 def suggest_files(
     what: Sequence[str], task: str, model: str | None, measure: str, overrides: Sequence[str]
 ) -> list[Suggestion]:
-    """`suggest_sources` for prompt folders and files, and for stores, runs and other folders with prompts in them."""
-    paths = [path for name in what for path in prompts_below(Path(name))]
-    sources = {str(path): load_prompt(path) for path in paths}
+    """`suggest_sources` for prompts, formulas of them, and stores, runs and other folders with prompts in them."""
+    named = [[str(path) for path in prompts_below(Path(text))] if os.path.isdir(text) else [text] for text in what]
+    sources = {text: compose_files(text) for texts in named for text in texts}
     lm = model_of_prompt(next(iter(sources.values())).provenance, model)
     return suggest_sources(sources, task, lm, measure, **merge({}, *map(override, overrides)))
 
 
 def prompts_below(path: Path) -> list[Path]:
-    """A prompt itself, or all prompts in the runs of a folder; raises PromptError where there is none."""
-    if not path.is_dir() or (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
+    """The folder of a prompt itself, or all prompts that were saved below a folder; raises PromptError where there is none."""
+    if (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
         return [path]
     found = saved_prompts(path)
     if not found:
-        raise PromptError(f"{path}: neither a prompt nor a folder with prompts of runs in it")
+        raise PromptError(
+            f"{path}: neither a prompt nor a folder with prompts in it; `cpeft import` saves foreign ones"
+        )
     return found

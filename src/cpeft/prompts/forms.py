@@ -1,0 +1,58 @@
+"""What is known of computed prompts and vectors: linear forms, what they are measured from, how they are written.
+
+A linear form says how much of each task a matrix holds ({"mnli": 1.0, "qnli": -0.5}). It counts tasks: two runs of one task
+that are subtracted cancel in it, though not in the rows.
+"""
+
+from typing import Any
+
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
+
+SPACE = ("model", "revision", "embedding", "dtype", "encoder_decoder", "text")  # what a result takes from its parts
+Term = tuple[float, Provenance]
+
+
+def combined(*terms: Term) -> Provenance:
+    """What is known of Σ k_i x_i: the sum of the forms, and of everything else that every part should share what the first part
+    that says it says (an origin prompt has no text options, the vectors added to it do)."""
+    linear: dict[str, float] = {}
+    for factor, known in terms:
+        for task, coefficient in known.linear.items():
+            linear[task] = linear.get(task, 0.0) + factor * coefficient
+    linear = {task: coefficient for task, coefficient in linear.items() if coefficient}
+    shared: dict[str, Any] = {}
+    for name in (*SPACE, "origin"):
+        said = [value for _, known in terms if (value := getattr(known, name)) not in ("", None, {})]
+        shared |= {name: said[0]} if said else {}
+    crossed = sorted({origin for _, known in terms for origin in known.crossed})
+    return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear, crossed=crossed)
+
+
+def anchor_of(prompt: SoftPrompt) -> str:
+    """Hash of what a prompt's vector is measured from: its recorded origin, else itself."""
+    return prompt.measured_from or matrix_hash(prompt.weight)
+
+
+def form_of(prompt: SoftPrompt) -> dict[str, float]:
+    """The linear form of a prompt over its origin: what it was composed of, or once its own task. A prompt that records no
+    origin is taken for one, and holds nothing."""
+    known = prompt.provenance
+    if known.formula:
+        return known.linear
+    return {} if prompt.is_origin or not prompt.measured_from else {known.task or label_of(known): 1.0}
+
+
+def form_or_itself(prompt: SoftPrompt) -> dict[str, float]:
+    """The form, where a prompt that records no origin stands for itself."""
+    known = prompt.provenance
+    return form_of(prompt) if known.formula or prompt.measured_from else {known.task or label_of(known): 1.0}
+
+
+def label_of(known: Provenance) -> str:
+    return known.run or known.task or "prompt"
+
+
+def written(linear: dict[str, float]) -> str:
+    """` + v(mnli) - 0.5*v(qnli)`."""
+    sizes = {task: "" if abs(size) == 1 else f"{abs(size):g}*" for task, size in linear.items()}
+    return "".join(f" {'-' if linear[task] < 0 else '+'} {size}v({task})" for task, size in sizes.items())
