@@ -1,15 +1,16 @@
 """python -m benchmarks.gpu [--toy] [--out DIR]: the same ratios on a GPU, by wall clock with the device drained.
 
-T5-base and a decoder of a billion parameters with random weights: a training step beside peft in float32, TF32 and bfloat16,
-gangs of 1 to 64 beside their members one after another, and answers under 64 prompts mixed beside one prompt after another.
+T5-base and a decoder of a billion parameters with random weights: a training step beside peft in float32, TF32 and bfloat16; the
+same step compiled, with CUDA graphs for buckets of length, with fused and with plain attention; gangs of 1 to 64 beside their
+members one after another; and answers under 64 prompts mixed beside one prompt after another.
 `--toy` runs the same code on the CPU at toy size, which says nothing about speed.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ import typer
 
 from benchmarks.peers import PeftLoop
 from benchmarks.scene import Ours, P, V, frozen, learner, model, rows_of, step_flops, tokenizer
+from cpeft.data.encode import EncodedRow, collate
 from cpeft.models.loading import FrozenLM
 from cpeft.training.engine import GangOptions
 
@@ -33,6 +35,33 @@ def decoder(toy: bool, dtype: torch.dtype) -> FrozenLM:
     config = transformers.LlamaConfig(vocab_size=V, pad_token_id=0, eos_token_id=1, **sizes)
     made = transformers.LlamaForCausalLM(config).to(dtype)
     return FrozenLM(made, tokenizer(), "benchmark", None, str(dtype).removeprefix("torch."))
+
+
+class Compiled:
+    """A step of prompt tuning through transformers' module, compiled: widths are rounded up to a bucket, so that few graphs serve
+    all batches. T5's position bias goes into the fused kernel as its mask (`sdpa`), or attention is plain (`eager`)."""
+
+    def __init__(self, lm: FrozenLM, rows: Sequence[EncodedRow], attention: str, toy: bool, bucket: int = 32) -> None:
+        self.model, device = lm.model, lm.device
+        self.model.set_attn_implementation(attention)
+        start = learner(lm).method.export()["task"].weight.to(device)
+        self.prompt = torch.nn.Parameter(start.to(torch.float32))
+        self.optimizer = torch.optim.AdamW([self.prompt], lr=1e-6)
+        width = -(-max(len(row.source) for row in rows) // bucket) * bucket
+        self.batch = collate(rows, 0, width).to(device)
+        backend = "aot_eager" if toy else "inductor"  # the toy has no need of compiled code
+        self.loss = torch.compile(self._loss, backend=backend, mode=None if toy else "reduce-overhead", dynamic=False)
+
+    def _loss(self, prompt_PD: torch.Tensor, ids_BL: torch.Tensor, mask_BL: torch.Tensor, labels: torch.Tensor) -> Any:
+        x_BLD = self.model.get_input_embeddings()(ids_BL)
+        joined = torch.cat([prompt_PD.to(x_BLD.dtype).expand(len(ids_BL), -1, -1), x_BLD], 1)
+        mask = torch.cat([mask_BL.new_ones(len(ids_BL), len(prompt_PD)), mask_BL], 1).long()
+        return self.model(inputs_embeds=joined, attention_mask=mask, labels=labels, use_cache=False).loss
+
+    def __call__(self) -> None:
+        self.loss(self.prompt, self.batch.source_BL, self.batch.mask_BL, self.batch.target_BT).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
 
 def turns(ours: Callable[[], object], theirs: Callable[[], object], rounds: int, device: str) -> dict[str, object]:
@@ -93,6 +122,14 @@ def main(
                 return {**measured, "useful_flops": step_flops("base", rows, layers)}
 
             keep(f"T5-base training step, {precision} beside peft in float32, batch {batch}", training)
+    for attention in ("sdpa", "eager"):
+
+        def compiled(attention: str = attention, batch: int = 2 if toy else 8) -> dict[str, object]:
+            rows = rows_of(task, batch)
+            plain = Ours([learner(t5(torch.bfloat16))], rows, batch, GangOptions())
+            return turns(Compiled(t5(torch.bfloat16), rows, attention, toy), plain, rounds, device)
+
+        keep(f"T5-base training step, compiled, {attention} attention, bfloat16, beside ours as it is", compiled)
     for size in (1, 2) if toy else (1, 4, 8, 16, 32, 64):
         batch = 2 if toy else 8
 

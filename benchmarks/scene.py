@@ -19,6 +19,7 @@ from cpeft.data.encode import EncodedRow
 from cpeft.methods import METHODS
 from cpeft.methods.base import MethodInputs
 from cpeft.models.loading import FrozenLM
+from cpeft.models.noise import BaseDropout
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.training.engine import GangOptions, train_gang
@@ -28,6 +29,7 @@ from cpeft.training.optim import OptimOptions
 V, P = 32128, 100
 SHAPES = {
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
+    "toy": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4},  # for tests of this code
     "base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
 }
 LENGTHS = {  # mean and most tokens of a source, tokens of a target with its end
@@ -98,10 +100,14 @@ class Ours:
     batch: int
     gang: GangOptions
     steps: int = 1
+    dropout: BaseDropout = "off"
 
     def __post_init__(self) -> None:
         folder = Path(mkdtemp())
-        train = TrainOptions(steps=1, batch=self.batch, eval_every=10**9, checkpoint_every=10**9, log_every=10**9)
+        train = TrainOptions(
+            steps=1, batch=self.batch, eval_every=10**9, checkpoint_every=10**9, log_every=10**9,
+            base_dropout=self.dropout,
+        )  # fmt: skip
         nothing = Evaluation(0.0, 0.0, {})
         self.members = [
             Member(

@@ -1,0 +1,113 @@
+"""Which rows each size measures, in order, with what each aims for."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from benchmarks import real
+from benchmarks.evaluation import evaluation, prompt_cache
+from benchmarks.measure import Ratio
+from benchmarks.memory import peak
+from benchmarks.mixture import mixture
+from benchmarks.scene import LENGTHS
+from benchmarks.training import attempt, gang, own_bfloat16, own_dropout, training
+
+Row = tuple[str, Callable[[], Ratio]]
+AIMS = {  # by key: times as fast
+    "small-SST-2-published": 5, "small-SST-2-trainer": 5, "small-SST-2-trainer-bf16": 11, "small-SST-2-padded": 3.4,
+    "small-SST-2-dynamic": 1.4, "small-MNLI-dynamic": 1.6, "small-SQuAD-dynamic": 2.0, "small-SST-2-bf16": 2.5,
+    "gang-8-member": 1.2, "gang-8-all": 1.2, "evaluation-goes-on": 2.3, "evaluation-goes-on-loss": 4, "mixture-6": 8.9,
+    "mixture-64": 44, "cache": 3.5,
+}  # fmt: skip
+MEMORY = {  # by key: scenes of ours and of theirs, and whether it is what the work adds, not the whole process
+    "small-SST-2-padded": ("gang-1-member", "peft-256", False), "small-SST-2-dynamic": ("gang-1-member", "peft-dynamic", False),
+    "mixture-6": ("mixture-6", "published-mixture-6", True), "mixture-64": ("mixture-64", "published-mixture-64", True),
+}  # fmt: skip
+
+
+def rows_for(size: str, peaks: dict[torch.dtype, float]) -> Iterator[Row]:
+    """The key and the measurement of every row of a size."""
+    for key, measure in {"quick": quick, "standard": standard, "full": full}[size](peaks):
+        yield key, partial(_told, key, measure, memory=size != "quick")
+
+
+def _told(key: str, measure: Callable[[], Ratio], memory: bool) -> Ratio:
+    """With its aim and its memory."""
+    ratio = replace(measure(), aim=AIMS.get(key))
+    if memory and key in MEMORY:
+        ours, theirs, added = MEMORY[key]
+        ratio = replace(ratio, memory=[peak(ours)[added], peak(theirs)[added]])
+    if memory and key.startswith("gang-8-"):  # one process of eight runs beside eight processes of one
+        ratio = replace(ratio, memory=[peak(key)[0], 8 * peak("gang-1-member")[0]])
+    return ratio
+
+
+def quick(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
+    """Some two minutes."""
+    yield "small-SST-2-dynamic", partial(training, "small", "SST-2", 8, "dynamic", 5, peak=peaks[torch.float32])
+    yield "small-SST-2-published", partial(training, "small", "SST-2", 8, "published", 5, peak=peaks[torch.float32])
+    yield "small-SST-2-bf16", partial(own_bfloat16, "small", "SST-2", 8, 5, 0, peaks[torch.bfloat16])
+    yield "evaluation-ends", partial(evaluation, "small", "SST-2", 8, 5, 0, with_loss=False, ends=True)
+    yield "mixture-6", partial(mixture, 6, 32, 5, 0)
+    yield "cache", partial(prompt_cache, 5, 0)
+
+
+def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
+    """20 to 30 minutes: T5-small, batch 8 (SQuAD 4)."""
+    fp32, bf16 = peaks[torch.float32], peaks[torch.bfloat16]
+    for task in LENGTHS:
+        batch = 4 if task == "SQuAD" else 8
+        for peer in ("dynamic", "padded", "published") if task != "SQuAD" else ("dynamic",):
+            rounds = 5 if peer == "dynamic" or task == "SST-2" else 3
+            yield f"small-{task}-{peer}", partial(training, "small", task, batch, peer, rounds, 3, peak=fp32)
+        yield f"small-{task}-bf16", partial(own_bfloat16, "small", task, batch, 5, 3, bf16)
+    yield "small-SST-2-trainer", partial(training, "small", "SST-2", 8, "trainer", 5, 0, peak=fp32)
+    yield "small-SST-2-trainer-bf16", partial(training, "small", "SST-2", 8, "trainer", 5, 0, torch.bfloat16, bf16)
+    for kind in ("on", "outside-attention"):
+        yield f"dropout-{kind}", partial(own_dropout, "small", "SST-2", 8, kind, 5, 3)
+    yield from _answers(5, 3)
+    for sources in (6, 64):
+        yield f"mixture-{sources}", partial(mixture, sources, 32, 7, 3)
+        yield f"attempt-{sources}-dynamic", partial(attempt, "small", "SST-2", 8, sources, 5, 3)
+    yield "attempt-6-published", partial(attempt, "small", "SST-2", 8, 6, 3, 0, published=True)
+    for pool in ("member", "all"):
+        yield f"gang-8-{pool}", partial(gang, "small", "SST-2", 8, 8, pool, 5, 0)
+    if real.MINILM.is_dir():
+        for what in ("training", "evaluation"):
+            yield f"minilm-{what}", partial(real.minilm, "mnli", what, 5, 3)
+
+
+def _answers(rounds: int, walls: int) -> Iterator[Row]:
+    for ends in (True, False):
+        for with_loss in (False, True):
+            key = f"evaluation-{'ends' if ends else 'goes-on'}{'-loss' if with_loss else ''}"
+            yield key, partial(evaluation, "small", "SST-2", 8, rounds, walls, with_loss=with_loss, ends=ends)
+    yield "cache", partial(prompt_cache, rounds, walls)
+
+
+def full(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
+    """Hours: also T5-base of four layers, batch 32, other gangs, every peer at every length."""
+    fp32, bf16 = peaks[torch.float32], peaks[torch.bfloat16]
+    yield from standard(peaks)
+    for task in LENGTHS:
+        batch = 4 if task == "SQuAD" else 8
+        for peer in ("dynamic", "padded", "published"):
+            yield f"base-{task}-{peer}", partial(training, "base", task, batch, peer, 5, 3, peak=fp32, layers=4)
+        yield f"small-{task}-trainer", partial(training, "small", task, batch, "trainer", 5, 0, peak=fp32)
+        for peer in ("padded", "published"):
+            yield f"small-{task}-{peer}", partial(training, "small", task, batch, peer, 5, 3, peak=fp32)
+        yield f"small-{task}-32-dynamic", partial(training, "small", task, 32, "dynamic", 5, 3, peak=fp32)
+        yield f"small-{task}-32-bf16", partial(own_bfloat16, "small", task, 32, 5, 3, bf16)
+    for sizes, batch in (((2, 4, 16), 8), ((1, 4, 8), 32)):
+        yield from _gangs(sizes, batch)
+    for sources in (6, 64):
+        yield f"attempt-{sources}-32-dynamic", partial(attempt, "small", "SST-2", 32, sources, 5, 3)
+
+
+def _gangs(sizes: Sequence[int], batch: int) -> Iterator[Row]:
+    for size in sizes:
+        for pool in ("member", "all"):
+            key = f"gang-{size}-{pool}" + (f"-{batch}" if batch != 8 else "")
+            yield key, partial(gang, "small", "SST-2", batch, size, pool, 5, 0)

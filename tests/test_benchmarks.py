@@ -1,0 +1,99 @@
+"""The benchmarks run, at toy size: their correctness checks, table, figure and files. They say nothing about speed here."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
+
+from benchmarks import evaluation, memory, mixture, outside, rows, training  # noqa: E402
+from benchmarks.figure import draw  # noqa: E402
+from benchmarks.measure import Ratio, compare, table  # noqa: E402
+
+PEAKS = {torch.float32: 1e9, torch.bfloat16: 1e9}
+pytestmark = pytest.mark.slow
+
+TOYS = {
+    "dynamic": partial(training.training, "toy", "SST-2", 3, "dynamic", 1, 1, peak=1e9),
+    "padded": partial(training.training, "toy", "SST-2", 2, "padded", 1),
+    "trainer": partial(training.training, "toy", "SST-2", 2, "trainer", 1),
+    "bfloat16": partial(training.own_bfloat16, "toy", "SST-2", 2, 1, 0, 1e9),
+    "dropout": partial(training.own_dropout, "toy", "SST-2", 2, "on", 1, 0),
+    "gang": partial(training.gang, "toy", "SST-2", 2, 2, "all", 1, 0),
+    "attempt": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0),
+    "attempt as published": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0, published=True),
+    "evaluation": partial(evaluation.evaluation, "toy", "SST-2", 2, 1, 0, with_loss=True, ends=False),
+    "cache": partial(evaluation.prompt_cache, 1, 0, batch=2, length=5),
+    "mixture": partial(mixture.mixture, 2, 2, 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_row_checks_that_both_sides_do_the_same_and_times_them(name):
+    ratio = TOYS[name]()
+    assert len(ratio.rounds) == 1
+    assert ratio.rounds[0] > 0
+    assert ratio.check
+    if name == "dynamic":
+        assert len(ratio.walls) == 1
+        assert ratio.share > 0
+        assert "same loss" in ratio.check
+
+
+def test_different_work_is_no_benchmark(monkeypatch):
+    monkeypatch.setattr(training.PeftLoop, "loss", lambda self, rows: 2 * self.prompt.sum() ** 2)
+    with pytest.raises(SystemExit, match="not the same work"):
+        training.training("toy", "SST-2", 2, "dynamic", 1)
+
+
+def test_table_figure_and_file_hold_every_row(tmp_path):
+    ratio = compare(
+        "sleeping", "sleeping longer", "checked", lambda: sum(range(10**5)), lambda: sum(range(3 * 10**5)), 5
+    )
+    assert 1.5 < ratio.quartiles[1] < 6
+    full = replace(ratio, share=0.5, memory=[1, 2], aim=2.0, walls=[3.0])
+    assert Ratio.of(json.loads(json.dumps(full.saved()))) == replace(full, rounds=list(full.rounds))
+    said = table([full])
+    assert all(word in said for word in ("sleeping longer", "50%", "1 against 2", "3.00 (1)"))
+    draw([full, ratio], tmp_path / "ratios.svg")
+    assert (tmp_path / "ratios.svg").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("size", ["quick", "standard", "full"])
+def test_keys_are_distinct_where_rows_differ(size):
+    found = {}
+    for key, row in getattr(rows, size)(PEAKS):
+        found.setdefault(key, []).append((row.func.__name__, row.args))
+    assert size == "quick" or set(rows.AIMS) <= set(found)
+    for asked in found.values():
+        assert len({name for name, _ in asked}) == 1
+
+
+def test_memory_is_that_of_a_process_of_its_own():
+    whole, added = memory.peak("mixture-6")
+    assert whole > added > 0
+
+
+def test_shares_outside_the_model_are_shares():
+    found = outside.shares(1, "toy")
+    assert set(found) == {"training", "evaluation"}
+    assert all(0 < share < 1 for share in found.values())
+
+
+def test_the_gpu_benchmark_runs_on_the_cpu_at_toy_size(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--toy", "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+        timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["device"] == "toy"
+    assert all(row["n"] >= 1 for key, row in found.items() if key != "device")
