@@ -1,8 +1,8 @@
 """python -m benchmarks.gpu [--toy] [--out DIR]: the same ratios on a GPU, by wall clock with the device drained.
 
-T5-base and a decoder of a billion parameters with random weights: a training step beside peft in float32, TF32 and bfloat16; the
-same step compiled, with CUDA graphs for buckets of length, with fused and with plain attention; gangs of 1 to 64 beside their
-members one after another; and answers under 64 prompts mixed beside one prompt after another.
+T5-base and a decoder of a billion parameters with random weights: a training step beside peft in float32, TF32 and bfloat16;
+the same step compiled, with CUDA graphs for buckets of length, with fused and with plain attention; gangs of 1 to 64 beside
+their members one after another; and answers under 64 prompts mixed beside one prompt after another.
 `--toy` runs the same code on the CPU at toy size, which says nothing about speed.
 """
 
@@ -38,8 +38,8 @@ def decoder(toy: bool, dtype: torch.dtype) -> FrozenLM:
 
 
 class Compiled:
-    """A step of prompt tuning through transformers' module, compiled: widths are rounded up to a bucket, so that few graphs serve
-    all batches. T5's position bias goes into the fused kernel as its mask (`sdpa`), or attention is plain (`eager`)."""
+    """A step of prompt tuning through transformers' module, compiled: widths are rounded up to a bucket, so that few graphs
+    serve all batches. T5's position bias goes into the fused kernel as its mask (`sdpa`), or attention is plain (`eager`)."""
 
     def __init__(self, lm: FrozenLM, rows: Sequence[EncodedRow], attention: str, toy: bool, bucket: int = 32) -> None:
         self.model, device = lm.model, lm.device
