@@ -32,7 +32,9 @@ from cpeft.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 EVERY = {str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")}
-RECIPES = {name: path for name, path in EVERY.items() if not name.startswith("paper/")}  # those: test_paper_recipes
+RECIPES = {  # the others: test_paper_recipes, test_small_recipes
+    name: path for name, path in EVERY.items() if not (name.startswith("paper/") or "extends" in read_toml(path))
+}
 TOOLS = {"stories": "toy_stories.py"}  # what writes a folder under build/
 SHARED = ROOT.parent / "shared" / "data"
 TINY = (
