@@ -4,11 +4,13 @@ with few rows and another model (`extends`), switches and all."""
 import json
 
 import pytest
+from rich.console import Console
 
 from cpeft.config import read_toml
 from cpeft.study import tiny
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, packaged_recipes
+from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
 
 EVERY = packaged_recipes()
@@ -66,12 +68,13 @@ def start(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EXTENDING)
-def test_it_runs_at_tiny_size(name, start, cpeft_main, monkeypatch):
-    """One run of every stage, on made-up rows; the paper recipe runs several (test_paper_recipes)."""
+def test_it_runs_at_tiny_size(name, start, monkeypatch):
+    """One run of every stage, on made-up rows; the paper recipe runs several, through to the report (test_paper_recipes)."""
     monkeypatch.setattr(tiny, "KINDS", 1)
+    monkeypatch.setattr(tiny, "STEPS", 1)
     monkeypatch.chdir(start)
     monkeypatch.delenv("CPEFT_DATA", raising=False)
-    code, _, error = cpeft_main("run", name, "tiny=true")
-    assert (code, error) == (0, "")
-    results = Store(start / "stores" / "tiny" / name).results()
-    assert {result["stage"] for result in results} == {run.stage for run in load_recipe(EVERY[name]).runs}
+    recipe = tiny.load_sized(EVERY[name], ["tiny=true"])
+    assert {run.stage for run in recipe.runs} == {run.stage for run in load_recipe(EVERY[name]).runs}
+    summary = run_recipe(Plan(recipe, Store(start / name)), Console(quiet=True))
+    assert (summary.done, summary.failures, summary.blocked) == (len(recipe.runs), {}, {})
