@@ -26,10 +26,10 @@ TPV = [
     (T, "", "model.name", "google-t5/t5-base", "B.3"),
     (T, "", "model.dtype", "float32", "silent"),
     (T, "", "prompt.length", 100, "B.3 len (S2 says 100)"),
-    (T, "", "prompt.rows", "live", "E-1 is no fault of the text"),
+    (T, "", "prompt.rows", "live", "E-1 is a fault of the code"),
     (T, "", "data.split", "tpv-text", "C.1 S2 prose"),
     (T, "", "data.labels", "words", "C.2 TPV _text"),
-    (T, "", "data.label_padding", "masked", "E-14 is no fault of the text"),
+    (T, "", "data.label_padding", "masked", "E-14 is a fault of the code"),
     (T, "", "data.padding", "room", "B.3 max source: padded always"),
     (T, "", "data.max_source", 256, "B.3 max source"),
     (T, "", "data.few_shot_per", "total", "B.3 k meaning"),
@@ -216,8 +216,8 @@ CHAT = [
         ("seeds", RUNS, "B.4: 3 origins"),
     ]),
     *((name, "", key, value, where) for name in (P, D) for key, value, where in [
-        ("prompt.dtype", "float32", "E-26 is no fault of the text"), ("data.split", "tpv-text", "C.1 S2 prose"),
-        ("data.loss", "answer", "E-27 is no fault of the text"), ("data.squad_target", "text", "E-3 is no fault of the text"),
+        ("prompt.dtype", "float32", "E-26 is a fault of the code"), ("data.split", "tpv-text", "C.1 S2 prose"),
+        ("data.loss", "answer", "E-27 is a fault of the code"), ("data.squad_target", "text", "E-3 is a fault of the code"),
     ]),
     *((name, "", key, value, where) for name in (PL, DL) for key, value, where in [
         ("prompt.dtype", "bfloat16", "B.4; E-26"), ("data.split", "tpv", "C.1 TPV; E-12"),
