@@ -1,5 +1,5 @@
-"""Every value that a paper recipe holds, written here by hand beside where it comes from: papers.md's tables, the text of an
-option for what is a fault of published code, or "ours" for what no paper states.
+"""Every value that a paper recipe holds, written by hand beside where it comes from: a section of papers.md, or "ours" for what
+no paper states, "silent" for what a code did unsaid. Change a number or delete a line of a recipe, and a row fails.
 
 A row is (recipe, stage or "", key, value, where). "" are all runs; `stage/tasks` those of one task or set of tasks. Keys are
 settings, joined by a comma where they vary together (then the value lists them in the recipe's order), and `stages`, `tasks`,
@@ -25,9 +25,10 @@ def runs_of(name):
 
 
 def setting(run, key):
+    """The value of a setting; None for an option that the run's method does not have."""
     value = run.settings
     for part in key.split("."):
-        value = getattr(value, part, None)
+        value = getattr(value, part, None) if value is run.settings.method else getattr(value, part)
     return value
 
 
@@ -72,7 +73,7 @@ def told(name, stage, key):
             cells = {what: once(setting(run, key) for run in part) for what, part in found.items()}
         if all(len(values) == 1 for values in cells.values()):
             one = {what: values[0] for what, values in cells.items()}
-            return one.get("", one) if len(one) == 1 and "" in one else one
+            return one[""] if one.keys() == {""} else one
     raise AssertionError(f"{name} {stage}: {key} hangs on more than tasks or labels")
 
 
