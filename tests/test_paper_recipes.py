@@ -3,7 +3,6 @@ its family, in what it says and in nothing else."""
 
 import json
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -78,53 +77,6 @@ def test_a_plan_needs_the_rows_and_says_so(cpeft_main, monkeypatch, tmp_path):
     assert code == 3
     assert "task 'mnli': no rows found" in error
     assert "cpeft fetch task:mnli" in error
-
-
-def settings_of(name, task):
-    """The settings of the first source run of a task."""
-    runs = load_recipe(PAPER[name]).training
-    return next(run.settings for run in runs if run.stage == "sources" and run.tasks == (task,))
-
-
-def test_published_numbers_of_tpv_on_t5():
-    """Length, optimiser, batches, k, origins, as the supplement states them."""
-    runs = load_recipe(PAPER["paper/tpv-t5"]).training
-    sources = [run for run in runs if run.stage == "sources"]
-    origins = {task: len([run for run in sources if run.tasks == (task,)]) for run in sources for task in run.tasks}
-    assert origins == dict.fromkeys(("mnli", "qnli", "sst2", "trec", "dbpedia", "yelp"), 10) | dict.fromkeys(
-        ("qqp", "stsb", "mrpc", "rte", "cola"), 3
-    )
-    assert {run.tasks[0]: run.settings.train.epochs for run in sources if run.tasks[0] in ("trec", "rte")} == {
-        "trec": 50, "rte": 10,
-    }  # fmt: skip
-    optim = sources[0].settings.optim
-    assert (optim.lr, optim.weight_decay, optim.warmup, optim.schedule) == (0.3, 1e-5, 500, "linear")
-    assert len([run for run in runs if run.stage == "cross-origin"]) == 9 * 11
-    assert len([run for run in runs if run.stage == "addition"]) == 55 * 21 * 3
-    few = {run.settings.data.few_shot: run.settings for run in runs if run.stage == "inference"}
-    assert {k: own.train.batch for k, own in few.items()} == {
-        0: 8, 5: 2, 10: 2, 25: 2, 50: 8, 100: 8, 250: 8, 500: 16, 750: 16, 1000: 16, "full": 16,
-    }  # fmt: skip
-    assert {own.train.steps for k, own in few.items() if k not in (0, "full")} == {1000}
-    assert (few["full"].train.epochs, few["full"].data.limit_validation) == (10, None)
-    started = {(run.label.rpartition(" ")[0], run.settings.seed) for run in runs if run.stage == "inference"}
-    assert Counter(label for label, _ in started) == {
-        "vocabulary": 10, "SPoT mnli": 10, "SPoT qnli": 10, "SPoT both": 3, "sum of vectors": 10,
-    }  # fmt: skip
-
-
-def test_published_numbers_of_tpv_on_chat_models():
-    for model in ("llama", "deepseek"):
-        own, trec = (settings_of(f"paper/tpv-{model}", task=task) for task in ("rte", "trec"))
-        assert (own.prompt.length, own.train.batch, own.data.max_source) == (100, 4, 512)
-        assert (own.optim.lr, own.optim.schedule, own.optim.warmup) == (0.3, "cosine", 0.03)
-        assert (own.train.epochs, trec.train.epochs, own.train.eval_every) == (10, 20, 0.1)
-        legacy = settings_of(f"paper/tpv-{model}-legacy", task="squad_v2")
-        assert (legacy.prompt.dtype, legacy.data.loss, legacy.eval.max_new_tokens) == ("bfloat16", "sequence", 512)
-    cues = {model: settings_of(f"paper/tpv-{model}", task="rte").data.cue for model in ("llama", "deepseek")}
-    assert cues == {"llama": None, "deepseek": ""}
-    scales = {model: settings_of(f"paper/tpv-{model}", task="stsb").data.cue for model in ("llama", "deepseek")}
-    assert scales == {"llama": "\nlabel:", "deepseek": ""}
 
 
 SWITCHES = {  # of data and training that only published behaviour sets

@@ -98,13 +98,18 @@ def origins(study: Study) -> list[str]:
 
 
 def sums(study: Study) -> list[str]:
-    """What the sums keep, over all pairs and by kind of pair, as means over pairs for every seed."""
-    (addition,) = additions(study)
-    said = [f"**2. Sum / single, per cent**, all {len(addition.sums)} sums: {told(_shares(addition.sums))}"]
-    both = [
-        each for each in addition.sums if all(member.relative and member.relative.mean >= 90 for member in each.members)
-    ]
-    return [*said, f"- both tasks keep 90% on average: {', '.join(' + '.join(each.tasks) for each in both) or 'none'}"]
+    """What the sums of every stage keep, over all their tasks, as means for every seed."""
+    said = []
+    for addition in additions(study):
+        many = f"{addition.stage}, all {len(addition.sums)} sums"
+        said.append(f"**2. Sum / single, per cent**, {many}: {told(_shares(addition.sums))}")
+        both = [
+            " + ".join(each.tasks)
+            for each in addition.sums
+            if all(member.relative and member.relative.mean >= 90 for member in each.members)
+        ]
+        said.append(f"- all their tasks keep 90% on average: {', '.join(both) or 'none'}")
+    return said
 
 
 def _shares(sums: Any) -> list[float]:

@@ -98,6 +98,14 @@ def test_variants_meet_by_name_and_a_grid_replaces_a_grid(folder):
     assert found["ATTEMPT labels=numbers"].optim.lr == 0.3
 
 
+def test_what_a_task_needs_goes_with_it(folder):
+    text = 'extends = "base.toml"\n[[stage]]\nname = "sources"\ntasks = ["sst2", "wic"]\ntask.wic.train.steps = 7\n'
+    steps = {name: own.train.steps for name, own in runs_of(loaded(folder, text), "sources").items()}
+    assert steps == {f"{task}.sources.s{seed}": n for task, n in (("sst2", 5), ("wic", 7)) for seed in (0, 1, 2)}
+    with pytest.raises(ConfigError, match=r"\[stage.task.rte\] is no task of stage 'sources'"):
+        loaded(folder, text.replace("task.wic", "task.rte"))
+
+
 def test_default_is_ours_wherever_it_is_said(folder):
     text = """extends = "base.toml"
     [optim]

@@ -8,7 +8,8 @@ name = "sources"             # the stage of this name, which these keys are merg
 train.epochs = 5
 
 Tables are merged key by key, stages and their variants by name, new ones behind the old; a list and a stage's grid take the
-place of the old ones. Files that the other recipe names (models, tasks) are looked up beside the recipe that extends it.
+place of the old ones, and what a task needed goes with a task that a new list leaves out. Files that the other recipe names
+(models, tasks) are looked up beside the recipe that extends it.
 """
 
 from collections import Counter
@@ -95,5 +96,8 @@ def merged_by_name(old: list[Table], new: list[Table]) -> list[Table]:
             both["variant"] = merged_by_name(before["variant"], table["variant"])
         if "grid" in table:
             both["grid"] = table["grid"]
+        if "tasks" in table and isinstance(before.get("task"), dict):
+            kept = {*both["tasks"], *table.get("task", ())}
+            both["task"] = {task: own for task, own in both["task"].items() if task in kept}
         merged[table.get("name")] = both
     return list(merged.values())

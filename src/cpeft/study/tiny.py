@@ -4,7 +4,8 @@
     rows        64 of each split: the first ones where the task's file is at hand, else made-up ones (`tasks/made_up.py`)
     prompts     of a length 25 times smaller; those that a user brings are random
     runs        four steps, sources of 64 tokens; of each stage at most four labels (variants, places of its grid), or four
-                tasks where all runs share a label, one run of each, and all that these start from
+                tasks where all runs share a label, one run of each, all that these start from, and one run of everything
+                that is compared
 
 Models, rows and prompts are written to `stores/tiny/world`, below where the command is started, and found there again; runs go
 to `stores/tiny/RECIPE` unless told otherwise, so never among real ones by default. Scores mean nothing.
@@ -71,6 +72,8 @@ def thinned(recipe: Recipe) -> tuple[RecipeRun, ...]:
     for run in recipe.training:
         stages.setdefault(run.stage, []).append(run)
     waiting = [run for runs in stages.values() for run in _first(runs)]
+    compared = [(name, run) for run in recipe.runs if not isinstance(run, TrainingRun) for name in run.references()]
+    waiting += [need for name, run in compared if _stage(name) in stages for need in plan.named(name, run)[:1]]
     while waiting:
         run = waiting.pop()
         if (run.stage, run.name) not in chosen:
