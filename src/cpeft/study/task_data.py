@@ -22,11 +22,13 @@ from cpeft.tasks import Example, Row, Task, instruction
 from cpeft.training.workers import Workers
 
 SPLITS = ("train", "validation", "test")
+AT_ONCE = 8192  # rows that are text and tokens at the same time
 
 
 @dataclass(frozen=True)
 class Part:
-    """One split: examples and their ids, how many sources were cut to fit, and the longest source (tokens)."""
+    """One split: token ids of its rows, the examples that answers are scored against (none of training rows, which may be
+    hundreds of thousands), how many sources were cut to fit, and the longest source (tokens)."""
 
     examples: tuple[Example, ...]
     rows: tuple[EncodedRow, ...]
@@ -52,7 +54,8 @@ class TaskData:
 
     def rows(self, split: str, index: int) -> list[EncodedRow]:
         """The rows of a split; `index` is the task's within the run."""
-        return [replace(row, task=index) for row in self.parts[split].rows]
+        rows = self.parts[split].rows
+        return [replace(row, task=index) for row in rows] if index else list(rows)
 
     def answers(
         self, learner: PromptedLM, index: int, split: str, options: EvalOptions, workers: Workers | None = None
@@ -148,13 +151,20 @@ def _part(
         rows = few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
     elif most is not None:
         rows = limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
-    examples = tuple(example_of(task, row, options) for row in rows.table.to_pylist())
-    sources, cut = encode_sources(task, [example.source for example in examples], options, codec)
-    targets = codec.targets([example.target for example in examples])
-    if options.label_padding == "in-loss":
-        targets = _filled(targets, task, options, codec)
-    encoded = tuple(EncodedRow(tuple(ids), tuple(said)) for ids, said in zip(sources, targets, strict=True))
-    return Part(examples, encoded, cut, max(map(len, sources), default=0)), tuple(rows.notes)
+    examples, encoded, cut = list[Example](), list[EncodedRow](), 0
+    known: dict[int, int] = {}  # one object per token id, of which a large task has millions
+    for chunk in rows.table.to_batches(max_chunksize=AT_ONCE):
+        told = [example_of(task, row, options) for row in chunk.to_pylist()]
+        sources, shortened = encode_sources(task, [example.source for example in told], options, codec)
+        targets = codec.targets([example.target for example in told])
+        if options.label_padding == "in-loss":
+            targets = _filled(targets, task, options, codec)
+        kept = ([tuple(known.setdefault(i, i) for i in ids) for ids in texts] for texts in (sources, targets))
+        encoded += map(EncodedRow, *kept)
+        examples += told if split != "train" else []
+        cut += shortened
+    longest = max((len(row.source) for row in encoded), default=0)
+    return Part(tuple(examples), tuple(encoded), cut, longest), tuple(rows.notes)
 
 
 def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:
