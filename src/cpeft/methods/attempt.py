@@ -70,10 +70,19 @@ class Pool(nn.Module):
             return (logits_NL.softmax(1).unsqueeze(-1) * x_NLD).sum(1)
         parts = []
         if "max" in self.reduce:
-            parts.append(x_NLD.masked_fill((count_NL == 0).unsqueeze(-1), -math.inf).max(1).values)
+            parts.append(_largest(x_NLD, count_NL > 0))
         if "mean" in self.reduce:
             parts.append(torch.einsum("nl,nld->nd", count_NL, x_NLD) / count_NL.sum(1, keepdim=True))
         return parts[0] if len(parts) == 1 else (parts[0] + parts[1]) / 2
+
+
+def _largest(x_NLD: Tensor, kept_NL: Tensor) -> Float[Tensor, "N D"]:
+    """The maximum over kept positions. On a CPU row by row: filling what is left out would write the whole batch once more."""
+    if bool(kept_NL.all()):
+        return x_NLD.max(1).values
+    if x_NLD.device.type == "cpu":
+        return torch.stack([x_LD[kept_L].max(0).values for x_LD, kept_L in zip(x_NLD, kept_NL, strict=True)])
+    return x_NLD.masked_fill(~kept_NL.unsqueeze(-1), -math.inf).max(1).values
 
 
 class Attention(nn.Module):
@@ -174,16 +183,23 @@ class Attempt(PromptMethod):
         self.attention.load_state_dict(found)
 
     def forward(self, context: PromptContext) -> PromptOutput:
-        S = len(self.sources_SPD)
-        target_BPD = None if self.target_TPD is None else self._own(self.target_TPD, context)
         weights_BKC = (self._scores(context) / self.attention.divisor()).softmax(-1)
+        return PromptOutput(self._mixed(weights_BKC, context), {"attention": weights_BKC.mean(1)})
+
+    def _mixed(self, weights_BKC: Float[Tensor, "B K C"], context: PromptContext) -> Float[Tensor, "B P D"]:
+        """sum_j a_j S_j + (1 + a_T) T, as products of the weights with stacked prompts where every row has the same."""
+        (S, *shape), target_TPD = self.sources_SPD.shape, self.target_TPD
         if self.options.score == "token":
             mixed_BPD = torch.einsum("bps,spd->bpd", weights_BKC[..., :S], self.sources_SPD)
+        elif target_TPD is None or self.by_task:
+            mixed_BPD = (weights_BKC[:, 0, :S] @ self.sources_SPD.flatten(1)).unflatten(1, shape)
         else:
-            mixed_BPD = (weights_BKC[:, 0, :S] @ self.sources_SPD.flatten(1)).unflatten(1, self.sources_SPD.shape[1:])
-        if target_BPD is not None:
-            mixed_BPD = mixed_BPD + (1 + weights_BKC[..., S:]) * target_BPD
-        return PromptOutput(mixed_BPD, {"attention": weights_BKC.mean(1)})
+            target_BN = (1 + weights_BKC[:, 0, S:]) @ target_TPD.flatten(1)
+            mixed_BN: Tensor = torch.addmm(target_BN, weights_BKC[:, 0, :S], self.sources_SPD.flatten(1))
+            return mixed_BN.unflatten(1, shape)
+        if target_TPD is None:
+            return mixed_BPD
+        return mixed_BPD + (1 + weights_BKC[..., S:]) * self._own(target_TPD, context)
 
     def _own(self, x_TPD: Float[Tensor, "T P D"], context: PromptContext) -> Float[Tensor, "B P D"]:
         """Of something per target, that of each row's target."""
