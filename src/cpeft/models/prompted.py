@@ -187,8 +187,7 @@ class PromptedLM(nn.Module):
         positions do not count."""
         prompt_BPD = prompt_BPD.to(x_BLD.dtype)
         if self._cached is None or not torch.equal(self._cached[0], prompt_BPD[0]):
-            last = {"logits_to_keep": 1} if self.lm.keeps_logits else {}
-            told = self.lm.model(inputs_embeds=prompt_BPD[:1], use_cache=True, **last)
+            told = self.lm.model.base_model(inputs_embeds=prompt_BPD[:1], use_cache=True)  # nothing is asked here
             self._cached = prompt_BPD[0].clone(), told.past_key_values
         cache = deepcopy(self._cached[1])
         cache.batch_repeat_interleave(len(prompt_BPD))
