@@ -31,6 +31,11 @@ class Planned:
     folder: RunFolder | None
     why: str = ""
 
+    @property
+    def pending(self) -> bool:
+        """Neither finished nor failed nor kept back by a failed run."""
+        return self.state not in ("done", "failed", "blocked")
+
 
 class Source(NamedTuple):
     """A prompt that a reference names, where it lies, and the finished run it is of (None for a file)."""
@@ -78,10 +83,17 @@ class Plan:
 
     def entries(self) -> list[Planned]:
         """All runs in recipe order with their present state."""
-        return [self.entry(run) for run in self.recipe.runs]
+        found: dict[str, Planned] = {}
+        for run in self.recipe.runs:  # what a run needs stands before it
+            found[str(run)] = self.judged(run, [found[str(need)] for need in run.needs(self)])
+        return list(found.values())
 
     def entry(self, run: RecipeRun) -> Planned:
-        needs = [self.entry(need) for need in run.needs(self)]
+        """One run with its present state."""
+        return self.judged(run, [self.entry(need) for need in run.needs(self)])
+
+    def judged(self, run: RecipeRun, needs: Sequence[Planned]) -> Planned:
+        """A run with its state, by the states of the runs it needs."""
         if lost := [need.run for need in needs if need.state in ("failed", "blocked")]:
             return Planned(run, "blocked", None, f"needs {lost[0]}, which failed")
         if waiting := sum(need.state != "done" for need in needs):
