@@ -85,7 +85,7 @@ def test_every_state_is_told_apart(store):
 
 
 def test_what_needs_a_failed_run_is_blocked_until_it_is_done(world, tmp_path, monkeypatch):
-    from cpeft.study import run as module
+    from cpeft.study import gang as module
 
     def broken(*given):
         raise RuntimeError("no scores")
@@ -289,7 +289,7 @@ def test_ids_do_not_depend_on_what_was_chosen(world, finished):
 
 def test_the_note_follows_the_run(world, tmp_path, monkeypatch):
     """A process that is killed leaves a note of what it knew; the folder of a run that waits is not known yet."""
-    from cpeft.study import run as module
+    from cpeft.study import gang as module
 
     class Killed(BaseException):
         pass

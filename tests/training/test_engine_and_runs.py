@@ -543,7 +543,9 @@ def test_two_processes_equal_one(tmp_path):
             [sys.executable, *command, str(tmp_path / "train.py")], env=env, capture_output=True, text=True, timeout=180
         )
         assert done.returncode == 0, done.stderr[-3000:]
-    assert {path.name for path in tmp_path.glob("left-*")} == {"left-1-0", "left-2-0", "left-2-1"}, "a process ended inside its group"
+    assert {path.name for path in tmp_path.glob("left-*")} == {"left-1-0", "left-2-0", "left-2-1"}, (
+        "a process ended inside its group"
+    )
     one, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     assert len(one) == 4
     for k in range(4):

@@ -1,6 +1,5 @@
 """Commands about studies: run, plan, report."""
 
-import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, StoreOption, app, console, show_rows
 from cpeft.errors import ConfigError, Stopped
+from cpeft.training.signals import stopping
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
@@ -49,21 +49,25 @@ def run(
     ] = None,
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
-    from cpeft.study.run import summary_of
-    from cpeft.training.workers import Workers
+    with stopping():
+        from cpeft.training.workers import Workers
 
-    signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
-    plan = _plan(recipe, overrides, store, only)
-    workers = _launcher(plan, launcher, processes)
-    if retry and Workers().first:
-        for entry in plan.entries():
-            if entry.state == "failed":
-                plan.store.forget(entry.folder)
-    if workers.launch(plan, console):
-        console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
-        return
-    if not Workers().first:
-        return
+        plan = _plan(recipe, overrides, store, only)
+        workers = _launcher(plan, launcher, processes)
+        if retry and Workers().first:
+            for entry in plan.entries():
+                if entry.state == "failed":
+                    plan.store.forget(entry.folder)
+        if workers.launch(plan, console):
+            console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
+        elif Workers().first:
+            _ending(plan)
+
+
+def _ending(plan: Any) -> None:
+    """What a study has come to: its table, and why it is not finished where it is not."""
+    from cpeft.study.run import summary_of
+
     _table(plan)
     summary = summary_of(plan)
     for name, path in summary.failures.items():
@@ -90,10 +94,6 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     kind = LAUNCHERS.get(name)
     options = plan.recipe.launchers.get(name, kind.Options())
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
-
-
-def _stop(number: int, frame: Any) -> None:
-    raise Stopped("stopped on request; the same command goes on from the last checkpoint")
 
 
 def _table(plan: Any) -> None:

@@ -11,6 +11,7 @@ from cpeft.study.plan import Plan
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
 from cpeft.study.tiny import load_sized
+from cpeft.training.signals import stopping
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,15 @@ class Job:
         return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only)
 
     def work(self, file: TextIO, worker: str = "") -> CpeftError | None:
-        """Work until nothing is left, and tell a file of it. What ends a command comes back as a value, so that it can travel.
+        """Work until nothing is left or a signal comes, and tell a file of it. What ends a command comes back as a value, so
+        that it can travel.
 
         `worker` is a name that no two living processes bear: whoever starts under it takes over at once what its predecessor
         had claimed, on whatever machine that died."""
         console = Console(file=file, width=140)
         try:
-            run_recipe(Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
+            with stopping():
+                run_recipe(Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
         except CpeftError as error:
             console.print(str(error), markup=False)
             return error

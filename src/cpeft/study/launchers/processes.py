@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +51,9 @@ def helpers(count: int, job: Job) -> Iterator[None]:
     spawn = multiprocessing.get_context("spawn")
     logs = [job.store / f"process-{i + 1}.log" for i in range(count)]
     children = [spawn.Process(target=_help, args=(job, threads, log), daemon=True) for log in logs]
-    for child in children:
-        child.start()
+    with _interrupts_ignored():
+        for child in children:
+            child.start()
     try:
         yield
     except BaseException:
@@ -60,6 +63,20 @@ def helpers(count: int, job: Job) -> Iterator[None]:
     finally:
         for child in children:
             child.join()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in the block ignore Ctrl-C, which a terminal sends to all of them, until they are at work: they would
+    die with a traceback, and this one asks them to stop anyway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _help(job: Job, threads: int, log: Path) -> None:

@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from rich.console import Console
 
-from cpeft.errors import ConfigError, CpeftError, RunFailed, Stopped
+from cpeft.errors import ConfigError, CpeftError, RunFailed
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
@@ -64,14 +64,10 @@ class Worker:
         requeue: Any = signal.getsignal(number)
         asked: list[int] = []
 
-        def stop(number: int, frame: Any) -> None:
-            raise Stopped("stopped on request; a worker goes on from the last checkpoint")
-
         def save_first(number: int, frame: Any) -> None:
             asked.append(number)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        signal.signal(signal.SIGTERM, stop)
         signal.signal(number, save_first)
         error = self.job.work(sys.stdout, f"slurm-{os.environ.get('SLURM_CLUSTER_NAME', '')}-{JobEnvironment().job_id}")
         if asked:
