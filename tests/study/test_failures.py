@@ -133,7 +133,8 @@ def test_plan_shows_what_happened(world, tmp_path, cpeft_main, monkeypatch):
     after = json.loads(cpeft_main("plan", *asked, "--json")[1])
     assert [run["state"] for run in after["runs"]] == ["failed", "done", "done", "done"] + ["blocked"] * 4
     assert after["done"] == 3
-    assert after["hours_left"] > 0
+    assert after["hours_left"] == 0, "what a failed run keeps back is not to come"
     table = cpeft_main("plan", *asked)[1]
     assert "8 runs, 3 done" in table
-    assert "hours left" in table
+    assert "4 blocked" in table
+    assert "blocked: needs sources/mood.sources.s0, which failed" in table

@@ -1,5 +1,7 @@
 """Commands about studies: run, plan, report."""
 
+import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,28 +119,57 @@ def plan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """What would run and what is done; nothing runs but, on request, a short probe."""
+    """The graph of runs, what is done and what is missing; nothing runs but, on request, a short probe."""
+    from cpeft.study.outlook import Outlook
+    from cpeft.study.pace import Pace
+
     planned = _plan(recipe, overrides, store, only)
-    rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
-             "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
-    done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
-    spent = sum(sum(result["seconds"].values()) for result in done)
-    left = (len(rows) - len(done)) * (spent / len(done)) / 3600 if done else None
-    probed = _probe(planned) if probe else None
-    title = f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done"
-    told = {"runs": rows, "done": len(done), "hours_left": left, "probe": asdict(probed) if probed else None}
-    show_rows(rows, title, told if as_json else None)
+    outlook = Outlook(planned)
+    left = Pace(console).left(outlook.entries)
+    probed = _probe(planned) if probe and not outlook.lacks else None
     if as_json:
-        return
+        done = sum(entry.state == "done" for entry in outlook.entries)
+        told = {"stages": outlook.stages(), "runs": outlook.runs(), "done": done, "hours_left": left,
+                "missing": [lack.what for lack in outlook.lacks], "probe": asdict(probed) if probed else None}  # fmt: skip
+        print(json.dumps(told, indent=2))
+    else:
+        _show_plan(planned.recipe.name, outlook)
+        _show_hours(left, probed)
+    outlook.check()
+
+
+def _show_plan(name: str, outlook: Any) -> None:
+    """The stages with their edges, then the runs."""
+    stages = outlook.stages()
+    done = {stage["stage"]: stage["states"].pop("done", 0) for stage in stages}
+    rows = [
+        {"stage": stage["stage"], "after": ", ".join(stage["needs"]), "runs": stage["runs"], "done": done[stage["stage"]],
+         "rest": ", ".join(f"{count} {state}" for state, count in stage["states"].items())}
+        for stage in stages
+    ]  # fmt: skip
+    show_rows(rows, f"{name}: {len(outlook.entries)} runs, {sum(done.values())} done", None)
+    rows = []
+    for run in outlook.runs():
+        stages_needed = Counter(need.partition("/")[0] for need in run["needs"])
+        needs = ", ".join(f"{count} of {stage}" for stage, count in stages_needed.items())
+        why = f": {run['why']}" if run["why"] and run["state"] != "waiting" else ""  # which what it needs tells
+        rows.append({"stage": run["stage"], "run": run["run"], "after": needs, "state": run["state"] + why,
+                     "id": run["folder"] and run["folder"].rpartition("-")[2]})  # fmt: skip
+    show_rows(rows, "runs", None)
+
+
+def _show_hours(left: float | None, probed: Any) -> None:
     if left:
-        console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs", highlight=True)
-    if probed:
-        energy = f"{probed.kwh:.3g} kWh" if probed.kwh is not None else f"electricity not known ({probed.reason})"
-        mean = f"; {probed.unprobed} runs by the mean of the others" if probed.unprobed else ""
-        console.print(
-            f"about {probed.hours:.2g} hours in one process and {energy} for the {probed.runs} training runs left, "
-            f"by a probe of {probed.kinds} kinds of run on this machine{mean}", highlight=True, markup=False,
-        )  # fmt: skip
+        console.print(f"about {left:.1f} hours left in one process, from the mean of each stage's finished runs")
+    if not probed:
+        console.print("--probe tells hours and electricity, from a few steps of every kind of run")
+        return
+    energy = f"{probed.kwh:.3g} kWh" if probed.kwh is not None else f"electricity not known ({probed.reason})"
+    mean = f"; {probed.unprobed} runs by the mean of the others" if probed.unprobed else ""
+    console.print(
+        f"about {probed.hours:.2g} hours in one process and {energy} for the {probed.runs} training runs left, "
+        f"by a probe of {probed.kinds} kinds of run on this machine{mean}", markup=False,
+    )  # fmt: skip
 
 
 def _probe(planned: Any) -> Any:

@@ -19,7 +19,9 @@ from cpeft.study.recipe import Recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.store import RunFolder, Store
 
-State = Literal["done", "ready", "waiting", "failed", "blocked"]
+State = Literal[
+    "done", "ready", "waiting", "failed", "blocked", "needs data", "needs model"
+]  # the last two: `outlook.py`
 
 
 @dataclass(frozen=True)
