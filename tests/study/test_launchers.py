@@ -67,11 +67,38 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
         ("[launcher.slrum]\nworkers = 2\n", "unknown launcher 'slrum', did you mean 'slurm'?"),
         ("[launcher]\nworkers = 2\n", "a table per launcher"),
         ("[launcher.slurm]\nworkers = 0\n", "'workers' = 0"),
+        ("[launcher.slurm.stage.target]\ngpus = 1\n", "there is no stage 'target', did you mean 'targets'"),
+        ("[launcher.slurm.stage.targets]\nwait = false\n", r"\[launcher.slurm.stage.targets\] unknown key 'wait'"),
     ],
 )
 def test_mistakes_in_a_recipe(place, text, message):
     with pytest.raises(ConfigError, match=message):
         load_recipe(written(place, text))
+
+
+def test_a_stage_has_the_resources_of_all_but_for_its_own(place):
+    text = "[launcher.slurm]\nworkers = 8\ngpus = 1\nsbatch = { account = 'x', qos = 'low' }\n"
+    text += "[launcher.slurm.stage.sources]\nworkers = 2\nsbatch = { qos = 'high' }\n"
+    options = load_recipe(written(place, text), ["launcher.slurm.stage.targets.gpus=0"]).launchers["slurm"]
+    sources, targets = options.of_stage("sources"), options.of_stage("targets")
+    assert (sources.workers, sources.gpus, sources.sbatch) == (2, 1, {"account": "x", "qos": "high"})
+    assert (targets.workers, targets.gpus, targets.sbatch) == (8, 0, options.sbatch)
+    assert options.of_stage("similarity") == options
+
+
+def test_a_worker_of_one_stage_ends_when_nothing_of_it_can_be_done(world, tmp_path):
+    """Neither earlier stages nor others at work keep it."""
+    store = Store(tmp_path / "store")
+    plan = Plan(load_recipe(world / "study.toml", FEW), store)
+    with (tmp_path / "log").open("w") as log:
+        assert Job.of(plan, "targets").work(log) is None
+    done = [str(entry.run) for entry in plan.entries() if entry.state == "done"]
+    assert done == ["targets/mood.vocab few_shot=3.s0", "targets/mood.vocab few_shot=full.s0"]
+    assert "4 runs of targets are left to others, or to a later job" in (tmp_path / "log").read_text()
+    write_claim(plan.entries()[0].folder)
+    with (tmp_path / "log").open("w") as log:
+        assert Job.of(plan, "sources").work(log) is None
+    assert "1 runs of sources are left" in (tmp_path / "log").read_text()
 
 
 def test_mistakes_on_the_command_line(world, cpeft_main, tmp_path, monkeypatch):

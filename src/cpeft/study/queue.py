@@ -18,7 +18,7 @@ class Queue:
     """The runs of a plan that this process works on; `stage` narrows them to those of one stage."""
 
     def __init__(self, plan: Plan, console: Console, stage: str | None = None) -> None:
-        self.plan, self.stage = plan, stage
+        self.plan, self.console, self.stage = plan, console, stage
         self.pace = Pace(console)
 
     def look(self) -> list[Planned]:
@@ -50,6 +50,14 @@ class Queue:
                 if gang is None and (gang := entry.run.gang):
                     places = gang_size(gang[1])
         return claims
+
+    def waits(self, entries: Sequence[Planned]) -> bool:
+        """Whether to wait for what other processes have claimed, which may be lost or make more runs ready. Who works on one
+        stage does not: it has its place on a machine for that stage alone, and gives it back."""
+        left = sum(entry.pending for entry in entries if self.ours(entry))
+        if self.stage and left:
+            self.console.print(f"{left} runs of {self.stage} are left to others, or to a later job", markup=False)
+        return left > 0 and self.stage is None
 
     def ours(self, entry: Planned) -> bool:
         """Whether this process works on such runs."""

@@ -104,9 +104,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [_stage(table, i, files) for i, table in enumerate(tables)]
-    resources, overrides = _resources(overrides, [stage.name for stage in stages])
-    launchers = _launchers(merge(written, resources), files)
-    everywhere, forced = _sort_overrides(overrides, [stage.name for stage in stages])
+    names = [stage.name for stage in stages]
+    resources, overrides = _resources(overrides, names)
+    launchers = _launchers(merge(written, resources), names, files)
+    everywhere, forced = _sort_overrides(overrides, names)
     runs: list[RecipeRun] = []
     for stage in stages:
         if isinstance(stage, ComparisonStage):
@@ -145,18 +146,25 @@ def _resources(overrides: Sequence[str], stages: list[str]) -> tuple[Table, list
     return merge(*map(override, ours)), [argument for argument in overrides if argument not in ours]
 
 
-def _launchers(table: Table, files: Files) -> dict[str, LauncherOptions]:
-    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered."""
+def _launchers(table: Table, stages: list[str], files: Files) -> dict[str, LauncherOptions]:
+    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered, ConfigError for resources
+    of a stage that there is not."""
     tables = table[LAUNCHER]
     if not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
         raise ConfigError(
             f"{located(files, LAUNCHER)}resources stand in a table per launcher, as [launcher.slurm] or "
             "launcher.slurm.workers=8"
         )
-    return {
+    found = {
         name: parse(LAUNCHERS.get(name).Options, without_defaults(each), f"{LAUNCHER}.{name}", files)
         for name, each in tables.items()
     }
+    for name, options in found.items():
+        for stage in options.stages:
+            if stage not in stages:
+                where = f"{located(files, stage)}[{LAUNCHER}.{name}.stage.{stage}]"
+                raise ConfigError(f"{where} there is no stage '{stage}'{suggest(stage, stages)}")
+    return found
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:

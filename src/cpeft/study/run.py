@@ -35,14 +35,15 @@ class Summary(NamedTuple):
     left: int = 0
 
 
-def run_recipe(plan: Plan, console: Console) -> Summary:
-    """Run everything of a recipe that is not finished. Raises Stopped after a signal in training, with all progress saved, and
-    ConfigError before anything runs for a tracker or a measurement that cannot be had here."""
+def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summary:
+    """Run everything of a recipe that is not finished, or of one stage what nobody works on. Raises Stopped after a signal in
+    training, with all progress saved, and ConfigError before anything runs for a tracker or a measurement that cannot be had
+    here."""
     workers = Workers()
     for run in plan.recipe.training:
         check_trackers(run.settings.track)
         check_energy(run.settings.energy)
-    queue = Queue(plan, console)
+    queue = Queue(plan, console, stage)
     while _work(queue, workers, console):
         pass
     return summary_of(plan)
@@ -61,7 +62,7 @@ def _work(queue: Queue, workers: Workers, console: Console) -> bool:
     entries = queue.look() if workers.first else []
     claims = queue.claim(entries)
     if not (chosen := workers.tell(list(claims))):
-        waiting = workers.tell(any(entry.pending for entry in entries))
+        waiting = workers.tell(queue.waits(entries))
         if waiting:
             time.sleep(WAIT_S)
         return waiting

@@ -16,18 +16,19 @@ from cpeft.training.signals import stopping
 
 @dataclass(frozen=True)
 class Job:
-    """The work of one worker; pickles."""
+    """The work of one worker, on all stages or on one; pickles."""
 
     recipe: Path
     overrides: tuple[str, ...]
     store: Path
     only: tuple[str, ...]
+    stage: str | None = None
 
     @classmethod
-    def of(cls, plan: Plan) -> "Job":
-        """The work of every worker on a plan."""
+    def of(cls, plan: Plan, stage: str | None = None) -> "Job":
+        """The work of every worker on a plan, or on one stage of it."""
         recipe = plan.recipe
-        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only)
+        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only, stage)
 
     def work(self, file: TextIO, worker: str = "") -> CpeftError | None:
         """Work until nothing is left or a signal comes, and tell a file of it. What ends a command comes back as a value, so
@@ -38,7 +39,8 @@ class Job:
         console = Console(file=file, width=140)
         try:
             with stopping():
-                run_recipe(Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
+                plan = Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only)
+                run_recipe(plan, console, self.stage)
         except CpeftError as error:
             console.print(str(error), markup=False)
             return error
