@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+import tomli_w
 import torch
 from rich.console import Console
 
-from cpeft.prompts.soft_prompt import read_json, write_json
+from cpeft.prompts.soft_prompt import read_json, replace_text, write_json
 from cpeft.study.note import note_of
 from cpeft.study.pace import Pace
 from cpeft.study.plan import Plan, Planned
@@ -30,12 +31,16 @@ class Queue:
         return entries
 
     def leave_note(self, entries: Sequence[Planned]) -> None:
-        """Keep the study's note in the store up to date; other processes write the same file."""
+        """Keep the study's note and its recipe in the store up to date; other processes write the same files."""
         note, store = note_of(self.plan, entries), self.plan.store
-        path, card = store.path / note.path, note.card()
+        path, kept, card = store.path / note.path, store.path / note.kept, note.card()
         with store.lock():
             if not path.exists() or read_json(path) != card:
                 write_json(path, card)
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                table = tomli_w.dumps(self.plan.recipe.table)
+                replace_text(kept, f"# {note.recipe} as it was run, with all that it extends\n{table}")
 
     def claim(self, entries: Sequence[Planned], gang: Gang | None = None, places: int = 1) -> dict[int, Claim]:
         """The next runs that can share a model, by place in the recipe, claimed for this process: as many as there are places

@@ -12,6 +12,7 @@ from rich.markup import escape
 from cpeft.errors import LostClaim
 from cpeft.study.comparison import Comparison
 from cpeft.study.gang import GangAtWork
+from cpeft.study.machine import versions
 from cpeft.study.plan import Plan
 from cpeft.study.queue import Queue
 from cpeft.study.recipe_run import TrainingRun
@@ -40,6 +41,7 @@ def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summar
     training, with all progress saved, and ConfigError before anything runs for a tracker or a measurement that cannot be had
     here."""
     workers = Workers()
+    versions()  # of the source as it is loaded: somebody may edit it before the first result
     for run in plan.recipe.training:
         check_trackers(run.settings.track)
         check_energy(run.settings.energy)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cpeft.errors import ConfigError
-from cpeft.study.note import Note, NotedRun, read_notes
+from cpeft.study.note import Note, NotedRun, current_notes
 from cpeft.study.pace import StageHours, hours_left, total
 from cpeft.study.store import Holder, RunFolder, Store
 
@@ -155,7 +155,7 @@ class StoreStatus:
 
 def status_of(path: Path) -> StoreStatus:
     """Look at a store; raises ConfigError where there is none."""
-    notes, store = read_notes(path), Store(path)
+    notes, store = current_notes(path), Store(path)
     begun = {seen.folder: seen for seen in (look(folder, path) for folder in store.begun())}
     if not (notes or begun):
         raise ConfigError(f"{path}: no run was begun here; give the folder that `cpeft run` fills (stores/RECIPE)")
