@@ -130,6 +130,21 @@ def test_several_recipes_in_one_store(world, store):
     assert [seen.state for seen in last.runs] == ["done"]
 
 
+def test_a_setting_changed_in_one_store_is_another_study(world, cpeft_main, tmp_path):
+    """Two runs of one seed and label, apart in status and never one row of a table."""
+    words = (world / "study.toml", *FEW, "--only", "sources/*", "--store", tmp_path)
+    tables = []
+    for rate in ("optim.lr=0.05", "optim.lr=0.3"):
+        assert cpeft_main("run", *words, rate)[0] == 0
+        tables.append([line for line in (tmp_path / "table.md").read_text().splitlines() if "| sources |" in line])
+    assert [len(rows) for rows in tables] == [1, 1]
+    scores = [result["scores"]["mood"]["accuracy"]["value"] for result in Store(tmp_path).results()]
+    assert len(scores) == 2
+    assert sorted(float(rows[0].split(" | ")[5]) for rows in tables) == pytest.approx(sorted(scores), abs=0.01)
+    assert all(rows[0].split(" | ")[8] == "1" for rows in tables), "one seed each"
+    assert [counts(status_of(tmp_path), study) for study in (0, 1)] == [{"sources": {"done": 1}}] * 2
+
+
 def test_a_broken_note_says_so(store):
     path = next(store.glob("*.study.json"))
     path.write_text('{"name": 1}')
