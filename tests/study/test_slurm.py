@@ -158,7 +158,7 @@ def test_a_stage_has_jobs_of_its_own_that_start_when_those_it_needs_have_ended(
 ):
     """Nobody holds a place on the cluster to wait."""
     store = tmp_path / "store"
-    words = ("launcher.slurm.stage.targets.workers=1", "launcher.slurm.stage.targets.cpus=2")
+    words = ("launcher.slurm.stage.targets.workers=1", "launcher.slurm.stage.targets.time=20")
     words += ('launcher.slurm.stage.targets.sbatch={comment="more"}', "launcher.slurm.sbatch={nice=1}")
     process = start(tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, *WORKERS, *words, **slurm)
     wait_until(lambda: at_work(store, process.pid), process)
@@ -173,10 +173,10 @@ def test_a_stage_has_jobs_of_its_own_that_start_when_those_it_needs_have_ended(
     assert said[targets[0]].count("done targets/") == 12
     scripts = {job: (store / "slurm" / f"{job}_submission.sh").read_text() for job in said}
     assert f"#SBATCH --dependency=afterany:{':'.join(sources)}\n" in scripts[targets[0]]
-    assert "#SBATCH --cpus-per-task=2\n" in scripts[targets[0]]
+    assert "#SBATCH --time=20\n" in scripts[targets[0]]
     assert "#SBATCH --comment=more\n" in scripts[targets[0]]
     assert all("#SBATCH --nice=1\n" in script for script in scripts.values())
-    assert "#SBATCH --cpus-per-task=1\n" in scripts[sources[0]]
+    assert "#SBATCH --time=30\n" in scripts[sources[0]]
     assert "dependency" not in scripts[sources[0]]
 
 

@@ -12,6 +12,7 @@ all members are pooled and grouped by length; equal to float tolerance, and fewe
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from cpeft.config import Options
 from cpeft.data.encode import EncodedRow, micro_batches
-from cpeft.errors import RunFailed, Stopped
+from cpeft.errors import LostClaim, RunFailed, Stopped
 from cpeft.models.prompted import pooled_losses
 from cpeft.seeds import derive
 from cpeft.training.member import Member
@@ -64,10 +65,7 @@ def train_gang(
         _until_one_ends(active, pool, options, workers)
         ended = [member for member in active if member.done]
         active = [member for member in active if not member.done]
-        for member in ended:
-            member.finish()
-        if refill:
-            active += _joining(refill, ended, active, workers)
+        active += _joining(ended, active, refill, workers)
 
 
 def _until_one_ends(active: list[Member], pool: str, options: GangOptions, workers: Workers) -> None:
@@ -77,20 +75,26 @@ def _until_one_ends(active: list[Member], pool: str, options: GangOptions, worke
             for group in _groups(active, pool):
                 _step(group, options, workers)
         if workers.agree(bool(received)):  # also what came in the very last step
-            _save(active, workers)
+            for member in active:
+                if member.total and member.failure is None:
+                    _alone(member, member.save, workers)
             raise Stopped("stopped on request; everything is saved, the same command goes on from here")
 
 
-def _joining(refill: Refill, ended: list[Member], active: list[Member], workers: Workers) -> list[Member]:
+def _joining(ended: list[Member], active: list[Member], refill: Refill | None, workers: Workers) -> list[Member]:
     """The members that take the places of those that ended, ready for their first step; the others wait meanwhile."""
     began = time.monotonic()
     try:
-        fresh = list(refill(ended))
+        for member in ended:
+            member.finish()
+        fresh = list(refill(ended)) if refill else []
         for member in fresh:
             _alone(member, member.start, workers)
     except BaseException:  # a request to stop among them
         _waited(active, began)
-        _save(active, workers)
+        for member in active:
+            with suppress(LostClaim):
+                member.save()  # other processes are not asked: they may be anywhere
         raise
     _waited(active, began)
     return fresh
@@ -99,12 +103,6 @@ def _joining(refill: Refill, ended: list[Member], active: list[Member], workers:
 def _waited(members: Sequence[Member], since: float) -> None:
     for member in members:
         member.paused(time.monotonic() - since)
-
-
-def _save(members: Sequence[Member], workers: Workers) -> None:
-    for member in members:
-        if member.failure is None:
-            _alone(member, member.save, workers)
 
 
 def _alone(member: Member, work: Callable[[], None], workers: Workers) -> None:
