@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from rich.console import Console
 from test_claims import write_claim
 
 from cpeft.errors import ConfigError, DataError, Stopped, UnknownName
@@ -130,6 +131,31 @@ def test_a_machine_without_slurm_says_so(world, cpeft_main, tmp_path, monkeypatc
     code, _, err = cpeft_main("run", world / "study.toml", "--store", tmp_path / "store", "--launcher", "slurm")
     assert code == 2
     assert "--launcher slurm: no sbatch on this machine" in err
+
+
+@pytest.mark.parametrize(
+    ("rounds", "held", "submitted"),
+    [
+        ([(0, 0), (0, 7), (0, 7)], [], 2),  # steps were made, then none
+        ([(0, 0), (16, 0)], [], 1),  # everything is finished
+        ([(0, 0), (0, 0)], [], 1),  # jobs that die at once are not sent for ever
+        ([(0, 0), (0, 0), (16, 0)], [True], 2),  # what lost workers hold is waited for
+    ],
+)
+def test_slurm_jobs_are_sent_again_while_that_helps(world, tmp_path, monkeypatch, rounds, held, submitted):
+    from cpeft.study.launchers import slurm
+
+    sent, made = [], list(rounds)
+    plan = Plan(load_recipe(world / "study.toml"), Store(tmp_path))
+    monkeypatch.setattr(slurm, "extra", lambda *_: None)
+    monkeypatch.setattr(slurm.shutil, "which", lambda _: "sbatch")
+    monkeypatch.setattr(slurm, "_wait", lambda *_: made.pop(0) if len(made) > 1 else None)
+    monkeypatch.setattr(slurm, "_progress", lambda _: made[0])
+    monkeypatch.setattr(slurm, "_left", lambda _: [] if made[0][0] == 16 else [plan.entries()[0]])
+    monkeypatch.setattr(slurm, "_await_claims", lambda *_: bool(held and held.pop()))
+    monkeypatch.setattr(slurm.Slurm, "_submit", lambda *_: sent.append(1) or ["job"])
+    assert LAUNCHERS.get("slurm")(LAUNCHERS.get("slurm").Options()).launch(plan, Console(quiet=True)) is False
+    assert len(sent) == submitted
 
 
 def test_a_launcher_of_ones_own(world, cpeft_main, tmp_path, monkeypatch):

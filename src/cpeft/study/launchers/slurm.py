@@ -120,12 +120,11 @@ class Slurm(Launcher):
         while True:
             before, jobs = _progress(plan), self._submit(plan, console)
             if not self.options.wait:
-                return True
+                return bool(jobs)
             _wait(plan, console, jobs)
-            if not _left(plan) or _progress(plan) == before:
+            waited = _await_claims(plan, console)
+            if not _left(plan) or not (waited or _progress(plan) != before):
                 return False
-            while any(entry.folder and entry.folder.held for entry in _left(plan)):
-                time.sleep(WAIT_S)  # by workers that were lost, for ten minutes, or that others started
 
     def _submit(self, plan: Plan, console: Console) -> list[Any]:
         """Jobs for every stage that is not finished, behind those of the stages it needs."""
@@ -175,6 +174,20 @@ def _progress(plan: Plan) -> tuple[int, int]:
     left = _left(plan)
     steps = sum(last_step(entry.folder.path / "metrics.jsonl")[0] or 0 for entry in left if entry.folder)
     return len(plan.recipe.runs) - len(left), steps
+
+
+def _await_claims(plan: Plan, console: Console) -> bool:
+    """Wait until nobody holds what is left, so that new jobs can take it: lost workers do for ten minutes, and those of others;
+    tells whether anybody did."""
+    told = False
+    while held := [str(entry.run) for entry in _left(plan) if entry.folder and entry.folder.held]:
+        if not told:
+            console.print(
+                f"waiting for the claims of {len(held)} runs, such as {held[0]}, to be given back", markup=False
+            )
+            told = True
+        time.sleep(WAIT_S)
+    return told
 
 
 def _wait(plan: Plan, console: Console, jobs: Sequence[Any]) -> None:
