@@ -145,7 +145,12 @@ def test_the_second_signal_does_not_interrupt_the_leaving(lm, tmp_path):
         leave(lambda: train_gang([run_of(lm, tmp_path, "a", callbacks=[Kill()])], MEMBER))
     with pytest.raises(Stopped), stopping():
         leave(lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert len(left) == 2
+    with stopping():
+        with pytest.raises(Stopped), stopping():
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # amid the last words
+        left.append("said why")
+    assert len(left) == 3
     assert signal.getsignal(signal.SIGTERM) is before
 
 

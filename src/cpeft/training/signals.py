@@ -30,12 +30,18 @@ class _Interrupt:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Leave the block with Stopped at the first SIGTERM or SIGINT."""
-    with _handled(_Interrupt()):
+    """Leave the block with Stopped at the first SIGTERM or SIGINT; a block around it has then been asked too."""
+    handler = _Interrupt()
+    with _handled(handler) as outer:
         try:
+            import pyarrow  # here: commands that are not to be stopped need not wait for it
+
+            pyarrow.enable_signal_handlers(False)  # its own lose a signal that comes as a read ends
             yield
         except KeyboardInterrupt:
             raise Stopped("stopped on request; the same command goes on from the last checkpoint") from None
+        finally:
+            _pass_on(handler.asked, outer)
 
 
 @contextmanager
@@ -46,9 +52,13 @@ def stop_signals() -> Iterator[list[int]]:
         try:
             yield received
         finally:
-            for handler in outer if received else ():
-                if isinstance(handler, _Interrupt):
-                    handler.asked = True
+            _pass_on(bool(received), outer)
+
+
+def _pass_on(asked: bool, outer: list[Any]) -> None:
+    for handler in outer:
+        if isinstance(handler, _Interrupt):
+            handler.asked |= asked
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
 from cpeft.study.plan import Plan
 from cpeft.study.run import run_recipe
+from cpeft.training.signals import stopping
 
 
 class ProcessesOptions(LauncherOptions):
@@ -81,5 +82,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _help(job: Job, threads: int, log: Path) -> None:
     torch.set_num_threads(threads)
-    with log.open("a", encoding="utf-8") as file:
+    with (
+        log.open("a", encoding="utf-8") as file,
+        stopping(),
+    ):  # once more: the command asks a second time, amid the last words
         job.work(file)
