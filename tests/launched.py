@@ -23,11 +23,11 @@ class Started:
         self.processes: list[subprocess.Popen] = []
 
     def __call__(self, out: Path, *arguments: object, **more: str) -> subprocess.Popen:
-        """Start the command; what it says goes to a file."""
+        """Start the command in a process group of its own; what it says goes to a file."""
         with out.open("a") as file:
             process = subprocess.Popen(
-                cpeft_command(*arguments), stdout=file, stderr=subprocess.STDOUT,
-                env=child_environment(PYTHONPATH=os.environ.get("PYTHONPATH", ""), **more),
+                cpeft_command(*arguments), stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                env=child_environment(**{"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **more}),
             )  # fmt: skip
         self.processes.append(process)
         return process

@@ -55,16 +55,22 @@ class TooLong(DataError):
     """Prompt and input together exceed the positions of the model."""
 
 
-class MissingData(CpeftError):
+class Missing(CpeftError):
+    """Something that is neither here nor reachable: `what` it is and why, and how to get it."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
+
+
+class MissingData(Missing):
     """A dataset that is neither in the local folder nor reachable."""
 
-    exit_code = 3
 
-
-class MissingModel(CpeftError):
+class MissingModel(Missing):
     """A model that is neither in a local folder nor reachable."""
-
-    exit_code = 3
 
 
 class RunFailed(CpeftError):

@@ -16,7 +16,7 @@ from cpeft.models.loading import load_lm
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.report.page import write_report
 from cpeft.report.tables import markdown_table, summarise
-from cpeft.study import run as run_module
+from cpeft.study import gang as gang_module
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
@@ -72,15 +72,15 @@ def compared(world, tmp_path_factory):
     recipe.write_text(RECIPE + PEFT)
     store = Store(tmp_path_factory.mktemp("compared") / "store")
     gangs, models = [], []
-    real = run_module.train_gang
+    real = gang_module.train_gang
 
-    def watched(members, options, workers):
+    def watched(members, options, *more):
         gangs.append([member.name for member in members])
         models.extend(weakref.ref(m.learner.lm.model) for m in members if type(m.learner) is not cpeft.PromptedLM)
-        real(members, options, workers)
+        real(members, options, *more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "train_gang", watched)
+        patch.setattr(gang_module, "train_gang", watched)
         summary = run_recipe(Plan(load_recipe(recipe), store), Console(quiet=True))
     assert (summary.done, summary.failures, summary.blocked) == (17, {}, {})
     gc.collect()

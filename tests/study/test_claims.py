@@ -124,6 +124,7 @@ def test_the_heartbeat_touches_the_file_and_never_anothers(store, run, monkeypat
 @pytest.mark.parametrize("moment", ["start", "step", "conclude"])
 def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, moment):
     """Another process takes the run over; this one leaves no byte behind, and the other's run is waited for."""
+    from cpeft.study import gang
     from cpeft.study import run as runs
     from cpeft.training.callbacks.metrics_file import MetricsFile
 
@@ -155,7 +156,7 @@ def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, mo
         old = MetricsFile.on_step
         monkeypatch.setattr(MetricsFile, "on_step", lambda *a: (old(*a), a[2]["step"] == 3 and rob())[0])
     else:
-        before(runs, "conclude", 0)
+        before(gang, "conclude", 0)
 
     class Waited(Exception):
         pass

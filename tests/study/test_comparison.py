@@ -17,9 +17,9 @@ from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.similarity import MEASURES, Item, compare
 from cpeft.prompts.soft_prompt import matrix_hash
 from cpeft.prompts.vectors import TaskVector
-from cpeft.study import run as runs
 from cpeft.study.comparison import Comparison
 from cpeft.study.plan import Plan
+from cpeft.study.queue import Queue
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
@@ -181,7 +181,7 @@ def test_no_gang_holds_one(recipe, store):
     for text, expected in ((SOURCES + COMPARE + both, [{4}, {5, 6}]), (SOURCES + both + COMPARE, [{4, 5}, {6}])):
         plan = Plan(load_recipe(recipe(text), ["gang.size=4"]), store)
         assert [entry.state for entry in plan.entries()] == ["done"] * 4 + ["ready"] * 3
-        claimed = [runs._claim(plan, plan.entries()) for _ in expected]
+        claimed = [Queue(plan, Console(quiet=True)).claim(plan.entries()) for _ in expected]
         assert [set(claims) for claims in claimed] == expected
         for claims in claimed:
             for claim in claims.values():

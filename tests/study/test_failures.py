@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from cpeft.study import run as runs
+from cpeft.study import gang
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.store import Store
@@ -102,14 +102,14 @@ def test_a_wild_rate_fails_its_run_alone(world, tmp_path, cpeft_main):
 
 
 def test_scoring_that_breaks_fails_one_run(world, tmp_path, cpeft_main, monkeypatch):
-    old = runs.conclude
+    old = gang.conclude
 
     def conclude(prepared, *more):
         if prepared.run.name == "mood.sources.s0":
             raise ValueError("this metric cannot be computed [here]")
         return old(prepared, *more)
 
-    monkeypatch.setattr(runs, "conclude", conclude)
+    monkeypatch.setattr(gang, "conclude", conclude)
     code, out, _ = cpeft_main("run", world / "study.toml", *SEEDS, "--store", tmp_path / "store")
     assert code == 1
     assert "this metric cannot be computed [here]" in out
@@ -133,7 +133,8 @@ def test_plan_shows_what_happened(world, tmp_path, cpeft_main, monkeypatch):
     after = json.loads(cpeft_main("plan", *asked, "--json")[1])
     assert [run["state"] for run in after["runs"]] == ["failed", "done", "done", "done"] + ["blocked"] * 4
     assert after["done"] == 3
-    assert after["hours_left"] > 0
+    assert after["hours_left"] == 0, "what a failed run keeps back is not to come"
     table = cpeft_main("plan", *asked)[1]
     assert "8 runs, 3 done" in table
-    assert "hours left" in table
+    assert "4 blocked" in table
+    assert "blocked: needs sources/mood.sources.s0, which failed" in table

@@ -17,8 +17,9 @@ from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
-from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.checkpoint import load_checkpoint
+from launched import LIMIT_S, wait_until
+from told import events, in_every_process, tell_steps
 
 EVERY, STEPS = 5, 60
 LONGER = (f"train.steps={STEPS}", f"train.checkpoint_every={EVERY}", "train.eval_every=20", "targets.seeds=[0]")
@@ -34,25 +35,14 @@ def command(log, arguments):
     os.dup2(output, 1)
     os.dup2(output, 2)
     torch.set_num_threads(1)
-    file = open(log, "a", buffering=1)  # noqa: SIM115 (for as long as the process lives)
-
-    def tell(hook):
-        old = getattr(MetricsFile, hook)
-
-        def told(self, member, *record):
-            old(self, member, *record)
-            event = {"what": hook, "run": member.folder.name, "step": member.step, "pid": os.getpid()}
-            file.write(json.dumps(event) + "\n")
-
-        return told
-
-    MetricsFile.on_start, MetricsFile.on_step = tell("on_start"), tell("on_step")
+    tell_steps(log)
     sys.argv = ["cpeft", "run", *arguments]
     cli.main()
 
 
-def start(world, store, log):
-    process = CONTEXT.Process(target=command, args=(log, [str(world / "study.toml"), *LONGER, "--store", str(store)]))
+def begin(world, store, log, *more):
+    arguments = [str(world / "study.toml"), *LONGER, *more, "--store", str(store)]
+    process = CONTEXT.Process(target=command, args=(log, arguments))
     process.start()
     return process
 
@@ -62,16 +52,10 @@ def exit_code(process, limit_s):
     return process.exitcode
 
 
-def told(log):
-    """What the children have told so far; the last line may be half written."""
-    lines = log.read_text().split("\n")[:-1] if log.exists() else []
-    return [json.loads(line) for line in lines]
-
-
 def wait_for(log, lines, process, limit_s=60.0):
     """Wait until the log has so many lines or the process is over."""
     end = time.monotonic() + limit_s
-    while process.is_alive() and len(told(log)) < lines:
+    while process.is_alive() and len(events(log)) < lines:
         assert time.monotonic() < end, "the child does nothing"
         time.sleep(0.004)
 
@@ -104,19 +88,21 @@ def whole(world, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_ten_kills_change_nothing(world, whole, tmp_path):
+@pytest.mark.parametrize(("kills", "more"), [(10, ()), (6, ("gang.size=3", "gang.pool=member"))])
+def test_kills_change_nothing(world, whole, tmp_path, kills, more):
+    """Of runs one after the other, and of a gang whose places are filled again."""
     store, log = tmp_path / "store", tmp_path / "log"
     rng = random.Random(0)
     before, inside = {}, 0  # run -> its last logged step and, where finished, its files
-    for _ in range(10):
-        process = start(world, store, log)
-        began = len(told(log))
+    for _ in range(kills):
+        process = begin(world, store, log, *more)
+        began = len(events(log))
         wait_for(log, began + rng.randint(2, 60), process)
         time.sleep(rng.random() * 0.1)  # anywhere within a step, an evaluation, the scoring of test rows
-        assert process.is_alive(), "the study was over before the tenth kill"
+        assert process.is_alive(), "the study was over before the last kill"
         process.kill()
         assert exit_code(process, 10) == -signal.SIGKILL
-        for event in told(log)[began:]:
+        for event in events(log)[began:]:
             last, files = before.get(event["run"], (0, None))
             assert files is None, f"{event['run']} was finished and went on"
             if event["what"] == "on_start":
@@ -127,8 +113,8 @@ def test_ten_kills_change_nothing(world, whole, tmp_path):
         assert all(frozen(runs[name]) == files for name, (_, files) in before.items() if files)
         before = {name: (last_step(run), frozen(run) if run.done else None) for name, run in runs.items()}
         inside += any(files is None and 0 < made < STEPS for made, files in before.values())
-    assert inside >= 6, "most kills must land between two steps of a run"
-    process = start(world, store, log)
+    assert inside > kills / 2, "most kills must land between two steps of a run"
+    process = begin(world, store, log, *more)
     assert exit_code(process, 120) == 0
     assert len(runs_of(store)) == RUNS
     assert all(
@@ -158,7 +144,7 @@ def last_step(run):
 @pytest.mark.slow
 def test_sigterm_saves_and_leaves_with_four(world, whole, tmp_path, cpeft_main):
     store, log = tmp_path / "store", tmp_path / "log"
-    process = start(world, store, log)
+    process = begin(world, store, log)
     wait_for(log, STEPS + 30, process)
     process.terminate()
     assert exit_code(process, 30) == 4
@@ -173,7 +159,7 @@ def test_sigterm_saves_and_leaves_with_four(world, whole, tmp_path, cpeft_main):
 
 
 def test_sigterm_outside_of_training_is_a_stop_too(world, tmp_path, cpeft_main, monkeypatch):
-    from cpeft.study import run as module
+    from cpeft.study import gang as module
 
     conclude = module.conclude
     monkeypatch.setattr(module, "conclude", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))
@@ -193,9 +179,28 @@ def test_sigterm_outside_of_training_is_a_stop_too(world, tmp_path, cpeft_main, 
 @pytest.mark.slow
 def test_two_processes_share_a_store(world, whole, tmp_path):
     store, log = tmp_path / "store", tmp_path / "log"
-    pair = [start(world, store, log) for _ in range(2)]
+    pair = [begin(world, store, log) for _ in range(2)]
     assert [exit_code(process, 120) for process in pair] == [0, 0]
-    begins = [event for event in told(log) if event["what"] == "on_start"]
+    begins = [event for event in events(log) if event["what"] == "on_start"]
     assert len(begins) == len({event["run"] for event in begins}) == RUNS
     assert {event["pid"] for event in begins} == {process.pid for process in pair}, "one of them had nothing to do"
     assert outcome(store) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["prepare", "conclude", "on_step"])
+def test_ctrl_c_stops_a_command_and_its_helper_wherever_they_are(world, tmp_path, start, moment):
+    """As a terminal does it: SIGINT to the whole process group, while both prepare, score or train."""
+    store, place = tmp_path / "store", tmp_path / "told"
+    words = ("--processes", 2, "train.steps=6" if moment == "conclude" else "train.steps=100000")
+    process = start(
+        tmp_path / "out", "run", world / "study.toml", *words, "--store", store,
+        **in_every_process(place, moment if moment != "on_step" else ""),
+    )  # fmt: skip
+    wait_until(lambda: len({e["pid"] for e in events(place / "log") if e["what"] == moment}) == 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(LIMIT_S) == 4
+    said = (tmp_path / "out").read_text() + (store / "process-1.log").read_text()
+    assert said.count("the same command goes on") == 2, said
+    assert "Traceback" not in said
+    assert not list(store.rglob("claim.json"))

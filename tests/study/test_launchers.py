@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from rich.console import Console
 from test_claims import write_claim
 
 from cpeft.errors import ConfigError, DataError, Stopped, UnknownName
@@ -67,11 +68,38 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
         ("[launcher.slrum]\nworkers = 2\n", "unknown launcher 'slrum', did you mean 'slurm'?"),
         ("[launcher]\nworkers = 2\n", "a table per launcher"),
         ("[launcher.slurm]\nworkers = 0\n", "'workers' = 0"),
+        ("[launcher.slurm.stage.target]\ngpus = 1\n", "there is no stage 'target', did you mean 'targets'"),
+        ("[launcher.slurm.stage.targets]\nwait = false\n", r"\[launcher.slurm.stage.targets\] unknown key 'wait'"),
     ],
 )
 def test_mistakes_in_a_recipe(place, text, message):
     with pytest.raises(ConfigError, match=message):
         load_recipe(written(place, text))
+
+
+def test_a_stage_has_the_resources_of_all_but_for_its_own(place):
+    text = "[launcher.slurm]\nworkers = 8\ngpus = 1\nsbatch = { account = 'x', qos = 'low' }\n"
+    text += "[launcher.slurm.stage.sources]\nworkers = 2\nsbatch = { qos = 'high' }\n"
+    options = load_recipe(written(place, text), ["launcher.slurm.stage.targets.gpus=0"]).launchers["slurm"]
+    sources, targets = options.of_stage("sources"), options.of_stage("targets")
+    assert (sources.workers, sources.gpus, sources.sbatch) == (2, 1, {"account": "x", "qos": "high"})
+    assert (targets.workers, targets.gpus, targets.sbatch) == (8, 0, options.sbatch)
+    assert options.of_stage("similarity") == options
+
+
+def test_a_worker_of_one_stage_ends_when_nothing_of_it_can_be_done(world, tmp_path):
+    """Neither earlier stages nor others at work keep it."""
+    store = Store(tmp_path / "store")
+    plan = Plan(load_recipe(world / "study.toml", FEW), store)
+    with (tmp_path / "log").open("w") as log:
+        assert Job.of(plan, "targets").work(log) is None
+    done = [str(entry.run) for entry in plan.entries() if entry.state == "done"]
+    assert done == ["targets/mood.vocab few_shot=3.s0", "targets/mood.vocab few_shot=full.s0"]
+    assert "4 runs of targets are left to others, or to a later job" in (tmp_path / "log").read_text()
+    write_claim(plan.entries()[0].folder)
+    with (tmp_path / "log").open("w") as log:
+        assert Job.of(plan, "sources").work(log) is None
+    assert "1 runs of sources are left" in (tmp_path / "log").read_text()
 
 
 def test_mistakes_on_the_command_line(world, cpeft_main, tmp_path, monkeypatch):
@@ -103,6 +131,31 @@ def test_a_machine_without_slurm_says_so(world, cpeft_main, tmp_path, monkeypatc
     code, _, err = cpeft_main("run", world / "study.toml", "--store", tmp_path / "store", "--launcher", "slurm")
     assert code == 2
     assert "--launcher slurm: no sbatch on this machine" in err
+
+
+@pytest.mark.parametrize(
+    ("rounds", "held", "submitted"),
+    [
+        ([(0, 0), (0, 7), (0, 7)], [], 2),  # steps were made, then none
+        ([(0, 0), (16, 0)], [], 1),  # everything is finished
+        ([(0, 0), (0, 0)], [], 1),  # jobs that die at once are not sent for ever
+        ([(0, 0), (0, 0), (16, 0)], [True], 2),  # what lost workers hold is waited for
+    ],
+)
+def test_slurm_jobs_are_sent_again_while_that_helps(world, tmp_path, monkeypatch, rounds, held, submitted):
+    from cpeft.study.launchers import slurm
+
+    sent, made = [], list(rounds)
+    plan = Plan(load_recipe(world / "study.toml"), Store(tmp_path))
+    monkeypatch.setattr(slurm, "extra", lambda *_: None)
+    monkeypatch.setattr(slurm.shutil, "which", lambda _: "sbatch")
+    monkeypatch.setattr(slurm, "_wait", lambda *_: made.pop(0) if len(made) > 1 else None)
+    monkeypatch.setattr(slurm, "_progress", lambda _: made[0])
+    monkeypatch.setattr(slurm, "_left", lambda _: [] if made[0][0] == 16 else [plan.entries()[0]])
+    monkeypatch.setattr(slurm, "_await_claims", lambda *_: bool(held and held.pop()))
+    monkeypatch.setattr(slurm.Slurm, "_submit", lambda *_: sent.append(1) or ["job"])
+    assert LAUNCHERS.get("slurm")(LAUNCHERS.get("slurm").Options()).launch(plan, Console(quiet=True)) is False
+    assert len(sent) == submitted
 
 
 def test_a_launcher_of_ones_own(world, cpeft_main, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from cpeft.study import probe
 from cpeft.study.plan import Plan
 from cpeft.study.probe import estimate
 from cpeft.study.recipe import load_recipe
-from cpeft.study.run import duration
 from cpeft.study.store import Store
 
 
@@ -44,8 +43,3 @@ def test_sources_that_are_not_there_are_stood_in_for(plan, world, cpeft_main):
     assert told["hours"] > 0
     assert (told["kwh"], told["reason"]) == (None, "energy.measure = 'off'")
     assert not plan.store.path.exists()
-
-
-@pytest.mark.parametrize(("seconds", "told"), [(5, "5 s"), (600, "10 min"), (9000, "2.5 h")])
-def test_time_left_in_words(seconds, told):
-    assert duration(seconds) == told

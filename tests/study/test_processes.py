@@ -13,9 +13,11 @@ from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.processes import helpers
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
-from cpeft.study.store import Store
-from launched import LIMIT_S, at_work, outcome_of, wait_until
+from cpeft.study.store import Store, _started
+from launched import LIMIT_S, outcome_of, wait_until
+from told import events, in_every_process
 
+STEPS, EVERY = 20, 5  # of a run of the longer study, and between two of its checkpoints
 STAGE = ("seeds=[0]", "tasks=mood.toml")
 
 
@@ -66,18 +68,17 @@ def test_none_are_started_for_one_process(world, tmp_path):
 @pytest.mark.slow
 def test_ten_kills_of_the_command_and_its_helper_change_nothing(world, alone, longer, tmp_path, start):
     """Whoever is in the middle of a run is killed; a killed command leaves its helper at work and is given again."""
-    store, rng = tmp_path / "store", random.Random(1)
+    store, rng, told = tmp_path / "store", random.Random(1), in_every_process(tmp_path / "told")
+    log = tmp_path / "told" / "log"
     arguments = (tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, "--processes", 2)
-    command, finished, victims = start(*arguments), {}, []
+    command, finished, victims = start(*arguments, **told), {}, []
     while len(victims) < 10:
-        [(pid, _), *_] = wait_until(lambda: rng.sample(here := at_work(store, 0), len(here)), command)
-        time.sleep(rng.random() * 0.1)
-        os.kill(pid, signal.SIGKILL)
+        steps = rng.randrange(1, 30)
+        pid = wait_until(lambda: kill_in_a_run(log, steps), command)  # noqa: B023 (called at once)
         victims.append(pid == command.pid)
-        if victims[-1] or not at_work(store, 0):
-            command.kill()
+        if victims[-1]:
             command.wait()
-            command = start(*arguments)
+            command = start(*arguments, **told)
         now = {run.path: stamps(run) for run in Store(store).runs() if run.done}
         assert all(now[path] == before for path, before in finished.items()), "a finished run was touched"
         finished = now
@@ -85,9 +86,38 @@ def test_ten_kills_of_the_command_and_its_helper_change_nothing(world, alone, lo
     assert len(finished) < 16, "the study was over before the last kill"
     assert command.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
     assert outcome_of(store) == alone
+    lost = steps_lost(events(log))
+    assert all(0 <= steps <= EVERY for steps in lost), "at most one checkpoint interval"
+    assert len(lost) == 10, "every kill lands in the middle of a run"
     assert all(
         (path.parent / "result.json").exists() for path in store.rglob("claim.json")
     )  # killed right after its last word
+
+
+def kill_in_a_run(log, steps):
+    """Kill a process of the command in the middle of a run, once it has made so many steps, and tell which; 0 without one."""
+    for pid in {event["pid"] for event in events(log)[-40:]}:
+        if _started(pid):
+            os.kill(pid, signal.SIGSTOP)
+            told = [event for event in events(log) if event["pid"] == pid]
+            made = sum(event["what"] == "on_step" for event in told)
+            inside = made >= steps and told[-1]["what"] == "on_step" and told[-1]["step"] < STEPS
+            os.kill(pid, signal.SIGKILL if inside else signal.SIGCONT)
+            while inside:
+                if not _started(pid):
+                    return pid
+                time.sleep(0.01)
+    return 0
+
+
+def steps_lost(told):
+    """Of every run that was gone on with, the steps that were made again."""
+    last, lost = {}, []
+    for event in told:
+        if event["what"] == "on_start" and last.get(event["run"]):
+            lost.append(last[event["run"]] - event["step"])
+        last[event["run"]] = event["step"]
+    return lost
 
 
 def stamps(run):

@@ -371,7 +371,7 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
     """config.toml appears whole or not at all: a kill while it is written leaves none."""
     import os
 
-    from cpeft.study import run as module
+    from cpeft.study import unfinished as module
 
     entry = plan_of(world, Store(tmp_path / "store")).entries()[0]
     entry.folder.path.mkdir(parents=True)
@@ -381,5 +381,5 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        module._write_config(entry.run, entry.folder.path / "config.toml")
+        module.write_config(entry.run, entry.folder.path / "config.toml")
     assert not (entry.folder.path / "config.toml").exists()

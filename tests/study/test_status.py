@@ -85,7 +85,7 @@ def test_every_state_is_told_apart(store):
 
 
 def test_what_needs_a_failed_run_is_blocked_until_it_is_done(world, tmp_path, monkeypatch):
-    from cpeft.study import run as module
+    from cpeft.study import gang as module
 
     def broken(*given):
         raise RuntimeError("no scores")
@@ -128,6 +128,21 @@ def test_several_recipes_in_one_store(world, store):
     last = status_of(store).studies[-1]
     assert last.note is None
     assert [seen.state for seen in last.runs] == ["done"]
+
+
+def test_a_setting_changed_in_one_store_is_another_study(world, cpeft_main, tmp_path):
+    """Two runs of one seed and label, apart in status and never one row of a table."""
+    words = (world / "study.toml", *FEW, "--only", "sources/*", "--store", tmp_path)
+    tables = []
+    for rate in ("optim.lr=0.05", "optim.lr=0.3"):
+        assert cpeft_main("run", *words, rate)[0] == 0
+        tables.append([line for line in (tmp_path / "table.md").read_text().splitlines() if "| sources |" in line])
+    assert [len(rows) for rows in tables] == [1, 1]
+    scores = [result["scores"]["mood"]["accuracy"]["value"] for result in Store(tmp_path).results()]
+    assert len(scores) == 2
+    assert sorted(float(rows[0].split(" | ")[5]) for rows in tables) == pytest.approx(sorted(scores), abs=0.01)
+    assert all(rows[0].split(" | ")[8] == "1" for rows in tables), "one seed each"
+    assert [counts(status_of(tmp_path), study) for study in (0, 1)] == [{"sources": {"done": 1}}] * 2
 
 
 def test_a_broken_note_says_so(store):
@@ -289,7 +304,7 @@ def test_ids_do_not_depend_on_what_was_chosen(world, finished):
 
 def test_the_note_follows_the_run(world, tmp_path, monkeypatch):
     """A process that is killed leaves a note of what it knew; the folder of a run that waits is not known yet."""
-    from cpeft.study import run as module
+    from cpeft.study import gang as module
 
     class Killed(BaseException):
         pass

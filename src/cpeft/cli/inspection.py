@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from typer import Argument, Option
 
@@ -35,7 +36,12 @@ def list_things(
     from cpeft.study import catalogue
 
     rows = catalogue.rows(kind, store)
-    show_rows(rows, kind, rows if as_json else None)
+    if as_json or kind != "runs":
+        show_rows(rows, kind, rows if as_json else None)
+        return
+    show_rows([{key: value for key, value in row.items() if key != "again"} | {
+        "other_versions_here": ", ".join(row["other_versions_here"])} for row in rows], kind, None)  # fmt: skip
+    console.print("with --json, or by `cpeft show run STORE/RUN`: the command that makes each of them again")
 
 
 @app.command()
@@ -55,7 +61,10 @@ def show(
     elif kind == "run":
         from cpeft.study.record import record_of
 
-        console.print_json(json.dumps(record_of(Path(name))))
+        card = record_of(Path(name))
+        console.print_json(json.dumps(card))
+        for warning in card["warnings"]:
+            Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     elif kind == "task":
         for line in catalogue.task_page(name, model, rows, overrides or []):
             console.print(line, markup=False)

@@ -1,6 +1,7 @@
 """Commands about studies: run, plan, report."""
 
-import signal
+import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, StoreOption, app, console, show_rows
 from cpeft.errors import ConfigError, Stopped
+from cpeft.training.signals import stopping
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
@@ -49,21 +51,25 @@ def run(
     ] = None,
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
-    from cpeft.study.run import summary_of
-    from cpeft.training.workers import Workers
+    with stopping():
+        from cpeft.training.workers import Workers
 
-    signal.signal(signal.SIGTERM, _stop)  # the training loop has its own, which saves the step at hand first
-    plan = _plan(recipe, overrides, store, only)
-    workers = _launcher(plan, launcher, processes)
-    if retry and Workers().first:
-        for entry in plan.entries():
-            if entry.state == "failed":
-                plan.store.forget(entry.folder)
-    if workers.launch(plan, console):
-        console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
-        return
-    if not Workers().first:
-        return
+        plan = _plan(recipe, overrides, store, only)
+        workers = _launcher(plan, launcher, processes)
+        if retry and Workers().first:
+            for entry in plan.entries():
+                if entry.state == "failed":
+                    plan.store.forget(entry.folder)
+        if workers.launch(plan, console):
+            console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
+        elif Workers().first:
+            _ending(plan)
+
+
+def _ending(plan: Any) -> None:
+    """What a study has come to: its table, and why it is not finished where it is not."""
+    from cpeft.study.run import summary_of
+
     _table(plan)
     summary = summary_of(plan)
     for name, path in summary.failures.items():
@@ -92,10 +98,6 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _stop(number: int, frame: Any) -> None:
-    raise Stopped("stopped on request; the same command goes on from the last checkpoint")
-
-
 def _table(plan: Any) -> None:
     """Print the recipe's table and keep it and the store's report beside the runs."""
     from cpeft.report.page import write_report
@@ -117,28 +119,57 @@ def plan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """What would run and what is done; nothing runs but, on request, a short probe."""
+    """The graph of runs, what is done and what is missing; nothing runs but, on request, a short probe."""
+    from cpeft.study.outlook import Outlook
+    from cpeft.study.pace import Pace
+
     planned = _plan(recipe, overrides, store, only)
-    rows = [{"stage": e.run.stage, "run": e.run.name, "state": e.state,
-             "folder": str(e.folder.path) if e.folder else e.why} for e in planned.entries()]  # fmt: skip
-    done = [entry.folder.result() for entry in planned.entries() if entry.state == "done"]
-    spent = sum(sum(result["seconds"].values()) for result in done)
-    left = (len(rows) - len(done)) * (spent / len(done)) / 3600 if done else None
-    probed = _probe(planned) if probe else None
-    title = f"{planned.recipe.name}: {len(rows)} runs, {len(done)} done"
-    told = {"runs": rows, "done": len(done), "hours_left": left, "probe": asdict(probed) if probed else None}
-    show_rows(rows, title, told if as_json else None)
+    outlook = Outlook(planned)
+    left = Pace(console).left(outlook.entries)
+    probed = _probe(planned) if probe and not outlook.lacks else None
     if as_json:
-        return
+        done = sum(entry.state == "done" for entry in outlook.entries)
+        told = {"stages": outlook.stages(), "runs": outlook.runs(), "done": done, "hours_left": left,
+                "missing": [lack.what for lack in outlook.lacks], "probe": asdict(probed) if probed else None}  # fmt: skip
+        print(json.dumps(told, indent=2))
+    else:
+        _show_plan(planned.recipe.name, outlook)
+        _show_hours(left, probed)
+    outlook.check()
+
+
+def _show_plan(name: str, outlook: Any) -> None:
+    """The stages with their edges, then the runs."""
+    stages = outlook.stages()
+    done = {stage["stage"]: stage["states"].pop("done", 0) for stage in stages}
+    rows = [
+        {"stage": stage["stage"], "after": ", ".join(stage["needs"]), "runs": stage["runs"], "done": done[stage["stage"]],
+         "rest": ", ".join(f"{count} {state}" for state, count in stage["states"].items())}
+        for stage in stages
+    ]  # fmt: skip
+    show_rows(rows, f"{name}: {len(outlook.entries)} runs, {sum(done.values())} done", None)
+    rows = []
+    for run in outlook.runs():
+        stages_needed = Counter(need.partition("/")[0] for need in run["needs"])
+        needs = ", ".join(f"{count} of {stage}" for stage, count in stages_needed.items())
+        why = f": {run['why']}" if run["why"] and run["state"] != "waiting" else ""  # which what it needs tells
+        rows.append({"stage": run["stage"], "run": run["run"], "after": needs, "state": run["state"] + why,
+                     "id": run["folder"] and run["folder"].rpartition("-")[2]})  # fmt: skip
+    show_rows(rows, "runs", None)
+
+
+def _show_hours(left: float | None, probed: Any) -> None:
     if left:
-        console.print(f"about {left:.1f} hours left in one process, from the mean of finished runs", highlight=True)
-    if probed:
-        energy = f"{probed.kwh:.3g} kWh" if probed.kwh is not None else f"electricity not known ({probed.reason})"
-        mean = f"; {probed.unprobed} runs by the mean of the others" if probed.unprobed else ""
-        console.print(
-            f"about {probed.hours:.2g} hours in one process and {energy} for the {probed.runs} training runs left, "
-            f"by a probe of {probed.kinds} kinds of run on this machine{mean}", highlight=True, markup=False,
-        )  # fmt: skip
+        console.print(f"about {left:.1f} hours left in one process, from the mean of each stage's finished runs")
+    if not probed:
+        console.print("--probe tells hours and electricity, from a few steps of every kind of run")
+        return
+    energy = f"{probed.kwh:.3g} kWh" if probed.kwh is not None else f"electricity not known ({probed.reason})"
+    mean = f"; {probed.unprobed} runs by the mean of the others" if probed.unprobed else ""
+    console.print(
+        f"about {probed.hours:.2g} hours in one process and {energy} for the {probed.runs} training runs left, "
+        f"by a probe of {probed.kinds} kinds of run on this machine{mean}", markup=False,
+    )  # fmt: skip
 
 
 def _probe(planned: Any) -> Any:

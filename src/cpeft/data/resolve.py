@@ -60,7 +60,7 @@ def load_tables(task: Task, revision: str | None = None, folder: str | None = No
     have = record.get("revision")
     if revision and have and not task.files and revision not in (have, record.get("asked")):
         held = f"{place} holds revision {have}, asked was {revision}"
-        raise MissingData(f"task '{task.name}': {held}; {_remedy(task)}")
+        raise MissingData(f"task '{task.name}': {held}", _remedy(task))
     tables = {split: read_rows(path) for split, path in files.items()}
     return Dataset(tables, "the task's files" if task.files else str(place), have, digest(hashes))
 
@@ -158,7 +158,7 @@ def _commit(path: str, revision: str | None) -> str | None:
 def _missing(task: Task, hub: str, folder: str | None) -> MissingData:
     folders = _folders(task, folder)
     looked = f"nothing in {', '.join(map(str, folders))}" if folders else f"{FOLDER_VARIABLE} is not set"
-    return MissingData(f"task '{task.name}': no rows found: {looked}; {hub}; {_remedy(task)}")
+    return MissingData(f"task '{task.name}': no rows found: {looked}; {hub}", _remedy(task))
 
 
 def _remedy(task: Task) -> str:

@@ -1,16 +1,17 @@
 """What `cpeft run` leaves in a store for those who only look: which recipe it works off, and the folder of every run.
 
-    STORE/<name>-<digest>.study.json
+    STORE/<name>-<digest>-<digest>.study.json        STORE/recipes/<name>-<digest>-<digest>.toml
 
-Name, overrides and chosen runs make the digest, so a store that several recipes work on holds a note of each. Reading needs
-neither torch nor the recipe; the texts of the recipe's files stand in the note, so that a store still tells what it was made
-from when they have been edited or lost.
+Name, overrides and chosen runs make the first digest, so a store that several recipes work on holds a note of each; the text of
+the recipe makes the second, so that one that was edited leaves the note of what it was. Reading needs neither torch nor the
+recipe. The texts of the recipe's files stand in the note, and the second file is the recipe they make, to be run again when
+they have been edited or lost.
 """
 
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,22 @@ class Note:
     @property
     def path(self) -> Path:
         """Its name in its store."""
-        key = digest([self.name, sorted(self.overrides), sorted(self.only)])[:8]
-        return Path(f"{self.name.replace('/', '.').replace(' ', '_')}-{key}.study.json")
+        return Path(f"{self._stem}.study.json")
+
+    @property
+    def kept(self) -> Path:
+        """The recipe in its store."""
+        return Path("recipes") / f"{self._stem}.toml"
+
+    @property
+    def _stem(self) -> str:
+        key, text = digest(self.study)[:8], digest(list(self.files.values()))[:8]
+        return f"{self.name.replace('/', '.').replace(' ', '_')}-{key}-{text}"
+
+    @property
+    def study(self) -> list[object]:
+        """What two notes of one study share, whatever its recipe's text was."""
+        return [self.name, sorted(self.overrides), sorted(self.only)]
 
     def card(self) -> dict[str, object]:
         """The JSON object that `read` reads back."""
@@ -63,6 +78,12 @@ class Note:
         chosen = [part for name in (only or self.only) for part in ("--only", name)]
         return shlex.join(["cpeft", "run", self.recipe, *self.overrides, *chosen, "--store", str(store)])
 
+    def again(self, store: Path, elsewhere: Path, run: str) -> str:
+        """The command that makes one run again elsewhere; by the recipe in the store where its files are no longer the same."""
+        kept = (store / self.kept).resolve()
+        note = replace(self, recipe=str(kept)) if self.edited() and kept.is_file() else self
+        return note.command(elsewhere, [run])
+
     def edited(self) -> list[str]:
         """The files of the recipe that are no longer what they were."""
         paths = {path: Path(path) for path in self.files}
@@ -70,20 +91,23 @@ class Note:
 
 
 def read_notes(store: Path) -> list[Note]:
-    """The studies of a store, by name; raises DataError naming the file for a note that is none."""
-    notes = []
-    for path in sorted(store.glob("*.study.json")):
-        try:
-            card = json.loads(_text(path))
-            runs = tuple(NotedRun(**run) for run in card["runs"])
-            notes.append(
-                Note(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"{path}: not the note of a study ({error}); delete it, `cpeft run` writes it again"
-            ) from None
-    return notes
+    """All notes of a store, the newest first; raises DataError naming the file for one that is none."""
+    return [_read(path) for path in sorted(store.glob("*.study.json"), key=lambda path: -path.stat().st_mtime_ns)]
+
+
+def current_notes(store: Path) -> list[Note]:
+    """The studies of a store as their recipes were last run, by name."""
+    notes = {digest(note.study): note for note in reversed(read_notes(store))}
+    return sorted(notes.values(), key=lambda note: str(note.path))
+
+
+def _read(path: Path) -> Note:
+    try:
+        card = json.loads(_text(path))
+        runs = tuple(NotedRun(**run) for run in card["runs"])
+        return Note(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: not the note of a study ({error}); delete it, `cpeft run` writes it again") from None
 
 
 def note_of(plan: "Plan", entries: "Sequence[Planned]") -> Note:
@@ -98,7 +122,7 @@ def note_of(plan: "Plan", entries: "Sequence[Planned]") -> Note:
         )
         for e in entries
     ]  # fmt: skip
-    texts = {str(path.resolve()): _text(path) for path in recipe.files}
+    texts = {str(path.resolve()): text for path, text in zip(recipe.files, recipe.texts, strict=True)}
     return Note(recipe.name, called, recipe.overrides, plan.only, texts, tuple(runs))
 
 

@@ -21,7 +21,9 @@ from cpeft.study.recipe import Recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.store import RunFolder, Store
 
-State = Literal["done", "ready", "waiting", "failed", "blocked"]
+State = Literal[
+    "done", "ready", "waiting", "failed", "blocked", "needs data", "needs model"
+]  # the last two: `outlook.py`
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Planned:
     state: State
     folder: RunFolder | None
     why: str = ""
+
+    @property
+    def pending(self) -> bool:
+        """Neither finished nor failed nor kept back by a failed run."""
+        return self.state not in ("done", "failed", "blocked")
 
 
 class Source(NamedTuple):
@@ -80,10 +87,17 @@ class Plan:
 
     def entries(self) -> list[Planned]:
         """All runs in recipe order with their present state."""
-        return [self.entry(run) for run in self.recipe.runs]
+        found: dict[str, Planned] = {}
+        for run in self.recipe.runs:  # what a run needs stands before it
+            found[str(run)] = self.judged(run, [found[str(need)] for need in run.needs(self)])
+        return list(found.values())
 
     def entry(self, run: RecipeRun) -> Planned:
-        needs = [self.entry(need) for need in run.needs(self)]
+        """One run with its present state."""
+        return self.judged(run, [self.entry(need) for need in run.needs(self)])
+
+    def judged(self, run: RecipeRun, needs: Sequence[Planned]) -> Planned:
+        """A run with its state, by the states of the runs it needs."""
         if lost := [need.run for need in needs if need.state in ("failed", "blocked")]:
             return Planned(run, "blocked", None, f"needs {lost[0]}, which failed")
         if waiting := sum(need.state != "done" for need in needs):

@@ -27,6 +27,8 @@ compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
 [launcher.slurm]             # resources of a launcher: they change no run
 workers = 8
 
+`base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; default beside it.
+
 A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's seeds; the value "default" means ours, whatever
 was said further out. A recipe may be the differences from another one (`recipe_file.py`).
 
@@ -79,8 +81,8 @@ class Stage(Options):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe: its runs in stage order, the files it was read from, what the command line changed of its runs, and by
-    name of the launcher the resources that it or the command line gives."""
+    """A parsed recipe: its runs in stage order, the files it was read from, what the command line changed of its runs, by name
+    of the launcher the resources that it or the command line gives, the texts of its files, and its tables as one."""
 
     name: str
     about: str
@@ -88,6 +90,8 @@ class Recipe:
     files: Files = ()
     overrides: tuple[str, ...] = ()
     launchers: Mapping[str, LauncherOptions] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    table: Table = field(default_factory=dict)
 
     @property
     def training(self) -> tuple[TrainingRun, ...]:
@@ -98,27 +102,34 @@ class Recipe:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Parse a recipe and expand it to runs; every mistake is one ConfigError with file and line."""
     data, files = read_recipe(path)
+    texts, base = tuple(file.read_text(encoding="utf-8") for file in files), path.parent / str(data.pop("base", ""))
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
+    whole = {"name": name, "about": about, "base": str(base.resolve()), **data}
+    if not base.is_dir():
+        raise ConfigError(
+            f"{located(files, 'base')}base = '{base}' is no folder; leave it out where files lie beside the recipe"
+        )
     tables, written = data.pop("stage", []), {LAUNCHER: data.pop(LAUNCHER, {})}
-    _check_keys(data, files, "top level", "stage", "extends", LAUNCHER)
+    _check_keys(data, files, "top level", "stage", "extends", "base", LAUNCHER)
     if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [_stage(table, i, files) for i, table in enumerate(tables)]
-    resources, overrides = _resources(overrides, [stage.name for stage in stages])
-    launchers = _launchers(merge(written, resources), files)
-    everywhere, forced = _sort_overrides(overrides, [stage.name for stage in stages])
+    names = [stage.name for stage in stages]
+    resources, overrides = _resources(overrides, names)
+    launchers = _launchers(merge(written, resources), names, files)
+    everywhere, forced = _sort_overrides(overrides, names)
     runs: list[RecipeRun] = []
     for stage in stages:
         if isinstance(stage, ComparisonStage):
-            runs.append(stage.run(forced[stage.name], path.parent))
+            runs.append(stage.run(forced[stage.name], base))
         else:
-            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), files)
+            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), base, files)
     for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
         if count > 1:  # they would be taken for one run
             raise ConfigError(
                 f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
-    return Recipe(name, about, tuple(runs), files, tuple(overrides), launchers)
+    return Recipe(name, about, tuple(runs), files, tuple(overrides), launchers, texts, whole)
 
 
 def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
@@ -145,18 +156,25 @@ def _resources(overrides: Sequence[str], stages: list[str]) -> tuple[Table, list
     return merge(*map(override, ours)), [argument for argument in overrides if argument not in ours]
 
 
-def _launchers(table: Table, files: Files) -> dict[str, LauncherOptions]:
-    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered."""
+def _launchers(table: Table, stages: list[str], files: Files) -> dict[str, LauncherOptions]:
+    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered, ConfigError for resources
+    of a stage that there is not."""
     tables = table[LAUNCHER]
     if not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
         raise ConfigError(
             f"{located(files, LAUNCHER)}resources stand in a table per launcher, as [launcher.slurm] or "
             "launcher.slurm.workers=8"
         )
-    return {
+    found = {
         name: parse(LAUNCHERS.get(name).Options, without_defaults(each), f"{LAUNCHER}.{name}", files)
         for name, each in tables.items()
     }
+    for name, options in found.items():
+        for stage in options.stages:
+            if stage not in stages:
+                where = f"{located(files, stage)}[{LAUNCHER}.{name}.stage.{stage}]"
+                raise ConfigError(f"{where} there is no stage '{stage}'{suggest(stage, stages)}")
+    return found
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
@@ -175,7 +193,7 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
     return everywhere, of_stage
 
 
-def _expand(stage: Stage, defaults: Table, forced: Table, files: Files) -> list[TrainingRun]:
+def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Files) -> list[TrainingRun]:
     # `seeds=[0]` on the command line chooses runs; `seeds.init=3` is a setting of each
     seeds = tuple(forced.pop("seeds")) if isinstance(forced.get("seeds"), list) else stage.seeds
     asked = forced.pop("tasks", stage.tasks)
@@ -199,12 +217,12 @@ def _expand(stage: Stage, defaults: Table, forced: Table, files: Files) -> list[
                 special = [own, cell, *(stage.task.get(task, {}) for task in group)]
                 table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
                 for seed in _kept_seeds(seeds, special, stage, files):
-                    runs.append(_run(stage.name, label, place, table | {"seed": seed}, files))
+                    runs.append(_run(stage.name, label, place, table | {"seed": seed}, base, files))
     return runs
 
 
-def _run(stage: str, label: str, place: Table, table: Table, files: Files) -> TrainingRun:
-    table, base = without_defaults(table), files[0].parent
+def _run(stage: str, label: str, place: Table, table: Table, base: Path, files: Files) -> TrainingRun:
+    table = without_defaults(table)
     named = tuple(find_task(task, base).name for task in table["tasks"])
     if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
         table["prompt"] = prompt | {"init": written_out(prompt["init"], named, place)}

@@ -61,7 +61,9 @@ def read_recipe(path: Path, below: Files = ()) -> tuple[Table, Files]:
             raise ConfigError(
                 f"{path}: stage '{name}' has no tasks, and {files[0]} has no such stage{suggest(name, known)}"
             )
-    inherited = {key: value for key, value in other.items() if key != "name"}  # two recipes share no store
+    inherited = {
+        key: value for key, value in other.items() if key not in ("name", "base")
+    }  # two recipes share no store
     return merge(inherited, own, {"stage": merged_by_name(before, stages)}), (path, *files)
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from cpeft.config import read_toml
 from cpeft.errors import ConfigError
-from cpeft.study.machine import versions
+from cpeft.study.machine import CODE, versions
 from cpeft.study.note import Note, read_notes
 from cpeft.study.store import RunFolder, Store
 
-SHOWN = ("cpeft", "torch", "transformers")  # in listings; a run's own page has all
+SHOWN = ("cpeft", CODE, "torch", "transformers")  # in listings; a run's own page has all
 
 
 def record_of(path: Path) -> dict[str, Any]:
-    """Everything a run's folder says of its making; raises ConfigError for a folder that holds no finished run."""
+    """Everything a run's folder says of its making, and `warnings`, why what is made again may differ; raises ConfigError for a
+    folder that holds no finished run."""
     folder = RunFolder(path)
     if not folder.done:
         raise ConfigError(
@@ -28,42 +29,52 @@ def record_of(path: Path) -> dict[str, Any]:
         key: result[key] for key in ("seeds", "model", "weights", "sources", "hardware") if key in result
     }
     data = {task: _data(about) for task, about in result["data"].items()}
-    here = versions()
-    other = {name: [then, here.get(name)] for name, then in result["versions"].items() if here.get(name) != then}
+    store = path.resolve().parents[1]
+    again = _again(store, path.resolve(), result, read_notes(store))
+    other = _other(result)
     return {
         "run": f"{result['stage']}/{result['name']}", "id": path.resolve().name.rpartition("-")[2], "tasks": result["tasks"],
         "data": data, **made, "versions": result["versions"], "other_versions_here": other,
-        "settings": read_toml(path / "config.toml"), **_again(path.resolve(), f"{result['stage']}/{result['name']}"),
+        "settings": read_toml(path / "config.toml"), **again, "warnings": _warnings(result, other, again),
     }  # fmt: skip
+
+
+def _other(result: dict[str, Any]) -> dict[str, list[str | None]]:
+    """Versions that are not the same here: then and now."""
+    here = versions()
+    return {name: [then, here.get(name)] for name, then in result["versions"].items() if here.get(name) != then}
+
+
+def _warnings(result: dict[str, Any], other: dict[str, list[str | None]], again: dict[str, Any]) -> list[str]:
+    told = [f"made with {name} {then}, here is {now or 'none'}" for name, (then, now) in other.items()]
+    if CODE not in result["versions"]:
+        told.append("made before results told which code of cpeft made them")
+    return told + [f"{file} was edited or is gone since" for file in again["recipe_edited"]]
 
 
 def _data(about: dict[str, Any]) -> dict[str, Any]:
     return {key: about.get(key) for key in ("version", "fingerprint", "origin", "revision", "rows")}
 
 
-def _again(path: Path, run: str) -> dict[str, Any]:
+def _again(store: Path, path: Path, result: dict[str, Any], notes: list[Note]) -> dict[str, Any]:
     """The command that makes a run again in a store of its own, and the recipe files that are no longer what they were."""
-    store = path.parents[1]
-    note = _note_with(store, f"{path.parent.name}/{path.name}")
+    folder = f"{path.parent.name}/{path.name}"
+    note = next((note for note in notes if any(run.folder == folder for run in note.runs)), None)
     if note is None:
-        return {
-            "again": None,
-            "recipe_edited": [],
-            "why": "made before stores kept notes, or by a recipe changed since",
-        }
-    return {"again": note.command(store.with_name(f"{store.name}-again"), [run]), "recipe_edited": note.edited()}
-
-
-def _note_with(store: Path, folder: str) -> Note | None:
-    return next((note for note in read_notes(store) if any(run.folder == folder for run in note.runs)), None)
+        return {"again": None, "recipe_edited": [], "why": "made before stores kept notes, or its note is gone"}
+    command = note.again(store, store.with_name(f"{store.name}-again"), f"{result['stage']}/{result['name']}")
+    return {"again": command, "recipe_edited": note.edited()}
 
 
 def record_rows(path: Path) -> list[dict[str, Any]]:
-    """One row per finished run of a store: which version of which data, which model, which program."""
-    return [_row(folder, path) for folder in Store(path).runs() if folder.done]
+    """One row per finished run of a store: which version of which data, which model, which program, what of that is different
+    here, and the command that makes it again."""
+    store = path.resolve()
+    notes = read_notes(store)
+    return [_row(folder, store, notes) for folder in Store(store).runs() if folder.done]
 
 
-def _row(folder: RunFolder, store: Path) -> dict[str, Any]:
+def _row(folder: RunFolder, store: Path, notes: list[Note]) -> dict[str, Any]:
     result = folder.result()
     model = result.get("model", {})
     return {
@@ -73,6 +84,7 @@ def _row(folder: RunFolder, store: Path) -> dict[str, Any]:
         ),
         "model": model.get("name"), "weights": _short(result.get("weights")), "dtype": model.get("dtype"),
         "versions": ", ".join(f"{name} {result['versions'][name]}" for name in SHOWN if name in result["versions"]),
+        "other_versions_here": _other(result), "again": _again(store, folder.path, result, notes)["again"],
     }  # fmt: skip
 
 

@@ -8,13 +8,13 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cpeft.errors import ConfigError
-from cpeft.study.note import Note, NotedRun, read_notes
+from cpeft.study.note import Note, NotedRun, current_notes
+from cpeft.study.pace import StageHours, hours_left, total
 from cpeft.study.store import Holder, RunFolder, Store
 
 State = Literal["done", "failed", "running", "stale", "begun", "blocked", "left"]
@@ -69,8 +69,7 @@ def last_step(path: Path) -> tuple[int | None, float | None]:
 
 @dataclass(frozen=True)
 class StageStatus:
-    """The runs of one stage: counts by state, hours of the finished ones, and hours left in one process, from the mean of
-    finished runs of the stage, else of the study; None where nothing is finished."""
+    """The runs of one stage: counts by state, hours of the finished ones, and hours left in one process (`pace.py`)."""
 
     stage: str
     counts: dict[str, int]
@@ -92,32 +91,23 @@ class StudyStatus:
     @property
     def stages(self) -> list[StageStatus]:
         """In recipe order."""
-        everywhere = _mean_hours(self.runs)
         stages: dict[str, list[Seen]] = {}
         for seen in self.runs:
             stages.setdefault(seen.run.partition("/")[0], []).append(seen)
-        return [_stage(name, runs, everywhere) for name, runs in stages.items()]
+        counts = {name: Counter(seen.state for seen in runs) for name, runs in stages.items()}
+        hours = {name: [seen.hours for seen in runs if seen.hours is not None] for name, runs in stages.items()}
+        left = hours_left(
+            {name: StageHours(hours[name], sum(counts[name][state] for state in PENDING)) for name in stages}
+        )
+        return [
+            StageStatus(name, {state: counts[name][state] for state in STATES}, sum(hours[name]), left[name])
+            for name in stages
+        ]
 
     @property
     def hours_left(self) -> float | None:
         """In one process; None where that cannot be told yet."""
-        parts = [stage.hours_left for stage in self.stages]
-        return None if None in parts else sum(part or 0.0 for part in parts)
-
-
-def _stage(name: str, runs: list[Seen], everywhere: float | None) -> StageStatus:
-    counts = Counter(seen.state for seen in runs)
-    mean = _mean_hours(runs)
-    mean = everywhere if mean is None else mean
-    pending = sum(counts[state] for state in PENDING)
-    left = 0.0 if not pending else None if mean is None else pending * mean
-    spent = sum(seen.hours or 0.0 for seen in runs)
-    return StageStatus(name, {state: counts[state] for state in STATES}, spent, left)
-
-
-def _mean_hours(runs: Iterable[Seen]) -> float | None:
-    hours = [seen.hours for seen in runs if seen.hours is not None]
-    return sum(hours) / len(hours) if hours else None
+        return total({stage.stage: stage.hours_left for stage in self.stages})
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,7 @@ class StoreStatus:
 
 def status_of(path: Path) -> StoreStatus:
     """Look at a store; raises ConfigError where there is none."""
-    notes, store = read_notes(path), Store(path)
+    notes, store = current_notes(path), Store(path)
     begun = {seen.folder: seen for seen in (look(folder, path) for folder in store.begun())}
     if not (notes or begun):
         raise ConfigError(f"{path}: no run was begun here; give the folder that `cpeft run` fills (stores/RECIPE)")

@@ -45,6 +45,12 @@ class RunFolder:
     def failed(self) -> bool:
         return (self.path / "failed.json").exists()
 
+    @property
+    def held(self) -> bool:
+        """Whether a process works on it, as far as can be seen from here."""
+        holder = self.holder()
+        return holder is not None and not holder.stale
+
     def result(self) -> dict[str, Any]:
         return json.loads((self.path / "result.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 

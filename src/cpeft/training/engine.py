@@ -10,10 +10,9 @@ gradient accumulation makes exact; where padding costs time, rows of like length
 all members are pooled and grouped by length; equal to float tolerance, and fewer, larger passes.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -22,12 +21,13 @@ from torch import Tensor
 
 from cpeft.config import Options
 from cpeft.data.encode import EncodedRow, micro_batches
-from cpeft.errors import RunFailed, Stopped
+from cpeft.errors import LostClaim, RunFailed, Stopped
 from cpeft.models.noise import base_dropout
 from cpeft.models.prompted import pooled_losses
 from cpeft.seeds import derive
 from cpeft.training.member import Member
 from cpeft.training.memory import free, out_of_memory
+from cpeft.training.signals import stop_signals
 from cpeft.training.workers import Workers
 
 
@@ -48,42 +48,65 @@ def pool_of(options: GangOptions) -> str:
     return ("all" if torch.cuda.is_available() else "member") if options.pool == "auto" else options.pool
 
 
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT in a list instead of dying, so that the step at hand can be saved."""
-    received: list[int] = []
-    ours = threading.current_thread() is threading.main_thread()  # else signals belong to someone else
-    signals = (signal.SIGTERM, signal.SIGINT) if ours else ()
-    old = {s: signal.signal(s, lambda number, _: received.append(number)) for s in signals}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+Refill = Callable[[list[Member]], Sequence[Member]]
 
 
-def train_gang(members: Sequence[Member], options: GangOptions, workers: Workers | None = None) -> None:
+def train_gang(
+    members: Sequence[Member], options: GangOptions, workers: Workers | None = None, refill: Refill | None = None
+) -> None:
     """Train all members to their ends and leave their best states in their learners.
 
-    A member that fails keeps its reason in `failure`; the others go on. Raises Stopped after SIGTERM or SIGINT, with every
-    member saved.
+    `refill` is told which members have just ended, as soon as they have, and gives those that take their places. A member
+    that fails keeps its reason in `failure`; the others go on. Raises Stopped after SIGTERM or SIGINT, with every member
+    saved; what interrupts `refill` comes out of it, with every member saved too.
     """
     workers = workers or Workers()
     pool = pool_of(options)
     for member in members:
         _alone(member, member.start, workers)
+    active = list(members)
+    while active:
+        _until_one_ends(active, pool, options, workers)
+        ended = [member for member in active if member.done]
+        active = [member for member in active if not member.done]
+        active += _joining(ended, active, refill, workers)
+
+
+def _until_one_ends(active: list[Member], pool: str, options: GangOptions, workers: Workers) -> None:
+    """Steps of all members until one of them ends; raises Stopped on request, with all of them saved."""
     with stop_signals() as received:
-        while active := [member for member in members if not member.done]:
-            if workers.agree(bool(received)):
-                break
+        while not any(member.done for member in active) and not workers.agree(bool(received)):
             for group in _groups(active, pool):
                 _step(group, options, workers)
         if workers.agree(bool(received)):  # also what came in the very last step
             for member in active:
-                _alone(member, member.save, workers)
+                if member.total and member.failure is None:
+                    _alone(member, member.save, workers)
             raise Stopped("stopped on request; everything is saved, the same command goes on from here")
+
+
+def _joining(ended: list[Member], active: list[Member], refill: Refill | None, workers: Workers) -> list[Member]:
+    """The members that take the places of those that ended, ready for their first step; the others wait meanwhile."""
+    began = time.monotonic()
+    try:
+        for member in ended:
+            member.finish()
+        fresh = list(refill(ended)) if refill else []
+        for member in fresh:
+            _alone(member, member.start, workers)
+    except BaseException:  # a request to stop among them
+        _waited(active, began)
+        for member in active:
+            with suppress(LostClaim):
+                member.save()  # other processes are not asked: they may be anywhere
+        raise
+    _waited(active, began)
+    return fresh
+
+
+def _waited(members: Sequence[Member], since: float) -> None:
     for member in members:
-        member.finish()
+        member.paused(time.monotonic() - since)
 
 
 def _alone(member: Member, work: Callable[[], None], workers: Workers) -> None:

@@ -205,6 +205,10 @@ class Member:
             learner=self.learner.state_dict(), optimizer=tensors, best=self.best_state,
         )  # fmt: skip
 
+    def paused(self, seconds: float) -> None:
+        """Leave out of `seconds` what the gang did meanwhile for others."""
+        self._since += seconds
+
     def _restore(self) -> None:
         counters, states = load_checkpoint(self.path)
         if counters.pop("identity") != self.identity:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 class LauncherOptions(Options):
     """`[launcher.NAME]`: in subclasses the resources that one launcher asks for."""
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that resources of their own are given for."""
+        return ()
+
 
 class Launcher(ABC):
     """Brings workers to machines."""

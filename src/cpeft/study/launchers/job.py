@@ -11,31 +11,36 @@ from cpeft.study.plan import Plan
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
 from cpeft.study.tiny import load_sized
+from cpeft.training.signals import stopping
 
 
 @dataclass(frozen=True)
 class Job:
-    """The work of one worker; pickles."""
+    """The work of one worker, on all stages or on one; pickles."""
 
     recipe: Path
     overrides: tuple[str, ...]
     store: Path
     only: tuple[str, ...]
+    stage: str | None = None
 
     @classmethod
-    def of(cls, plan: Plan) -> "Job":
-        """The work of every worker on a plan."""
+    def of(cls, plan: Plan, stage: str | None = None) -> "Job":
+        """The work of every worker on a plan, or on one stage of it."""
         recipe = plan.recipe
-        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only)
+        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only, stage)
 
     def work(self, file: TextIO, worker: str = "") -> CpeftError | None:
-        """Work until nothing is left, and tell a file of it. What ends a command comes back as a value, so that it can travel.
+        """Work until nothing is left or a signal comes, and tell a file of it. What ends a command comes back as a value, so
+        that it can travel.
 
         `worker` is a name that no two living processes bear: whoever starts under it takes over at once what its predecessor
         had claimed, on whatever machine that died."""
         console = Console(file=file, width=140)
         try:
-            run_recipe(Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only), console)
+            with stopping():
+                plan = Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only)
+                run_recipe(plan, console, self.stage)
         except CpeftError as error:
             console.print(str(error), markup=False)
             return error

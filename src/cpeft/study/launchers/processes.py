@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
 from cpeft.study.plan import Plan
 from cpeft.study.run import run_recipe
+from cpeft.training.signals import stopping
 
 
 class ProcessesOptions(LauncherOptions):
@@ -49,8 +52,9 @@ def helpers(count: int, job: Job) -> Iterator[None]:
     spawn = multiprocessing.get_context("spawn")
     logs = [job.store / f"process-{i + 1}.log" for i in range(count)]
     children = [spawn.Process(target=_help, args=(job, threads, log), daemon=True) for log in logs]
-    for child in children:
-        child.start()
+    with _interrupts_ignored():
+        for child in children:
+            child.start()
     try:
         yield
     except BaseException:
@@ -62,7 +66,24 @@ def helpers(count: int, job: Job) -> Iterator[None]:
             child.join()
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started in the block ignore Ctrl-C, which a terminal sends to all of them, until they are at work: they would
+    die with a traceback, and this one asks them to stop anyway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _help(job: Job, threads: int, log: Path) -> None:
     torch.set_num_threads(threads)
-    with log.open("a", encoding="utf-8") as file:
+    with (
+        log.open("a", encoding="utf-8") as file,
+        stopping(),
+    ):  # once more: the command asks a second time, amid the last words
         job.work(file)

@@ -8,20 +8,20 @@ from types import ModuleType
 from rich.console import Console
 
 from cpeft.errors import ConfigError, CpeftError, Stopped
+from cpeft.study.pace import Pace
 from cpeft.study.plan import Plan
-from cpeft.study.run import WAIT_S, summary_of
+from cpeft.study.run import WAIT_S
 
 
 def watch(plan: Plan, console: Console, alive: Callable[[], bool]) -> None:
-    """Wait until every run is finished or failed, or no worker is alive; tell how many are done whenever that changes."""
-    told = -1
+    """Wait until every run is finished or failed, or no worker is alive; tell how many are done whenever that changes, and the
+    time left."""
+    pace = Pace(console)
     while True:
         working = alive()  # asked first: what a worker did last is seen below
-        summary = summary_of(plan)
-        if summary.done != told:
-            told = summary.done
-            console.print(f"{told} of {len(plan.recipe.runs)} runs done", highlight=False)
-        if not (working and summary.left):
+        entries = plan.entries()
+        pace.tell(entries)
+        if not (working and any(entry.pending for entry in entries)):
             return
         time.sleep(WAIT_S)
 

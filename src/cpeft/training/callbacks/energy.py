@@ -32,7 +32,8 @@ SHORT = 0.9  # less than this share of a run's seconds under measurement is said
 
 
 class EnergyMeter(Callback):
-    """One for a whole gang. Several processes on one run: the first measures the whole machine it runs on."""
+    """One for a whole gang, whose runs may come and go. Several processes on one run: the first measures the whole machine it
+    runs on."""
 
     def __init__(self, options: EnergyOptions, workers: Workers) -> None:
         here = options if workers.first else EnergyOptions(measure="off")
@@ -40,13 +41,24 @@ class EnergyMeter(Callback):
         self.options = options
         self.training: dict[Member, Spent] = {}
         self.scored: dict[Member, Spent] = {}
-        self.done: dict[Member, int] = {}  # steps whose electricity is divided
+        self.done: dict[Member, int] = {}  # steps whose electricity is divided, of those that train
+        self.ended: set[Member] = set()  # among them
+        self.most = 0  # that trained at once
         self.since = time.monotonic()
 
     def on_start(self, member: Member) -> None:
         self.training[member] = _read(member.folder / ACCOUNT)
         self.done[member] = member.step
-        if len(self.training) == 1:
+        self.most = max(self.most, len(self.done))
+        self.resume()
+
+    def pause(self) -> None:
+        """What follows is no training: runs that ended are scored, others loaded."""
+        self._divide(self.meter.stop())
+
+    def resume(self) -> None:
+        """Training goes on, if anybody is left."""
+        if self.done and not self.meter.running:
             self.since = time.monotonic()
             self.meter.start()
 
@@ -57,24 +69,28 @@ class EnergyMeter(Callback):
     on_eval = on_step
 
     def on_end(self, member: Member) -> None:
-        """Training is over for all; what follows is paid by the run that is scored."""
-        self._divide(self.meter.stop())
+        """When training is over for all, what follows is paid by the run that is scored."""
+        self.ended.add(member)
+        if self.ended >= self.done.keys():
+            self.pause()
 
     def on_close(self, member: Member) -> None:
         self._divide(self.meter.stop())
 
     def _divide(self, spent: Spent | None) -> None:
-        """Put what was spent since the last division on the accounts of all runs, and write these down."""
+        """Put what was spent since the last division on the accounts of the runs in training, and write these down."""
         self.since = time.monotonic()
-        if spent is None:
-            return
-        tokens = {member: _tokens(member, self.done[member]) for member in self.training}
-        every = sum(tokens.values())
-        for member, own in tokens.items():
-            self.training[member] += spent.share(own / every if every else 1 / len(tokens))
-            self.done[member] = member.step
-            if self._may_write(member):
-                write_json(member.folder / ACCOUNT, asdict(self.training[member]))
+        if spent is not None:
+            tokens = {member: _tokens(member, self.done[member]) for member in self.done}
+            every = sum(tokens.values())
+            for member, own in tokens.items():
+                self.training[member] += spent.share(own / every if every else 1 / len(tokens))
+                self.done[member] = member.step
+                if self._may_write(member):
+                    write_json(member.folder / ACCOUNT, asdict(self.training[member]))
+        for member in self.ended:
+            self.done.pop(member, None)
+        self.ended.clear()
 
     @staticmethod
     def _may_write(member: Member) -> bool:
@@ -107,7 +123,7 @@ class EnergyMeter(Callback):
             "energy": {
                 "kwh": whole.kwh, "kg": whole.kg, "training": asdict(training), "scoring": asdict(scoring),
                 "intensity": whole.kg / whole.kwh if whole.kwh else None, "country": self.options.country,
-                "scope": "machine" if self.meter.whole_machine else "process", "gang": len(self.training),
+                "scope": "machine" if self.meter.whole_machine else "process", "gang": self.most,
                 "sensors": list(self.meter.sensors), "notes": notes, "codecarbon": version("codecarbon"),
             }
         }  # fmt: skip

@@ -38,6 +38,7 @@ class ProgressBars(Callback):
             self.console.print(f"{place}, {scores}", highlight=False, markup=False)
 
     def on_end(self, member: Member) -> None:
-        self.progress.remove_task(self.bars.pop(member.name))
+        if (bar := self.bars.pop(member.name, None)) is not None:  # none where its checkpoint could not be read
+            self.progress.remove_task(bar)
         if not self.bars:
             self.progress.stop()
