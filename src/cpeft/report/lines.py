@@ -20,7 +20,9 @@ from cpeft.report.starts import DRAWN, formula_of, headline
 from cpeft.report.study import Run
 
 Shots = int | Literal["full"]
-GRID = re.compile(r" (few_shot|limit_train)=\w+")  # what a grid over them adds to labels
+GRID = re.compile(
+    r"(?: ·)? (?:data\.)?(few_shot|limit_train)=\w+"
+)  # what a grid over them, or a change, adds to labels
 ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_test")  # how many rows, not how they read
 
 

@@ -13,15 +13,18 @@ import numpy as np
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
+from cpeft.report.variants import Member, told_apart
 from cpeft.study.store import RunFolder, Store
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run that trained: its folder and its result."""
+    """A finished run that trained: its folder, its result, whose `label` tells runs of other settings apart, and its label in
+    the recipe, by which references name it."""
 
     folder: RunFolder
     result: dict[str, Any]
+    called: str
 
     @property
     def group(self) -> tuple[str, str]:
@@ -37,6 +40,11 @@ class Run:
     def settings(self) -> dict[str, str]:
         """`config` as dotted keys and JSON, without tasks and seed."""
         return dict(_flat({key: value for key, value in self.config.items() if key not in ("tasks", "seed")}, ""))
+
+    @cached_property
+    def member(self) -> Member:
+        """What decides which runs are seeds of one method."""
+        return Member.of(self.result, self.called, self.settings, self.folder.path.name.rpartition("-")[2])
 
     @cached_property
     def answers(self) -> list[dict[str, Any]]:
@@ -125,13 +133,17 @@ class Study:
 
     @classmethod
     def of(cls, store: Store) -> "Study":
-        runs, comparisons = [], []
+        runs: list[Run] = []
+        comparisons = []
         for folder in (folder for folder in store.runs() if folder.done):
             path = folder.path / "similarity.json"
             if path.exists():
                 comparisons.append(Comparison(folder, json.loads(path.read_text(encoding="utf-8"))))
             else:
-                runs.append(Run(folder, folder.result()))
+                result = folder.result()
+                runs.append(Run(folder, result, called=result["label"]))
+        for run, name in zip(runs, *told_apart([run.member for run in runs]), strict=True):
+            run.result["label"] = name
         return cls(store, tuple(runs), tuple(comparisons))
 
     @cached_property
