@@ -62,7 +62,7 @@ def _plain(value: str) -> str:
 
 def told_apart(*stores: Sequence[Member]) -> list[list[str]]:
     """A name for each run of some stores: its label, and behind it what differs from others of its stage, label, tasks and
-    dtype in any of them. All runs of a stage and label say the same settings, so that a method has one name on all of its tasks."""
+    dtype in any of them. All runs of a stage and label say the same settings: a method has one name on all of its tasks."""
     members = [member for store in stores for member in store]
     names = [member.label for member in members]
     for places in _groups((member.stage, member.label) for member in members):
