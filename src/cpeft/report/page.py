@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,8 +48,8 @@ SHOWN = 700  # characters of an example's text
 
 def write_report(store: Path, out: Path | None = None, paper: str | None = None, other: Path | None = None) -> Path:
     """Write the report of a store's finished runs, beside the published figures of `paper` (`attempt`, `tpv`) and the same runs
-    of another store if they are named; the file's path, by default `report.html` in the store. Raises ConfigError where there
-    is nothing to show."""
+    of another store if they are named; the file's path, by default one in the store whose name says which. Raises ConfigError
+    where there is nothing to show."""
     study = _opened(store)
     more = []
     if other is not None:
@@ -65,9 +66,15 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None,
     html = page.get_template("report.html").render(
         title=title, facts=head_facts(study), sections=sections, script=script, allowed=allowed
     )
-    out = out or study.store.path / "report.html"
+    out = out or study.store.path / file_name(paper, other)
     out.write_text(html.strip() + "\n", encoding="utf-8", newline="\n")
     return out
+
+
+def file_name(paper: str | None = None, other: Path | None = None) -> str:
+    """`report.html`, or a name of its own for a page beside something, so that none takes the place of another."""
+    parts = [f"beside-{re.sub(r'[^A-Za-z0-9_.-]+', '-', other.resolve().name)}"] if other is not None else ["report"]
+    return "-".join([*parts, *([f"against-{paper}"] if paper else [])]) + ".html"
 
 
 def _opened(store: Path) -> Study:

@@ -1,8 +1,8 @@
 """Score against the number of training examples, by what training started from (Task Prompt Vectors, figure 3).
 
 At every number of examples the lines are compared with plain prompt tuning from a drawn prompt, paired over seeds (a seed
-draws the origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as a
-family. A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
+draws the origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as
+a family. A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
 """
 
 import re
