@@ -15,8 +15,10 @@ import pytest
 import tomli_w
 
 from cpeft.errors import ConfigError
-from cpeft.report import plots
+from cpeft.report.attention import weight_text
+from cpeft.report.curves import panel
 from cpeft.report.page import write_report
+from cpeft.report.plots import line_style
 from tiny import run_python
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' {{ 7 * 7 }} $x_1$"
@@ -299,17 +301,46 @@ def test_a_store_without_finished_runs_says_what_to_give(store):
 
 def test_curves_of_other_lengths_and_values():
     """Seeds that stopped early share steps only; a loss of 0 has no logarithm; one point is no curve."""
-    early = plots.learning_curves(
-        {0: [[(1, 4.0), (10, 2.0)], [(1, 5.0), (10, 2.5), (20, 1.0)]]}, "a", "label", log=True
-    )
+    early = panel({0: [[(1, 4.0), (10, 2.0)], [(1, 5.0), (10, 2.5), (20, 1.0)]]}, "a", "label", log=True)
     assert "1</text>" in early
-    assert plots.learning_curves({0: [[(1, 1.0), (2, 0.0)]]}, "b", "label")
-    assert "at step 60" in plots.learning_curves({0: [[(60, 50.0)]], 3: [[(60, 55.0)], [(60, 56.0)]]}, "c", "label")
-    lone = plots.learning_curves({0: [[(1, 1.0), (2, 2.0)], [(3, 1.0)]]}, "d", "label")
+    assert panel({0: [[(1, 1.0), (2, 0.0)]]}, "b", "label")
+    assert "at step 60" in panel({0: [[(60, 50.0)]], 3: [[(60, 55.0)], [(60, 56.0)]]}, "c", "label")
+    lone = panel({0: [[(1, 1.0), (2, 2.0)], [(3, 1.0)]]}, "d", "label")
     assert "nan" not in lone
-    assert len({plots.line_style(index) for index in range(24)}) == 24
+    assert len({line_style(index) for index in range(24)}) == 24
+
+
+def test_long_curves_keep_their_extremes():
+    curve = [(step, 50.0 + step % 7) for step in range(1, 3000)]
+    curve[1500] = (1501, 99.0)
+    drawn = panel({0: [curve]}, "e", "label")
+    lines = re.findall(r'<path d="(M[^"]*)" fill="none"', drawn)
+    assert max(line.count("L") for line in lines) < 200
+    heights = [float(y) for line in lines for y in re.findall(r",([\d.]+)", line)]
+    assert min(heights) == pytest.approx(6 + 98 * 0.05 / 1.1, abs=0.2)  # a twentieth of the range below the top
+
+
+def test_the_page_says_whether_validation_chose_anything(store):
+    html, _ = read(store)
+    assert "Every run was validated once, and nothing was chosen by it." in html
+    (folder,) = store.glob("targets/rte.plain.s0-*")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "headline": 1.0, "validation/rte/accuracy": 50.0}\n')
+    assert "the best validation chose its checkpoint" in read(store)[0]
+
+
+def test_a_mixture_that_ignores_its_input_is_said_to(store):
+    """Weights of the fabricated runs move by .05 from row to row; of steady ones by .005."""
+    assert "hardly depends" not in read(store)[0]
+    for folder in store.glob("targets/rte.mix.*"):
+        table = pq.read_table(folder / "predictions.parquet")
+        rows = [{**row, "attention": [0.7 + 0.005 * (i - 1), 0.2, 0.1]} for i, row in enumerate(table.to_pylist())]
+        pq.write_table(
+            pa.Table.from_pylist(rows).replace_schema_metadata(table.schema.metadata), folder / "predictions.parquet"
+        )
+    assert "On rte the mixture hardly depends on the" in read(store)[0]
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, ".00"), (1e-6, "<.01"), (0.37, ".37"), (1.0, "1.00")])
 def test_weights_are_printed_short(value, text):
-    assert plots.weight_text(value) == text
+    assert weight_text(value) == text

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import ConfigError
-from cpeft.report import plots
 from cpeft.report.addition import additions
 from cpeft.report.against import against, asked_of
+from cpeft.report.attention import attention_maps
 from cpeft.report.beside import beside
 from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.confusion import confusions
 from cpeft.report.crossing import crossings
+from cpeft.report.curves import learning_curves
 from cpeft.report.energy import bill
 from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
@@ -146,33 +146,6 @@ def _row(cell: Cell, cells: Sequence[Cell], results: Sequence[dict[str, Any]], l
     return Row(cell, best, sorted(scores), lambda value: round(100 * (value - low) / (high - low), 1))
 
 
-def learning_curves(study: Study) -> Section | None:
-    """Loss and validation score over steps; per stage, one panel per task."""
-    stages: list[Any] = []
-    for stage, members in groupby(study.runs, key=lambda run: run.result["stage"]):
-        runs = [(study.labels.index(run.result["label"]), run.result, logged(run.folder)) for run in members]
-        loss, scores, used = plots.curve_panels(runs, f"curve-{len(stages)}")
-        if loss or scores:
-            legend = [(study.labels[index], *plots.line_style(index)) for index in used]
-            rows = [("Training loss, nats per target token (log scale)", loss), ("Validation score", scores)]
-            stages.append((stage, legend, rows))
-    return Section("curves", "Learning curves", stages) if stages else None
-
-
-def attention_maps(study: Study) -> Section | None:
-    """Mean attention weights over test rows and seeds, targets by sources, per stage and method."""
-    found: dict[tuple[str, str], dict[str, list[plots.Weights]]] = {}
-    for key, runs in study.groups.items():
-        for run in runs:
-            for task, weights, candidates in run.weights():
-                found.setdefault(key, {}).setdefault(task, []).append(plots.Weights.of(weights, candidates))
-    maps = [
-        {"group": key, **found_map}
-        for key, found_map in zip(found, plots.attention_maps(list(found.values())), strict=True)
-    ]
-    return Section("attention", "Where the attention goes", maps) if maps else None
-
-
 @dataclass(frozen=True)
 class Example:
     """A test row, what a run answered, and the weights behind the answer."""
@@ -204,7 +177,7 @@ def examples(study: Study) -> Section | None:
 
 
 def _examples(task: str, run: Run) -> list[Example]:
-    table = pq.read_table(run.folder.path / "predictions.parquet")
+    table = pq.ParquetFile(run.folder.path / "predictions.parquet").read()
     names = (table.schema.metadata or {}).get(b"attention", b"").decode().split("\t")
     return [
         Example(task, run.result, row, row["prediction"] in row["references"], list(zip(names, row["attention"], strict=False)))

@@ -51,7 +51,7 @@ class Run:
         """The test rows with task, row, source, references and prediction; empty where none were kept."""
         path = self.folder.path / "predictions.parquet"
         columns = ["task", "row", "source", "references", "prediction"]
-        return pq.read_table(path, columns=columns).to_pylist() if path.exists() else []
+        return pq.ParquetFile(path).read(columns=columns).to_pylist() if path.exists() else []
 
     def validation(self, metrics: Mapping[str, str]) -> float | None:
         """The mean of the metrics, by task, that were scored last on validation rows; None where one was not written down."""
@@ -66,7 +66,7 @@ class Run:
         if not path.exists() or not (names := (pq.read_schema(path).metadata or {}).get(b"attention")):
             return
         candidates = names.decode().split("\t")
-        table = pq.read_table(path, columns=["task", "attention"])
+        table = pq.ParquetFile(path).read(columns=["task", "attention"])
         tasks = np.asarray(table["task"].to_pylist())
         weights = table["attention"].combine_chunks().flatten().to_numpy().reshape(len(tasks), len(candidates))
         for task in dict.fromkeys(tasks.tolist()):
