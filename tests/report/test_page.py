@@ -19,6 +19,9 @@ from cpeft.report.attention import weight_text
 from cpeft.report.curves import panel
 from cpeft.report.page import write_report
 from cpeft.report.plots import line_style
+from cpeft.report.study import Study
+from cpeft.study.note import Note, NotedRun
+from cpeft.study.store import Store
 from tiny import run_python
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' {{ 7 * 7 }} $x_1$"
@@ -215,6 +218,36 @@ def test_settings_shared_and_different(store):
     assert "<li><code>train.steps = 20</code></li>" in html
     assert page.row("mix", "method.name") == 'targets mix 4 method.name = "attempt" optim.lr = 0.1'
     assert "a note on rte" in page.row("/data/rte", "9 / 4 / 3")
+
+
+def leave_note(store, name, stages, overrides=()):
+    """What `cpeft run` leaves of a recipe over the runs of some stages, in that order."""
+    runs = tuple(NotedRun(path.parent.name, path.name, f"{path.parent.name}/{path.name}")
+                 for stage in stages for path in sorted((store / stage).iterdir()))  # fmt: skip
+    note = Note(name, f"/recipes/{name}.toml", overrides, (), {f"/recipes/{name}.toml": 'name = "<b>mine</b>"\n'}, runs)
+    (store / note.path).write_text(json.dumps(note.card()))
+
+
+def test_commands_and_recipes_stand_as_the_store_keeps_them(store):
+    assert "This store keeps no recipe" in read(store)[0]
+    leave_note(store, "mine", ["targets"], ("optim.lr=0.3",))
+    html, _ = read(store)
+    assert f"cpeft run /recipes/mine.toml optim.lr=0.3 --store {store}\n" in html
+    assert '<pre class="recipe"><code>name = &#34;&lt;b&gt;mine&lt;/b&gt;&#34;\n' in html
+    assert "keeps no recipe" not in html
+
+
+def test_stages_and_runs_stand_in_the_order_of_the_recipe(tmp_path):
+    for stage in ("ladder", "sources", "quality", "apart"):
+        for label in ("mix", "plain"):
+            write_run(tmp_path, label, ["rte"], 0, stage)
+    leave_note(tmp_path, "mine", ["sources", "ladder", "quality"])
+    write_run(tmp_path, "later", ["rte"], 0, "sources")  # by no note
+    study = Study.of(Store(tmp_path))
+    assert list(study.groups) == [
+        ("sources", "mix"), ("sources", "plain"), ("sources", "later"), ("ladder", "mix"), ("ladder", "plain"),
+        ("quality", "mix"), ("quality", "plain"), ("apart", "mix"), ("apart", "plain"),
+    ]  # fmt: skip
 
 
 def test_every_text_is_escaped(tmp_path):

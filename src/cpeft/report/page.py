@@ -221,7 +221,9 @@ def making(study: Study) -> Section:
             entry["rows"] = distinct([*entry["rows"], " / ".join(f"{n:,}" for n in about["rows"].values())])
             entry["notes"] = distinct([*entry["notes"], *about["notes"]])
     notes = distinct(note for result in study.results for note in result.get("notes", ()))
-    content = {"store": str(study.store.path), "common": common, "differing": differing, "data": data, "notes": notes}
+    recipes = [(note.recipe, note.command(study.store.path), note.files) for note in study.notes]
+    content = {"store": str(study.store.path), "common": common, "differing": differing, "data": data, "notes": notes,
+               "recipes": recipes}  # fmt: skip
     return Section("making", "How this was made", content)
 
 

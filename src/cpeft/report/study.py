@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
 from cpeft.report.variants import Member, told_apart
+from cpeft.study.note import Note, read_notes
 from cpeft.study.store import RunFolder, Store
 
 
@@ -125,17 +126,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Study:
-    """The finished runs of a store, in the order of their folders."""
+    """The finished runs of a store, in the order of the recipes that its notes name, else of their folders."""
 
     store: Store
     runs: tuple[Run, ...]
     comparisons: tuple[Comparison, ...]
+    notes: tuple[Note, ...] = ()
 
     @classmethod
     def of(cls, store: Store) -> "Study":
         runs: list[Run] = []
         comparisons = []
-        for folder in (folder for folder in store.runs() if folder.done):
+        notes = tuple(read_notes(store.path))
+        for folder in _in_order([folder for folder in store.runs() if folder.done], notes):
             path = folder.path / "similarity.json"
             if path.exists():
                 comparisons.append(Comparison(folder, json.loads(path.read_text(encoding="utf-8"))))
@@ -144,7 +147,7 @@ class Study:
                 runs.append(Run(folder, result, called=result["label"]))
         for run, name in zip(runs, *told_apart([run.member for run in runs]), strict=True):
             run.result["label"] = name
-        return cls(store, tuple(runs), tuple(comparisons))
+        return cls(store, tuple(runs), tuple(comparisons), notes)
 
     @cached_property
     def results(self) -> list[dict[str, Any]]:
@@ -165,6 +168,19 @@ class Study:
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by stage and method label."""
         return {key: [run for run in self.runs if run.group == key] for key in distinct(run.group for run in self.runs)}
+
+
+def _in_order(folders: Sequence[RunFolder], notes: Sequence[Note]) -> list[RunFolder]:
+    """Stages and their runs as the recipes have them; what no note names stands behind those of its stage."""
+    noted = [run for note in notes for run in note.runs]
+    stages, places = distinct(run.stage for run in noted), {run.folder: i for i, run in enumerate(noted)}
+
+    def key(folder: RunFolder) -> tuple[int, str, int]:
+        stage = folder.path.parent.name
+        place = places.get(f"{stage}/{folder.path.name}", len(noted))
+        return (stages.index(stage), "", place) if stage in stages else (len(stages), stage, place)
+
+    return sorted(folders, key=key)
 
 
 @dataclass(frozen=True)
