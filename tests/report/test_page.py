@@ -141,7 +141,15 @@ def test_the_whole_page(store):
         "cautions", "scores", "ranking", "stability", "curves", "attention", "confusion", "examples", "predictions",
         "unfinished", "making",
     ]  # fmt: skip
-    for text in ("8 finished, 0.1 hours", "t5-tiny (float32)", "cpeft 0.1.0", "mix, plain", "Student’s", "47.50"):
+    for text in (
+        "8 finished",
+        "0.1 of training",
+        "t5-tiny (float32, weights not written down)",
+        "cpeft 0.1.0",
+        "mix, plain",
+        "Student’s",
+        "47.50",
+    ):
         assert text in html
 
 
@@ -308,6 +316,23 @@ def test_the_same_store_gives_the_same_bytes(store, tmp_path):
     done = run_python(code)  # another process has another hash seed
     assert done.returncode == 0, done.stderr
     assert (store / "report.html").read_bytes() == first
+
+
+def test_the_head_says_what_ran_on_what(tmp_path):
+    """Short hashes, whole ones in titles; everything that a result says of its machine."""
+    weights, rows = "feedbeef" * 8, "c0ffee00" * 8
+    model = {"name": "/models/t5-tiny", "dtype": "float32", "embedding": "abc", "revision": None}
+    hardware = {"machine": "x86_64", "system": "Linux", "gpu": None, "threads": 2, "memory": "16 GiB"}
+    folder = write_run(tmp_path, "plain", ["rte"], 0, weights=weights, model=model, hardware=hardware)
+    result = json.loads((folder / "result.json").read_text())
+    result["data"]["rte"]["fingerprint"] = rows
+    (folder / "result.json").write_text(json.dumps(result))
+    html, page = read(tmp_path)
+    head = html[html.index("<header>") : html.index("</header>")]
+    assert f'<span title="weights {weights}, embeddings abc">t5-tiny (float32, weights feedbeeffeed)</span>' in head
+    assert f'<span title="rows {rows}, text of version 1, from /data/rte">rte c0ffee00c0ff</span>' in head
+    assert "CPU, Linux x86_64, 2 threads, memory 16 GiB" in head
+    assert page.row("/data/rte", "c0ffee00c0ff")
 
 
 def test_sections_with_nothing_to_show_are_left_out(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cpeft.report.facts import machine, short
 from cpeft.report.starts import headline
 from cpeft.report.stats import Paired, compare, holm
 from cpeft.report.study import Run, Study, distinct
@@ -16,6 +17,7 @@ from cpeft.report.variants import told_apart
 
 Key = tuple[str, str, str]  # stage, method, task
 Group = tuple[str, str, tuple[str, ...]]  # stage, label in the recipe, tasks
+MISSING = "not written down"
 Kind = tuple[str, str]  # name that tells settings apart, dtype
 
 
@@ -112,22 +114,17 @@ def _facts(study: Study, other: Study) -> list[tuple[str, str, str]]:
     told = []
     for one in (study, other):
         facts = {"model": distinct(f"{r['model']['name']} ({r['model']['dtype']})" for r in one.results)}
-        facts["weights"] = distinct(_short(r.get("weights")) for r in one.results)
-        facts["machine"] = distinct(f"{r['hardware']['gpu'] or 'CPU'}, {r['hardware']['machine']}" for r in one.results)
+        facts["weights"] = distinct(short(r.get("weights") or MISSING) for r in one.results)
+        facts["machine"] = distinct(machine(r["hardware"]) for r in one.results)
         for result in one.results:
             for package, version in result["versions"].items():
                 facts.setdefault(package, []).append(version)
             for task, about in result["data"].items():
-                facts.setdefault(f"data of {task}", []).append(_short(about.get("fingerprint")))
+                facts.setdefault(f"data of {task}", []).append(short(about.get("fingerprint") or MISSING))
         told.append({name: ", ".join(sorted(set(values))) for name, values in facts.items()})
     first, second = told
     names = distinct([*first, *second])
     return [(name, first.get(name, ""), second.get(name, "")) for name in names if first.get(name) != second.get(name)]
-
-
-def _short(identity: str | None) -> str:
-    """The first digits of a hash."""
-    return identity[:12] if identity else "not written down"
 
 
 def _settings(

@@ -14,7 +14,6 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,8 @@ from cpeft.report.compared import similarity_maps
 from cpeft.report.confusion import confusions
 from cpeft.report.crossing import crossings
 from cpeft.report.curves import learning_curves
-from cpeft.report.energy import bill
+from cpeft.report.energy import bill, electricity
+from cpeft.report.facts import head_facts, short
 from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
@@ -64,7 +64,7 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None,
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the policy names this script alone
     html = page.get_template("report.html").render(
-        title=title, facts=head_facts(study), sections=sections, script=script, allowed=allowed
+        title=title, facts=head_facts(study, bill(study)), sections=sections, script=script, allowed=allowed
     )
     out = out or study.store.path / file_name(paper, other)
     out.write_text(html.strip() + "\n", encoding="utf-8", newline="\n")
@@ -82,27 +82,6 @@ def _opened(store: Path) -> Study:
     if not study.runs:
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
     return study
-
-
-def head_facts(study: Study) -> dict[str, list[str]]:
-    """What all of this is about, as short texts by heading."""
-    results = study.results
-    times = [datetime.fromtimestamp((run.folder.path / "result.json").stat().st_mtime, UTC) for run in study.runs]
-    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(times), max(times)))
-    hours = sum(sum(result["seconds"].values()) for result in results) / 3600
-    count = len(study.comparisons)
-    compared = [f"{count} comparison{'s' * (count > 1)} of prompts"] * (count > 0)
-    machines = [result["hardware"] for result in results]
-    return {
-        "Runs": [f"{len(results)} finished, {hours:.1f} hours of training and scoring", *compared],
-        "Tasks": distinct(task for result in results for task in result["tasks"]),
-        "Methods": study.labels,
-        "Seeds": [str(seed) for seed in sorted({result["seed"] for result in results})],
-        "Model": distinct(f"{Path(r['model']['name']).name} ({r['model']['dtype']})" for r in results),
-        "Machine": distinct(f"{m.get('gpu') or 'CPU'}, {m['system']} {m['machine']}" for m in machines),
-        "Results written": [f"{first} UTC" if first == last else f"{first} to {last} UTC"],
-        "Versions": sorted({f"{name} {version}" for r in results for name, version in r["versions"].items()}),
-    }
 
 
 @dataclass(frozen=True)
@@ -217,7 +196,9 @@ def making(study: Study) -> Section:
     data: dict[str, dict[str, Any]] = {}
     for result in study.results:
         for task, about in result["data"].items():
-            entry = data.setdefault(task, {"origin": about["origin"], "rows": [], "notes": []})
+            entry = data.setdefault(task, {"origins": [], "rows": [], "notes": []})
+            hashed = about.get("fingerprint") or "not hashed"
+            entry["origins"] = distinct([*entry["origins"], (about["origin"], short(hashed), hashed, about["version"])])
             entry["rows"] = distinct([*entry["rows"], " / ".join(f"{n:,}" for n in about["rows"].values())])
             entry["notes"] = distinct([*entry["notes"], *about["notes"]])
     notes = distinct(note for result in study.results for note in result.get("notes", ()))
@@ -235,11 +216,12 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
 def sections_of(paper: str | None) -> tuple[Callable[[Study], Section | None], ...]:
     """The parts of the page in order; beside a paper sums of vectors are chosen and scored by its metrics."""
     sums = partial(additions, asked=asked_of("addition")) if paper == "tpv" else additions
+    spent = partial(electricity, always=paper is not None)
     return (
         made("cautions", "Read this first", cautions), score_table, made("ranking", "Methods over tasks", contests),
         made("stability", "Stability over runs", spreads), made("crossing", "Task vectors across origins", crossings),
         made("addition", "Sums of task vectors", sums), made("shots", "Numbers of training examples", experiments),
         learning_curves, attention_maps, similarity_maps, transfer_maps,
         made("confusion", "Right and given answers", confusions), examples,
-        made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", bill), making,
+        made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", spent), making,
     )  # fmt: skip
