@@ -9,7 +9,6 @@ section name. A new section is a function, a line in `sections_of` and a macro.
 
 import base64
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -37,10 +36,10 @@ from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.stability import spreads
-from cpeft.report.study import Run, Section, Study, distinct, logged
+from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
-from cpeft.study.store import RunFolder, Store
+from cpeft.study.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 700  # characters of an example's text
@@ -165,24 +164,6 @@ def _examples(task: str, run: Run) -> list[Example]:
     ]  # fmt: skip
 
 
-def unfinished(study: Study) -> Section | None:
-    """Failed runs with their reason, and runs that were begun and neither finished nor failed."""
-    lines = [
-        (folder.path.parent.name, folder.path.name, "failed" if folder.failed else "unfinished", _why(folder))
-        for folder in study.unfinished
-    ]
-    return Section("unfinished", "Failed and unfinished runs", lines) if lines else None
-
-
-def _why(folder: RunFolder) -> str:
-    if folder.failed:
-        return str(json.loads((folder.path / "failed.json").read_text(encoding="utf-8"))["error"])
-    records = logged(folder)
-    where = f"last logged step {records[-1]['step']}" if records else "no step logged"
-    claimed = (folder.path / "claim.json").exists()
-    return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
-
-
 def making(study: Study) -> Section:
     """Settings, data and commands: what it takes to do this again."""
     settings = {run.folder.path: run.settings for run in study.runs}
@@ -223,5 +204,5 @@ def sections_of(paper: str | None) -> tuple[Callable[[Study], Section | None], .
         made("addition", "Sums of task vectors", sums), made("shots", "Numbers of training examples", experiments),
         learning_curves, attention_maps, similarity_maps, transfer_maps,
         made("confusion", "Right and given answers", confusions), examples,
-        made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", spent), making,
+        made("predictions", "Answers", predictions), made("energy", "Electricity", spent), making,
     )  # fmt: skip
