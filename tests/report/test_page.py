@@ -155,11 +155,12 @@ def test_the_whole_page(store):
 def test_the_table_tells_mean_interval_seeds_and_the_best(store):
     _, page = read(store)
     best = page.row("mix", "★")
-    assert best.startswith("targets mix ★ best mean of this task 63.00 2.83 37.6 – 88.4")
-    assert "seed 0: 61.00, seed 1: 65.00, interval 37.6 to 88.4" in best
-    assert best.endswith("2 1,234")
-    assert page.row("plain", "★").startswith("plain ★ best mean of this task 60.00 0.00")  # of cb
-    assert "majority class 47.50 best constant answer" in page.row("majority")
+    assert best.startswith(
+        "targets mix ★ best mean of this task 63.00 seed 0: 61.00, seed 1: 65.00, interval 37.6 to 88.4"
+    )
+    assert best.endswith("2.83 37.6 – 88.4 2 1,234")
+    assert page.row("plain", "★").startswith("targets plain ★ best mean of this task 60.00")  # of cb
+    assert page.row("majority") == "majority class 47.50"
     assert sum("★" in row for row in page.rows) == 2
     assert "0: 50.00 1: 54.00" in page.row("rte", "plain", "0:")
 
