@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
-from fabricate import write_addition, write_crossing, write_many, write_shots
+from fabricate import change, write_addition, write_crossing, write_many, write_shots, write_trial
 from test_page import write_run, write_store
 from test_transfer import write_transfer
 
@@ -287,6 +287,28 @@ def test_a_table_that_goes_on_beyond_the_edge_says_so(page, tmp_path):
     """
     told = told_by(narrow, tmp_path, script)
     assert told["over"] == told["said"] > 3
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext on PATH (apt-get install poppler-utils)")
+def test_the_page_prints(tmp_path):
+    """Heads repeat on the next page, nothing speaks of buttons or of searching, and the paper's table is not cut."""
+    store = write_many(tmp_path / "store", 96)
+    for task in ("mnli", "qqp", "qnli", "sst2", "stsb", "mrpc", "rte", "cola", "multirc", "boolq", "wic", "wsc", "cb"):
+        run = write_trial(store, "glue", "glue", 0, {task: 80.0})
+        change(run, lambda result, task=task: result["scores"][task].update(
+            {name: {"value": 60.0, "low": 60.0, "high": 60.0} for name in ("pearson", "matthews", "multirc_f1a")}))  # fmt: skip
+    page, pdf = write_report(store, paper="attempt"), tmp_path / "page.pdf"
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--no-pdf-header-footer")
+    files = (f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={pdf}", page.as_uri())
+    command = [BROWSER, *flags, "--virtual-time-budget=5000", *files]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    text = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
+    heads = [line.split() for line in text.splitlines() if line.split()[:3] == ["Stage", "Method", "Mean"]]
+    assert len(heads) > 1
+    assert heads[0][-2:] == ["Seeds", "Trained"]
+    for unsaid in ("Save as SVG", "Searching needs", "Answers to test rows", "goes on to the right"):
+        assert unsaid not in text
+    assert re.search(r"MultiRC +BoolQ +WiC +WSC +CB +average", text)
 
 
 def test_five_hundred_runs_stay_usable(tmp_path):

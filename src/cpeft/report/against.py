@@ -36,6 +36,7 @@ class Block:
     enter no test."""
 
     name: str
+    title: str
     source: str
     caution: str
     unverified: bool
@@ -92,7 +93,9 @@ def _block(study: Study, name: str, figures: Mapping[str, Any]) -> Block:
     shots = sorted({int(count) for of_row in figures["rows"].values() for cell in of_row.values() for count in cell}
                    ) if name in BY_SHOTS else ()  # fmt: skip
     laid_out = wide(_rows(study, figures), lines, shots)
-    return Block(name.replace("_", " "), figures["source"], figures["caution"], unverified, tuple(lines), laid_out)
+    return Block(
+        name.replace("_", " "), TITLES[name], figures["source"], figures["caution"], unverified, tuple(lines), laid_out
+    )
 
 
 def _told(line: Line, unverified: bool) -> Line:
@@ -200,4 +203,8 @@ BLOCK_LINES = {
     "source_prompts_table1": _table, "attempt_main_table": _table, "cross_origin": _cross_origin, "few_shot_f1": _few_shot,
 }  # fmt: skip
 BY_SHOTS = ("few_shot_f1",)  # tables with a column per number of examples
+TITLES = {
+    "source_prompts_table1": "Source prompts (table 1 of the replication)", "attempt_main_table": "Main table of ATTEMPT",
+    "cross_origin": "Task vectors across origins", "few_shot_f1": "F1 after few examples",
+}  # fmt: skip
 BLOCKS = {"attempt": ("source_prompts_table1", "attempt_main_table"), "tpv": ("cross_origin", "few_shot_f1")}
