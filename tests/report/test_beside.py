@@ -36,6 +36,7 @@ def test_the_page_and_a_store_without_runs(tmp_path):
     old, new = two(tmp_path)
     html = write_report(old, tmp_path / "page.html", other=new).read_text(encoding="utf-8")
     assert 'id="beside-scores"' in html
+    assert f"cpeft report {old} {new}    # this page" in html
     assert "1 of 2 rows are equal to the last digit" in html
     with pytest.raises(ConfigError, match="nothing: no finished run"):
         write_report(old, tmp_path / "page.html", other=tmp_path / "nothing")

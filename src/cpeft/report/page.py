@@ -11,6 +11,7 @@ import base64
 import hashlib
 import math
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +56,8 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None,
         more.append(made("beside", "Beside another store", partial(beside, other=_opened(other))))
     if paper is not None:
         more.append(made("against", "Beside published figures", partial(against, paper=paper)))
-    makers = sections_of(paper)
+    asked = [*([str(other)] if other else []), *(["--against", paper] if paper else [])]
+    makers = sections_of(paper, shlex.join(["cpeft", "report", str(study.store.path), *asked]))
     sections = [section for make in (*makers[:2], *more, *makers[2:]) if (section := make(study))]
     options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, **options)
@@ -164,8 +166,8 @@ def _examples(task: str, run: Run) -> list[Example]:
     ]  # fmt: skip
 
 
-def making(study: Study) -> Section:
-    """Settings, data and commands: what it takes to do this again."""
+def making(study: Study, command: str) -> Section:
+    """Settings, data and commands: what it takes to do this again; `command` made this page."""
     settings = {run.folder.path: run.settings for run in study.runs}
     keys = sorted({key for table in settings.values() for key in table})
     texts = {key: {table.get(key, "default") for table in settings.values()} for key in keys}
@@ -184,7 +186,7 @@ def making(study: Study) -> Section:
             entry["notes"] = distinct([*entry["notes"], *about["notes"]])
     notes = distinct(note for result in study.results for note in result.get("notes", ()))
     recipes = [(note.recipe, note.command(study.store.path), note.files) for note in study.notes]
-    content = {"store": str(study.store.path), "common": common, "differing": differing, "data": data, "notes": notes,
+    content = {"store": shlex.quote(str(study.store.path)), "command": command, "common": common, "differing": differing, "data": data, "notes": notes,
                "recipes": recipes}  # fmt: skip
     return Section("making", "How this was made", content)
 
@@ -194,8 +196,9 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
     return lambda study: Section(name, title, content) if (content := make(study)) else None
 
 
-def sections_of(paper: str | None) -> tuple[Callable[[Study], Section | None], ...]:
-    """The parts of the page in order; beside a paper sums of vectors are chosen and scored by its metrics."""
+def sections_of(paper: str | None, command: str) -> tuple[Callable[[Study], Section | None], ...]:
+    """The parts of the page in order, which `command` makes; beside a paper sums of vectors are chosen and scored by its
+    metrics."""
     sums = partial(additions, asked=asked_of("addition")) if paper == "tpv" else additions
     spent = partial(electricity, always=paper is not None)
     return (
@@ -204,5 +207,5 @@ def sections_of(paper: str | None) -> tuple[Callable[[Study], Section | None], .
         made("addition", "Sums of task vectors", sums), made("shots", "Numbers of training examples", experiments),
         learning_curves, attention_maps, similarity_maps, transfer_maps,
         made("confusion", "Right and given answers", confusions), examples,
-        made("predictions", "Answers", predictions), made("energy", "Electricity", spent), making,
+        made("predictions", "Answers", predictions), made("energy", "Electricity", spent), partial(making, command=command),
     )  # fmt: skip
