@@ -186,7 +186,8 @@ def making(study: Study, command: str) -> Section:
             entry["notes"] = distinct([*entry["notes"], *about["notes"]])
     notes = distinct(note for result in study.results for note in result.get("notes", ()))
     recipes = [(note.recipe, note.command(study.store.path), note.files) for note in study.notes]
-    content = {"store": shlex.quote(str(study.store.path)), "command": command, "common": common, "differing": differing, "data": data, "notes": notes,
+    store = shlex.quote(str(study.store.path))
+    content = {"store": store, "command": command, "common": common, "differing": differing, "data": data, "notes": notes,
                "recipes": recipes}  # fmt: skip
     return Section("making", "How this was made", content)
 
