@@ -7,6 +7,7 @@ import sys
 
 import matplotlib.pyplot as plt
 
+from cpeft.report.study import Study
 from cpeft.report.tables import Cell, summarise
 from cpeft.study.store import Store
 
@@ -38,5 +39,5 @@ def draw(cells: list[Cell], out: str) -> None:
 
 if __name__ == "__main__":
     store, out, *stages = sys.argv[1:]
-    chosen = [result for result in Store(store).results() if not stages or result["stage"] in stages]
+    chosen = [result for result in Study.of(Store(store)).results if not stages or result["stage"] in stages]
     draw(summarise(chosen), out)

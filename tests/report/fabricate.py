@@ -145,3 +145,33 @@ def write_shots(store: Path) -> Path:
                     settings=settings,
                 )
     return store
+
+
+def write_many(store: Path, runs: int = 500) -> Path:
+    """So many runs as a study has them: stages of 12 tasks, four methods and three seeds, one method of them a mixture, a
+    hundred logged steps and two hundred answers each."""
+    rng = np.random.default_rng(0)
+    tasks, methods = [f"task {i}" for i in range(12)], ("plain", "SPoT", "mixture", "fine-tuning")
+    for number in range(runs):
+        seed, rest = number % 3, number // 3
+        task, rest = tasks[rest % 12], rest // 12
+        method, stage = methods[rest % 4], f"stage {rest // 4}"
+        score = float(rng.uniform(40, 90))
+        more = {"prompts": [task], "method": "fine_tuning" if method == "fine-tuning" else "prompt_tuning"}
+        folder = write_trial(store, stage, method, seed, {task: score}, "s/a" if method == "SPoT" else "vocab", **more)
+        steps = range(10, 1010, 10)
+        records = [{"step": step, "loss": 5 / step + float(rng.uniform(0, 0.1))} for step in steps]
+        records += [
+            {"step": step, "headline": score, f"validation/{task}/accuracy": score - 100 / step} for step in steps[::10]
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        rows = [
+            {"task": task, "row": row, "source": f"{task}: row {row} " + 30 * "and a word ",
+             "prediction": str(rng.choice(["yes", "no"])), "references": ["yes" if row % 2 else "no"],
+             "in_label_set": True, "choice": None,
+             "attention": rng.dirichlet([1, 1, 1]).tolist() if method == "mixture" else []}
+            for row in range(200)
+        ]  # fmt: skip
+        named = {"attention": "sst2\tmnli\ttarget" if method == "mixture" else ""}
+        pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(named), folder / "predictions.parquet")
+    return store

@@ -21,7 +21,10 @@ def test_a_table_by_hand(tmp_path):
     assert "addition" in page.sections
     first = page.row("rte + cb")
     assert first == "rte + cb 0: 0.5 , 1: 1 rte accuracy 47.00 55.00 85.0 [21.5, 148.5] 2 47.50 3"
-    assert page.row("cb accuracy", "105.0") == "cb accuracy 63.00 60.00 105.0 [41.5, 168.5] 2 47.50 3"
+    assert (
+        page.row("cb accuracy", "105.0")
+        == "rte + cb 0: 0.5 , 1: 1 cb accuracy 63.00 60.00 105.0 [41.5, 168.5] 2 47.50 3"
+    )
     assert page.row("Mean of all tasks") == "Mean of all tasks of all sums 95.0 [31.5, 158.5] 2"
     assert 'id="addition-scales-1"' in html
 
@@ -72,7 +75,7 @@ def test_one_scale_and_one_seed_show_what_there_is(tmp_path):
     assert "rte + cb + mini/mood 0: 0.333333 rte accuracy 40.00 50.00 80.0 1 47.50 3" in page.row(
         "rte + cb + mini/mood"
     )
-    assert page.row("cb accuracy", "5.00") == "cb accuracy 5.00 0.00 47.50 3"  # in per cent of nothing
+    assert page.row("cb accuracy", "5.00").endswith("cb accuracy 5.00 0.00 47.50 3")  # in per cent of nothing
     assert "addition-scales" not in html  # a curve of one point
 
 
@@ -130,7 +133,7 @@ def test_sum_and_single_prompt_are_scored_on_the_same_rows(tmp_path):
     write_limited(tmp_path)
     _, page = read(tmp_path)
     assert "rte accuracy 50.00 50.00 100.0 1 47.50 2" in page.row("rte accuracy", "100.0")
-    assert page.row("cb accuracy", "80.0") == "cb accuracy 40.00 50.00 80.0 1 47.50 3"
+    assert page.row("cb accuracy", "80.0").endswith("cb accuracy 40.00 50.00 80.0 1 47.50 3")
     assert page.row("noise", "90.0") == "noise 1 40.0 90.0 one seed"  # (0 + 80) / 2 and (100 + 80) / 2
 
 

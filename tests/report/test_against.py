@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 from fabricate import change, write_crossing, write_trial
-from test_page import read
+from scipy.stats import ttest_1samp
+from test_page import Page, read
 from test_transfer import finished, matrix, write_comparison
 
 from cpeft.errors import ConfigError
 from cpeft.prompts.similarity import cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.against import against
+from cpeft.report.families import summed
+from cpeft.report.one_sample import judge_figure
+from cpeft.report.page import write_report
+from cpeft.report.stats import Verdict
 from cpeft.report.study import Study
 from cpeft.study.store import Store
 
@@ -26,24 +31,105 @@ def test_a_single_published_figure_is_taken_as_exact(tmp_path):
     assert (line.task, line.row, line.name) == ("mnli", "replication's prompts", "sources")
     assert line.difference == pytest.approx(-2.6)
     assert line.interval == pytest.approx((-2.6 - 4.968, -2.6 + 4.968), abs=1e-3)
-    assert line.judged is None
+    assert line.judged.verdict is Verdict.NOT
+    assert line.judged.range.low < ttest_1samp([80.0, 82.0, 84.0], 84.6).pvalue < line.judged.range.high
 
 
-def test_what_was_written_from_memory_is_greyed_and_compared_with_nothing(tmp_path):
+def test_single_figures_are_a_family_and_need_three_seeds(tmp_path):
+    """Of three tasks one has two seeds: it cannot be judged and counts in the correction of the others all the same."""
+    for task, scores in {"mnli": (70.0, 70.1, 70.2), "qqp": (94.0, 94.2, 94.4), "qnli": (80.0, 81.0)}.items():
+        for seed, score in enumerate(scores):
+            write_trial(tmp_path, "sources", "sources", seed, {task: score})
+    found = {line.task: line for line in lines(tmp_path, "attempt")["source prompts table1"]}
+    far = ttest_1samp([70.0, 70.1, 70.2], 84.6 - 0.05).pvalue  # the nearest figure that rounds to the printed one
+    assert found["mnli"].judged.range.high == pytest.approx(3 * far)
+    assert {task: line.judged.verdict for task, line in found.items()} == {
+        "mnli": Verdict.SIGNIFICANT, "qqp": Verdict.NOT, "qnli": Verdict.CANNOT,
+    }  # fmt: skip
+    assert found["qnli"].judged.reason == "fewer than 3 seeds"
+    assert found["qnli"].difference == pytest.approx(80.5 - 95.5)
+    html = read_against(tmp_path, "attempt")
+    assert "one-sample t-test of our seeds against the printed figure, Holm’s correction over the 3 cells" in html
+    assert "columns changed places" in html  # the caution
+
+
+@pytest.mark.parametrize(
+    ("values", "printed", "verdict"),
+    [((70.0, 70.1), 80.0, "CANNOT"), ((70.0, 70.0, 70.0), 80.0, "CANNOT"), ((70.0, 70.2, 70.4), 70.2, "NOT"),
+     ((70.0, 70.01, 70.02), 70.05, "ROUNDING"), ((70.0, 70.1, 70.2), 80.0, "SIGNIFICANT")],
+)  # fmt: skip
+def test_seeds_against_a_figure(values, printed, verdict):
+    assert judge_figure(summed(values), printed).verdict is Verdict[verdict]
+
+
+def test_the_wide_table_has_the_papers_columns_and_averages_of_what_both_have(tmp_path):
+    """Two of eight GLUE tasks and one of five of SuperGLUE; CoLA has no Matthews here, so it is in no average."""
+    scores = {"rte": 70.0, "cola": 90.0, "mnli": 80.0, "cb": 60.0}
+    for task, score in scores.items():
+        for seed in (0, 1):
+            write_trial(tmp_path, "single", "ATTEMPT", seed, {task: score + seed}, method="attempt",
+                        settings={"method": {"name": "attempt"}, "sources": ["sources/*"]})  # fmt: skip
+    (block,) = against(Study.of(Store(tmp_path)), "attempt").blocks
+    assert [(group.name, group.shown, len(group.columns)) for group in block.wide.groups] == [
+        ("GLUE", ("MNLI", "RTE", "CoLA"), 8), ("SuperGLUE", ("CB",), 5),
+    ]  # fmt: skip
+    (row,) = block.wide.rows
+    glue = row.averages["GLUE"]
+    assert (row.row, row.name, glue.tasks, glue.of) == ("ATTEMPT 232K", "single: ATTEMPT", ("MNLI", "RTE"), 8)
+    assert (glue.own, glue.published) == (75.5, pytest.approx((84.3 + 73.4) / 2))
+    assert row.cells["GLUE", "CoLA"].why == "metric: matthews"
+    page = Page(read_against(tmp_path, "attempt"))
+    assert page.row("Published row: ours", "MNLI") == (
+        "Published row: ours What MNLI RTE CoLA GLUE, average CB SuperGLUE, average"
+    )
+    assert page.row("ATTEMPT 232K: single: ATTEMPT ours").endswith(
+        "80.50 (2) 70.50 (2) 90.50 (2) accuracy 75.50 2 of 8 60.50 (2) 60.50 1 of 5"
+    )
+    assert page.row("published 84.3") == "published 84.3 73.4 57.4 78.8 78.6 78.6"
+    assert page.row("difference −3.80") == "difference −3.80 −2.90 metric: matthews −3.35 −18.10 −18.10"
+
+
+def test_few_shot_tables_have_the_columns_of_every_number_of_examples(tmp_path):
+    for seed in (0, 1, 2):
+        run = write_trial(tmp_path, "zero", "nothing", seed, {"scitail": 60.0}, steps=0)
+        scored(run, "scitail", "accuracy", f1=50.0 + seed)
+    (block,) = against(Study.of(Store(tmp_path)), "tpv").blocks
+    assert [(group.name, group.shown) for group in block.wide.groups] == [("untrained", ("SciTail",))]
+    assert block.test == "independent t-test of the summaries"
+    assert block.wide.rows[0].averages == {}
+
+
+def test_prompts_that_were_given_meet_the_row_of_the_authors_prompts(tmp_path):
+    """As paper/attempt-given has them: from files, as they are. A prompt of the store's own stages is none of them, nor is one
+    of another task."""
+    for seed in (0, 1, 2):
+        for stage in ("sources", "first-half"):
+            write_trial(tmp_path, stage, stage, seed, {"mnli": 62.0 + seed}, "authors/mnli", steps=0)
+        write_trial(tmp_path, "again", "again", seed, {"mnli": 62.0}, "sources/mnli", steps=0)
+        write_trial(tmp_path, "other", "other", seed, {"mnli": 62.0}, "authors/qnli", steps=0)
+    found = lines(tmp_path, "attempt")["source prompts table1"]
+    assert {(line.row, line.name) for line in found} == {
+        ("authors' prompts", "sources"),
+        ("authors' prompts", "first-half"),
+    }
+    assert found[0].difference == pytest.approx(63.0 - 62.9)
+
+
+def test_what_was_written_from_memory_is_greyed_and_enters_no_test(tmp_path):
     for seed in (0, 1):
         write_trial(tmp_path, "few", "SPoT", seed, {"rte": 70.0 + seed}, "sources/mnli")
     (line,) = lines(tmp_path, "attempt")["attempt main table"]
     assert (line.row, line.published.mean, line.why) == ("SPoT 77K", 69.8, "unverified")
-    assert line.difference is None
-    assert line.judged is None
+    assert line.difference == pytest.approx(70.5 - 69.8)
+    assert (line.interval, line.judged) == (None, None)
     html = read_against(tmp_path, "attempt")
-    assert 'class="unverified"' in html
-    assert "written down from memory" in html
+    assert '<span class="unverified">unverified</span>' in html
+    assert '<td class="n unverified">69.8</td>' in html
+    assert '<td class="n mean">70.50 <small>(2)</small></td>' in html  # ours is not grey
+    assert "Its figures are grey and enter no test" in html
 
 
 def read_against(store, paper):
-    from cpeft.report.page import write_report
-
     return write_report(store, paper=paper).read_text(encoding="utf-8")
 
 
@@ -153,8 +239,8 @@ def test_cosines_stand_beside_the_published_map(tmp_path):
 
     found = against(Study.of(Store(tmp_path)), "tpv")
     assert found.blocks == ()
-    assert [pair.tasks for pair in found.cosines] == [("mnli", "mnli"), ("qqp", "mnli"), ("qqp", "qqp")]
-    mnli, both, _ = found.cosines
+    assert [pair.tasks for pair in found.cosines.pairs] == [("mnli", "mnli"), ("qqp", "mnli"), ("qqp", "qqp")]
+    mnli, both, _ = found.cosines.pairs
     assert (mnli.same, mnli.other) == ((None, None), (0.81, pytest.approx(mean((of("mnli", 0), of("mnli", 1))))))
     assert both.same == (0.56, pytest.approx(mean(*((of("qqp", seed), of("mnli", seed)) for seed in (0, 1)))))
     assert both.other == (0.53, pytest.approx(mean(*((of("qqp", seed), of("mnli", 1 - seed)) for seed in (0, 1)))))

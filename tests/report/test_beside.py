@@ -5,7 +5,7 @@ from fabricate import write_trial
 
 from cpeft.errors import ConfigError
 from cpeft.report.beside import beside
-from cpeft.report.page import write_report
+from cpeft.report.page import file_name, write_report
 from cpeft.report.study import Study
 from cpeft.study.store import Store
 
@@ -36,6 +36,26 @@ def test_the_page_and_a_store_without_runs(tmp_path):
     old, new = two(tmp_path)
     html = write_report(old, tmp_path / "page.html", other=new).read_text(encoding="utf-8")
     assert 'id="beside-scores"' in html
+    assert f"cpeft report {old} {new}    # this page" in html
     assert "1 of 2 rows are equal to the last digit" in html
     with pytest.raises(ConfigError, match="nothing: no finished run"):
         write_report(old, tmp_path / "page.html", other=tmp_path / "nothing")
+
+
+def test_no_page_takes_the_place_of_another(tmp_path):
+    old, new = two(tmp_path)
+    names = [write_report(old).name, write_report(old, other=new).name, write_report(old, other=new, paper=None).name]
+    assert names == ["report.html", "beside-new.html", "beside-new.html"]
+    assert 'id="beside-scores"' not in (old / "report.html").read_text(encoding="utf-8")
+    assert file_name("tpv") == "report-against-tpv.html"
+    assert file_name("tpv", tmp_path / "a b") == "beside-a-b-against-tpv.html"
+
+
+def test_stores_without_a_common_run_say_so(tmp_path):
+    old, _ = two(tmp_path)
+    write_trial(tmp_path / "far", "few", "SPoT", 0, {"cb": 50.0}, weights="feedbeef" * 8)
+    html = write_report(old, other=tmp_path / "far").read_text(encoding="utf-8")
+    assert "No run of one has its like in the other" in html
+    assert 'id="beside-scores"' not in html
+    assert "<td>not written down</td><td>feedbeeffeed</td>" in html
+    assert "None" not in html[html.index('id="beside"') :].partition("</section>")[0]

@@ -26,8 +26,29 @@ def test_trained_methods_at_chance_and_no_others(tmp_path):
         write_trial(tmp_path, "few", "weak", seed, {"rte": score})
     write_trial(tmp_path, "few", "fine", 0, {"rte": 48.0})
     write_trial(tmp_path, "zero", "control", 0, {"rte": 1.0}, steps=0)
-    assert found(tmp_path) == {"At chance": ("few, weak, rte: accuracy 47.0 of 2 runs, best constant answer 47.5",)}
-    assert read(tmp_path)[1].sections[0] == "cautions"
+    mean = "accuracy 47.0 in the mean of 2 runs, best constant answer 47.5"
+    assert found(tmp_path) == {"At chance": (f"few, weak, rte: {mean}; at chance: seed 0 (40.0)",)}
+    html, page = read(tmp_path)
+    assert page.sections[0] == "cautions"
+    assert "<strong>At chance</strong> (1 of 3 scores of trained runs)" in html
+
+
+def test_single_runs_at_chance_are_told_where_their_mean_is_not(tmp_path):
+    for seed, score in enumerate((90.0, 47.5, float("nan"))):
+        write_trial(tmp_path, "few", "some", seed, {"rte": score})
+    assert found(tmp_path)["At chance"][0].endswith("; at chance: seed 1 (47.5), seed 2 (nan)")
+
+
+def test_nothing_is_folded_up_however_much_there_is(tmp_path):
+    for seed in range(40):
+        write_trial(tmp_path, "few", "weak", seed, {"rte": 40.0})
+        (tmp_path / "few" / f"broken-{seed}").mkdir()
+        (tmp_path / "few" / f"broken-{seed}" / "failed.json").write_text('{"error": "RunFailed: loss is nan"}')
+    html, _ = read(tmp_path)
+    top = html[html.index('id="cautions"') : html.index('id="scores"')]
+    assert "<details" not in top
+    assert top.count("RunFailed: loss is nan</li>") == 40
+    assert all(f"seed {seed} (40.0)" in top for seed in range(40))
 
 
 def test_cut_and_shared_texts_and_failures(tmp_path):
@@ -39,6 +60,6 @@ def test_cut_and_shared_texts_and_failures(tmp_path):
     (tmp_path / "few" / "broken").mkdir()
     (tmp_path / "few" / "broken" / "failed.json").write_text('{"error": "RunFailed: loss is nan"}')
     assert found(tmp_path) == {
-        "Runs without a result": ("few/broken",), "Cut texts": (f"rte: {notes[0]}",),
+        "Failed runs": ("few/broken: RunFailed: loss is nan",), "Cut texts": (f"rte: {notes[0]}",),
         "Texts in several splits": (f"rte: {notes[2]}",),
     }  # fmt: skip

@@ -15,8 +15,13 @@ import pytest
 import tomli_w
 
 from cpeft.errors import ConfigError
-from cpeft.report import plots
+from cpeft.report.attention import weight_text
+from cpeft.report.curves import panel
 from cpeft.report.page import write_report
+from cpeft.report.plots import line_style
+from cpeft.report.study import Study
+from cpeft.study.note import Note, NotedRun
+from cpeft.study.store import Store
 from tiny import run_python
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' {{ 7 * 7 }} $x_1$"
@@ -133,21 +138,29 @@ def test_the_whole_page(store):
     html, page = read(store)
     assert html.startswith("<!doctype html>")
     assert page.sections == [
-        "cautions", "scores", "ranking", "stability", "curves", "attention", "confusion", "examples", "predictions",
-        "unfinished", "making",
+        "cautions", "scores", "ranking", "stability", "curves", "attention", "confusion", "examples", "predictions", "making",
     ]  # fmt: skip
-    for text in ("8 finished, 0.1 hours", "t5-tiny (float32)", "cpeft 0.1.0", "mix, plain", "Student’s", "47.50"):
+    for text in (
+        "8 finished",
+        "0.1 of training",
+        "t5-tiny (float32, weights not written down)",
+        "cpeft 0.1.0",
+        "mix, plain",
+        "Student’s",
+        "47.50",
+    ):
         assert text in html
 
 
 def test_the_table_tells_mean_interval_seeds_and_the_best(store):
     _, page = read(store)
     best = page.row("mix", "★")
-    assert best.startswith("targets mix ★ best mean of this task 63.00 2.83 37.6 – 88.4")
-    assert "seed 0: 61.00, seed 1: 65.00, interval 37.6 to 88.4" in best
-    assert best.endswith("2 1,234")
-    assert page.row("plain", "★").startswith("plain ★ best mean of this task 60.00 0.00")  # of cb
-    assert "majority class 47.50 best constant answer" in page.row("majority")
+    assert best.startswith(
+        "targets mix ★ best mean of this task 63.00 seed 0: 61.00, seed 1: 65.00, interval 37.6 to 88.4"
+    )
+    assert best.endswith("2.83 37.6 – 88.4 2 1,234")
+    assert page.row("plain", "★").startswith("targets plain ★ best mean of this task 60.00")  # of cb
+    assert page.row("majority") == "majority class 47.50"
     assert sum("★" in row for row in page.rows) == 2
     assert "0: 50.00 1: 54.00" in page.row("rte", "plain", "0:")
 
@@ -202,9 +215,12 @@ def test_examples_show_both_outcomes_where_there_are(tmp_path):
 
 
 def test_failed_and_unfinished_runs_are_listed_with_the_reason(store):
-    html, page = read(store)
-    assert page.row("rte.wild", "failed", "RunFailed: loss is NaN")
-    assert page.row("rte.slow", "unfinished", "last logged step 7; the same command goes on from there")
+    html, _ = read(store)
+    top = html[html.index('id="cautions"') : html.index('id="scores"')]
+    assert "<strong>Failed runs</strong> (1)" in top
+    assert "<li>targets/rte.wild.s0-aa: RunFailed: loss is NaN &lt;script&gt;" in top
+    assert "<li>targets/rte.slow.s0-bb: last logged step 7; the same command goes on from there</li>" in top
+    assert "<details" not in top
     assert "secret" not in html
 
 
@@ -213,6 +229,36 @@ def test_settings_shared_and_different(store):
     assert "<li><code>train.steps = 20</code></li>" in html
     assert page.row("mix", "method.name") == 'targets mix 4 method.name = "attempt" optim.lr = 0.1'
     assert "a note on rte" in page.row("/data/rte", "9 / 4 / 3")
+
+
+def leave_note(store, name, stages, overrides=()):
+    """What `cpeft run` leaves of a recipe over the runs of some stages, in that order."""
+    runs = tuple(NotedRun(path.parent.name, path.name, f"{path.parent.name}/{path.name}")
+                 for stage in stages for path in sorted((store / stage).iterdir()))  # fmt: skip
+    note = Note(name, f"/recipes/{name}.toml", overrides, (), {f"/recipes/{name}.toml": 'name = "<b>mine</b>"\n'}, runs)
+    (store / note.path).write_text(json.dumps(note.card()))
+
+
+def test_commands_and_recipes_stand_as_the_store_keeps_them(store):
+    assert "This store keeps no recipe" in read(store)[0]
+    leave_note(store, "mine", ["targets"], ("optim.lr=0.3",))
+    html, _ = read(store)
+    assert f"cpeft run /recipes/mine.toml optim.lr=0.3 --store {store}\n" in html
+    assert '<pre class="recipe"><code>name = &#34;&lt;b&gt;mine&lt;/b&gt;&#34;\n' in html
+    assert "keeps no recipe" not in html
+
+
+def test_stages_and_runs_stand_in_the_order_of_the_recipe(tmp_path):
+    for stage in ("ladder", "sources", "quality", "apart"):
+        for label in ("mix", "plain"):
+            write_run(tmp_path, label, ["rte"], 0, stage)
+    leave_note(tmp_path, "mine", ["sources", "ladder", "quality"])
+    write_run(tmp_path, "later", ["rte"], 0, "sources")  # by no note
+    study = Study.of(Store(tmp_path))
+    assert list(study.groups) == [
+        ("sources", "mix"), ("sources", "plain"), ("sources", "later"), ("ladder", "mix"), ("ladder", "plain"),
+        ("quality", "mix"), ("quality", "plain"), ("apart", "mix"), ("apart", "plain"),
+    ]  # fmt: skip
 
 
 def test_every_text_is_escaped(tmp_path):
@@ -275,6 +321,23 @@ def test_the_same_store_gives_the_same_bytes(store, tmp_path):
     assert (store / "report.html").read_bytes() == first
 
 
+def test_the_head_says_what_ran_on_what(tmp_path):
+    """Short hashes, whole ones in titles; everything that a result says of its machine."""
+    weights, rows = "feedbeef" * 8, "c0ffee00" * 8
+    model = {"name": "/models/t5-tiny", "dtype": "float32", "embedding": "abc", "revision": None}
+    hardware = {"machine": "x86_64", "system": "Linux", "gpu": None, "threads": 2, "memory": "16 GiB"}
+    folder = write_run(tmp_path, "plain", ["rte"], 0, weights=weights, model=model, hardware=hardware)
+    result = json.loads((folder / "result.json").read_text())
+    result["data"]["rte"]["fingerprint"] = rows
+    (folder / "result.json").write_text(json.dumps(result))
+    html, page = read(tmp_path)
+    head = html[html.index("<header>") : html.index("</header>")]
+    assert f'<span title="weights {weights}, embeddings abc">t5-tiny (float32, weights feedbeeffeed)</span>' in head
+    assert f'<span title="rows {rows}, text of version 1, from /data/rte">rte c0ffee00c0ff</span>' in head
+    assert "CPU, Linux x86_64, 2 threads, memory 16 GiB" in head
+    assert page.row("/data/rte", "c0ffee00c0ff")
+
+
 def test_sections_with_nothing_to_show_are_left_out(tmp_path):
     folder = write_run(tmp_path, "plain", ["rte"], 0, prompts=[])
     (folder / "metrics.jsonl").unlink()
@@ -299,17 +362,46 @@ def test_a_store_without_finished_runs_says_what_to_give(store):
 
 def test_curves_of_other_lengths_and_values():
     """Seeds that stopped early share steps only; a loss of 0 has no logarithm; one point is no curve."""
-    early = plots.learning_curves(
-        {0: [[(1, 4.0), (10, 2.0)], [(1, 5.0), (10, 2.5), (20, 1.0)]]}, "a", "label", log=True
-    )
+    early = panel({0: [[(1, 4.0), (10, 2.0)], [(1, 5.0), (10, 2.5), (20, 1.0)]]}, "a", "label", log=True)
     assert "1</text>" in early
-    assert plots.learning_curves({0: [[(1, 1.0), (2, 0.0)]]}, "b", "label")
-    assert "at step 60" in plots.learning_curves({0: [[(60, 50.0)]], 3: [[(60, 55.0)], [(60, 56.0)]]}, "c", "label")
-    lone = plots.learning_curves({0: [[(1, 1.0), (2, 2.0)], [(3, 1.0)]]}, "d", "label")
+    assert panel({0: [[(1, 1.0), (2, 0.0)]]}, "b", "label")
+    assert "at step 60" in panel({0: [[(60, 50.0)]], 3: [[(60, 55.0)], [(60, 56.0)]]}, "c", "label")
+    lone = panel({0: [[(1, 1.0), (2, 2.0)], [(3, 1.0)]]}, "d", "label")
     assert "nan" not in lone
-    assert len({plots.line_style(index) for index in range(24)}) == 24
+    assert len({line_style(index) for index in range(24)}) == 24
+
+
+def test_long_curves_keep_their_extremes():
+    curve = [(step, 50.0 + step % 7) for step in range(1, 3000)]
+    curve[1500] = (1501, 99.0)
+    drawn = panel({0: [curve]}, "e", "label")
+    lines = re.findall(r'<path d="(M[^"]*)" fill="none"', drawn)
+    assert max(line.count("L") for line in lines) < 200
+    heights = [float(y) for line in lines for y in re.findall(r",([\d.]+)", line)]
+    assert min(heights) == pytest.approx(6 + 98 * 0.05 / 1.1, abs=0.2)  # a twentieth of the range below the top
+
+
+def test_the_page_says_whether_validation_chose_anything(store):
+    html, _ = read(store)
+    assert "Every run was validated once, and nothing was chosen by it." in html
+    (folder,) = store.glob("targets/rte.plain.s0-*")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "headline": 1.0, "validation/rte/accuracy": 50.0}\n')
+    assert "the best validation chose its checkpoint" in read(store)[0]
+
+
+def test_a_mixture_that_ignores_its_input_is_said_to(store):
+    """Weights of the fabricated runs move by .05 from row to row; of steady ones by .005."""
+    assert "hardly depends" not in read(store)[0]
+    for folder in store.glob("targets/rte.mix.*"):
+        table = pq.read_table(folder / "predictions.parquet")
+        rows = [{**row, "attention": [0.7 + 0.005 * (i - 1), 0.2, 0.1]} for i, row in enumerate(table.to_pylist())]
+        pq.write_table(
+            pa.Table.from_pylist(rows).replace_schema_metadata(table.schema.metadata), folder / "predictions.parquet"
+        )
+    assert "On rte the mixture hardly depends on the" in read(store)[0]
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, ".00"), (1e-6, "<.01"), (0.37, ".37"), (1.0, "1.00")])
 def test_weights_are_printed_short(value, text):
-    assert plots.weight_text(value) == text
+    assert weight_text(value) == text

@@ -64,3 +64,58 @@ def test_methods_without_a_common_seed_are_not_compared(tmp_path):
     for task in ("rte", "cb", "wic"):
         write_trial(tmp_path, "late", "late", 7, {task: 50.0}, "s/a")
     assert found(tmp_path) == []
+
+
+def test_the_base_is_plain_prompt_tuning_of_single_tasks(tmp_path):
+    """Fine-tuning, LoRA and a shared prompt draw their start too, and train as long or longer."""
+    write_contest(tmp_path, methods=(NOTHING, SPOT))
+    for seed in (0, 1):
+        scores = {"rte": 51.0, "cb": 56.0, "wic": 61.0}
+        for method in ("fine_tuning", "lora"):
+            for task, score in scores.items():
+                settings = {"method": {"name": method}}
+                write_trial(tmp_path, method, method, seed, {task: score}, method=method, settings=settings)
+        mpt = {"method": {"name": "mpt"}}
+        write_trial(tmp_path, "shared", "MPT", seed, scores, steps=360, method="mpt", settings=mpt)
+        write_trial(tmp_path, "shared", "one for all", seed, scores, steps=360)
+    (contest,) = found(tmp_path)
+    assert contest.base == "nothing"
+    assert {method.name for method in contest.methods} == {
+        "nothing",
+        "SPoT",
+        "fine_tuning",
+        "lora",
+        "MPT",
+        "one for all",
+    }
+
+
+def test_lengths_of_training_are_told_against_the_base(tmp_path):
+    write_contest(tmp_path, methods=(NOTHING, ("sources of 160 steps", "s/a", 1.0)))
+    for task in ("rte", "cb", "wic"):
+        for seed in (0, 1):
+            few = {"data": {"few_shot": 16}}
+            for name, init, steps in (
+                ("nothing", "vocab", 20),
+                ("sources of 160 steps", "s/a", 20),
+                ("long", "s/b", 60),
+            ):
+                write_trial(tmp_path, "few", name, seed, {task: 50.0 + seed}, init, steps, settings=few)
+    names = {method.name for contest in found(tmp_path) for method in contest.methods}
+    assert names == {"nothing", "sources of 160 steps", "long (trained for 60 steps)"}
+
+
+def test_untrained_runs_are_compared_once_under_their_own_name(tmp_path):
+    """Three numbers of steps start alike, so what is untrained is one method; with another start there are two."""
+    for seed in (0, 1):
+        for task in ("rte", "cb"):
+            for steps in (0, 20, 60):
+                write_trial(tmp_path, "ladder", f"sources steps={steps}", seed, {task: 40.0 + steps}, steps=steps)
+    assert [contest.shots for contest in found(tmp_path)] == ["full"]
+    for seed in (0, 1):
+        for task in ("rte", "cb"):
+            for steps in (0, 20):
+                write_trial(tmp_path, "few", f"SPoT steps={steps}", seed, {task: 45.0 + steps}, "s/a", steps)
+    none, _ = found(tmp_path)
+    assert (none.shots, none.base) == (0, "sources steps=0")
+    assert {method.name: method.mean for method in none.methods} == {"sources steps=0": 40, "SPoT steps=0": 45}

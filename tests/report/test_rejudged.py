@@ -39,6 +39,15 @@ def test_the_figures_are_labelled_as_other_peoples(published):
     assert "**other people's\nresult**" in rejudged_page(published)
 
 
+def test_every_block_has_a_source_and_a_caution(published):
+    blocks = {name: block for name, block in published.items() if isinstance(block, dict)}
+    assert len(blocks) == 6
+    assert all(block["source"] and block["caution"] for block in blocks.values())
+    prompts = blocks["source_prompts_table1"]["caution"]
+    assert all(said in prompts for said in ("first half", "above full fine-tuning", "metric", "not stated"))
+    assert "assume n = 10" in blocks["cross_origin"]["caution"]
+
+
 def test_known_cells(published):
     page = rejudged_page(published)
     trec = lines(page, "TREC")[0]  # T5

@@ -21,7 +21,7 @@ def found(folder) -> list[Experiment]:
 
 def test_lines_hold_stages_and_untrained_points_together(tmp_path):
     (experiment,) = found(write_shots(tmp_path))
-    assert [(line.name, line.fresh) for line in experiment.lines] == [
+    assert [(line.name, line.plain) for line in experiment.lines] == [
         ("vocabulary", True), ("SPoT", False), ("mixed", False),
     ]  # fmt: skip
     assert experiment.axis == "training examples per class"
@@ -72,7 +72,21 @@ def test_the_base_trains_longest_and_other_lengths_are_named(tmp_path):
             settings = {"data": {"few_shot": shots}}
             write_trial(tmp_path, stage, f"{name} few_shot={shots}", 0, {"rte": 50.0}, init, steps, settings=settings)
     (experiment,) = found(tmp_path)
-    assert [line.name for line in experiment.lines] == ["nothing", "probe (5 steps)", "SPoT"]
+    assert [line.name for line in experiment.lines] == ["nothing", "probe (trained for 5 steps)", "SPoT"]
+
+
+def test_untrained_runs_that_lines_share_are_compared_once(tmp_path):
+    """Two rates of SPoT start alike, and two of plain prompt tuning: at 0 there is one difference, on each task."""
+    for seed in (0, 1):
+        for stage, steps in (("zero", 0), ("few", 20)):
+            for name, init in (("nothing", "vocab"), ("SPoT", "s/a")):
+                for rate in (0.1, 0.3) if steps else (0.1,):
+                    settings = FEW if steps else {}
+                    label = f"{name} lr={rate}" if steps else f"{name} as it is"
+                    write_trial(tmp_path, stage, label, seed, {"rte": 50.0 + seed}, init, steps, settings=settings)
+    none, some = found(tmp_path)[0].families()
+    assert [row.line for row in none.rows] == ["SPoT lr=0.1"]
+    assert len(some.rows) == 3
 
 
 def test_of_two_bases_the_one_with_more_points_counts(tmp_path):
@@ -156,7 +170,7 @@ def test_a_probe_is_no_line_unless_it_is_more(tmp_path):
 
     assert lines(tmp_path / "probe", 20) == ["nothing", "weighted"]
     on = ("on", "'probes/probe few_shot=4/rte'")
-    assert lines(tmp_path / "source", 20, [on]) == ["nothing", "probe (20 steps)", "on", "weighted"]
+    assert lines(tmp_path / "source", 20, [on]) == ["nothing", "probe (trained for 20 steps)", "on", "weighted"]
     assert set(lines(tmp_path / "long", 60)) == {"nothing", "probe", "weighted"}
 
 
@@ -189,7 +203,7 @@ def test_nothing_to_compare_with_shows_the_curve_alone(tmp_path):
         )
     html, page = read(tmp_path)
     assert "shots" in page.sections
-    assert "starts from nothing" not in html
+    assert "The tables compare every line" not in html
 
 
 def test_one_number_of_examples_is_no_curve(tmp_path):

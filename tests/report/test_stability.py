@@ -56,3 +56,12 @@ def test_answers_of_all_seeds_are_counted_together(tmp_path):
     html, page = read(tmp_path)
     assert "confusion" in page.sections
     assert 'title="3 rows">50<' in html
+
+
+def test_matrices_stand_in_the_order_of_the_runs(tmp_path):
+    for stage in ("a", "b"):
+        for task in ("wic", "cb"):
+            write_trial(tmp_path, stage, "plain", 0, {task: 50.0})
+    assert [(found.task, found.stage) for found in confusions(study(tmp_path))] == [
+        ("cb", "a"), ("cb", "b"), ("wic", "a"), ("wic", "b"),
+    ]  # fmt: skip

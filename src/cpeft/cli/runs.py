@@ -183,7 +183,10 @@ def _probe(planned: Any) -> Any:
 def report(
     store: Annotated[Path, Argument(help="The folder that `cpeft run` filled.")],
     other: Annotated[Path | None, Argument(help="Another one, to compare the same runs of both.")] = None,
-    out: Annotated[Path | None, Option("--out", help="The HTML file [default: STORE/report.html].")] = None,
+    out: Annotated[
+        Path | None,
+        Option("--out", help="The HTML file [default: STORE/report.html, or a name that says beside what]."),
+    ] = None,
     against: Annotated[
         str | None, Option("--against", help="Beside the published figures of a study: attempt or tpv.")
     ] = None,

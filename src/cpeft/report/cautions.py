@@ -1,14 +1,17 @@
 """What a reader must know before believing the rest: failures, runs at chance, cut texts, rows that splits share.
 
-Nothing here is judged away: it is what run folders say, at the top of the page.
+Nothing here is judged away or folded up: it is what run folders say, at the top of the page.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from cpeft.report.study import Study, distinct
+from cpeft.report.study import Study, distinct, logged
 from cpeft.report.tables import summarise
+from cpeft.study.store import RunFolder
 
 CUT = re.compile(r"(\d+) of (\d+) (\w+) sources were cut to (\d+) tokens")
 SHARED = "have the text of a"  # how the notes of a split begin to speak of rows in two of its parts
@@ -17,44 +20,84 @@ MANY = 0.05  # of a split's texts, from which on cutting is worth a warning
 
 @dataclass(frozen=True)
 class Caution:
-    """One kind of trouble: what it is, what it means, and where it is."""
+    """One kind of trouble: what it is, how often it was met, what it means, and where it is."""
 
     title: str
+    count: str
     meaning: str
     places: tuple[str, ...]
 
 
 def cautions(study: Study) -> list[Caution]:
     """All that a store gives reason to be careful about; empty where there is none."""
+    failed = [folder for folder in study.unfinished if folder.failed]
+    begun = [folder for folder in study.unfinished if not folder.failed]
+    weak = list(_at_chance(study))
+    trained = sum(len(result["tasks"]) for result in study.results if result["steps"] > 0)
+    cut, shared = _notes(study, _is_cut), _notes(study, _is_shared)
     found = (
-        Caution(
-            "Runs without a result", "Nothing of them enters any table or figure; the reasons stand below.",
-            tuple(folder.path.relative_to(study.store.path).as_posix() for folder in study.unfinished),
-        ),
-        Caution(
-            "At chance", "The mean over seeds does not beat the best constant answer on the test rows: whatever else these "
-            "runs show, it is no knowledge of the task.", tuple(_at_chance(study)),
-        ),
-        Caution(
-            "Cut texts", f"More than {MANY:.0%} of a split's texts lost their end; a score there is one of a shortened task.",
-            tuple(_notes(study, _is_cut)),
-        ),
-        Caution("Texts in several splits", "What was found, and what was done about it.", tuple(_notes(study, _is_shared))),
+        Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
+                tuple(_told(study, folder) for folder in failed)),
+        Caution("Unfinished runs", str(len(begun)), "They were begun and neither ended nor failed; nothing of them is shown. "
+                "Runs that were never begun leave no folder and are not listed.",
+                tuple(_told(study, folder) for folder in begun)),
+        Caution("At chance", f"{sum(len(runs) for *_, runs in weak)} of {trained} scores of trained runs", "These runs do not "
+                "beat the best constant answer on the test rows: whatever else they show, it is no knowledge of the task.",
+                tuple(_weak(*each) for each in weak)),
+        Caution("Cut texts", str(len(cut)), f"More than {MANY:.0%} of a split's texts lost their end; a score there is one of "
+                "a shortened task.", tuple(cut)),
+        Caution("Texts in several splits", str(len(shared)), "What was found, and what was done about it.", tuple(shared)),
     )  # fmt: skip
     return [caution for caution in found if caution.places]
 
 
-def _at_chance(study: Study) -> Iterator[str]:
-    """Trained methods that do not beat the best constant answer in the task's first metric."""
+def _told(study: Study, folder: RunFolder) -> str:
+    return f"{folder.path.relative_to(study.store.path).as_posix()}: {_why(folder)}"
+
+
+def _why(folder: RunFolder) -> str:
+    if folder.failed:
+        return str(json.loads((folder.path / "failed.json").read_text(encoding="utf-8"))["error"])
+    records = logged(folder)
+    where = f"last logged step {records[-1]['step']}" if records else "no step logged"
+    claimed = (folder.path / "claim.json").exists()
+    return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
+
+
+Weak = tuple[
+    str, str, list[tuple[int, float]]
+]  # what, how it does in the mean, and (seed, score) of the runs at chance
+
+
+def _at_chance(study: Study) -> Iterator[Weak]:
+    """Trained methods of which some run does not beat the best constant answer in the task's first metric."""
     for dtype in distinct(result["model"]["dtype"] for result in study.results):
-        cells = summarise([r for r in study.results if r["model"]["dtype"] == dtype and r["steps"] > 0])
+        results = [r for r in study.results if r["model"]["dtype"] == dtype and r["steps"] > 0]
+        cells = summarise(results)
         constants = {(cell.task, cell.metric): cell.mean for cell in cells if cell.kind == "fixed"}
         for cell in cells:
             constant = constants.get((cell.task, cell.metric))
-            if cell.kind != "fixed" and constant is not None and cell.mean <= constant:
-                runs = f"{cell.seeds} run{'s' if cell.seeds > 1 else ''}"
+            if cell.kind == "fixed" or constant is None:
+                continue
+            runs = [
+                (result["seed"], value) for result in results
+                if (result["stage"], result["label"]) == (cell.stage, cell.method)
+                and (value := _score(result, cell.task, cell.metric)) is not None and not value > constant  # nor is NaN
+            ]  # fmt: skip
+            if runs:
                 what = cell.stage if cell.method == cell.stage else f"{cell.stage}, {cell.method}"
-                yield f"{what}, {cell.task}: {cell.metric} {cell.mean:.1f} of {runs}, best constant answer {constant:.1f}"
+                count = f"{cell.seeds} run{'s' * (cell.seeds > 1)}"
+                mean = f"{cell.metric} {cell.mean:.1f} in the mean of {count}, best constant answer {constant:.1f}"
+                yield f"{what}, {cell.task}", mean, sorted(runs)
+
+
+def _score(result: dict[str, Any], task: str, metric: str) -> float | None:
+    found = result["scores"].get(task, {}).get(metric)
+    return found and float(found["value"])
+
+
+def _weak(what: str, mean: str, runs: list[tuple[int, float]]) -> str:
+    return f"{what}: {mean}; at chance: " + ", ".join(f"seed {seed} ({value:.1f})" for seed, value in runs)
 
 
 def _notes(study: Study, wanted: Callable[[str], bool]) -> list[str]:

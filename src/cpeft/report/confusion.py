@@ -31,7 +31,7 @@ class Confusion:
 
 
 def confusions(study: Study) -> list[Confusion]:
-    """In the order of tasks, stages and methods."""
+    """In the order of tasks, and of stages and methods in the recipe."""
     counted: dict[tuple[str, str, str, str], tuple[int, Counter[tuple[str, str]]]] = {}
     labels: dict[str, tuple[str, ...]] = {}
     for run in study.runs:
@@ -42,7 +42,9 @@ def confusions(study: Study) -> list[Confusion]:
             key = (task, *run.group, run.result["model"]["dtype"])
             runs, before = counted.get(key, (0, Counter()))
             counted[key] = (runs + 1, before + pairs)
-    return [_table(key, runs, pairs, labels[key[0]]) for key, (runs, pairs) in sorted(counted.items())]
+    tasks = list(labels)
+    ordered = sorted(counted.items(), key=lambda found: tasks.index(found[0][0]))
+    return [_table(key, runs, pairs, labels[key[0]]) for key, (runs, pairs) in ordered]
 
 
 def _pairs(run: Run, closed: dict[str, tuple[str, ...]]) -> dict[str, Counter[tuple[str, str]]]:

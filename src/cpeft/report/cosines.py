@@ -20,10 +20,17 @@ class Pair(NamedTuple):
     other: tuple[float | None, float | None]
 
 
-def cosines(study: Study, figures: Mapping[str, Any], plain: Callable[[str], str]) -> tuple[Pair, ...]:
-    """Of the first comparison with tasks of the map; `plain` makes their names comparable."""
+class Cosines(NamedTuple):
+    source: str
+    caution: str
+    pairs: tuple[Pair, ...]
+
+
+def cosines(study: Study, figures: Mapping[str, Any], plain: Callable[[str], str]) -> Cosines | None:
+    """Of the first comparison with tasks of the map, if there is one; `plain` makes their names comparable."""
     found = (tuple(_pairs(comparison, figures["cells"]["t5_prompts"], plain)) for comparison in study.comparisons)
-    return next(filter(None, found), ())
+    pairs = next(filter(None, found), ())
+    return Cosines(figures["source"], figures["caution"], pairs) if pairs else None
 
 
 def _pairs(comparison: Comparison, cells: Mapping[str, Any], plain: Callable[[str], str]) -> list[Pair]:

@@ -15,6 +15,7 @@ from typing import Any
 from cpeft.report.study import Run, Study, distinct
 from cpeft.study.store import RunFolder
 
+MISSING = "Not measured"
 PUBLISHED = Path(__file__).parent / "published.json"
 
 
@@ -35,6 +36,7 @@ class Estimate:
     """A published estimate: its inputs, and the figure printed with them."""
 
     source: str
+    caution: str
     hours: float
     watts: float
     intensity: float
@@ -53,11 +55,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a store spent; `told` holds how it was measured, as texts by heading."""
+    """What a store spent; `told` holds how it was measured, as texts by heading, and why it was not."""
 
     lines: tuple[Line, ...]
     told: dict[str, list[str]]
     published: Estimate
+
+    @property
+    def measured(self) -> bool:
+        return any(line.measured or line.kwh for line in self.lines)
+
+    @property
+    def said(self) -> str:
+        """In a few words."""
+        missing = "; ".join(self.told.get(MISSING, []))
+        if not self.measured:
+            return f"not measured ({missing})"
+        units = ("Wh", "g") if self.small else ("kWh", "kg")
+        spent = f"{self.figure(self.total.kwh)} {units[0]}, {self.figure(self.total.kg)} {units[1]} CO₂e"
+        return f"{spent} of {self.total.measured} runs" + (f"; not measured: {missing}" if missing else "")
 
     @cached_property
     def total(self) -> Line:
@@ -78,20 +94,24 @@ class Bill:
         return f"{shown:,.{places}f}"
 
 
-def bill(study: Study) -> Bill | None:
-    """The energy section; None where nothing was measured."""
+def electricity(study: Study, always: bool = False) -> Bill | None:
+    """The energy section; None where nothing was measured, unless it is to stand there in any case."""
+    found = bill(study)
+    return found if always or found.measured else None
+
+
+def bill(study: Study) -> Bill:
+    """What the store spent as far as it was measured."""
     unfinished = {
         folder: json.loads((folder.path / "energy.json").read_text(encoding="utf-8"))
         for folder in study.store.runs() if not folder.done and (folder.path / "energy.json").exists()
     }  # fmt: skip
-    if not unfinished and not any(run.result.get("energy") for run in study.runs):
-        return None
     stages = distinct(
         [*(run.result["stage"] for run in study.runs), *(folder.path.parent.name for folder in unfinished)]
     )
     lines = tuple(_line(stage, study.runs, unfinished) for stage in stages)
     entry = json.loads(PUBLISHED.read_text(encoding="utf-8"))["emissions"]
-    return Bill(lines, _told([run.result for run in study.runs]), Estimate(**entry))
+    return Bill(lines, _told(study.results), Estimate(**entry))
 
 
 def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, dict[str, float]]) -> Line:
@@ -119,7 +139,7 @@ def _told(results: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
         "Emissions": distinct(_grid(each) for each in found),
         "Measured by": distinct(f"codecarbon {each['codecarbon']}" for each in found),
         "What it says": distinct(note for each in found for note in each["notes"]),
-        "Not measured": [f"{missing.count(why)} runs: {why}" for why in distinct(missing)],
+        MISSING: [f"{(n := missing.count(why))} run{'s' * (n > 1)}: {why}" for why in distinct(missing)],
     }
     return {heading: texts for heading, texts in told.items() if texts}
 

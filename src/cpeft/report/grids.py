@@ -1,6 +1,6 @@
 """A table of the page as cells of text, and as Markdown and LaTeX (booktabs).
 
-Columns that hold only pictures are left out; a cell over several rows stands in the first of them.
+Columns that hold only pictures are left out; a cell over several rows, or said again in each of them, stands in the first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def _words(element: Element) -> Iterator[str]:
 
 
 def _rows(rows: Sequence[Element]) -> Iterator[list[Cell]]:
-    """The cells of every row, empty ones where a cell above reaches down."""
+    """The cells of every row, empty ones where a cell above reaches down or is said again."""
     below: dict[int, int] = {}  # column: how many more rows
     for row in rows:
         cells: list[Cell] = []
@@ -101,7 +101,9 @@ def _rows(rows: Sequence[Element]) -> Iterator[list[Cell]]:
                 cells.append(Cell(""))
                 column += 1
             below[column] = int(element.get("rowspan", "1")) - 1
-            cell = Cell(text_of(element), int(element.get("colspan", "1")), "n" in (element.get("class") or "").split())
+            kinds = (element.get("class") or "").split()
+            said = "" if "again" in kinds else text_of(element)
+            cell = Cell(said, int(element.get("colspan", "1")), "n" in kinds)
             cells.append(cell)
             column += cell.span
         yield cells

@@ -9,13 +9,12 @@ section name. A new section is a function, a line in `sections_of` and a macro.
 
 import base64
 import hashlib
-import json
 import math
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,25 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import ConfigError
-from cpeft.report import plots
 from cpeft.report.addition import additions
 from cpeft.report.against import against, asked_of
+from cpeft.report.attention import attention_maps
 from cpeft.report.beside import beside
 from cpeft.report.cautions import cautions
 from cpeft.report.compared import similarity_maps
 from cpeft.report.confusion import confusions
 from cpeft.report.crossing import crossings
-from cpeft.report.energy import bill
+from cpeft.report.curves import learning_curves
+from cpeft.report.energy import bill, electricity
+from cpeft.report.facts import head_facts, short
 from cpeft.report.predictions import predictions
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.stability import spreads
-from cpeft.report.study import Run, Section, Study, distinct, logged
+from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
-from cpeft.study.store import RunFolder, Store
+from cpeft.study.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 700  # characters of an example's text
@@ -47,15 +48,16 @@ SHOWN = 700  # characters of an example's text
 
 def write_report(store: Path, out: Path | None = None, paper: str | None = None, other: Path | None = None) -> Path:
     """Write the report of a store's finished runs, beside the published figures of `paper` (`attempt`, `tpv`) and the same runs
-    of another store if they are named; the file's path, by default `report.html` in the store. Raises ConfigError where there
-    is nothing to show."""
+    of another store if they are named; the file's path, by default one in the store whose name says which. Raises ConfigError
+    where there is nothing to show."""
     study = _opened(store)
     more = []
     if other is not None:
         more.append(made("beside", "Beside another store", partial(beside, other=_opened(other))))
     if paper is not None:
         more.append(made("against", "Beside published figures", partial(against, paper=paper)))
-    makers = sections_of(paper)
+    asked = [*([str(other)] if other else []), *(["--against", paper] if paper else [])]
+    makers = sections_of(paper, shlex.join(["cpeft", "report", str(study.store.path), *asked]))
     sections = [section for make in (*makers[:2], *more, *makers[2:]) if (section := make(study))]
     options: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, **options)
@@ -63,11 +65,17 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None,
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # the policy names this script alone
     html = page.get_template("report.html").render(
-        title=title, facts=head_facts(study), sections=sections, script=script, allowed=allowed
+        title=title, facts=head_facts(study, bill(study)), sections=sections, script=script, allowed=allowed
     )
-    out = out or study.store.path / "report.html"
+    out = out or study.store.path / file_name(paper, other)
     out.write_text(html.strip() + "\n", encoding="utf-8", newline="\n")
     return out
+
+
+def file_name(paper: str | None = None, other: Path | None = None) -> str:
+    """`report.html`, or a name of its own for a page beside something, so that none takes the place of another."""
+    parts = [f"beside-{re.sub(r'[^A-Za-z0-9_.-]+', '-', other.resolve().name)}"] if other is not None else ["report"]
+    return "-".join([*parts, *([f"against-{paper}"] if paper else [])]) + ".html"
 
 
 def _opened(store: Path) -> Study:
@@ -75,27 +83,6 @@ def _opened(store: Path) -> Study:
     if not study.runs:
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
     return study
-
-
-def head_facts(study: Study) -> dict[str, list[str]]:
-    """What all of this is about, as short texts by heading."""
-    results = study.results
-    times = [datetime.fromtimestamp((run.folder.path / "result.json").stat().st_mtime, UTC) for run in study.runs]
-    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(times), max(times)))
-    hours = sum(sum(result["seconds"].values()) for result in results) / 3600
-    count = len(study.comparisons)
-    compared = [f"{count} comparison{'s' * (count > 1)} of prompts"] * (count > 0)
-    machines = [result["hardware"] for result in results]
-    return {
-        "Runs": [f"{len(results)} finished, {hours:.1f} hours of training and scoring", *compared],
-        "Tasks": distinct(task for result in results for task in result["tasks"]),
-        "Methods": study.labels,
-        "Seeds": [str(seed) for seed in sorted({result["seed"] for result in results})],
-        "Model": distinct(f"{Path(r['model']['name']).name} ({r['model']['dtype']})" for r in results),
-        "Machine": distinct(f"{m.get('gpu') or 'CPU'}, {m['system']} {m['machine']}" for m in machines),
-        "Results written": [f"{first} UTC" if first == last else f"{first} to {last} UTC"],
-        "Versions": sorted({f"{name} {version}" for r in results for name, version in r["versions"].items()}),
-    }
 
 
 @dataclass(frozen=True)
@@ -139,33 +126,6 @@ def _row(cell: Cell, cells: Sequence[Cell], results: Sequence[dict[str, Any]], l
     return Row(cell, best, sorted(scores), lambda value: round(100 * (value - low) / (high - low), 1))
 
 
-def learning_curves(study: Study) -> Section | None:
-    """Loss and validation score over steps; per stage, one panel per task."""
-    stages: list[Any] = []
-    for stage, members in groupby(study.runs, key=lambda run: run.result["stage"]):
-        runs = [(study.labels.index(run.result["label"]), run.result, logged(run.folder)) for run in members]
-        loss, scores, used = plots.curve_panels(runs, f"curve-{len(stages)}")
-        if loss or scores:
-            legend = [(study.labels[index], *plots.line_style(index)) for index in used]
-            rows = [("Training loss, nats per target token (log scale)", loss), ("Validation score", scores)]
-            stages.append((stage, legend, rows))
-    return Section("curves", "Learning curves", stages) if stages else None
-
-
-def attention_maps(study: Study) -> Section | None:
-    """Mean attention weights over test rows and seeds, targets by sources, per stage and method."""
-    found: dict[tuple[str, str], dict[str, list[plots.Weights]]] = {}
-    for key, runs in study.groups.items():
-        for run in runs:
-            for task, weights, candidates in run.weights():
-                found.setdefault(key, {}).setdefault(task, []).append(plots.Weights.of(weights, candidates))
-    maps = [
-        {"group": key, **found_map}
-        for key, found_map in zip(found, plots.attention_maps(list(found.values())), strict=True)
-    ]
-    return Section("attention", "Where the attention goes", maps) if maps else None
-
-
 @dataclass(frozen=True)
 class Example:
     """A test row, what a run answered, and the weights behind the answer."""
@@ -197,7 +157,7 @@ def examples(study: Study) -> Section | None:
 
 
 def _examples(task: str, run: Run) -> list[Example]:
-    table = pq.read_table(run.folder.path / "predictions.parquet")
+    table = pq.ParquetFile(run.folder.path / "predictions.parquet").read()
     names = (table.schema.metadata or {}).get(b"attention", b"").decode().split("\t")
     return [
         Example(task, run.result, row, row["prediction"] in row["references"], list(zip(names, row["attention"], strict=False)))
@@ -206,26 +166,8 @@ def _examples(task: str, run: Run) -> list[Example]:
     ]  # fmt: skip
 
 
-def unfinished(study: Study) -> Section | None:
-    """Failed runs with their reason, and runs that were begun and neither finished nor failed."""
-    lines = [
-        (folder.path.parent.name, folder.path.name, "failed" if folder.failed else "unfinished", _why(folder))
-        for folder in study.unfinished
-    ]
-    return Section("unfinished", "Failed and unfinished runs", lines) if lines else None
-
-
-def _why(folder: RunFolder) -> str:
-    if folder.failed:
-        return str(json.loads((folder.path / "failed.json").read_text(encoding="utf-8"))["error"])
-    records = logged(folder)
-    where = f"last logged step {records[-1]['step']}" if records else "no step logged"
-    claimed = (folder.path / "claim.json").exists()
-    return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
-
-
-def making(study: Study) -> Section:
-    """Settings, data and commands: what it takes to do this again."""
+def making(study: Study, command: str) -> Section:
+    """Settings, data and commands: what it takes to do this again; `command` made this page."""
     settings = {run.folder.path: run.settings for run in study.runs}
     keys = sorted({key for table in settings.values() for key in table})
     texts = {key: {table.get(key, "default") for table in settings.values()} for key in keys}
@@ -237,11 +179,16 @@ def making(study: Study) -> Section:
     data: dict[str, dict[str, Any]] = {}
     for result in study.results:
         for task, about in result["data"].items():
-            entry = data.setdefault(task, {"origin": about["origin"], "rows": [], "notes": []})
+            entry = data.setdefault(task, {"origins": [], "rows": [], "notes": []})
+            hashed = about.get("fingerprint") or "not hashed"
+            entry["origins"] = distinct([*entry["origins"], (about["origin"], short(hashed), hashed, about["version"])])
             entry["rows"] = distinct([*entry["rows"], " / ".join(f"{n:,}" for n in about["rows"].values())])
             entry["notes"] = distinct([*entry["notes"], *about["notes"]])
     notes = distinct(note for result in study.results for note in result.get("notes", ()))
-    content = {"store": str(study.store.path), "common": common, "differing": differing, "data": data, "notes": notes}
+    recipes = [(note.recipe, note.command(study.store.path), note.files) for note in study.notes]
+    store = shlex.quote(str(study.store.path))
+    content = {"store": store, "command": command, "common": common, "differing": differing, "data": data, "notes": notes,
+               "recipes": recipes}  # fmt: skip
     return Section("making", "How this was made", content)
 
 
@@ -250,14 +197,16 @@ def made(name: str, title: str, make: Callable[[Study], Any]) -> Callable[[Study
     return lambda study: Section(name, title, content) if (content := make(study)) else None
 
 
-def sections_of(paper: str | None) -> tuple[Callable[[Study], Section | None], ...]:
-    """The parts of the page in order; beside a paper sums of vectors are chosen and scored by its metrics."""
+def sections_of(paper: str | None, command: str) -> tuple[Callable[[Study], Section | None], ...]:
+    """The parts of the page in order, which `command` makes; beside a paper sums of vectors are chosen and scored by its
+    metrics."""
     sums = partial(additions, asked=asked_of("addition")) if paper == "tpv" else additions
+    spent = partial(electricity, always=paper is not None)
     return (
         made("cautions", "Read this first", cautions), score_table, made("ranking", "Methods over tasks", contests),
         made("stability", "Stability over runs", spreads), made("crossing", "Task vectors across origins", crossings),
         made("addition", "Sums of task vectors", sums), made("shots", "Numbers of training examples", experiments),
         learning_curves, attention_maps, similarity_maps, transfer_maps,
         made("confusion", "Right and given answers", confusions), examples,
-        made("predictions", "Answers", predictions), unfinished, made("energy", "Electricity", bill), making,
+        made("predictions", "Answers", predictions), made("energy", "Electricity", spent), partial(making, command=command),
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Methods over tasks: which does better over all of them, and whether that is more than chance.
 
-Two looks at the same runs. Each method against one that starts from nothing, paired over (task, seed), with Holm's correction
-over the methods; and mean ranks over tasks with the tests of Friedman and Nemenyi, for which a task counts once, as the mean of
-the seeds that all methods have.
+Two looks at the same runs. Each method against plain prompt tuning from a drawn prompt, paired over (task, seed), with Holm's
+correction over the methods; and mean ranks over tasks with the tests of Friedman and Nemenyi, for which a task counts once, as
+the mean of the seeds that all methods have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpeft.report.families import Tested, judged
-from cpeft.report.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.report.lines import Line, Shots, Trial, gather, rising, untrained, without_probes
 from cpeft.report.stats import Ranking, compare, rank_methods
 from cpeft.report.study import Study
 
@@ -48,7 +48,7 @@ def contests(study: Study) -> list[Contest]:
         own = [trial for trial in trials if trial.run.result["model"]["dtype"] == dtype]
         lines = without_probes(gather(own), study.runs)
         for shots in rising({shots for line in lines for of_task in line.scores.values() for shots in of_task}):
-            for tasks, rivals in _rivals(lines, shots).items():
+            for tasks, rivals in _rivals(untrained(lines) if shots == 0 else lines, shots).items():
                 if contest := _contest(dtype, shots, tasks, rivals):
                     found.append(contest)
     return found
@@ -74,7 +74,7 @@ def _contest(dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[L
     if {task for task, _ in common} != set(tasks) or len(common) < 2:
         return None
     scores = {name: {unit: units[unit] for unit in common} for name, units in of_line.items()}
-    base = next((line.name for line in lines if line.fresh), "")
+    base = next((line.name for line in lines if line.plain), "")
     against = {name: compare(units, scores[base]) for name, units in scores.items() if base and name != base}
     tested = dict(zip(against, judged(list(against.values())), strict=True))
     methods = [

@@ -1,8 +1,8 @@
 """Score against the number of training examples, by what training started from (Task Prompt Vectors, figure 3).
 
-At every number of examples the lines are compared with the one that starts from nothing, paired over seeds (a seed draws the
-origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as a family.
-A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
+At every number of examples the lines are compared with plain prompt tuning from a drawn prompt, paired over seeds (a seed
+draws the origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as
+a family. A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
 """
 
 import re
@@ -59,8 +59,8 @@ class Experiment:
 
     @property
     def base(self) -> Line | None:
-        """The line that starts from nothing; of several the first."""
-        return next((line for line in self.lines if line.fresh), None)
+        """Plain prompt tuning from a drawn prompt; of several lines the first."""
+        return next((line for line in self.lines if line.plain), None)
 
     @property
     def drawn(self) -> dict[str, dict[str, list[Point]]]:
@@ -106,15 +106,18 @@ class Experiment:
         return found
 
     def _pairs(self, shots: Shots) -> Iterator[tuple[str, str, float, float, Paired, Sides]]:
-        """Every line against the base on every task: paired over the seeds that both have, and, as published, of all seeds."""
+        """Every line against the base on every task: paired over the seeds that both have, and, as published, of all seeds.
+        Of lines that share their untrained runs the first stands for all, and none where these are the base's."""
         if self.base is None:
             return
         for task in self.metrics:
-            base = self.base.at(task, shots)
+            base, seen = self.base.at(task, shots), {self.base.bare.get(task)}
             for line in self.lines:
-                scores = line.at(task, shots)
+                scores, bare = line.at(task, shots), line.bare.get(task)
                 both = [seed for seed in base if seed in scores]
-                if line is not self.base and len(both) > 1:
+                again = shots == 0 and bare in seen
+                seen.add(bare)
+                if line is not self.base and not again and len(both) > 1:
                     first, second = ({seed: each[seed] for seed in both} for each in (scores, base))
                     mean, of_base = (float(np.mean(list(each.values()))) for each in (first, second))
                     sides = summed(list(scores.values())), summed(list(base.values()))

@@ -92,7 +92,7 @@ def _exported(study: Study) -> Exported:
     exported: Exported = {}
     for run in study.runs:
         for task in run.result["prompts"]:
-            for what in (task, f"{run.result['label']}/{task}"):
+            for what in (task, f"{run.called}/{task}"):
                 exported.setdefault((run.result["stage"], what), []).append((run, task))
     return exported
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,19 @@ import numpy as np
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
+from cpeft.report.variants import Member, told_apart
+from cpeft.study.note import Note, read_notes
 from cpeft.study.store import RunFolder, Store
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run that trained: its folder and its result."""
+    """A finished run that trained: its folder, its result, whose `label` tells runs of other settings apart, and its label in
+    the recipe, by which references name it."""
 
     folder: RunFolder
     result: dict[str, Any]
+    called: str
 
     @property
     def group(self) -> tuple[str, str]:
@@ -39,11 +43,16 @@ class Run:
         return dict(_flat({key: value for key, value in self.config.items() if key not in ("tasks", "seed")}, ""))
 
     @cached_property
+    def member(self) -> Member:
+        """What decides which runs are seeds of one method."""
+        return Member.of(self.result, self.called, self.settings, self.folder.path.name.rpartition("-")[2])
+
+    @cached_property
     def answers(self) -> list[dict[str, Any]]:
         """The test rows with task, row, source, references and prediction; empty where none were kept."""
         path = self.folder.path / "predictions.parquet"
         columns = ["task", "row", "source", "references", "prediction"]
-        return pq.read_table(path, columns=columns).to_pylist() if path.exists() else []
+        return pq.ParquetFile(path).read(columns=columns).to_pylist() if path.exists() else []
 
     def validation(self, metrics: Mapping[str, str]) -> float | None:
         """The mean of the metrics, by task, that were scored last on validation rows; None where one was not written down."""
@@ -58,7 +67,7 @@ class Run:
         if not path.exists() or not (names := (pq.read_schema(path).metadata or {}).get(b"attention")):
             return
         candidates = names.decode().split("\t")
-        table = pq.read_table(path, columns=["task", "attention"])
+        table = pq.ParquetFile(path).read(columns=["task", "attention"])
         tasks = np.asarray(table["task"].to_pylist())
         weights = table["attention"].combine_chunks().flatten().to_numpy().reshape(len(tasks), len(candidates))
         for task in dict.fromkeys(tasks.tolist()):
@@ -117,22 +126,28 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Study:
-    """The finished runs of a store, in the order of their folders."""
+    """The finished runs of a store, in the order of the recipes that its notes name, else of their folders."""
 
     store: Store
     runs: tuple[Run, ...]
     comparisons: tuple[Comparison, ...]
+    notes: tuple[Note, ...] = ()
 
     @classmethod
     def of(cls, store: Store) -> "Study":
-        runs, comparisons = [], []
-        for folder in (folder for folder in store.runs() if folder.done):
+        runs: list[Run] = []
+        comparisons = []
+        notes = tuple(read_notes(store.path))
+        for folder in _in_order([folder for folder in store.runs() if folder.done], notes):
             path = folder.path / "similarity.json"
             if path.exists():
                 comparisons.append(Comparison(folder, json.loads(path.read_text(encoding="utf-8"))))
             else:
-                runs.append(Run(folder, folder.result()))
-        return cls(store, tuple(runs), tuple(comparisons))
+                result = folder.result()
+                runs.append(Run(folder, result, called=result["label"]))
+        for run, name in zip(runs, *told_apart([run.member for run in runs]), strict=True):
+            run.result["label"] = name
+        return cls(store, tuple(runs), tuple(comparisons), notes)
 
     @cached_property
     def results(self) -> list[dict[str, Any]]:
@@ -153,6 +168,19 @@ class Study:
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by stage and method label."""
         return {key: [run for run in self.runs if run.group == key] for key in distinct(run.group for run in self.runs)}
+
+
+def _in_order(folders: Sequence[RunFolder], notes: Sequence[Note]) -> list[RunFolder]:
+    """Stages and their runs as the recipes have them; what no note names stands behind those of its stage."""
+    noted = [run for note in notes for run in note.runs]
+    stages, places = distinct(run.stage for run in noted), {run.folder: i for i, run in enumerate(noted)}
+
+    def key(folder: RunFolder) -> tuple[int, str, int]:
+        stage = folder.path.parent.name
+        place = places.get(f"{stage}/{folder.path.name}", len(noted))
+        return (stages.index(stage), "", place) if stage in stages else (len(stages), stage, place)
+
+    return sorted(folders, key=key)
 
 
 @dataclass(frozen=True)
