@@ -204,13 +204,15 @@ def test_an_evaluation_sees_the_prompt_of_the_moment(tmp_path):
 def test_keys_and_values_of_a_prompt_are_computed_once_for_all_batches(arch, monkeypatch):
     """Until the prompt changes; answers are those of a learner that never kept any."""
     lm = make_lm(arch)
-    learner, rows, calls, forward = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 12), [], type(lm.model.base_model).forward
+    learner, rows, calls = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 12), []
+    base = type(lm.model.base_model)
+    forward = base.forward
 
     def seen(self, *args, past_key_values=None, **kwargs):
         calls.append("prompt" if past_key_values is None else "text")
         return forward(self, *args, past_key_values=past_key_values, **kwargs)
 
-    monkeypatch.setattr(type(lm.model.base_model), "forward", seen)
+    monkeypatch.setattr(base, "forward", seen)
     few = EvalOptions(token_budget=40)
     first = decode_rows(learner, rows, LABELS, few)
     assert calls.count("prompt") == 1

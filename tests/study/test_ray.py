@@ -49,7 +49,9 @@ def test_a_worker_killed_in_the_middle_changes_nothing(nodes, world, alone, long
     assert outcome_of(store) == alone
     assert not list(store.rglob("claim.json"))
     said = [(store / f"ray-{i}.log").read_text() for i in range(2)]
-    assert all("of 16 runs done" in text for text in said), "one was killed at work, the other may have done all the rest"
+    assert all("of 16 runs done" in text for text in said), (
+        "one was killed at work, the other may have done all the rest"
+    )
     assert sum(text.count("done targets/") for text in said) == 12
 
 

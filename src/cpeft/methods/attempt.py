@@ -196,7 +196,7 @@ class Attempt(PromptMethod):
         else:
             target_BN = (1 + weights_BKC[:, 0, S:]) @ target_TPD.flatten(1)
             mixed_BN: Tensor = torch.addmm(target_BN, weights_BKC[:, 0, :S], self.sources_SPD.flatten(1))
-            return mixed_BN.unflatten(1, shape)
+            return mixed_BN.reshape(-1, *shape)
         if target_TPD is None:
             return mixed_BPD
         return mixed_BPD + (1 + weights_BKC[..., S:]) * self._own(target_TPD, context)
