@@ -384,6 +384,14 @@ def test_names_too_long_for_a_file(cpeft_main, place, prompt):
         assert re.search("no such prompt|no prompt", refused(cpeft_main, 2, *command))
 
 
+def test_stores_that_cannot_be(cpeft_main, place):
+    (place / "taken").write_text("mine")
+    for command in (("run", "quickstart", "--store"), ("status",), ("report",), ("plan", "quickstart", "--store")):
+        assert re.search("aaa.*: File name too long", refused(cpeft_main, 2, *command, "a" * 300))
+    assert "taken" in refused(cpeft_main, 2, "run", "quickstart", "--store", "taken")
+    assert (place / "taken").read_text() == "mine"
+
+
 def test_prompts_of_different_lengths_do_not_mix(cpeft_main, place, prompt):
     load_prompt(prompt).rows("first:3").save("short")
     said = refused(cpeft_main, 2, "eval", f"mean({prompt}, short)", "--task", "mood.toml")

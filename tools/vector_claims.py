@@ -15,7 +15,7 @@ from scipy import stats
 from cpeft.report.addition import additions
 from cpeft.report.crossing import crossings
 from cpeft.report.lines import Line, Shots, Trial, gather, rising
-from cpeft.report.stats import Paired, compare, t_interval
+from cpeft.report.stats import Paired, compare, holm, t_interval
 from cpeft.report.study import Study
 from cpeft.seeds import generator
 from cpeft.study.store import Store
@@ -56,6 +56,7 @@ DESIGNS = {
     ),
 }  # fmt: skip
 BASE, SUM, NOISE = "vocabulary", "sum of vectors", "noise of that size"
+BOTH, MIXTURE = "SPoT both", "ATTEMPT"
 RESAMPLES = 10_000
 
 
@@ -118,19 +119,21 @@ def _shares(sums: Any) -> list[float]:
 
 
 def starts(lines: dict[str, Line], design: Design) -> list[str]:
-    """The sum against each source, their best, noise and nothing, paired over seeds, at every number of examples."""
+    """The sum against the best single source (by its mean on these very test rows, which favours it), the prompt of both tasks,
+    ATTEMPT, noise and nothing, paired over seeds, at every number of examples."""
     said = _table(
         "**3. Sum of vectors minus ...**, paired over seeds",
-        "target", "rows per class", "sum", "best single source", "noise", "nothing",
+        "target", "rows per class", "sum", "best single source", "one prompt of both", "ATTEMPT", "noise", "nothing",
     )  # fmt: skip
     for target in design.targets:
         for shots in rising(lines[SUM].scores[target.task]):
             best = max(target.kin.values(), key=lambda name: np.mean(list(lines[name].at(target.task, shots).values())))
             cells = [
-                f"{told(_paired(lines, SUM, other, target.task, shots).differences)}" for other in (best, NOISE, BASE)
+                told(_paired(lines, SUM, other, target.task, shots).differences)
+                for other in (best, BOTH, MIXTURE, NOISE, BASE)
             ]
             own = np.mean(list(lines[SUM].at(target.task, shots).values()))
-            said.append(f"| {target.task} | {shots} | {own:.1f} | {best}: {cells[0]} | {cells[1]} | {cells[2]} |")
+            said.append(f"| {target.task} | {shots} | {own:.1f} | {best}: {' | '.join(cells)} |")
     return said
 
 
@@ -166,7 +169,8 @@ def _near(first: str, second: str, design: Design) -> str:
 
 def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
     """Spearman's correlation, over (source, target), of the gain of a source with its similarity to the target's own prompt of
-    all rows, both as means over seeds; p by permutation of the pairs, taken as independent."""
+    all rows, both as means over seeds; p by permutation of the pairs, taken as independent, as such and corrected by Holm over
+    the table."""
     (comparison,) = study.comparisons
     names = {(each["prompt"], each["seed"]): each["hash"] for each in comparison.found["compared"]}
     pairs = [
@@ -174,7 +178,8 @@ def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
     ]
     common = set.intersection(*(set(lines[BASE].scores[target.task]) for target in design.targets))
     title = "**5. Similarity and gain** over (source, target)"
-    said = _table(title, "rows per class", "of", "pairs", "rho", "p", "gains")
+    said = _table(title, "rows per class", "of", "pairs", "rho", "p", "p by Holm", "gains")
+    rows: list[tuple[str, float, str]] = []
     for shots, (what, measure) in product(rising(common), (("vectors", "flattened"), ("prompts", "token_mean"))):
         gains, cosines = [], []
         for task, source, line in pairs:
@@ -193,8 +198,11 @@ def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
         told_gains = ", ".join(
             f"{source}-{task} {gain:+.1f}" for (task, source, _), gain in zip(pairs, gains, strict=True)
         )
-        said.append(f"| {shots} | {what}, {measure} | {len(pairs)} | {rho:+.2f} | {p:.3f} | {told_gains} |")
-    return said
+        rows.append((f"| {shots} | {what}, {measure} | {len(pairs)} | {rho:+.2f}", p, told_gains))
+    corrected = holm([p for _, p, _ in rows])
+    return said + [
+        f"{head} | {p:.3f} | {q:.3f} | {gains} |" for (head, p, gains), q in zip(rows, corrected, strict=True)
+    ]
 
 
 if __name__ == "__main__":

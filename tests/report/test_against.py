@@ -134,9 +134,10 @@ def read_against(store, paper):
 
 
 def test_rows_meet_by_what_was_trained(tmp_path):
-    """SNLI untrained: a source of the first kind, the sum of two vectors; one vector is no sum, and another task no row."""
+    """SNLI untrained: a source of the first kind, the sum of two vectors; one vector is no sum, and another task no row, not
+    even one that is the first source of another family."""
     starts = {"spot": "sources/mnli", "sum": "vocab + v(sources/mnli) + v(sources/qnli)", "one": "vocab + v(sources/mnli)",
-              "both": "'both/mnli+qnli'", "nothing": "vocab", "other": "sources/cola"}  # fmt: skip
+              "both": "'both/mnli+qnli'", "nothing": "vocab", "other": "sources/cola", "control": "sources/sst2"}  # fmt: skip
     for name, init in starts.items():
         for seed in (0, 1, 2):
             scores = {"snli": 60.0 + seed}

@@ -30,6 +30,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(4)
+    except OSError as error:  # a folder that is a file, a name too long, no permission: the system says what, and of which path
+        if error.filename is None:
+            raise
+        said = f"error: {error.filename}: {error.strerror}"
+        Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have one
             raise

@@ -16,7 +16,7 @@ class Kind(NamedTuple):
     method: str
     start: str = ""  # nothing, prompt, prompts (of several tasks at once), vectors, given (from a file); "" for any
     several: bool = False
-    sources: frozenset[str] = frozenset()  # the prompt is of one of these tasks
+    sources: Mapping[str, str] = {}  # the task whose prompt it is, by target; {} for any
 
     @property
     def untrained(self) -> bool:
@@ -24,7 +24,8 @@ class Kind(NamedTuple):
         return self.start == "given"
 
 
-FIRST, SECOND = frozenset(("mnli", "dbpedia", "sst2")), frozenset(("qnli", "trec", "yelp", "yelpstars"))
+FIRST = dict(scitail="mnli", snli="mnli", agnews="dbpedia", yahoo="dbpedia", imdb="sst2", sst5="sst2")
+SECOND = dict(scitail="qnli", snli="qnli", agnews="trec", yahoo="trec", imdb="yelp", sst5="yelp")
 ROWS: Mapping[str, Mapping[str, Kind]] = {
     "source_prompts_table1": {
         "authors' prompts": Kind("prompt_tuning", "given"), "replication's prompts": Kind("prompt_tuning", "nothing"),
@@ -69,7 +70,8 @@ def is_of(trial: Trial, kind: Kind, stages: Collection[str]) -> bool:
     start, of = start_of(formula)
     if isinstance(formula, Name) and formula.value.partition("/")[0] not in stages and plain(of) == plain(trial.task):
         start = "given"
-    return start == kind.start and (not kind.sources or plain(of) in kind.sources)
+    source = kind.sources.get(plain(trial.task), "")
+    return start == kind.start and (not kind.sources or bool(source) and plain(of).startswith(source))
 
 
 def start_of(formula: Expression) -> tuple[str, str]:
