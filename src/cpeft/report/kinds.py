@@ -24,8 +24,8 @@ class Kind(NamedTuple):
         return self.start == "given"
 
 
-FIRST = dict(scitail="mnli", snli="mnli", agnews="dbpedia", yahoo="dbpedia", imdb="sst2", sst5="sst2")
-SECOND = dict(scitail="qnli", snli="qnli", agnews="trec", yahoo="trec", imdb="yelp", sst5="yelp")
+FIRST = {"scitail": "mnli", "snli": "mnli", "agnews": "dbpedia", "yahoo": "dbpedia", "imdb": "sst2", "sst5": "sst2"}
+SECOND = {"scitail": "qnli", "snli": "qnli", "agnews": "trec", "yahoo": "trec", "imdb": "yelp", "sst5": "yelp"}
 ROWS: Mapping[str, Mapping[str, Kind]] = {
     "source_prompts_table1": {
         "authors' prompts": Kind("prompt_tuning", "given"), "replication's prompts": Kind("prompt_tuning", "nothing"),
@@ -71,7 +71,7 @@ def is_of(trial: Trial, kind: Kind, stages: Collection[str]) -> bool:
     if isinstance(formula, Name) and formula.value.partition("/")[0] not in stages and plain(of) == plain(trial.task):
         start = "given"
     source = kind.sources.get(plain(trial.task), "")
-    return start == kind.start and (not kind.sources or bool(source) and plain(of).startswith(source))
+    return start == kind.start and (not kind.sources or (bool(source) and plain(of).startswith(source)))
 
 
 def start_of(formula: Expression) -> tuple[str, str]:
