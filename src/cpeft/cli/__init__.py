@@ -30,9 +30,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(4)
-    except (
-        OSError
-    ) as error:  # a folder that is a file, a name too long, no permission: the system says what, and of which path
+    except OSError as error:
+        # A folder that is a file, a name too long, no permission: the system says what, and of which path.
         if error.filename is None:
             raise
         said = f"error: {error.filename}: {error.strerror}"
