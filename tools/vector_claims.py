@@ -142,17 +142,24 @@ def _paired(lines: dict[str, Line], one: str, other: str, task: str, shots: Shot
 
 
 def alike(study: Study, design: Design) -> list[str]:
-    """Mean cosines of vectors and prompts over pairs of different origins, by how near their tasks are."""
+    """Mean cosines of vectors and prompts over pairs of different origins, by how near their tasks are; how far a task lies
+    above its family, as the least and the greatest of what single pairs of origins say."""
     (comparison,) = study.comparisons
     title = "**4. Mean cosine** over pairs of different origins"
-    said = _table(title, "of", "measure", "same task", "same family", "other family")
+    said = _table(title, "of", "measure", "same task", "same family", "other family", "task - family, by origins")
     for card in (card for card in comparison.found["cards"] if card["rows"] == "live"):
         for measure in ("flattened", "token_mean"):
             groups: dict[str, list[float]] = {"same task": [], "same family": [], "other family": []}
+            by_origins: dict[frozenset[str], dict[str, list[float]]] = {}
             for (i, first), (j, second) in combinations(enumerate(card["prompts"]), 2):
                 if first["origin"] != second["origin"]:
-                    groups[_near(first["task"], second["task"], design)].append(card["matrices"][measure][i][j])
+                    near, value = _near(first["task"], second["task"], design), card["matrices"][measure][i][j]
+                    groups[near].append(value)
+                    origins_of = frozenset((first["origin"], second["origin"]))
+                    by_origins.setdefault(origins_of, {}).setdefault(near, []).append(value)
+            margins = [float(np.mean(g["same task"]) - np.mean(g["same family"])) for g in by_origins.values()]
             cells = [f"{np.mean(values):.3f} ({len(values)})" for values in groups.values()]
+            cells.append(f"{min(margins):.3f} to {max(margins):.3f}")
             said.append(f"| {card['what']} | {measure} | {' | '.join(cells)} |")
     return said
 
