@@ -235,7 +235,8 @@ def test_the_prompt_stands_before_everything(lm):
     """Virtual tokens first, then the template's own begin token; `generate` asks the prompt once, then the text."""
     learner, (_, [row, *_]) = learner_of(lm), encoded(lm)
     seen = []
-    hook = lm.model.register_forward_pre_hook(lambda m, a, kw: seen.append(kw["inputs_embeds"]), with_kwargs=True)
+    base = lm.model.base_model
+    hook = base.register_forward_pre_hook(lambda m, a, kw: seen.append(kw["inputs_embeds"]), with_kwargs=True)
     try:
         learner.losses(make_batch([row]))
         learner.generate(torch.tensor([row.source]), max_new_tokens=1)

@@ -112,7 +112,8 @@ def test_similarity_is_that_of_the_source_and_the_targets_own_prompt(store):
 def test_the_page_shows_the_map_and_the_ranks(store):
     html, page = read(store)
     assert page.sections == [
-        "scores", "ranking", "stability", "curves", "similarity", "transfer", "confusion", "examples", "predictions", "making",
+        "cautions", "scores", "ranking", "stability", "curves", "similarity", "transfer", "confusion", "examples",
+        "predictions", "making",
     ]  # fmt: skip
     gains = {"sst2": "+1.5 −4.9 to +7.9, 2 seeds", "mnli": "+4.0 +4.0 to +4.0, 2 seeds"}
     said = ["rte accuracy"]
