@@ -173,7 +173,9 @@ def test_beside_the_paper_exact_match_chooses_the_scale(tmp_path):
 
     study = write_cola(tmp_path)
     ours, theirs = (
-        next(maker for maker in sections_of(paper, "cpeft report") if (made := maker(study)) and made.name == "addition")
+        next(
+            maker for maker in sections_of(paper, "cpeft report") if (made := maker(study)) and made.name == "addition"
+        )
         for paper in (None, "tpv")
     )
     assert told(ours) == ({0: 1}, [("accuracy", 60, 80, 47.5), ("matthews", 50, 40, 47.5)])
