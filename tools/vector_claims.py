@@ -126,7 +126,7 @@ def starts(lines: dict[str, Line], design: Design) -> list[str]:
         "target", "rows per class", "sum", "best single source", "one prompt of both", "ATTEMPT", "noise", "nothing",
     )  # fmt: skip
     for target in design.targets:
-        for shots in rising(lines[SUM].scores[target.task]):
+        for shots in rising(lines[SUM].scores.get(target.task, {})):  # a store may not have all of its stages yet
             best = max(target.kin.values(), key=lambda name: np.mean(list(lines[name].at(target.task, shots).values())))
             cells = [
                 told(_paired(lines, SUM, other, target.task, shots).differences)
