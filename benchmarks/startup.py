@@ -50,7 +50,7 @@ def one_run(place: Path) -> Path:
 
 def many_runs(store: Path, count: int) -> None:
     """Copies of the one run of a store, as runs of other seeds."""
-    first = min(path.parent for path in store.glob("one/mini.mood.s*/result.json"))
+    first = min(path.parent for path in store.glob("one/mini.mood.*/result.json"))
     result = json.loads((first / "result.json").read_text())
     rng = np.random.default_rng(0)
     for seed in range(1, count):
