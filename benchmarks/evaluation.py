@@ -1,5 +1,6 @@
 """Rows on answers: label sets beside `generate`, and a decoder-only model's prompt cache."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -66,30 +67,31 @@ def _telling(shape: str) -> Any:
     return made.requires_grad_(False)
 
 
-def prompt_cache(rounds: int, walls: int, batch: int = 8, length: int = 30) -> Ratio:
-    """A decoder-only model's answers to four batches with the prompt's keys and values computed once, beside every row with its
-    own, in two rounds of generate's first token."""
+def prompt_cache(rounds: int, walls: int, batches: int, size: int = 8, length: int = 30) -> Ratio:
+    """A decoder-only model's answers to batches of rows with the prompt's keys and values computed once in all, beside plain
+    `generate` with the prompt in front of every row; the first token of each."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(vocab_size=V_CAUSAL, hidden_size=512, intermediate_size=1376, num_hidden_layers=6,
                                       num_attention_heads=8, pad_token_id=0, eos_token_id=1)  # fmt: skip
-    lm = FrozenLM(transformers.LlamaForCausalLM(config), tokenizer(), "benchmark", None, "float32")
-    mine = learner(lm)
-    batches = list(torch.randint(3, V_CAUSAL, (4, batch, length)))
-    mask_BL, task_B = torch.ones(batch, length, dtype=torch.bool), torch.zeros(batch, dtype=torch.long)
-    prompt_BPD = mine.method.export()["task"].weight.expand(batch, -1, -1)
+    plain = transformers.LlamaForCausalLM(config).eval()
+    mine = learner(FrozenLM(deepcopy(plain), tokenizer(), "benchmark", None, "float32"))
+    texts = list(torch.randint(3, V_CAUSAL, (batches, size, length)))
+    mask_BL, task_B = torch.ones(size, length, dtype=torch.bool), torch.zeros(size, dtype=torch.long)
+    prompt_BPD = mine.method.export()["task"].weight.expand(size, -1, -1)
 
     def ours() -> torch.Tensor:
         mine._cached = None  # an evaluation begins with a new prompt
-        return torch.cat([mine.decode(ids, mask_BL, task_B, max_new_tokens=1, do_sample=False)[0] for ids in batches])
+        return torch.cat([mine.decode(ids, mask_BL, task_B, max_new_tokens=1, do_sample=False)[0] for ids in texts])
 
     @torch.no_grad()
     def theirs() -> torch.Tensor:
-        mask = torch.ones(batch, P + length, dtype=torch.long)
-        joined = [torch.cat([prompt_BPD, lm.embed(ids)], 1) for ids in batches]
-        return torch.cat([lm.model.generate(inputs_embeds=x, attention_mask=mask, max_new_tokens=1, do_sample=False)
+        mask = torch.ones(size, P + length, dtype=torch.long)
+        joined = [torch.cat([prompt_BPD, plain.get_input_embeddings()(ids)], 1) for ids in texts]
+        return torch.cat([plain.generate(inputs_embeds=x, attention_mask=mask, max_new_tokens=1, do_sample=False)
                           for x in joined])  # fmt: skip
 
     if not torch.equal(ours(), theirs()):
         raise SystemExit("the prompt's cache changes answers")
-    name = f"decoder-only evaluation of {4 * batch} rows, 6 layers, width 512, {P} prompt rows, {length} tokens, batch {batch}"
-    return compare(name, "the prompt computed for every row", "same tokens", ours, theirs, rounds, walls)
+    what = f"6 layers, width 512, {P} prompt rows, {length} tokens, batch {size}"
+    name = f"decoder-only evaluation of {batches * size} rows, {what}"
+    return compare(name, "generate, the prompt in front of every row", "same tokens", ours, theirs, rounds, walls)

@@ -51,7 +51,7 @@ def quick(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
     yield "small-SST-2-bf16", partial(own_bfloat16, "small", "SST-2", 8, 5, 0, peaks[torch.bfloat16])
     yield "evaluation-ends", partial(evaluation, "small", "SST-2", 8, 5, 0, with_loss=False, ends=True)
     yield "mixture-6", partial(mixture, 6, 32, 5, 0)
-    yield "cache", partial(prompt_cache, 5, 0)
+    yield "cache", partial(prompt_cache, 5, 0, 4)
 
 
 def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
@@ -84,7 +84,7 @@ def _answers(rounds: int, walls: int) -> Iterator[Row]:
         for with_loss in (False, True):
             key = f"evaluation-{'ends' if ends else 'goes-on'}{'-loss' if with_loss else ''}"
             yield key, partial(evaluation, "small", "SST-2", 8, rounds, walls, with_loss=with_loss, ends=ends)
-    yield "cache", partial(prompt_cache, rounds, walls)
+    yield "cache", partial(prompt_cache, rounds, walls, 16)
 
 
 def full(peaks: dict[torch.dtype, float]) -> Iterator[Row]:

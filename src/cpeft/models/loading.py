@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
@@ -49,6 +49,13 @@ class ModelOptions(Options):
     attention: Attention = "auto"
 
 
+def _one_piece(head: nn.Linear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """What the vocabulary head reads, without gaps in memory. `generate` hands it the last position of every row, a view with
+    gaps, and torch then reads the whole vocabulary's weights once a row instead of once a batch: a quarter of an evaluation of a
+    decoder-only model on a CPU."""
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
 @dataclass(eq=False)
 class FrozenLM:
     """A frozen model with its tokenizer."""
@@ -66,6 +73,9 @@ class FrozenLM:
         self.encoder_decoder = bool(self.model.config.is_encoder_decoder)
         self.embeddings = self.model.get_input_embeddings()
         self.width = int(self.embeddings.weight.shape[1])
+        head = self.model.get_output_embeddings()
+        if isinstance(head, nn.Linear) and _one_piece not in head._forward_pre_hooks.values():
+            head.register_forward_pre_hook(_one_piece)
 
     @property
     def device(self) -> torch.device:

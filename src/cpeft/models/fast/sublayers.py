@@ -24,7 +24,7 @@ from cpeft.models.fast.dropout import Drops, Kept, dropped
 from cpeft.models.fast.product import Product
 from cpeft.models.fast.rows import Rows
 
-SHORT = 256
+SHORT = 192
 
 
 @dataclass(frozen=True)
