@@ -50,9 +50,9 @@ class ModelOptions(Options):
 
 
 def _one_piece(head: nn.Linear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What the vocabulary head reads, without gaps in memory. `generate` hands it the last position of every row, a view with
-    gaps, and torch then reads the whole vocabulary's weights once a row instead of once a batch: a quarter of an evaluation of a
-    decoder-only model on a CPU."""
+    """What the vocabulary head reads, in one piece of memory. `generate` hands it the last position of every row, a view with
+    gaps, for which torch reads the weights of the whole vocabulary once a row instead of once a batch: a quarter of an
+    evaluation of a decoder-only model on a CPU."""
     return (inputs[0].contiguous(), *inputs[1:])
 
 
@@ -73,9 +73,10 @@ class FrozenLM:
         self.encoder_decoder = bool(self.model.config.is_encoder_decoder)
         self.embeddings = self.model.get_input_embeddings()
         self.width = int(self.embeddings.weight.shape[1])
-        head = self.model.get_output_embeddings()
-        if isinstance(head, nn.Linear) and _one_piece not in head._forward_pre_hooks.values():
-            head.register_forward_pre_hook(_one_piece)
+        if not self.encoder_decoder:
+            head = self.model.get_output_embeddings()
+            if isinstance(head, nn.Linear) and _one_piece not in head._forward_pre_hooks.values():
+                head.register_forward_pre_hook(_one_piece)
 
     @property
     def device(self) -> torch.device:
