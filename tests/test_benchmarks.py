@@ -1,6 +1,7 @@
 """The benchmarks run, at toy size: their correctness checks, table, figure and files. They say nothing about speed here."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
 
-from benchmarks import evaluation, memory, mixture, outside, rows, training  # noqa: E402
+from benchmarks import evaluation, memory, mixture, outside, real, rows, startup, training  # noqa: E402
 from benchmarks.figure import draw  # noqa: E402
 from benchmarks.measure import Ratio, compare, table  # noqa: E402
 
@@ -31,7 +32,7 @@ TOYS = {
     "attempt": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0),
     "attempt as published": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0, published=True),
     "evaluation": partial(evaluation.evaluation, "toy", "SST-2", 2, 1, 0, with_loss=True, ends=False),
-    "cache": partial(evaluation.prompt_cache, 1, 0, batch=2, length=5),
+    "cache": partial(evaluation.prompt_cache, 1, 0, 2, size=2, length=5),
     "mixture": partial(mixture.mixture, 2, 2, 1, 0),
 }
 
@@ -86,6 +87,21 @@ def test_shares_outside_the_model_are_shares():
     found = outside.shares(1, "toy")
     assert set(found) == {"training", "evaluation"}
     assert all(0 < share < 1 for share in found.values())
+
+
+@pytest.mark.parametrize("what", ["training", "evaluation"])
+def test_rows_on_a_real_model_do_the_same_on_both_sides(what):
+    if not real.MINILM.is_dir():
+        pytest.skip("shared/models/minilm-seq2seq is not beside the project")
+    if not os.environ.get("CPEFT_DATA"):
+        pytest.skip("CPEFT_DATA is not set")
+    assert "same" in real.minilm("mnli", what, 1, 0).check
+
+
+def test_start_up_is_measured_on_a_store_of_many_runs(tmp_path):
+    store = startup.one_run(tmp_path)
+    startup.many_runs(store, 3)
+    assert len(list(store.glob("one/*/result.json"))) == 3
 
 
 def test_the_gpu_benchmark_runs_on_the_cpu_at_toy_size(tmp_path):

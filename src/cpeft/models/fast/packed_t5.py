@@ -220,5 +220,7 @@ def _module_losses(model: Any, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch) 
     mask = torch.cat([batch.mask_BL.new_ones(prompt_BPD.shape[:2]), batch.mask_BL], 1)
     starts = model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
     logits = model(inputs_embeds=joined, attention_mask=mask.long(), decoder_input_ids=starts, use_cache=False).logits
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32)).transpose(1, 2)
-    return F.cross_entropy(precise, batch.target_BT, ignore_index=IGNORE, reduction="none").sum(1)
+    told, target_BT = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1), batch.target_BT
+    return (
+        F.cross_entropy(told, target_BT.flatten(), ignore_index=IGNORE, reduction="none").view(target_BT.shape).sum(1)
+    )
