@@ -35,14 +35,16 @@ def main(
     kept = out / "results.json"
     found = json.loads(kept.read_text()) if kept.exists() else {}
     peaks = {dtype: peak_of(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    for key, measure in rows_for(size, peaks):
+    rows = list(rows_for(size, peaks))
+    for key, measure in rows:
         if not key.startswith(only) or key in found:
             continue
         ratio = measure()
         found[key] = ratio.saved()
         kept.write_text(json.dumps(found, indent=1))
         print(f"{key}: {ratio.quartiles[1]:.2f} times as fast ({ratio.check})", flush=True)
-    ratios = [Ratio.of(row) for row in found.values()]
+    order = list(dict.fromkeys([*(key for key, _ in rows if key in found), *found]))
+    ratios = [Ratio.of(found[key]) for key in order]
     outside = ", ".join(f"{what} {100 * share:.1f}%" for what, share in shares(3).items())
     peak = ", ".join(f"{short(dtype)} {value / 1e9:.0f} GFLOP/s" for dtype, value in peaks.items())
     text = (

@@ -20,7 +20,13 @@ def draw(ratios: Sequence[Ratio], path: Path) -> None:
             middle, -place, xerr=[[middle - low], [high - middle]], fmt="o", color=OURS, capsize=3, markersize=5
         )
         axes.annotate(
-            f"{middle:.2f}", (high, -place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
+            f"{middle:.2f}",
+            (high, -place),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
         if each.aim:
             axes.plot(each.aim, -place, "|", color=AIM, markersize=13, markeredgewidth=2)

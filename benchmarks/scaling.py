@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import typer
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks import scene, startup
 from benchmarks.scene import Ours, frozen, learner, model, rows_of
@@ -88,18 +89,29 @@ def main(
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "scaling.json").write_text(json.dumps(found, indent=1))
+    draw(found, out / "scaling.svg")
+    for name, points in found.items():
+        slope = float(np.polyfit(np.log(list(points)), np.log(list(points.values())), 1)[0])
+        print(f"{name}: grows with power {slope:.2f}; " + ", ".join(f"{a}: {b:.3g} s" for a, b in points.items()))
+
+
+def draw(found: dict[str, dict[int, float]], path: Path) -> None:
+    """One small plot each, both axes logarithmic, with linear growth as a dashed line."""
     figure = Figure(figsize=(12, 6), layout="constrained")
     for axes, (name, points) in zip(figure.subplots(2, 4).flat, found.items(), strict=False):
         x, y = np.array(list(points)), np.array(list(points.values()))
         axes.loglog(x, y, "o-", color="#0072b2")
         axes.loglog(x, y[0] * x / x[0], "--", color="#7f7f7f", linewidth=0.8)
+        axes.set_xticks(x, [f"{value:,}" for value in x], fontsize=8)
+        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel(name.partition(", ")[2])
-        axes.set_title(f"{name.partition(', ')[0]} (s)", fontsize=10)
-        slope = float(np.polyfit(np.log(x), np.log(y), 1)[0])
-        print(f"{name}: grows with power {slope:.2f}; " + ", ".join(f"{a}: {b:.3g} s" for a, b in points.items()))
+        axes.set_ylabel("seconds")
+        axes.set_title(name.partition(", ")[0], fontsize=10)
     for axes in figure.axes[len(found) :]:
         axes.remove()
-    figure.savefig(out / "scaling.svg")
+    figure.savefig(path)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cpeft.errors import ConfigError, DataError
 from cpeft.seeds import generator
@@ -110,6 +109,8 @@ def class_indices(task: Task, table: pa.Table, where: str) -> np.ndarray:
     """The class of every row, counted in label order; -1 outside the task; 0 where there is no label set."""
     if not task.words:
         return np.zeros(table.num_rows, np.int64)
+    import pyarrow.compute as pc  # here: listings draw nothing
+
     name = task.column({name: name for name in table.column_names}, task.label_column)
     order: dict[Code | None, int] = {c: 0 if task.kind == "regression" else i for i, c in enumerate(task.words)}
     values = table[name].unique()

@@ -160,14 +160,17 @@ class Study:
         found = {folder.path: folder for folder in (*self.store.runs(), *failed) if not folder.done}
         return [folder for _, folder in sorted(found.items())]
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         return distinct(result["label"] for result in self.results)
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by stage and method label."""
-        return {key: [run for run in self.runs if run.group == key] for key in distinct(run.group for run in self.runs)}
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.group, []).append(run)
+        return found
 
 
 def _in_order(folders: Sequence[RunFolder], notes: Sequence[Note]) -> list[RunFolder]:
