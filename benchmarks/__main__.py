@@ -1,6 +1,6 @@
 """python -m benchmarks quick|standard|full [--out DIR]
 
-quick     two minutes: short texts, T5-small shapes, one row of each kind
+quick     two to three minutes: short texts, T5-small shapes, one row of each kind
 standard  20 to 30 minutes: three lengths, dropout, gangs, evaluation, mixture, cache, memory, a real model
 full      hours: also T5-base shapes, batch 32, more gangs; finished rows of DIR are kept and not measured again
 """
@@ -45,7 +45,7 @@ def main(
         print(f"{key}: {ratio.quartiles[1]:.2f} times as fast ({ratio.check})", flush=True)
     order = list(dict.fromkeys([*(key for key, _ in rows if key in found), *found]))
     ratios = [Ratio.of(found[key]) for key in order]
-    outside = ", ".join(f"{what} {100 * share:.1f}%" for what, share in shares(3).items())
+    outside = ", ".join(f"{what} {100 * share:.1f}%" for what, share in shares(1 if size == "quick" else 3).items())
     peak = ", ".join(f"{short(dtype)} {value / 1e9:.0f} GFLOP/s" for dtype, value in peaks.items())
     text = (
         f"{table(ratios)}\n\nOutside the model, T5-small shape, batch 8, SST-2 lengths: {outside}.\n\n{_processor()}, "

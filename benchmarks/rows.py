@@ -45,7 +45,7 @@ def _told(key: str, measure: Callable[[], Ratio], memory: bool) -> Ratio:
 
 
 def quick(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
-    """Some two minutes."""
+    """Two to three minutes."""
     yield "small-SST-2-dynamic", partial(training, "small", "SST-2", 8, "dynamic", 5, peak=peaks[torch.float32])
     yield "small-SST-2-published", partial(training, "small", "SST-2", 8, "published", 5, peak=peaks[torch.float32])
     yield "small-SST-2-bf16", partial(own_bfloat16, "small", "SST-2", 8, 5, 0, peaks[torch.bfloat16])
