@@ -57,10 +57,10 @@ def _telling(shape: str) -> Any:
     said = [tuple(tokenizer()(label)["input_ids"]) for label in LABELS]
     rows = [EncodedRow(row.source, said[i % 3]) for i, row in enumerate(rows_of("SST-2", 4))]
     batch = collate(rows, 0)
-    prompt_BPD = learner(lm).method.export()["task"].weight.expand(4, -1, -1)
+    prompt_BPD = learner(lm).method.export()["task"].weight.expand(len(rows), -1, -1)
     for _ in range(12):
         joined = torch.cat([prompt_BPD, lm.embed(batch.source_BL).detach()], 1)
-        mask = torch.cat([torch.ones(4, P, dtype=torch.bool), batch.mask_BL], 1)
+        mask = torch.cat([torch.ones(len(rows), P, dtype=torch.bool), batch.mask_BL], 1)
         made(inputs_embeds=joined, attention_mask=mask.long(), labels=batch.target_BT).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

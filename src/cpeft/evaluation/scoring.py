@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpeft.metrics import METRICS, Metric, MetricContext
-from cpeft.metrics.resampled import resampled
 from cpeft.seeds import generator
 
 
@@ -35,6 +34,8 @@ def score_texts(
         return Score(value, value, value)
     rng = generator(0, "bootstrap", metric)
     if not (groups and groups[0]):
+        from cpeft.metrics.resampled import resampled  # scikit-learn takes a second, and plans score nothing
+
         picks = np.stack([rng.integers(len(predictions), size=len(predictions)) for _ in range(resamples)])
         draws = resampled(metric, list(predictions), references, MetricContext(labels), picks)
     else:

@@ -6,6 +6,8 @@ characters (papers.md E-15) and, for CB, averaged over the predicted labels alon
 
 from collections.abc import Sequence
 
+from sklearn.metrics import f1_score, matthews_corrcoef
+
 from cpeft.errors import ConfigError
 from cpeft.metrics.base import METRICS, MetricContext, References, best
 
@@ -43,8 +45,6 @@ def accuracy(predictions: Sequence[str], references: References, context: Metric
 @METRICS.register("f1")
 def f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """F1 of the second label, the positive class."""
-    from sklearn.metrics import f1_score  # here and below: it takes a second, and accuracy needs none of it
-
     texts = binary(predictions, references, context, "f1")
     return 100.0 * float(f1_score(gold(references), texts, pos_label=context.labels[1], zero_division=0.0))
 
@@ -56,8 +56,6 @@ def macro_f1(predictions: Sequence[str], references: References, context: Metric
     A label that is neither asked for nor predicted has no F1 and is left out of the mean; otherwise perfect predictions
     could not reach 100 on a test split that lacks a class, as TREC's does.
     """
-    from sklearn.metrics import f1_score
-
     texts = inside(predictions, context, "macro_f1")
     right = gold(references)
     return 100.0 * float(f1_score(right, texts, labels=context.labels, average="macro", zero_division=float("nan")))
@@ -66,8 +64,6 @@ def macro_f1(predictions: Sequence[str], references: References, context: Metric
 @METRICS.register("matthews")
 def matthews(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The Matthews correlation; texts outside the label set are one more class, so they are errors but no evidence."""
-    from sklearn.metrics import matthews_corrcoef
-
     texts = inside(predictions, context, "matthews")
     right = gold(references)
     if len({*texts, *right}) < 2:  # scikit-learn answers 0 too, with a warning

@@ -6,6 +6,7 @@ Their oracle is the plain metric on each resample.
 """
 
 import numpy as np
+from sklearn.metrics import f1_score
 
 from cpeft.metrics.base import METRICS, MetricContext, References
 from cpeft.metrics.classification import INVALID, binary, gold, inside
@@ -39,8 +40,6 @@ def _of_rows(metric: str, predictions: list[str], references: References, contex
 def _f1(
     metric: str, predictions: list[str], references: References, context: MetricContext, picks_RN: np.ndarray
 ) -> np.ndarray:
-    from sklearn.metrics import f1_score  # here: it takes a second, and accuracy needs none of it
-
     texts = (
         inside(predictions, context, metric)
         if metric == "macro_f1"

@@ -23,6 +23,7 @@ from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.fast.reading import Reading
 from cpeft.models.loading import FrozenLM
+from cpeft.models.losses import precise, row_losses
 from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.models.text import TextCodec
 from cpeft.prompts.soft_prompt import SoftPrompt
@@ -52,9 +53,7 @@ def example_losses(
         kept = {"logits_to_keep": heard} if lm.keeps_logits else {}
         logits = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False, **kept).logits
         logits, labels = logits if kept else logits[:, heard], labels[:, heard]
-    # One row a token: over a middle dimension torch sums 30,000 exponentials one after another, 1e-4 off in float32.
-    told = _precise(logits).flatten(0, 1)
-    return F.cross_entropy(told, labels.flatten(), ignore_index=IGNORE, reduction="none").view(labels.shape).sum(1)
+    return row_losses(logits, labels)
 
 
 Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
@@ -141,7 +140,7 @@ class PromptedLM(nn.Module):
         out = self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), **kwargs)
         if labels is not None:
             shifted = rearrange(F.pad(labels, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
-            told = _precise(out.logits[:, :-1]).flatten(0, 1)
+            told = precise(out.logits[:, :-1]).flatten(0, 1)
             out.loss = F.cross_entropy(told, shifted.flatten(), ignore_index=IGNORE)
         back = None if order is None else order.argsort(1)
         out.logits = rearrange(out.logits, back)[:, prompt_BPD.shape[1] :]
@@ -229,11 +228,6 @@ class PromptedLM(nn.Module):
                  "encoder_decoder": lm.encoder_decoder, "text": text}  # fmt: skip
         prompts = self.method.export().items()
         return {name: replace(prompt, provenance=replace(prompt.provenance, **known)) for name, prompt in prompts}
-
-
-def _precise(logits: Tensor) -> Tensor:
-    """Losses are computed in float32 at least."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _rows(input_ids: Tensor, attention_mask: Tensor | None, task_ids: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.product import Product, arranges
 from cpeft.models.fast.rows import Rows
 from cpeft.models.fast.sublayers import FeedForward, Norm, SelfAttention
+from cpeft.models.losses import precise, row_losses
 
 KINDS = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
 AT_ONCE = 2**24  # logits held at once
@@ -128,8 +129,7 @@ class PackedT5:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits, float32 at least."""
-        logits = self.vocabulary(hidden * self.scale)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return precise(self.vocabulary(hidden * self.scale))
 
     def _last_norm(self, x: Tensor, decoder: bool) -> Tensor:
         stack = self.model.decoder if decoder else self.model.encoder
@@ -220,7 +220,4 @@ def _module_losses(model: Any, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch) 
     mask = torch.cat([batch.mask_BL.new_ones(prompt_BPD.shape[:2]), batch.mask_BL], 1)
     starts = model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
     logits = model(inputs_embeds=joined, attention_mask=mask.long(), decoder_input_ids=starts, use_cache=False).logits
-    told, target_BT = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1), batch.target_BT
-    return (
-        F.cross_entropy(told, target_BT.flatten(), ignore_index=IGNORE, reduction="none").view(target_BT.shape).sum(1)
-    )
+    return row_losses(logits, batch.target_BT)
