@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from cpeft.data.encode import EncodedRow, micro_batches
-from cpeft.evaluation.decoding import Decided, EvalOptions, decode_rows, mean_loss, plain_greedy
+from cpeft.evaluation.decoding import Decided, EvalOptions, decode_rows, mean_loss
 from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
+from cpeft.models.greedy import plain_greedy
 from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, teach
 
 TEXTS = (*LABELS, "w1 w2 w3", "positive w4", "not w5")  # what the models learn to say; the last three are no labels
@@ -205,6 +206,8 @@ def test_keys_and_values_of_a_prompt_are_computed_once_for_all_batches(arch, mon
     """Until the prompt changes; answers are those of a learner that never kept any."""
     lm = make_lm(arch)
     learner, rows, calls = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 12), []
+    assert lm.keeps_prompt  # settled before calls are counted
+    assert lm.gap_limit is None
     base = type(lm.model.base_model)
     forward = base.forward
 

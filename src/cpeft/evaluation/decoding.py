@@ -8,21 +8,21 @@ form, one pass over the tree of labels finds the rows that say one; the others a
 Closed choice picks the label of the highest log-probability and is another metric, reported as `choice_*`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 from cpeft.config import Options
 from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Reading
+from cpeft.models.greedy import plain_greedy
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.training.memory import in_groups
@@ -142,29 +142,6 @@ def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) ->
     if options.max_new_tokens is None and labels and options.match == "lower":
         return max(len(label.encode()) for label in labels) + 2
     return options.max_new_tokens or max((len(ids) for ids in codec.targets(list(labels))), default=OPEN_TOKENS)
-
-
-@contextmanager
-def plain_greedy(model: Any, pad: int | None = None, end: int | None = None) -> Iterator[None]:
-    """Greedy decoding with the model's own start and end tokens and none of its other generation habits.
-
-    The model's generation settings are put aside, because `generate` fills whatever a call leaves open from them
-    (repetition penalties, minimum lengths, a forced end token that would make a cut text look finished). `pad` fills rows that
-    ended where the model names no pad token; a word there would be read as output. `end` ends a row beside the model's own.
-    """
-    own = model.generation_config
-    names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
-    ids = {name: getattr(own, name, None) for name in names}
-    for name, last in (("decoder_start_token_id", None), ("pad_token_id", pad or 0)):
-        known = (ids[name], getattr(model.config, name, None), last)
-        ids[name] = next((token for token in known if token is not None), None)
-    ends = ids["eos_token_id"] if isinstance(ids["eos_token_id"], list) else [ids["eos_token_id"]]
-    ids["eos_token_id"] = [token for token in dict.fromkeys([*ends, end]) if token is not None] or None
-    model.generation_config = GenerationConfig(do_sample=False, num_beams=1, **ids)
-    try:
-        yield
-    finally:
-        model.generation_config = own
 
 
 def _choose(learner: PromptedLM, rows: list[EncodedRow], labels: Sequence[str]) -> list[str | None]:

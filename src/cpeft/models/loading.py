@@ -24,6 +24,7 @@ from cpeft.data.options import Form
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.chat import ChatCodec
 from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
+from cpeft.models.support import GAP, TOKENS, check_supported, reads_alike, shortest_window
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
 
@@ -112,6 +113,24 @@ class FrozenLM:
         return self.device.type == "cpu" and not self.packed
 
     @cached_property
+    def keeps_prompt(self) -> bool:
+        """Whether a text reads the same behind keys and values of a prompt that were computed before it."""
+        return reads_alike(self.model, kept=True)
+
+    @cached_property
+    def gap_limit(self) -> int | None:
+        """How many positions may be filled where padding stands between a prompt and a text: 0 where the model counts that
+        padding (ALiBi by index), its shortest window, or None for no limit."""
+        limit = shortest_window(self.model.config)
+        gap = GAP if limit is None else max(min(GAP, limit - TOKENS - 1), 0)
+        return limit if gap and reads_alike(self.model, kept=True, pads=gap) else 0
+
+    @cached_property
+    def pads_left(self) -> bool:
+        """Whether a text reads the same behind padding as without."""
+        return reads_alike(self.model, kept=False, pads=GAP)
+
+    @cached_property
     def keeps_logits(self) -> bool:
         """Whether the model computes logits at chosen positions alone, when asked."""
         return "logits_to_keep" in signature(self.model.forward).parameters
@@ -159,7 +178,8 @@ def load_lm(
 ) -> FrozenLM:
     """A frozen model: `mini`, the embedded one, a hub name or a local folder; without `fetch` only what is on this machine.
 
-    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes)."""
+    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, or a
+    family on which prompts cannot be served: `models/support.py`)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     at: dict[str, Any] = {"revision": revision, "local_files_only": not fetch}
@@ -189,7 +209,9 @@ def load_lm(
         model.to(place)  # type: ignore[arg-type]
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
-    return FrozenLM(model, tokenizer, str(name), getattr(config, "_commit_hash", None) or revision, kind)
+    lm = FrozenLM(model, tokenizer, str(name), getattr(config, "_commit_hash", None) or revision, kind)
+    check_supported(model, str(name), lm.text.end)
+    return lm
 
 
 def folder_of(name: str) -> Path:

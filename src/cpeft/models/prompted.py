@@ -24,7 +24,7 @@ from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOu
 from cpeft.models.fast.reading import Reading
 from cpeft.models.loading import FrozenLM
 from cpeft.models.losses import precise, row_losses
-from cpeft.models.splice import before_labels, join, rearrange
+from cpeft.models.splice import before_labels, decoder_inputs, join, rearrange
 from cpeft.models.text import TextCodec
 from cpeft.prompts.soft_prompt import SoftPrompt
 
@@ -38,7 +38,7 @@ def example_losses(
         return lm.packed.losses(prompt_BPD, x_BLD, batch)
     if lm.encoder_decoder:
         joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
-        starts = lm.model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
+        starts = decoder_inputs(lm.model, batch.target_BT)
         out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), decoder_input_ids=starts, use_cache=False)
         logits, labels = out.logits, batch.target_BT
     else:
@@ -164,10 +164,29 @@ class PromptedLM(nn.Module):
         """Generated tokens, and the method's notes on every row."""
         if reading := self.read(source_BL, mask_BL, task_B):
             return self.tell(reading, **kwargs), reading.notes
+        self.lm.check_fits(self.method.length, source_BL.shape[1])
+        if (groups := self._apart(mask_BL, task_B, kwargs.get("max_new_tokens"))) is None:
+            return self._decode(source_BL, mask_BL, task_B, **kwargs)
+        parts = [self._decode(source_BL[rows], mask_BL[rows], task_B[rows], **kwargs) for rows in groups]
+        back_B = torch.cat(groups).argsort()
+        tokens = [row for part, _ in parts for row in part]
+        said = nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=self.lm.text.pad or 0)
+        return said[back_B], {name: torch.cat([notes[name] for _, notes in parts])[back_B] for name in parts[0][1]}
+
+    def _apart(self, mask_BL: Tensor, task_B: Tensor, new: int | None) -> list[Int[Tensor, "N"]] | None:
+        """The rows of each length, where padding would change what the model reads; None where they may stand in one batch."""
+        lm, lengths_B = self.lm, mask_BL.sum(1)
+        if lm.encoder_decoder or lm.pads_left or (self._one_prompt(task_B) and self._may_gap(mask_BL, new)):
+            return None
+        return [(lengths_B == length).nonzero()[:, 0] for length in lengths_B.unique()]
+
+    def _decode(
+        self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
+    ) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
+        """`decode` of rows that may stand in one batch."""
         x_BLD = self.lm.embed(source_BL)
         output = self.prompts(x_BLD, mask_BL, task_B)
-        self.lm.check_fits(self.method.length, source_BL.shape[1])
-        if not self.lm.encoder_decoder and self._one_prompt(task_B):
+        if self._one_prompt(task_B) and self._may_gap(mask_BL, kwargs.get("max_new_tokens")):
             known, mask = self._behind_one_prompt(output.prompt_BPD, x_BLD, mask_BL)
         else:
             side = "right" if self.lm.encoder_decoder else "left"
@@ -179,12 +198,22 @@ class PromptedLM(nn.Module):
         """Whether all rows have the same prompt."""
         return self.method.length > 0 and not self.method.reads_input and bool((task_B == task_B[0]).all())
 
+    def _may_gap(self, mask_BL: Tensor, new: int | None) -> bool:
+        """Whether a prompt computed once may stand before these texts and `new` tokens (None: unknown): the model does not see
+        the padding behind it, or there is none."""
+        lengths_B = mask_BL.sum(1)
+        if self.lm.encoder_decoder or not self.lm.keeps_prompt:
+            return False
+        if bool((lengths_B == lengths_B[0]).all()) or (limit := self.lm.gap_limit) is None:
+            return True
+        return new is not None and self.method.length + int(lengths_B.max()) + new <= limit
+
     def _behind_one_prompt(
         self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor
     ) -> tuple[dict[str, Any], Bool[Tensor, "B N"]]:
         """What a decoder-only model generates from, its keys and values of the prompt computed once for all rows, and for all
-        batches until the prompt changes: text moved to the right, padding between prompt and text, which no row sees and
-        positions do not count."""
+        batches until the prompt changes: text moved to the right, padding between prompt and text where lengths differ,
+        which no row sees."""
         prompt_BPD = prompt_BPD.to(x_BLD.dtype)
         if self._cached is None or not torch.equal(self._cached[0], prompt_BPD[0]):
             told = self.lm.model.base_model(inputs_embeds=prompt_BPD[:1], use_cache=True)  # nothing is asked here
@@ -192,6 +221,8 @@ class PromptedLM(nn.Module):
         cache = deepcopy(self._cached[1])
         cache.batch_repeat_interleave(len(prompt_BPD))
         text_BLD, mask_BL, _ = join(prompt_BPD[:, :0], x_BLD, mask_BL, pad="left")
+        longest = int(mask_BL.sum(1).max())
+        text_BLD, mask_BL = text_BLD[:, -longest:], mask_BL[:, -longest:]
         mask = torch.cat([mask_BL.new_ones(prompt_BPD.shape[:2]), mask_BL], 1)
         return {"inputs_embeds": torch.cat([prompt_BPD, text_BLD], 1), "past_key_values": cache}, mask
 

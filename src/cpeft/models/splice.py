@@ -5,6 +5,8 @@ on one side only. Learned absolute positions then count the prompt, rotary posit
 see true distances, whatever side the caller padded.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -34,3 +36,13 @@ def join(
 def before_labels(mask_BL: Bool[Tensor, "B L"], labels_BL: Int[Tensor, "B L"] | None) -> Bool[Tensor, "B L"]:
     """Real tokens before the first labelled one: the text up to the answer of a decoder-only row."""
     return mask_BL if labels_BL is None else mask_BL & ((labels_BL != IGNORE).long().cumsum(1) == 0)
+
+
+def decoder_inputs(model: Any, labels_BT: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """What the decoder of an encoder-decoder reads to say the labels: as its own class makes it, else the start token and the
+    labels but the last."""
+    if own := getattr(model, "prepare_decoder_input_ids_from_labels", None):
+        return own(labels=labels_BT)  # type: ignore[no-any-return]
+    config = model.config
+    start_BT = labels_BT.new_full((len(labels_BT), 1), config.decoder_start_token_id)
+    return torch.cat([start_BT, labels_BT[:, :-1].masked_fill(labels_BT[:, :-1] == IGNORE, config.pad_token_id)], 1)

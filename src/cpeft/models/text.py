@@ -23,7 +23,8 @@ class TextCodec:
         self.tokenizer = tokenizer
         self.encoder_decoder = bool(config.is_encoder_decoder)
         self.start = getattr(config, "decoder_start_token_id", None)
-        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, getattr(config, "eos_token_id", None))
+        told = getattr(config, "eos_token_id", None)  # one token, or several of which any ends an answer
+        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, *(told if isinstance(told, list) else [told]))
         self.end: Any = next((end for end in ends if end is not None), None)
         self.pad = tokenizer.pad_token_id
 

@@ -23,6 +23,7 @@ from cpeft.models.loading import folder_of
 WIDTH = 32
 POSITIONS = 2048
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+WORDS = (PAD, END, UNKNOWN, *sorted(ByteLevel.alphabet()))
 CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
 
 _T5 = {"d_model": WIDTH, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
@@ -59,9 +60,8 @@ def family_of(name: str) -> str:
 
 def write_tiny(family: str, folder: Path) -> None:
     """A random model of a family and its tokenizer as a folder that `load_lm` reads; the same one every time."""
-    words = [PAD, END, UNKNOWN, *sorted(ByteLevel.alphabet())]
     config = AutoConfig.for_model(
-        family, **{"vocab_size": len(words), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1, **SIZES[family]}
+        family, **{"vocab_size": len(WORDS), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1, **SIZES[family]}
     )
     make: Callable[[Any], Any] = (
         AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -70,9 +70,14 @@ def write_tiny(family: str, folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         make(config).save_pretrained(folder)
-    raw = Tokenizer(BPE({word: i for i, word in enumerate(words)}, [], unk_token=UNKNOWN))
+    write_tokenizer(folder, config.is_encoder_decoder)
+
+
+def write_tokenizer(folder: Path, encoder_decoder: bool) -> None:
+    """A tokenizer whose tokens are bytes, which ends the texts of an encoder-decoder."""
+    raw = Tokenizer(BPE({word: i for i, word in enumerate(WORDS)}, [], unk_token=UNKNOWN))
     raw.pre_tokenizer, raw.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
-    end = f"$A {END}" if config.is_encoder_decoder else "$A"
+    end = f"$A {END}" if encoder_decoder else "$A"
     raw.post_processor = TemplateProcessing(single=end, special_tokens=[(END, 1)])
     PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, chat_template=CHAT
