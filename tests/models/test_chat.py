@@ -234,6 +234,7 @@ def test_loss_is_on_the_answer_and_its_end_or_on_everything(lm, method):
 def test_the_prompt_stands_before_everything(lm):
     """Virtual tokens first, then the template's own begin token; `generate` asks the prompt once, then the text."""
     learner, (_, [row, *_]) = learner_of(lm), encoded(lm)
+    assert learner.lm.keeps_prompt  # settled before passes are counted
     seen = []
     base = lm.model.base_model
     hook = base.register_forward_pre_hook(lambda m, a, kw: seen.append(kw["inputs_embeds"]), with_kwargs=True)

@@ -176,9 +176,11 @@ class PromptedLM(nn.Module):
     def _apart(self, mask_BL: Tensor, task_B: Tensor, new: int | None) -> list[Int[Tensor, "N"]] | None:
         """The rows of each length, where padding would change what the model reads; None where they may stand in one batch."""
         lm, lengths_B = self.lm, mask_BL.sum(1)
-        if lm.encoder_decoder or lm.pads_left or (self._one_prompt(task_B) and self._may_gap(mask_BL, new)):
+        if lm.encoder_decoder or (self._one_prompt(task_B) and self._may_gap(mask_BL, new)):
             return None
-        return [(lengths_B == length).nonzero()[:, 0] for length in lengths_B.unique()]
+        if len(alike := lengths_B.unique()) == 1 or lm.pads_left:
+            return None
+        return [(lengths_B == length).nonzero()[:, 0] for length in alike]
 
     def _decode(
         self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
