@@ -52,6 +52,7 @@ def run(
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
     with stopping():
+        from cpeft.study.fetching import bring_models
         from cpeft.training.workers import Workers
 
         plan = _plan(recipe, overrides, store, only)
@@ -60,6 +61,8 @@ def run(
             for entry in plan.entries():
                 if entry.state == "failed":
                     plan.store.forget(entry.folder)
+        if Workers().first:
+            bring_models(entry.run for entry in plan.entries() if entry.pending)
         if workers.launch(plan, console):
             console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
         elif Workers().first:
