@@ -27,8 +27,8 @@ def suggest(name: str, known: list[str]) -> str:
 class Registry(Generic[T]):
     """Names to objects of one kind.
 
-    `kind` is the word used in messages; `package` the package whose modules register themselves, or one module. Other distributions
-    may use the entry point group `cpeft.<kind>s` (each entry point names an object, registered under its own name).
+    `kind` is the word used in messages; `package` the package whose modules register themselves, or one module. Other
+    distributions may use the entry point group `cpeft.<kind>s` (each names an object, registered under its own name).
     """
 
     def __init__(self, kind: str, package: str) -> None:

@@ -25,7 +25,7 @@ def fetch(
     ] = None,
     revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
 ) -> None:
-    """Bring models and data into a folder, for machines without a network; named models (`cpeft list models`) into the cache."""
+    """Bring models and data into a folder, for machines without a network, and named models into the user's cache."""
     from cpeft.study.fetching import DEFAULT, fetch_all
 
     paths = []

@@ -1,7 +1,7 @@
 """The user's cache of models: a folder for each, named by the SHA-256 of the file that it was made from.
 
-It lies in `$CPEFT_CACHE/models`, else in `$XDG_CACHE_HOME/cpeft/models`, else in `~/.cache/cpeft/models`. A folder that is there
-is whole: it is written under another name and renamed.
+It lies in `$CPEFT_CACHE/models`, else in `$XDG_CACHE_HOME/cpeft/models`, else in `~/.cache/cpeft/models`. A folder that is
+there is whole: it is written under another name and renamed.
 """
 
 import hashlib

@@ -35,8 +35,8 @@ CPU = Path("/proc/cpuinfo")
 
 
 class ModelOptions(Options):
-    """`[model]`: `name` is a named model (`cpeft list models`), a folder, a GGUF file or a hub name; `file` chooses in a folder of
-    several GGUF files. `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
+    """`[model]`: `name` is a named model (`cpeft list models`), a folder, a GGUF file or a hub name; `file` chooses in a
+    folder of several GGUF files. `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
     `quantize` needs bitsandbytes. `attention = "auto"` is the model's own choice, but `eager` for bfloat16 on a CPU, where the
     fused kernel's backward pass is slow (a step measured 2.0 to 2.3 times faster with `eager`)."""
 
@@ -158,8 +158,8 @@ def load_lm(
     fetch: bool = True,
     file: str | None = None,
 ) -> FrozenLM:
-    """A frozen model by `name`: a named model such as `mini` or `smollm2`, a folder, a GGUF file or a hub name; `file` chooses in
-    a folder of several GGUF files. Without `fetch` only what is on this machine.
+    """A frozen model by `name`: a named model such as `mini` or `smollm2`, a folder, a GGUF file or a hub name; `file` chooses
+    in a folder of several GGUF files. Without `fetch` only what is on this machine.
 
     Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, a GGUF
     file that cannot be read)."""
@@ -206,7 +206,7 @@ def placed(dtype: Dtype, device: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=16)
 def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it: dtype, and content (`content_of`); of a hub model its
-    name, the revision being a setting."""
+    """What decides a run's numbers about its model, known without loading it: dtype, and content (`content_of`); of a hub model
+    its name, the revision being a setting."""
     name = content_of(options.name, options.file) or options.name
     return {"dtype": placed(options.dtype, options.device)[1], "name": name}

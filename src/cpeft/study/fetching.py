@@ -13,7 +13,7 @@ from cpeft.models.cache import write_once
 from cpeft.models.gguf import check_convertible, gguf_file
 from cpeft.models.loading import ModelOptions
 from cpeft.models.named_models import NamedModel, named_model
-from cpeft.models.obtaining import UNREACHED, ask_hub_once, embedded_folder, obtain
+from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, ask_hub_once, embedded_folder, obtain
 from cpeft.models.places import folder_of, local_place
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
@@ -24,8 +24,8 @@ DEFAULT = Path("fetched")
 
 
 def fetch_all(what: Sequence[str], out: Path | None, revision: str | None) -> Iterator[Path]:
-    """Fetch every named model, `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written, which are below
-    `out` (by default `fetched`). Named models are in the user's cache, and copied where `out` is given."""
+    """Fetch every named model, `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written, which are
+    below `out` (by default `fetched`). Named models are in the user's cache, and copied where `out` is given."""
     for item in what:
         kind, _, name = item.partition(":")
         if kind == "task":
@@ -39,7 +39,7 @@ def fetch_all(what: Sequence[str], out: Path | None, revision: str | None) -> It
 
 
 def _fetch_model(name: str, out: Path | None, revision: str | None) -> Path:
-    """A model's configuration, tokenizer and safetensors from the hub, or a named model; raises MissingModel with the reason."""
+    """A model's configuration, tokenizer and safetensors from the hub, or a named model; raises MissingModel."""
     if model := named_model(name):
         return _fetch_named(model, out)
     target = (out or DEFAULT) / "models" / Path(name).name
@@ -62,16 +62,16 @@ def _fetch_named(model: NamedModel, out: Path | None) -> Path:
 
 
 def bring_models(runs: Iterable[RecipeRun]) -> None:
-    """Download and convert what these runs' models still need, before any of them begins: here there may be a network, where they
-    run there may be none, and many processes would do it at once. Raises MissingModel and ConfigError."""
+    """Download and convert what these runs' models still need, before any of them begins: here there may be a network, where
+    they run there may be none, and many processes would do it at once. Raises MissingModel and ConfigError."""
     models = dict.fromkeys(located_model(run.settings.model, run.base) for run in runs if isinstance(run, TrainingRun))
     for model in models:
         folder_of(model.name, model.file)
 
 
 def check_model(options: ModelOptions) -> None:
-    """Raise MissingModel for a model that is neither on this machine, nor in the hub's cache, nor reachable; its weights are not
-    looked for. A named model that is still to be downloaded is none of these: a run downloads it."""
+    """Raise MissingModel for a model that is neither on this machine, nor in the hub's cache, nor reachable; its weights are
+    not looked for. A named model that is still to be downloaded is none of these: a run downloads it."""
     if model := named_model(options.name):
         if isinstance(model.source, Path):
             embedded_folder(model)
@@ -86,7 +86,7 @@ def check_model(options: ModelOptions) -> None:
         hf_hub_download(options.name, "config.json", revision=options.revision)
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise MissingModel(
-            f"model '{options.name}': no such folder, none of this name where CPEFT_MODELS points, not in the hub's cache, no hub in reach"
+            f"model '{options.name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach"
         ) from None
     except UNREACHED as error:
         raise MissingModel(f"model '{options.name}': no such folder, and {str(error).splitlines()[0]}") from None
