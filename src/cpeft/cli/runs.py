@@ -133,10 +133,15 @@ def plan(
     if as_json:
         done = sum(entry.state == "done" for entry in outlook.entries)
         told = {"stages": outlook.stages(), "runs": outlook.runs(), "done": done, "hours_left": left,
-                "missing": [lack.what for lack in outlook.lacks], "probe": asdict(probed) if probed else None}  # fmt: skip
+                "missing": [lack.what for lack in outlook.lacks], "downloads": outlook.downloads,
+                "probe": asdict(probed) if probed else None}  # fmt: skip
         print(json.dumps(told, indent=2))
     else:
         _show_plan(planned.recipe.name, outlook)
+        for model in outlook.downloads:
+            console.print(
+                f"{model} is not here yet: `cpeft run` downloads it first, `cpeft fetch {model}` now", markup=False
+            )
         _show_hours(left, probed)
     outlook.check()
 
