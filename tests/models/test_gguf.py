@@ -6,7 +6,6 @@ import threading
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFReader, dequantize
 
 import cpeft
 from cpeft.errors import CannotWrite, ConfigError, MissingModel
@@ -17,6 +16,8 @@ from cpeft.models.loading import ModelOptions, model_identity
 from cpeft.models.tiny import family_of
 from cpeft.study.settings import located_model
 from tiny_gguf import TEMPLATE, write_gguf
+
+gguf = pytest.importorskip("gguf", reason="pip install 'cpeft[gguf]'")
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def load(name, **more):
 
 
 def test_weights_are_the_values_that_the_file_stands_for(file):
-    stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
+    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
     model = load(file).model
     for name, weight in (
         ("token_embd", model.model.embed_tokens.weight),
@@ -45,8 +46,8 @@ def test_weights_are_the_values_that_the_file_stands_for(file):
         ("blk.0.attn_v", model.model.layers[0].self_attn.v_proj.weight),
     ):
         tensor = stored[f"{name}.weight"]
-        assert tensor.tensor_type == GGMLQuantizationType.Q8_0
-        values = torch.from_numpy(np.array(dequantize(tensor.data, tensor.tensor_type)))
+        assert tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0
+        values = torch.from_numpy(np.array(gguf.dequantize(tensor.data, tensor.tensor_type)))
         assert torch.equal(weight.detach(), values), name
 
 

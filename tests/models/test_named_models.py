@@ -24,6 +24,7 @@ from cpeft.study.store import Store
 from tiny import QUICK
 from tiny_gguf import write_gguf
 
+pytest.importorskip("gguf", reason="pip install 'cpeft[gguf]'")
 NAME = "tiny-q8_0"
 
 

@@ -20,7 +20,7 @@ def models_cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or own).expanduser() / "models"
 
 
-def write_once(path: Path, write: Callable[[Path], None]) -> None:
+def write_once(path: Path, write: Callable[[Path], object]) -> None:
     """Write a folder unless it is there, whole or not at all: several processes may want it at once."""
     if path.exists():
         return

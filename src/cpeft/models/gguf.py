@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    at = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    at: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     try:
         config = AutoConfig.from_pretrained(**at)
         auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
