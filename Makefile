@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CPEFT_DATA ?= $(wildcard ../shared/data)
-export CPEFT_DATA
+CPEFT_MODELS ?= $(wildcard ../shared/models)
+export CPEFT_DATA CPEFT_MODELS
 
 .PHONY: demo test bench-quick bench bench-full lint check clean
 

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["PIP_NO_INDEX"] = "1"  # no test downloads a model
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from jaxtyping import install_import_hook
@@ -31,6 +32,8 @@ settings.load_profile("shared machine")
 from rich.console import Console  # noqa: E402
 
 from cpeft import cli  # noqa: E402
+from cpeft.errors import MissingModel  # noqa: E402
+from cpeft.models.loading import FrozenLM, load_lm  # noqa: E402
 from cpeft.study.plan import Plan  # noqa: E402
 from cpeft.study.recipe import load_recipe  # noqa: E402
 from cpeft.study.run import run_recipe  # noqa: E402
@@ -63,6 +66,15 @@ def saved_model(arch: str, tmp_path):
     source.model.save_pretrained(tmp_path / "model")
     source.tokenizer.save_pretrained(tmp_path / "model")
     return tmp_path / "model", source
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> FrozenLM:
+    """The real chat model in float32, where `cpeft fetch smollm2` has brought it; else the test skips."""
+    try:
+        return load_lm("smollm2", dtype="float32", device="cpu", fetch=False)
+    except MissingModel as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from cpeft.errors import MissingModel
 from cpeft.models.loading import load_lm
+from cpeft.models.named_models import MODELS
 from cpeft.prompts.exchange import load_prompt
 from cpeft.study import task_data
 from cpeft.study.fetching import fetch_all
@@ -421,7 +423,8 @@ def test_wrong_options_of_other_commands(cpeft_main, place, prompt, finished):
 
 
 def test_a_copy_without_the_embedded_model_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("cpeft.models.loading.ASSETS", tmp_path)
+    lost = replace(MODELS.get("mini"), source=tmp_path / "mini")
+    monkeypatch.setitem(MODELS._items, "mini", lost)
     with pytest.raises(MissingModel, match="the embedded model 'mini' is not in this copy of cpeft"):
         load_lm("mini")
 

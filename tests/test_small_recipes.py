@@ -26,7 +26,7 @@ ELSEWHERE = {  # the small recipe of another name, and why
 }
 SIZE = {  # what size, model and data at hand change
     "model": {"name"}, "prompt": {"length", "vocab_range", "init"}, "optim": {"lr", "warmup"},
-    "data": {"limit_train", "limit_validation", "limit_test", "max_source", "split", "form"},
+    "data": {"limit_train", "limit_validation", "limit_test", "max_source", "split"},
     "train": {"batch", "steps", "epochs"}, "eval": {"max_new_tokens"},
 }  # fmt: skip
 

@@ -317,7 +317,7 @@ def cpeft_command(*arguments: object) -> list[str]:
 
 def child_environment(**more: str) -> dict[str, str]:
     """For child processes: one thread, no network, no task data of the machine."""
-    env = {k: v for k, v in os.environ.items() if k != "CPEFT_DATA"}
+    env = {k: v for k, v in os.environ.items() if k not in ("CPEFT_DATA", "CPEFT_MODELS")}
     return {**env, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": SRC, **more}
 
 

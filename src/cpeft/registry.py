@@ -27,8 +27,8 @@ def suggest(name: str, known: list[str]) -> str:
 class Registry(Generic[T]):
     """Names to objects of one kind.
 
-    `kind` is the word used in messages; `package` the package whose modules register themselves. Other distributions
-    may use the entry point group `cpeft.<kind>s` (each entry point names an object, registered under its own name).
+    `kind` is the word used in messages; `package` the package whose modules register themselves, or one module. Other
+    distributions may use the entry point group `cpeft.<kind>s` (each names an object, registered under its own name).
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -69,7 +69,7 @@ class Registry(Generic[T]):
             return
         self._loaded = True
         package: Any = importlib.import_module(self.package)
-        for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
+        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{self.package}."):
             importlib.import_module(module.name)
         for point in entry_points(group=f"cpeft.{self.kind}s"):
             self.add(point.name, point.load())

@@ -8,7 +8,8 @@ import torch
 
 import cpeft
 from cpeft.data.options import DataOptions
-from cpeft.models.loading import ASSETS, EMBEDDED, ModelOptions, model_identity
+from cpeft.models.loading import ModelOptions, model_identity
+from cpeft.models.named_models import ASSETS, MODELS
 from cpeft.study.settings import located_model
 from cpeft.study.task_data import task_data
 from cpeft.tasks import mini
@@ -32,6 +33,8 @@ def test_it_is_a_small_t5_with_its_own_vocabulary(lm) -> None:
     assert 7_000 <= len(lm.tokenizer) <= 9_000
     assert len(lm.tokenizer) == lm.model.config.vocab_size
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
+    assert sum(parameter.numel() for parameter in lm.model.parameters()) == MODELS.get("mini").parameters
+    assert lm.model.config.model_type == MODELS.get("mini").family
 
 
 def test_weights_are_bfloat16_without_padding_or_duplicates(lm) -> None:
@@ -58,7 +61,7 @@ def test_the_name_is_known_by_its_weights_and_not_shadowed(tmp_path: Path) -> No
     (tmp_path / "mini").mkdir()
     options = ModelOptions(name="mini", dtype="float32", device="cpu")
     assert located_model(options, tmp_path) == options
-    assert EMBEDDED == ("mini",)
+    assert MODELS.get("mini").folder == FOLDER
     assert len(model_identity(options)["name"]) == 64
 
 

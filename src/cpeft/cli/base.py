@@ -19,7 +19,9 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 StoreOption = Annotated[Path | None, Option("--store", help="Folder of run folders [default: stores/RECIPE].")]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
-ModelOption = Annotated[str | None, Option("--model", help="Hub name or folder, where the prompt does not say.")]
+ModelOption = Annotated[
+    str | None, Option("--model", help="Named model, hub name, folder or GGUF file, where the prompt does not say.")
+]
 
 
 def show_rows(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
@@ -31,5 +33,9 @@ def show_rows(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
     for column in rows[0] if rows else ["nothing here"]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+        table.add_row(*map(_cell, row.values()))
     console.print(table)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else escape(f"{value:,}" if type(value) is int else str(value))

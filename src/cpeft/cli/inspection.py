@@ -15,24 +15,34 @@ from cpeft.errors import ConfigError
 
 @app.command()
 def fetch(
-    what: Annotated[list[str], Argument(help="A recipe, task:NAME or model:NAME, any number of them.")],
-    out: Annotated[Path, Option("--out", help="Folder for data; models go to OUT/models.")] = Path("fetched"),
+    what: Annotated[list[str], Argument(help="A recipe, a named model, task:NAME or model:NAME, any number of them.")],
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            help="Folder for data, models in OUT/models [default: fetched; named models into the user's cache].",
+        ),
+    ] = None,
     revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
 ) -> None:
-    """Bring models and data into a folder, for machines without a network."""
-    from cpeft.study.fetching import fetch_all
+    """Bring models and data into a folder, for machines without a network, and named models into the user's cache."""
+    from cpeft.study.fetching import DEFAULT, fetch_all
 
+    paths = []
     for path in fetch_all(what, out, revision):
-        console.print(f"wrote {path}")
-    console.print(f"on the other machine: export CPEFT_DATA={out}")
+        paths.append(path)
+        console.print(f"here: {path}", markup=False)
+    folder = out or DEFAULT
+    if any(path.is_relative_to(folder) for path in paths):
+        console.print(f"on the other machine: export CPEFT_DATA={folder} CPEFT_CACHE={folder}", markup=False)
 
 
 @app.command("list")
 def list_things(
-    kind: Annotated[str, Argument(help="tasks, methods, metrics, recipes, prompts or runs.")],
+    kind: Annotated[str, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs.")],
     store: StoreOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """List what there is: tasks, methods, metrics, packaged recipes, prompts or finished runs of a store."""
+    """List what there is: tasks, methods, metrics, named models, packaged recipes, prompts or finished runs of a store."""
     from cpeft.study import catalogue
 
     rows = catalogue.rows(kind, store)

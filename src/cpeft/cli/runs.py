@@ -52,6 +52,7 @@ def run(
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
     with stopping():
+        from cpeft.study.fetching import bring_models
         from cpeft.training.workers import Workers
 
         plan = _plan(recipe, overrides, store, only)
@@ -60,6 +61,8 @@ def run(
             for entry in plan.entries():
                 if entry.state == "failed":
                     plan.store.forget(entry.folder)
+        if Workers().first:
+            bring_models(entry.run for entry in plan.entries() if entry.pending)
         if workers.launch(plan, console):
             console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
         elif Workers().first:
@@ -130,10 +133,15 @@ def plan(
     if as_json:
         done = sum(entry.state == "done" for entry in outlook.entries)
         told = {"stages": outlook.stages(), "runs": outlook.runs(), "done": done, "hours_left": left,
-                "missing": [lack.what for lack in outlook.lacks], "probe": asdict(probed) if probed else None}  # fmt: skip
+                "missing": [lack.what for lack in outlook.lacks], "downloads": outlook.downloads,
+                "probe": asdict(probed) if probed else None}  # fmt: skip
         print(json.dumps(told, indent=2))
     else:
         _show_plan(planned.recipe.name, outlook)
+        for model in outlook.downloads:
+            console.print(
+                f"{model} is not here yet: `cpeft run` downloads it first, `cpeft fetch {model}` now", markup=False
+            )
         _show_hours(left, probed)
     outlook.check()
 

@@ -24,6 +24,8 @@ from cpeft.data.options import Form
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.chat import ChatCodec
 from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
+from cpeft.models.named_models import named_model
+from cpeft.models.places import content_of, folder_of
 from cpeft.models.support import GAP, TOKENS, check_supported, reads_alike, shortest_window
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
@@ -33,16 +35,14 @@ Attention = Literal["auto", "eager", "sdpa"]
 CPU = Path("/proc/cpuinfo")
 
 
-ASSETS = Path(__file__).parents[1] / "assets"
-EMBEDDED = ("mini",)  # models inside the package
-
-
 class ModelOptions(Options):
-    """`[model]`: hub name or folder; `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
+    """`[model]`: `name` is a named model (`cpeft list models`), a folder, a GGUF file or a hub name; `file` chooses in a
+    folder of several GGUF files. `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
     `quantize` needs bitsandbytes. `attention = "auto"` is the model's own choice, but `eager` for bfloat16 on a CPU, where the
     fused kernel's backward pass is slow (a step measured 2.0 to 2.3 times faster with `eager`)."""
 
     name: str
+    file: str | None = None
     revision: str | None = None
     dtype: Dtype = "auto"
     device: str = "auto"
@@ -175,11 +175,13 @@ def load_lm(
     quantize: Literal["none", "8bit", "4bit"] = "none",
     attention: Attention = "auto",
     fetch: bool = True,
+    file: str | None = None,
 ) -> FrozenLM:
-    """A frozen model: `mini`, the embedded one, a hub name or a local folder; without `fetch` only what is on this machine.
+    """A frozen model by `name`: a named model such as `mini` or `smollm2`, a folder, a GGUF file or a hub name; `file` chooses
+    in a folder of several GGUF files. Without `fetch` only what is on this machine.
 
-    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, or a
-    family on which prompts cannot be served: `models/support.py`)."""
+    Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, a GGUF
+    file that cannot be read, a family on which prompts cannot be served: `models/support.py`)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     at: dict[str, Any] = {"revision": revision, "local_files_only": not fetch}
@@ -191,9 +193,7 @@ def load_lm(
             raise ConfigError("model.quantize needs bitsandbytes: pip install 'cpeft[gpu]'")
         bits = {f"load_in_{quantize}": True}
         arguments["quantization_config"] = BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=torch.bfloat16)
-    where = str(folder_of(str(name)))
-    if name in EMBEDDED and not Path(where).is_dir():
-        raise MissingModel(f"the embedded model '{name}' is not in this copy of cpeft; tools/build_{name} makes it")
+    where, known = str(folder_of(name, file, fetch) or name), named_model(name)
     try:
         config = AutoConfig.from_pretrained(where, **at)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -209,14 +209,10 @@ def load_lm(
         model.to(place)  # type: ignore[arg-type]
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
-    lm = FrozenLM(model, tokenizer, str(name), getattr(config, "_commit_hash", None) or revision, kind)
-    check_supported(model, str(name), lm.text.end)
+    shown = known.name if known else str(name)
+    lm = FrozenLM(model, tokenizer, shown, getattr(config, "_commit_hash", None) or revision, kind)
+    check_supported(model, shown, lm.text.end)
     return lm
-
-
-def folder_of(name: str) -> Path:
-    """Where a model lies: in the package for an embedded one, else the name itself, a local folder or a hub name."""
-    return ASSETS / name if name in EMBEDDED else Path(name)
 
 
 def placed(dtype: Dtype, device: str) -> tuple[str, str]:
@@ -230,16 +226,7 @@ def placed(dtype: Dtype, device: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=16)
 def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it: dtype, and name or content. A local folder is
-    known by its weights (size, first and last mebibyte of every safetensors file), so it may move but not be replaced
-    unnoticed; a hub model by its name, the revision being a setting."""
-    identity = {"dtype": placed(options.dtype, options.device)[1], "name": options.name}
-    if (folder := folder_of(options.name)).is_dir():
-        digest = hashlib.sha256()
-        for path in sorted(folder.glob("*.safetensors")):
-            with path.open("rb") as file:
-                digest.update(str(path.stat().st_size).encode() + file.read(2**20))
-                file.seek(-min(2**20, path.stat().st_size), 2)
-                digest.update(file.read())
-        identity["name"] = digest.hexdigest()
-    return identity
+    """What decides a run's numbers about its model, known without loading it: dtype, and content (`content_of`); of a hub model
+    its name, the revision being a setting."""
+    name = content_of(options.name, options.file) or options.name
+    return {"dtype": placed(options.dtype, options.device)[1], "name": name}

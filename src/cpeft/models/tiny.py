@@ -18,7 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from cpeft.errors import ConfigError
-from cpeft.models.loading import folder_of
+from cpeft.models.gguf import architecture_of, gguf_file
+from cpeft.models.named_models import named_model
+from cpeft.models.places import local_place
 
 WIDTH = 32
 POSITIONS = 2048
@@ -41,13 +43,21 @@ SIZES: dict[str, dict[str, Any]] = {  # by transformers' model type; a type is s
     "qwen2": _LLAMA,
     "gpt2": {"n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": POSITIONS},
 }  # fmt: skip
-ALIKE = {"deepseek-llm": "llama"}  # hub names that do not say their architecture
+ALIKE = {  # names that do not say their architecture
+    "deepseek-llm": "llama", "smollm": "llama", "tinystories": "llama", "minilm-seq2seq": "bart",
+}  # fmt: skip
 
 
-def family_of(name: str) -> str:
-    """The architecture of a model: what its folder says, else what its hub name says; raises ConfigError where neither does."""
-    config = folder_of(name) / "config.json"
-    if config.is_file():
+def family_of(name: str, file: str | None = None) -> str:
+    """The architecture of a model: what its entry, GGUF file or folder says, else what its hub name says; nothing is
+    downloaded. Raises ConfigError where none does."""
+    place = local_place(name)
+    config = place / "config.json"
+    if known := named_model(name):
+        family = known.family
+    elif gguf := gguf_file(place, file):
+        family = architecture_of(gguf)
+    elif config.is_file():
         family = str(json.loads(config.read_text(encoding="utf-8")).get("model_type"))
     else:
         said = name.lower()

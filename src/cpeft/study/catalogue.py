@@ -13,7 +13,7 @@ from cpeft.metrics import METRICS
 from cpeft.registry import suggest
 from cpeft.tasks import TASKS, Task
 
-KINDS = ("tasks", "methods", "metrics", "recipes", "prompts", "runs")
+KINDS = ("tasks", "methods", "metrics", "models", "recipes", "prompts", "runs")
 
 
 def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
@@ -30,6 +30,8 @@ def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
              "options": ", ".join(option for option in cls.Options.model_fields if option != "name")}
             for name in method_names()
         ]  # fmt: skip
+    if kind == "models":
+        return _model_rows()
     if kind == "recipes":
         from cpeft.study.recipe import packaged_recipes
 
@@ -60,6 +62,19 @@ def _task_row(task: Task) -> dict[str, Any]:
         "labels": len(task.labels()) or "open", "data": data,
         "note": "" if task.real_rows else "not run on real rows",
     }  # fmt: skip
+
+
+def _model_rows() -> list[dict[str, Any]]:
+    from cpeft.models.named_models import MODELS, named_model
+
+    models = {model.name: model for name in MODELS.names() if (model := named_model(name))}
+    also = {model.name: [name for name, other in MODELS.items() if other is model] for model in models.values()}
+    return [
+        {"model": model.name, "also": ", ".join(name for name in also[model.name] if name != model.name),
+         "kind": model.kind, "parameters": model.parameters, "bytes": model.size, "licence": model.licence,
+         "where": str(model.folder) if model.here else f"cpeft fetch {model.name}"}
+        for model in models.values()
+    ]  # fmt: skip
 
 
 def _prompt_rows(store: Path) -> list[dict[str, Any]]:

@@ -1,37 +1,48 @@
-"""`cpeft fetch`: models and data into a folder, for machines without a network."""
+"""`cpeft fetch`: models and data into a folder, for machines without a network; a named model into the user's cache."""
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from huggingface_hub import constants, get_session, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from cpeft.data.resolve import fetch
-from cpeft.errors import MissingModel
-from cpeft.models.loading import EMBEDDED, ModelOptions, folder_of
+from cpeft.errors import MissingModel, writing
+from cpeft.models.cache import write_once
+from cpeft.models.gguf import check_convertible, gguf_file
+from cpeft.models.loading import ModelOptions
+from cpeft.models.named_models import NamedModel, named_model
+from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, ask_hub_once, embedded_folder, obtain
+from cpeft.models.places import folder_of, local_place
 from cpeft.study.recipe import find_recipe, load_recipe
-from cpeft.study.settings import find_task
+from cpeft.study.recipe_run import RecipeRun, TrainingRun
+from cpeft.study.settings import find_task, located_model
 
-UNREACHED = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError)
 WEIGHTS = ["*.json", "*.model", "*.txt", "*.safetensors"]  # nothing that would have to be unpickled
+DEFAULT = Path("fetched")
 
 
-def fetch_all(what: Sequence[str], out: Path, revision: str | None) -> Iterator[Path]:
-    """Fetch every `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written."""
+def fetch_all(what: Sequence[str], out: Path | None, revision: str | None) -> Iterator[Path]:
+    """Fetch every named model, `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written, which are
+    below `out` (by default `fetched`). Named models are in the user's cache, and copied where `out` is given."""
     for item in what:
         kind, _, name = item.partition(":")
         if kind == "task":
-            yield from fetch(find_task(name), out, revision)
+            yield from fetch(find_task(name), out or DEFAULT, revision)
         elif kind == "model":
-            yield fetch_model(name, out / "models", revision)
+            yield _fetch_model(name, out, revision)
+        elif model := named_model(item):
+            yield _fetch_named(model, out)
         else:
             yield from _fetch_recipe(item, out)
 
 
-def fetch_model(name: str, folder: Path, revision: str | None) -> Path:
-    """A model's configuration, tokenizer and safetensors from the hub; raises MissingModel with the reason."""
-    target = folder / Path(name).name
+def _fetch_model(name: str, out: Path | None, revision: str | None) -> Path:
+    """A model's configuration, tokenizer and safetensors from the hub, or a named model; raises MissingModel."""
+    if model := named_model(name):
+        return _fetch_named(model, out)
+    target = (out or DEFAULT) / "models" / Path(name).name
     try:
         snapshot_download(name, revision=revision, local_dir=target, allow_patterns=WEIGHTS)
     except UNREACHED as error:
@@ -39,39 +50,58 @@ def fetch_model(name: str, folder: Path, revision: str | None) -> Path:
     return target
 
 
+def _fetch_named(model: NamedModel, out: Path | None) -> Path:
+    """A named model's folder; a copy of it in `out`, which is a cache for another machine."""
+    folder = obtain(model)
+    if out is None or isinstance(model.source, Path):
+        return folder
+    target = out / "models" / folder.name
+    with writing(target):
+        write_once(target, lambda made: shutil.copytree(folder, made))
+    return target
+
+
+def bring_models(runs: Iterable[RecipeRun]) -> None:
+    """Download and convert what these runs' models still need, before any of them begins: here there may be a network, where
+    they run there may be none, and many processes would do it at once. Raises MissingModel and ConfigError."""
+    models = dict.fromkeys(located_model(run.settings.model, run.base) for run in runs if isinstance(run, TrainingRun))
+    for model in models:
+        folder_of(model.name, model.file)
+
+
 def check_model(options: ModelOptions) -> None:
-    """Raise MissingModel for a model that is neither in a folder, nor in the hub's cache, nor reachable; its weights are not
-    looked for."""
-    if folder_of(options.name).is_dir():
+    """Raise MissingModel for a model that is neither on this machine, nor in the hub's cache, nor reachable; its weights are
+    not looked for. A named model that is still to be downloaded is none of these: a run downloads it."""
+    if model := named_model(options.name):
+        if isinstance(model.source, Path):
+            embedded_folder(model)
         return
-    if options.name in EMBEDDED:
-        raise MissingModel(f"model '{options.name}' is not in this copy of cpeft")
+    place = local_place(options.name)
+    if gguf := gguf_file(place, options.file):
+        check_convertible(gguf)
+    if gguf or place.is_dir():
+        return
     ask_hub_once()
     try:
         hf_hub_download(options.name, "config.json", revision=options.revision)
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise MissingModel(f"model '{options.name}': no such folder, not in the hub's cache, no hub in reach") from None
+        raise MissingModel(
+            f"model '{options.name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach"
+        ) from None
     except UNREACHED as error:
         raise MissingModel(f"model '{options.name}': no such folder, and {str(error).splitlines()[0]}") from None
 
 
-@lru_cache(maxsize=1)
-def ask_hub_once() -> None:
-    """Where the hub does not answer, go on as under HF_HUB_OFFLINE: it would be tried for half a minute per dataset."""
-    if not constants.HF_HUB_OFFLINE:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=10)
-        except Exception:  # of whatever HTTP library huggingface_hub comes with
-            constants.HF_HUB_OFFLINE = True
-
-
-def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:
+def _fetch_recipe(recipe: str, out: Path | None) -> Iterator[Path]:
     runs = load_recipe(find_recipe(recipe)).training
     tasks = dict.fromkeys((task, run.base, run.settings.data.revision) for run in runs for task in run.settings.tasks)
     for name, base, revision in tasks:
         task = find_task(name, base)
         if not (task.files or task.rows):
-            yield from fetch(task, out, revision)
-    for model in dict.fromkeys(run.settings.model for run in runs):
-        if model.name not in EMBEDDED and not Path(model.name).is_dir():
-            yield fetch_model(model.name, out / "models", model.revision)
+            yield from fetch(task, out or DEFAULT, revision)
+    for model in dict.fromkeys(located_model(run.settings.model, run.base) for run in runs):
+        named = named_model(model.name)
+        if named and not isinstance(named.source, Path):
+            yield _fetch_named(named, out)
+        elif not (named or local_place(model.name).exists()):
+            yield _fetch_model(model.name, out, model.revision)

@@ -10,7 +10,9 @@ from typing import Any
 
 from cpeft.data.resolve import locate
 from cpeft.errors import Missing, MissingData
-from cpeft.study.fetching import ask_hub_once, check_model
+from cpeft.models.named_models import named_model
+from cpeft.models.obtaining import ask_hub_once
+from cpeft.study.fetching import check_model
 from cpeft.study.plan import Plan, Planned, State
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import find_task, located_model
@@ -48,6 +50,12 @@ class Outlook:
     def lacks(self) -> list[Lack]:
         """What is missing, each once."""
         return [lack for lack in self._seen.values() if lack]
+
+    @property
+    def downloads(self) -> list[str]:
+        """The named models that are not here yet, which `cpeft run` downloads first."""
+        names = dict.fromkeys(run.settings.model.name for run in self.plan.recipe.training)
+        return [model.name for name in names if (model := named_model(name)) and not model.here]
 
     def _lacks(self, run: RecipeRun) -> list[Lack]:
         if not isinstance(run, TrainingRun):

@@ -5,6 +5,7 @@ the defaults, the task's text version and data, and the content of every prompt 
 new targets, and a new option re-runs nothing.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.evaluation.decoding import EvalOptions
 from cpeft.methods.base import METHODS, MethodOptions, PromptMethod
-from cpeft.models.loading import EMBEDDED, ModelOptions
+from cpeft.models.loading import ModelOptions
+from cpeft.models.named_models import named_model
 from cpeft.prompts.init import PromptOptions
 from cpeft.registry import suggest
 from cpeft.seeds import derive
@@ -29,7 +31,11 @@ from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
 APART = ("gang", "energy", "track")  # how a run shares the machine, what it costs, and who watches
-NEUTRAL = {"eval": {"token_budget"}, "train": {"log_every", "checkpoint_every"}, "model": {"name", "device", "dtype"}}
+NEUTRAL = {
+    "eval": {"token_budget"},
+    "train": {"log_every", "checkpoint_every"},
+    "model": {"name", "file", "device", "dtype"},
+}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
 
@@ -115,11 +121,13 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
 
 
 def located_model(options: ModelOptions, base: Path) -> ModelOptions:
-    """A model folder given relative to the recipe, made absolute; names of embedded and hub models stay as they are."""
+    """A folder or GGUF file given relative to the recipe, made absolute; named models and hub names stay as they are."""
     beside = base / options.name
-    if options.name in EMBEDDED or not beside.is_dir():
+    if named_model(options.name) or not beside.exists():
         return options
-    return options.model_copy(update={"name": str(beside.resolve())})
+    return options.model_copy(
+        update={"name": os.path.abspath(beside)}
+    )  # a link's own name has the suffix, its target may not
 
 
 def method_names() -> list[str]:

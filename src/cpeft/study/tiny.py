@@ -11,8 +11,7 @@ Models, rows and prompts are written to `stores/tiny/world`, below where the com
 to `stores/tiny/RECIPE` unless told otherwise, so never among real ones by default. Scores mean nothing.
 """
 
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from cpeft.config import override
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import locate, read_rows
 from cpeft.errors import ConfigError
+from cpeft.models.cache import write_once
 from cpeft.models.loading import ModelOptions
 from cpeft.models.tiny import WIDTH, family_of, write_tiny
 from cpeft.prompts.soft_prompt import SoftPrompt
@@ -101,13 +101,14 @@ def _small(run: TrainingRun, stages: set[str], world: Path) -> TrainingRun:
     own, data = run.settings, world / "data"
     tasks = tuple(find_task(name, run.base) for name in own.tasks)
     for task in tasks:
-        _once(data / task.name, partial(_write_rows, task))
-    family = family_of(located_model(own.model, run.base).name)
-    _once(world / "models" / family, partial(write_tiny, family))
+        write_once(data / task.name, partial(_write_rows, task))
+    model = located_model(own.model, run.base)
+    family = family_of(model.name, model.file)
+    write_once(world / "models" / family, partial(write_tiny, family))
     brought = world / "prompts"
     for name in run.prompt_references():
         if _stage(name) not in stages:
-            _once(brought / name, _random_prompt)
+            write_once(brought / name, _random_prompt)
     small = {
         "tasks": tuple(str((run.base / name).resolve()) if name.endswith(".toml") else name for name in own.tasks),
         "model": ModelOptions(name=str(world / "models" / family), dtype="float32", device=own.model.device),
@@ -155,18 +156,3 @@ def _write_rows(task: Task, folder: Path) -> None:
 def _random_prompt(folder: Path) -> None:
     """A prompt in the place of one of 100 rows that the user brings."""
     SoftPrompt(torch.randn(_shorter(100), WIDTH, generator=torch.Generator().manual_seed(0))).save(folder)
-
-
-def _once(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder unless it is there, whole or not at all: several processes may want it at once."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        made = Path(scratch) / path.name
-        write(made)
-        try:
-            made.rename(path)
-        except OSError:
-            if not path.exists():  # else another process was quicker
-                raise
