@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.data.encode import EncodedRow
+from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Reading
 from cpeft.models.prompted import PromptedLM
@@ -44,7 +45,11 @@ def label_scores(
 def prior(
     learner: PromptedLM, content_free: Sequence[EncodedRow], labels: Sequence[str], budget: int
 ) -> Float[Tensor, "C"]:
-    """log p_cf of every label, from rows without content; `budget` tokens are read at once."""
+    """log p_cf of every label, from rows without content; `budget` tokens are read at once. Raises ConfigError without any."""
+    if not content_free:
+        raise ConfigError(
+            "calibrated choice goes by rows without content (`TaskData.content_free`), and none are given"
+        )
     found = in_groups(partial(label_scores, learner, labels=labels), content_free, learner.shape, budget)
     scores_NC = torch.cat([scores for _, scores in found]).double()
     return scores_NC.log_softmax(1).logsumexp(0) - torch.tensor(float(len(scores_NC))).log()

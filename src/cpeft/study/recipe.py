@@ -259,9 +259,9 @@ def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     return combinations(tasks, {"no": 1, "pairs": 2, "triples": 3, "yes": len(tasks)}[together])
 
 
-def written_out(formula: str, tasks: Sequence[str], place: Table, every: Sequence[str] = ()) -> str:
-    """A formula with its `...` and `{task}` replaced by the tasks of a run, `{other}` by the next of `every` task of the stage,
-    and `{few_shot}` by its place in the grid."""
+def written_out(formula: str, tasks: Sequence[str], place: Table, of_stage: Sequence[str] = ()) -> str:
+    """A formula with its `...` and `{task}` replaced by the tasks of a run, `{other}` by the next task `of_stage`, and
+    `{few_shot}` by its place in the grid."""
     while (end := formula.find(MORE)) >= 0:
         start, depth = end, 0
         while depth >= 0:  # back to the bracket that `...` closes
@@ -273,7 +273,7 @@ def written_out(formula: str, tasks: Sequence[str], place: Table, every: Sequenc
         every = ", ".join(each.replace("{task}", task) for task in tasks)
         formula = f"{formula[: start + 1]}{every}{formula[end + len(MORE) - 1 :]}"
     if "{other}" in formula:
-        formula = formula.replace("{other}", _next_other(formula, tasks, every))
+        formula = formula.replace("{other}", _next_other(formula, tasks, of_stage))
     for axis, value in {"task": "+".join(tasks), **place}.items():
         formula = formula.replace(f"{{{axis}}}", str(value))
     return formula
