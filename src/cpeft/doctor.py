@@ -32,6 +32,7 @@ from cpeft.study.store import Store
 from cpeft.study.task_data import dataset_of, task_data
 
 Models = Callable[[Provenance], FrozenLM]
+WARNED = ("cut to", "left in", "left out", "fewer examples")  # in what is told of a task's rows
 NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that training only scaled if at all
 
 
@@ -270,7 +271,7 @@ def _task(run: TrainingRun, name: str) -> Iterator[Finding]:
         yield Finding("error", where, str(error))
         return
     for note in data.notes:
-        yield Finding("warning" if "cut to" in note or "left in" in note else "ok", where, note)
+        yield Finding("warning" if any(words in note for words in WARNED) else "ok", where, note)
     said = dict(zip(data.labels, lm.codec(run.settings.data.form).targets(data.labels), strict=True))
     if unknown := [label for label, ids in said.items() if lm.tokenizer.unk_token_id in ids]:
         yield Finding("error", where, f"no output can reach {', '.join(unknown)}: the tokenizer has no tokens for them")

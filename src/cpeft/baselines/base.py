@@ -10,7 +10,7 @@ is made under autocast to bfloat16. float16 would need a scaled loss and is refu
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,6 +100,10 @@ class ChangedLM(PromptedLM):
         with self._precision():
             return super().forward(*args, **kwargs)
 
+    def label_scores(self, batch: Batch, labels: Sequence[tuple[int, ...]]) -> Tensor:
+        with self._precision():
+            return super().label_scores(batch, labels)
+
     def decode(
         self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -108,8 +112,9 @@ class ChangedLM(PromptedLM):
 
 
 def changed_lm(
-    lm: FrozenLM, options: MethodOptions, tasks: tuple[str, ...], seed: int = 0, data: DataOptions | None = None
-) -> ChangedLM:
+    lm: FrozenLM, options: MethodOptions, tasks: tuple[str, ...], seed: int = 0, data: DataOptions | None = None,
+    subset: int = 0,
+) -> ChangedLM:  # fmt: skip
     """A learner of the baseline that `options` name, on a copy of `lm`; raises ConfigError for a model it cannot change."""
     if getattr(lm.model, "is_quantized", False) or lm.dtype == "float16":
         raise ConfigError(
@@ -118,7 +123,7 @@ def changed_lm(
         )
     own = lm.copy()
     inputs = MethodInputs(tasks, torch.zeros(0, lm.width), seed=seed)
-    return ChangedLM(own, BASELINES.get(options.name)(options, inputs, own), data)
+    return ChangedLM(own, BASELINES.get(options.name)(options, inputs, own), data, subset)
 
 
 def load_baseline(folder: Path, lm: FrozenLM) -> ChangedLM:
@@ -126,6 +131,7 @@ def load_baseline(folder: Path, lm: FrozenLM) -> ChangedLM:
     card, state = read_saved(folder, lm)
     file = folder / "method.json"
     options = parse(BASELINES.get(card["options"]["name"]).Options, card["options"], "options", file)
-    learner = changed_lm(lm, options, tuple(card["tasks"]), data=parse(DataOptions, card["data"], "data", file))
+    data = parse(DataOptions, card["data"], "data", file)
+    learner = changed_lm(lm, options, tuple(card["tasks"]), data=data, subset=card["subset"])
     learner.method.load_state_dict(state)
     return learner

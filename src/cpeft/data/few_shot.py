@@ -105,6 +105,19 @@ def limit(rows: Rows, n: int, seed: int) -> Rows:
     return rows.take(index, f"{len(index)} of {len(rows)} rows were drawn{whole}")
 
 
+def example_places(rows: Rows, k: int, seed: int) -> np.ndarray:
+    """Places of at most `k` rows to be shown as examples, in the order in which they are shown: classes take turns, in an order
+    drawn anew for each round, so that any first few are as balanced as their number allows. Rows are drawn one by one, also
+    those that are scored together."""
+    rng = generator(seed, "examples")
+    order = rng.permutation(len(rows))
+    classes, round_of = rows.classes[order], np.empty(len(rows), np.int64)
+    for value in np.unique(classes):
+        own = np.flatnonzero(classes == value)
+        round_of[own] = np.arange(len(own))
+    return order[np.lexsort((rng.random(len(rows)), round_of))[:k]]
+
+
 def class_indices(task: Task, table: pa.Table, where: str) -> np.ndarray:
     """The class of every row, counted in label order; -1 outside the task; 0 where there is no label set."""
     if not task.words:

@@ -1,6 +1,8 @@
 """`[data]`: which rows of a task a run sees, and how they read."""
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from cpeft.config import Options
 from cpeft.data.splits import Policy
@@ -8,6 +10,8 @@ from cpeft.tasks.base import Written
 
 # what a prompt must meet again when it is used
 TEXT_OPTIONS = ("form", "prefix", "labels", "cue", "max_source", "padding", "squad_target")
+# and where it meets examples, which these are
+EXAMPLE_OPTIONS = ("examples", "examples_tokens", "few_shot", "few_shot_per", "limit_train", "split", "revision")
 
 Form = Literal["fields", "instruction", "chat"]
 Loss = Literal["answer", "sequence"]
@@ -25,6 +29,10 @@ class DataOptions(Options):
     `label_padding = "in-loss"` fills targets with the pad token to the longest label of the task and trains on the filling too:
     TPV's code on T5 never masked it, so that short labels weigh less and the loss that selects is diluted by easy tokens.
     `squad_target = "stringified"` asks of SQuAD the answers as Python prints their dictionary, as published code did.
+    `examples` training rows with their answers are written before every row: drawn by seed `subset` from the training rows that
+    the run sees, as many of each class as their number allows, the same before every row of every split (but for the rows that
+    are examples themselves, which are read behind the others). They are at most `examples_tokens` tokens, and a row that would
+    exceed `max_source` with all of them is read behind fewer; `models/examples.py` says how they read in each form.
     `few_shot` rows per class (or in `total`) train; the limits draw that many rows of a split. `revision` is asked of the hub.
     `folder` holds `<task>/<split>.parquet` in the place of the folder that CPEFT_DATA names.
     """
@@ -44,6 +52,8 @@ class DataOptions(Options):
     loss: Loss = "answer"
     label_padding: Literal["masked", "in-loss"] = "masked"
     squad_target: Written = "text"
+    examples: int = Field(0, ge=0)
+    examples_tokens: int = Field(1024, ge=1)
     revision: str | None = None
     folder: str | None = None
 
@@ -53,10 +63,13 @@ class DataOptions(Options):
             return self.cue
         return "\nlabel:" if closed and self.form != "fields" else "\nanswer:"
 
+    @property
+    def text(self) -> dict[str, Any]:
+        """The options that decide how rows read, examples before them included."""
+        names = TEXT_OPTIONS + (EXAMPLE_OPTIONS if self.examples else ())
+        return {name: getattr(self, name) for name in names}
+
     def same_text(self, other: "DataOptions") -> bool:
         """Whether rows read alike under both."""
-        own, theirs = (
-            [getattr(each, name) for name in TEXT_OPTIONS if name != "cue"] + [each.cue_for(True), each.cue_for(False)]
-            for each in (self, other)
-        )
+        own, theirs = (each.text | {"cue": (each.cue_for(True), each.cue_for(False))} for each in (self, other))
         return own == theirs

@@ -5,21 +5,25 @@ is a label: its text so far is the beginning of none. What it would have said af
 plain greedy decoding row by row, and no more steps are made than the longest label has tokens. Where the model has a packed
 form, one pass over the tree of labels finds the rows that say one; the others are decoded token by token.
 
-Closed choice picks the label of the highest log-probability and is another metric, reported as `choice_*`.
+Closed choice picks the label of the highest log-probability, and calibrated choice the one that the text raises the most
+(`choice.py`). They are other metrics, reported as `choice_*` and `calibrated_*`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from cpeft.config import Options
 from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
+from cpeft.evaluation.choice import best, label_scores, prior
+from cpeft.methods.base import PromptMethod
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Reading
 from cpeft.models.greedy import plain_greedy
@@ -29,27 +33,44 @@ from cpeft.training.memory import in_groups
 from cpeft.training.workers import Workers
 
 OPEN_TOKENS = 128  # generated for open answers, as in the published settings
+Decode = Literal["greedy", "choice", "calibrated"]
 
 
 class EvalOptions(Options):
-    """`[eval]`: `decode` greedy and/or choice; `match = "lower"` compares greedy texts with labels in lower case and calls
+    """`[eval]`: how answers are taken; `match = "lower"` compares greedy texts with labels in lower case and calls
     every other text "none", as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
-    answers; `bootstrap` resamples of test rows for intervals."""
+    answers; `bootstrap` resamples of test rows for intervals.
 
-    decode: tuple[Literal["greedy", "choice"], ...] = ("greedy",)
+    `decode` names what is scored: greedy texts, which always are because tables begin with them, and for a closed label set
+    `choice` and `calibrated`. None is greedy alone behind a prompt, and all three without one."""
+
+    decode: tuple[Decode, ...] | None = None
     match: Literal["exact", "lower"] = "exact"
     max_new_tokens: int | None = None
     token_budget: int = 16384
     bootstrap: int = 1000
 
+    @field_validator("decode")
+    @classmethod
+    def _asks_for_something(cls, decode: tuple[Decode, ...] | None) -> tuple[Decode, ...] | None:
+        if decode == ():
+            raise ValueError(f"no answers would be scored; name one or more of {', '.join(get_args(Decode))}")
+        return decode
+
+    def scored(self, method: PromptMethod | type[PromptMethod]) -> tuple[Decode, ...]:
+        """What is scored of the answers of a method."""
+        return self.decode or (get_args(Decode) if method.zero_shot else ("greedy",))
+
 
 @dataclass(frozen=True)
 class Decoded:
-    """One row's output: the greedy text, the chosen label (None: not asked), attention over candidates (empty: none)."""
+    """One row's output: the greedy text, the chosen label and the one chosen with calibration (None: not asked), attention
+    over candidates (empty: none)."""
 
     text: str
     choice: str | None
     attention: tuple[float, ...]
+    calibrated: str | None = None
 
 
 class Decided(StoppingCriteria):
@@ -74,18 +95,23 @@ class Decided(StoppingCriteria):
 
 def decode_rows(
     learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str], options: EvalOptions,
-    workers: Workers | None = None,
+    workers: Workers | None = None, content_free: Sequence[EncodedRow] = (),
 ) -> list[Decoded]:  # fmt: skip
-    """The output of every row, in order. `labels` is the closed label set, empty for open answers."""
+    """The output of every row, in order. `labels` is the closed label set, empty for open answers; `content_free` are the rows
+    that calibration goes by. Where `options.decode` is None greedy texts are all that is asked for."""
     workers = workers or Workers()
     mine = workers.share(list(rows))
-    done = in_groups(partial(_decode_group, learner, labels, options), mine, learner.shape, options.token_budget)
+    prior_C = None
+    if labels and "calibrated" in (options.decode or ()):
+        prior_C = prior(learner, content_free, labels, options.token_budget)
+    work = partial(_decode_group, learner, labels, options, prior_C)
+    done = in_groups(work, mine, learner.shape, options.token_budget)
     out = {i: decoded for group, texts in done for i, decoded in zip(group, texts, strict=True)}
     return workers.gather([out[i] for i in range(len(mine))])
 
 
 def _decode_group(
-    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, rows: list[EncodedRow]
+    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, prior_C: Tensor | None, rows: list[EncodedRow]
 ) -> list[Decoded]:
     batch = learner.shape.batch(rows).to(learner.lm.device)
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
@@ -96,9 +122,23 @@ def _decode_group(
         attention = noted if attention is None else attention
         for i, text in zip(left, generated, strict=True):
             texts[i] = text
-    choices = _choose(learner, rows, labels) if labels and "choice" in options.decode else [None] * len(rows)
+    choices, calibrated = _chosen(learner, rows, labels, options, prior_C, reading)
     weights = [tuple(row) for row in attention] if attention else [()] * len(rows)
-    return [Decoded(text or "", choice, seen) for text, choice, seen in zip(texts, choices, weights, strict=True)]
+    columns = zip(texts, choices, weights, calibrated, strict=True)
+    return [Decoded(text or "", *others) for text, *others in columns]
+
+
+def _chosen(
+    learner: PromptedLM, rows: list[EncodedRow], labels: Sequence[str], options: EvalOptions, prior_C: Tensor | None,
+    reading: Reading | None,
+) -> tuple[Sequence[str | None], Sequence[str | None]]:  # fmt: skip
+    """The labels that closed choice takes, and those it takes with calibration; None where they are not asked for."""
+    asked, nothing = options.decode or (), [None] * len(rows)
+    if not labels or not {"choice", "calibrated"} & set(asked):
+        return nothing, nothing
+    scores_BC = label_scores(learner, rows, labels, reading)
+    plain = best(scores_BC, labels) if "choice" in asked else nothing
+    return plain, nothing if prior_C is None else best(scores_BC.double() - prior_C, labels)
 
 
 Attention = list[list[float]] | None  # weights by row, where the method has any
@@ -142,12 +182,6 @@ def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) ->
     if options.max_new_tokens is None and labels and options.match == "lower":
         return max(len(label.encode()) for label in labels) + 2
     return options.max_new_tokens or max((len(ids) for ids in codec.targets(list(labels))), default=OPEN_TOKENS)
-
-
-def _choose(learner: PromptedLM, rows: list[EncodedRow], labels: Sequence[str]) -> list[str | None]:
-    spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
-    scores = [learner.score(learner.shape.batch([replace(row, target=ids) for row in rows])) for ids in spoken]
-    return [labels[i] for i in torch.stack(scores, 1).argmax(1).tolist()]
 
 
 def matched(spoken: Mapping[str, str], rule: Literal["exact", "lower"]) -> Callable[[str], str]:

@@ -85,6 +85,7 @@ class PromptMethod(nn.Module, ABC):
     Options: ClassVar[type[MethodOptions]]
     uses_sources: ClassVar[bool] = False
     reads_input: ClassVar[bool] = False  # True where the prompt depends on the text of the row
+    zero_shot: ClassVar[bool] = False  # True where nothing stands before the text and nothing is trained
     by_task: bool = False  # True where it depends on the task index of the row
 
     def __init__(self, options: MethodOptions, inputs: MethodInputs) -> None:

@@ -1,6 +1,7 @@
 """No prompt at all: the frozen model as it is, the zero-shot row of every table.
 
-Nothing is trained; a run of this method is its evaluation.
+Nothing is trained; a run of this method is its evaluation. Such a model often answers with other words than the labels, or
+prefers one label whatever it reads, so the run reports greedy, choice and calibrated scores unless `eval.decode` says which.
 """
 
 from typing import Literal
@@ -20,6 +21,7 @@ class NoPrompt(PromptMethod):
 
     Options = NoPromptOptions
     length = 0
+    zero_shot = True
 
     def forward(self, context: PromptContext) -> PromptOutput:
         return PromptOutput(context.x_BLD[:, :0].float())

@@ -10,6 +10,7 @@ template puts something before every answer (an empty block of thoughts, say), i
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
@@ -17,7 +18,7 @@ from jinja2 import TemplateError
 from cpeft.errors import ConfigError
 from cpeft.models.text import TextCodec
 
-ASKED, SAID = "cpeft-asked", "cpeft-said"
+ASKED, SAID, EARLIER = "cpeft-asked", "cpeft-said", ("cpeft-earlier", "cpeft-answered")
 # Templates that tell the date must not read differently tomorrow; this day is the one LLaMA 3.1's template falls back on.
 DAY = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}"
 
@@ -32,6 +33,7 @@ class ChatCodec(TextCodec):
         name = tokenizer.name_or_path or type(tokenizer).__name__
         if self.encoder_decoder:
             raise ConfigError("data.form = 'chat' is for decoder-only models; use form = 'instruction'")
+        self.name = name
         self.before, behind, after = rendered(tokenizer, name)
         self.behind = behind.rstrip(" ")  # a space before the answer belongs to its first token
         self._lead = behind[len(self.behind) :]
@@ -42,11 +44,28 @@ class ChatCodec(TextCodec):
             word = tokenizer.convert_ids_to_tokens(stop)
             self._after, self.end = after[: after.index(word) + len(word)], stop
 
+    @cached_property
+    def takes_turns(self) -> bool:
+        """Whether the template renders earlier turns, and goes on behind them as it does without."""
+        try:
+            before, *rest = rendered(self.tokenizer, self.name, [EARLIER])
+        except ConfigError:
+            return False
+        _, _, said = before.partition(EARLIER[0])
+        return EARLIER[1] in said and rest == list(rendered(self.tokenizer, self.name)[1:])
+
+    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> str:
+        """Examples as earlier turns, or within the user's turn where the template renders none."""
+        if not examples or not self.takes_turns:
+            return super().head(examples, opening, cue)
+        turns = [(text + cue.rstrip(), answer) for text, answer in examples]
+        return rendered(self.tokenizer, self.name, turns)[0] + opening
+
     def sources(
-        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = ""
+        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = "", head: str | None = None
     ) -> tuple[list[list[int]], int]:
         """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""
-        return super().sources(texts, cue.rstrip(), limit, opening)
+        return super().sources(texts, cue.rstrip(), limit, opening, head)
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError
@@ -62,14 +81,19 @@ class ChatCodec(TextCodec):
         return [row if row[-1:] == [self.end] else [*row, self.end] for row in rows]
 
 
-def rendered(tokenizer: Any, name: str) -> tuple[str, str, str]:
-    """The template's text before the user's words, between them and the answer, and after it. Raises ConfigError where there
-    is no template, or one that does not say both once and in this order."""
+def rendered(tokenizer: Any, name: str, earlier: Sequence[tuple[str, str]] = ()) -> tuple[str, str, str]:
+    """The template's text before the user's words, with `earlier` turns of user and assistant in it, between these words and
+    the answer, and after it. Raises ConfigError where there is no template, or one that does not say both, each once and in
+    this order."""
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
             f"{name} has no chat template, so it is no chat model; use data.form = 'instruction' or 'fields'"
         )
-    turns = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]
+    turns = [
+        {"role": role, "content": content}
+        for pair in (*earlier, (ASKED, SAID))
+        for role, content in zip(("user", "assistant"), pair, strict=True)
+    ]
     try:
         text = tokenizer.apply_chat_template(turns, chat_template=DAY + tokenizer.get_chat_template(), tokenize=False)
     except (TemplateError, ValueError) as error:

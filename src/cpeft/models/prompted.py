@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
 from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
-from cpeft.data.options import TEXT_OPTIONS, DataOptions, Loss
+from cpeft.data.options import DataOptions, Loss
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.fast.reading import Reading
@@ -61,20 +61,21 @@ Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
 
 class PromptedLM(nn.Module):
     """`lm` frozen, `method` trained: only the method is part of `parameters()` and `state_dict()`. `data` are the text options
-    the prompt is trained under (prefix, labels, cue, widths); evaluation goes by them."""
+    the prompt is trained under (prefix, labels, cue, widths), `subset` is the seed that draws training rows and examples;
+    evaluation goes by them."""
 
-    def __init__(self, lm: FrozenLM, method: PromptMethod, data: DataOptions | None = None) -> None:
+    def __init__(self, lm: FrozenLM, method: PromptMethod, data: DataOptions | None = None, subset: int = 0) -> None:
         super().__init__()
         self.lm = lm
         self.method = method.to(lm.device)
-        self.data = data or DataOptions()
+        self.data, self.subset = data or DataOptions(), subset
         self._cached: tuple[Tensor, Any] | None = None  # a prompt, and a decoder-only model's keys and values of it
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
 
     def under(self, data: DataOptions) -> "PromptedLM":
         """The same learner under other text options."""
-        return type(self)(self.lm, self.method, data)
+        return type(self)(self.lm, self.method, data, self.subset)
 
     @property
     def text(self) -> TextCodec:
@@ -251,14 +252,36 @@ class PromptedLM(nn.Module):
         """Log-probability (nats) of every row's target."""
         return -self._losses(batch, "answer")[0]
 
+    @torch.no_grad()
+    def label_scores(self, batch: Batch, labels: Sequence[tuple[int, ...]]) -> Float[Tensor, "B C"]:
+        """Log-probability (nats) of every label, token ids with their end token, as the answer to every row. An encoder reads
+        a row once for all labels; a decoder reads it once for each."""
+        batch = batch.to(self.lm.device)
+        told = [torch.tensor(ids, device=self.lm.device).expand(len(batch), -1) for ids in labels]
+        if not self.lm.encoder_decoder:
+            return torch.stack([self.score(replace(batch, target_BT=target_BT)) for target_BT in told], 1)
+        x_BLD = self.lm.embed(batch.source_BL)
+        prompt_BPD = self.prompts(x_BLD, batch.mask_BL, batch.task_B).prompt_BPD
+        joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
+        states_BSD = self.lm.model.get_encoder()(inputs_embeds=joined, attention_mask=mask.long()).last_hidden_state
+        known = {"encoder_outputs": BaseModelOutput(last_hidden_state=states_BSD), "attention_mask": mask.long()}
+        scores = []
+        for target_BT in told:
+            starts = self.lm.model.prepare_decoder_input_ids_from_labels(labels=target_BT)
+            scores.append(
+                -row_losses(self.lm.model(**known, decoder_input_ids=starts, use_cache=False).logits, target_BT)
+            )
+        return torch.stack(scores, 1)
+
     def param_groups(self) -> list[ParamGroup]:
         return self.method.param_groups()
 
     def export(self) -> dict[str, SoftPrompt]:
         """The trained prompts by task name, with the model and the text options they belong to."""
-        lm, text = self.lm, {name: getattr(self.data, name) for name in TEXT_OPTIONS}
+        lm = self.lm
         known: dict[str, Any] = {"model": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype,
-                 "encoder_decoder": lm.encoder_decoder, "text": text}  # fmt: skip
+                 "encoder_decoder": lm.encoder_decoder, "text": self.data.text,
+                 "seeds": {"subset": self.subset}}  # fmt: skip
         prompts = self.method.export().items()
         return {name: replace(prompt, provenance=replace(prompt.provenance, **known)) for name, prompt in prompts}
 

@@ -29,7 +29,7 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
         "options": {"name": options.name, **changed(options)}, "shape": [method.stored, lm.width], "live": method.live,
         "sources": list(getattr(method, "source_names", ())), "model": lm.name, "revision": lm.revision,
         "embedding": lm.fingerprint, "dtype": lm.dtype, "tasks": list(method.tasks),
-        "data": learner.data.model_dump(mode="json"),
+        "data": learner.data.model_dump(mode="json"), "subset": learner.subset,
     }  # fmt: skip
     write_json(folder / "method.json", {**card, **known})
 
@@ -53,4 +53,5 @@ def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
     inputs = MethodInputs(tuple(card["tasks"]), blank, sources, state=lambda reference: state, live=card.get("live"))
     method = cls(options, inputs)
     method.load_state_dict(state)
-    return PromptedLM(lm, method, parse(DataOptions, card["data"], "data", folder / "method.json"))
+    data = parse(DataOptions, card["data"], "data", folder / "method.json")
+    return PromptedLM(lm, method, data, card["subset"])

@@ -17,6 +17,7 @@ class TextCodec:
     """Encodes sources and targets, decodes predictions."""
 
     before = behind = ""  # what stands around every source: a chat template's text
+    takes_turns = True  # False where examples are to be turns of a chat and cannot be
     special = True  # whether the tokenizer adds its special tokens to sources
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
@@ -38,13 +39,27 @@ class TextCodec:
             return []
         return self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]  # type: ignore[no-any-return]
 
+    def count(self, head: str) -> int:
+        """How many tokens the text is that stands before a row."""
+        return len(self._ids([head], self.special)[0])
+
+    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> str:
+        """What stands before a row's own text behind these examples, sources and answers: what begins every source, then each
+        example with its answer and an empty line."""
+        gap = "\n" if opening else ""  # between opening and row, which the row's own text has
+        own = (text.removeprefix(opening + gap) + cue.rstrip() + " " + answer + "\n\n" for text, answer in examples)
+        return self.before + opening + (gap + "".join(own)).removesuffix(gap)
+
     def sources(
-        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = ""
+        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = "", head: str | None = None
     ) -> tuple[list[list[int]], int]:
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
         models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place. Raises TooLong
-        where a cut would reach into the `opening` that all texts begin with."""
+        where a cut would reach into the `opening` that all texts begin with. A `head` takes the place of that opening and of
+        what stands before it."""
         before, behind = self.before, "" if self.encoder_decoder else cue + self.behind
+        if head is not None:
+            before, texts = head, [text.removeprefix(opening) for text in texts]
         rows = self._ids([before + text + behind for text in texts], self.special)
         if self.special and not self.encoder_decoder:
             rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]

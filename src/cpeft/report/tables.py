@@ -15,6 +15,7 @@ from rich.table import Table
 from scipy import stats
 
 LEVEL = 0.95
+CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed choice, plain and calibrated
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
 Key = tuple[str, str, str, str, str]  # task, stage, method, metric, dtype
 CAPTION = (
@@ -52,14 +53,14 @@ class Cell:
 
 
 def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
-    """One cell per task, stage, method and dtype for every headline metric (and its closed-choice form where it was
+    """One cell per task, stage, method and dtype for every headline metric (and its closed-choice forms where they were
     asked for), with a `majority class` row per task."""
     groups: dict[Key, list[tuple[int | None, dict[str, float]]]] = {}
     constants: dict[tuple[str, str], float] = {}
     for result in results:
         for task, about in result["data"].items():
             headline, dtype = about["headline"], result["model"]["dtype"]
-            for metric in (headline, f"choice_{headline}"):
+            for metric in (headline, *(way + headline for way in CLOSED)):
                 if metric in result["scores"][task]:
                     key = (task, result["stage"], result["label"], metric, dtype)
                     groups.setdefault(key, []).append((result.get("trainable"), result["scores"][task][metric]))
@@ -85,7 +86,12 @@ def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] 
     """`t_interval` of scores in per cent, inside what the metric can be."""
     if (interval := t_interval(values)) is None:
         return None
-    return max(interval[0], BOUNDS.get(metric.removeprefix("choice_"), 0.0)), min(interval[1], 100.0)
+    return max(interval[0], BOUNDS.get(_plain(metric), 0.0)), min(interval[1], 100.0)
+
+
+def _plain(metric: str) -> str:
+    """The metric itself, however the answers were taken."""
+    return next((metric.removeprefix(way) for way in CLOSED if metric.startswith(way)), metric)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:

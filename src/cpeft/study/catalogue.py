@@ -11,6 +11,7 @@ from cpeft.data.splits import make_splits
 from cpeft.errors import ConfigError
 from cpeft.metrics import METRICS
 from cpeft.registry import suggest
+from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
 
 KINDS = ("tasks", "methods", "metrics", "models", "recipes", "prompts", "runs")
@@ -106,9 +107,9 @@ def prompt_card(text: str) -> dict[str, Any]:
 def task_page(name: str, model: str | None, examples: int, overrides: list[str]) -> list[str]:
     """A task's text on real rows: examples, splits and their notes, and with a model token ids, lengths, truncation."""
     from cpeft.study.settings import find_task
-    from cpeft.study.task_data import example_of, opening
+    from cpeft.study.task_data import drawn_examples, example_of, opening
 
-    task = find_task(name)
+    task, seed = find_task(name), derive(0, "subset")
     options = parse(DataOptions, changed_by(overrides, "data"), "data")
     lines = [
         f"{task.name}: {task.title} (version {task.version}, language {task.language})",
@@ -123,6 +124,8 @@ def task_page(name: str, model: str | None, examples: int, overrides: list[str])
     for row in splits.train.table.slice(0, max(examples, 0)).to_pylist():
         example = example_of(task, row, options)
         lines += [f"source: {example.source}", f"target: {example.target}", ""]
+    for source, target in drawn_examples(name, None, options, seed).values() if options.examples else ():
+        lines += [f"example before every row, for seed 0: {source}", f"with its answer: {target}", ""]
     more = _encoded_page(name, model, options) if model else ["with --model NAME: token ids, lengths, truncation"]
     return lines + more
 
@@ -132,7 +135,7 @@ def _encoded_page(name: str, model: str, options: DataOptions) -> list[str]:
     from cpeft.study.task_data import task_data
 
     lm = load_lm(model)
-    data = task_data(name, None, options, 0, lm)
+    data = task_data(name, None, options, derive(0, "subset"), lm)
     row, codec = data.parts["train"].rows[0], lm.codec(options.form)
     lines = ["as the model reads it:", *_indented(lm.tokenizer.decode(row.source))]
     lines += ["and says it:", *_indented(lm.tokenizer.decode(row.target))]

@@ -37,7 +37,7 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[s
             scores[each.task.name] = {metric: asdict(score) for metric, score in found.items()}
     member.guard()
     _write_predictions(prepared, decoded, member.folder / "predictions.parquet")
-    card = {"run": member.name, "seed": settings.seed, "subset": settings.seed_for("subset"),
+    card = {"run": member.name, "seed": settings.seed,
             "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
     save_method(member.learner, settings.method, member.folder / "method", card)
     prompts = _write_prompts(prepared, scores, member.folder / "prompts")
@@ -53,7 +53,7 @@ def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: P
     table = [
         {"task": each.task.name, "row": i, "source": example.source, "prediction": row.text,
          "references": list(example.references), "in_label_set": row.text in each.labels if each.labels else None,
-         "choice": row.choice, "attention": list(row.attention)}
+         "choice": row.choice, "calibrated": row.calibrated, "attention": list(row.attention)}
         for each, rows in zip(prepared.data, decoded, strict=True)
         for i, (example, row) in enumerate(zip(each.parts["test"].examples, rows, strict=True))
     ]  # fmt: skip

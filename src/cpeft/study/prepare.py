@@ -100,13 +100,13 @@ def make_learner(
     """The learner of a run, with what it starts from drawn from `seed.init`."""
     seed, tasks = settings.seed_for("init"), tuple(each.task.name for each in data)
     if settings.changes_model:
-        return changed_lm(lm, settings.method, tasks, seed, settings.data)
+        return changed_lm(lm, settings.method, tasks, seed, settings.data, settings.seed_for("subset"))
     words = tuple(dict.fromkeys(label for each in data for label in each.labels))
     initial_PD = initial_prompt(settings.prompt, lm.vocabulary, generator(seed, "prompt"), words, resolve)
     live = None if settings.prompt.rows == "live" else settings.prompt.length
     inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
     method = find_method(settings.method.name)(settings.method, inputs)
-    return PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data)
+    return PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
 
 
 def _as_published(method: PromptMethod, options: PromptOptions, lm: FrozenLM) -> PromptMethod:

@@ -33,8 +33,9 @@ A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's se
 was said further out. A recipe may be the differences from another one (`recipe_file.py`).
 
 In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
-"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. The name of
-an axis of the grid, {few_shot}, is the run's place on it.
+"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is
+the next task of the stage that the run has not, after the last the first: with train.steps = 0, "sources/{other}" scores every
+task behind the prompt of another one. The name of an axis of the grid, {few_shot}, is the run's place on it.
 """
 
 from collections import Counter
@@ -217,17 +218,18 @@ def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Fil
                 special = [own, cell, *(stage.task.get(task, {}) for task in group)]
                 table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
                 for seed in _kept_seeds(seeds, special, stage, files):
-                    runs.append(_run(stage.name, label, place, table | {"seed": seed}, base, files))
+                    runs.append(_run(stage, label, place, table | {"seed": seed}, base, files))
     return runs
 
 
-def _run(stage: str, label: str, place: Table, table: Table, base: Path, files: Files) -> TrainingRun:
+def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files: Files) -> TrainingRun:
     table = without_defaults(table)
     named = tuple(find_task(task, base).name for task in table["tasks"])
     if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
-        table["prompt"] = prompt | {"init": written_out(prompt["init"], named, place)}
+        every = tuple(find_task(task, base).name for task in stage.tasks)
+        table["prompt"] = prompt | {"init": written_out(prompt["init"], named, place, every)}
     name = f"{'+'.join(named)}.{label}.s{table['seed']}".replace("/", ".")
-    return TrainingRun(stage, label, name, base, named, parse_settings(table, files))
+    return TrainingRun(stage.name, label, name, base, named, parse_settings(table, files))
 
 
 def _axis(keys: str, cell: Table) -> tuple[str, Any]:
@@ -257,8 +259,9 @@ def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     return combinations(tasks, {"no": 1, "pairs": 2, "triples": 3, "yes": len(tasks)}[together])
 
 
-def written_out(formula: str, tasks: Sequence[str], place: Table) -> str:
-    """A formula with its `...` and `{task}` replaced by the tasks of a run, and `{few_shot}` by its place in the grid."""
+def written_out(formula: str, tasks: Sequence[str], place: Table, of_stage: Sequence[str] = ()) -> str:
+    """A formula with its `...` and `{task}` replaced by the tasks of a run, `{other}` by the next task `of_stage`, and
+    `{few_shot}` by its place in the grid."""
     while (end := formula.find(MORE)) >= 0:
         start, depth = end, 0
         while depth >= 0:  # back to the bracket that `...` closes
@@ -269,6 +272,20 @@ def written_out(formula: str, tasks: Sequence[str], place: Table) -> str:
         each = formula[start + 1 : end]
         every = ", ".join(each.replace("{task}", task) for task in tasks)
         formula = f"{formula[: start + 1]}{every}{formula[end + len(MORE) - 1 :]}"
+    if "{other}" in formula:
+        formula = formula.replace("{other}", _next_other(formula, tasks, of_stage))
     for axis, value in {"task": "+".join(tasks), **place}.items():
         formula = formula.replace(f"{{{axis}}}", str(value))
     return formula
+
+
+def _next_other(formula: str, tasks: Sequence[str], every: Sequence[str]) -> str:
+    """The task that follows those of a run in its stage, going round; raises ConfigError where the stage has no other."""
+    places = [every.index(task) for task in tasks if task in every]
+    start = max(places, default=-1) + 1
+    others = [task for task in (*every[start:], *every[:start]) if task not in tasks]
+    if not others:
+        raise ConfigError(
+            f"prompt.init = '{formula}': {{other}} is another task of the stage, which has no task but {', '.join(tasks)}"
+        )
+    return others[0]

@@ -99,9 +99,22 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
     options = parse(find_method(str(method["name"])).Options, method, "method", path)
     track = parse_track(table.get("track", {}), path)
     settings = parse(RunSettings, {**table, "method": options, "track": track}, path=path)
+    _check_rows(settings, path)
     if not settings.changes_model:
         return settings
     return settings.model_copy(update={"prompt": PromptOptions(), "source": SourceOptions(), "sources": ()})
+
+
+def _check_rows(settings: RunSettings, path: Place) -> None:
+    """Raises ConfigError for steps that have no rows to be made on."""
+    train = settings.train
+    steps = None if 0 in (train.steps, train.epochs) else train.steps or train.epochs
+    if settings.data.few_shot == 0 and steps and not find_method(settings.method.name).zero_shot:
+        named = f"train.steps = {train.steps}" if train.steps else f"train.epochs = {train.epochs}"
+        raise ConfigError(
+            f"{located(path, 'few_shot')}[data] few_shot = 0 leaves no rows to train on, and {named}: set train.steps = 0 to "
+            "score the prompt as it starts, or few_shot = 1 or more"
+        )
 
 
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
@@ -113,6 +126,11 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     if "folder" in table.get("data", {}):  # what is in it counts, not where it lies
         table["data"] = {key: value for key, value in table["data"].items() if key != "folder"}
         table = table if table["data"] else {key: value for key, value in table.items() if key != "data"}
+    asked = settings.eval.scored(find_method(settings.method.name))
+    scoring = {key: value for key, value in table.get("eval", {}).items() if key != "decode"}
+    table["eval"] = (
+        scoring if asked == ("greedy",) else scoring | {"decode": list(asked)}
+    )  # as it was before it had a default
     for name, keys in NEUTRAL.items():
         table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
     if not find_method(settings.method.name).uses_sources:

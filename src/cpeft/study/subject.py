@@ -23,16 +23,15 @@ from cpeft.prompts.composition import compose_files
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json, replace_text
 from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
-from cpeft.study.task_data import encode_sources, source_of, spoken_labels, task_data
+from cpeft.study.task_data import frame_of, shown_examples, source_of, spoken_labels, task_data
 from cpeft.tasks import Row, Task
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A learner ready to answer, the seed its few-shot rows were drawn with, and how it was evaluated."""
+    """A learner ready to answer, and how it was evaluated."""
 
     learner: PromptedLM
-    subset: int = 0
     eval: EvalOptions = field(default_factory=EvalOptions)
 
     def under(self, table: Table) -> "Subject":
@@ -54,7 +53,7 @@ class Subject:
 
     def evaluate(self, task: str, split: str = "test") -> dict[str, Score]:
         """Every metric of a task on a split of its rows, with bootstrap intervals."""
-        data = task_data(task, None, self.learner.data, self.subset, self.learner.lm)
+        data = task_data(task, None, self.learner.data, self.learner.subset, self.learner.lm)
         decoded = data.answers(self.learner, self.index(data.task), split, self.eval)
         return data.score_decoded(split, decoded, self.eval.bootstrap)
 
@@ -64,11 +63,13 @@ class Subject:
         spoken = spoken_labels(found, options, codec)
         texts = [source_of(found, row, options) for row in rows]
         index = which or [self.index(found)] * len(texts)
-        sources, _ = encode_sources(found, texts, options, codec)
+        shown = shown_examples(task, None, options, learner.subset, codec)
+        sources, _, _ = shown.encode(frame_of(found, options, codec), texts, options.max_source)
         encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
         closed = tuple(spoken) if found.labels(options.labels) else ()
         say = matched(spoken, self.eval.match if closed else "exact")
-        return [say(row.text) for row in decode_rows(learner, encoded, closed, self.eval)]
+        greedy = self.eval.model_copy(update={"decode": None})
+        return [say(row.text) for row in decode_rows(learner, encoded, closed, greedy)]
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
@@ -82,7 +83,7 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
         lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
     options = parse(EvalOptions, card["eval"], "eval", folder / "method.json")
     load = load_baseline if card["options"]["name"] in BASELINES else load_method
-    return Subject(load(folder, lm), card["subset"], options)
+    return Subject(load(folder, lm), options)
 
 
 def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:
@@ -104,7 +105,13 @@ def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None,
                 f"prompt '{text}' was trained on other text ({prompt.provenance.text}) than the first ({first.text}); "
                 "answer their rows in separate calls"
             )
-    return Subject(PromptedLM(lm, PromptBank(prompts), options))
+    subsets = [prompt.provenance.seeds.get("subset", 0) for prompt in prompts.values()]
+    if options.examples and len(set(subsets)) > 1:
+        raise PromptMismatch(
+            f"the examples before each row were drawn by other seeds for these prompts ({', '.join(map(str, subsets))}); "
+            "answer their rows in separate calls"
+        )
+    return Subject(PromptedLM(lm, PromptBank(prompts), options, subsets[0]))
 
 
 def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None) -> int:

@@ -7,17 +7,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from cpeft.data.encode import EncodedRow
-from cpeft.data.few_shot import few_shot, limit
+from cpeft.data.few_shot import example_places, few_shot, limit
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.splits import Policy, Rows, Splits, make_splits
 from cpeft.errors import ConfigError
+from cpeft.evaluation.choice import CONTENT_FREE
 from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score, score_texts
+from cpeft.models.examples import Frame, Pair
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.study.settings import find_task
+from cpeft.study.shown import Shown
 from cpeft.tasks import Example, Row, Task, instruction
 from cpeft.training.workers import Workers
 
@@ -38,7 +41,8 @@ class Part:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task with its three parts. `spoken` maps what the tokenizer can say of each label, or value of a scale, to it."""
+    """A task with its three parts. `spoken` maps what the tokenizer can say of each label, or value of a scale, to it;
+    `content_free` are texts of the task without content, by which closed choice is calibrated."""
 
     task: Task
     dataset: Dataset
@@ -46,6 +50,7 @@ class TaskData:
     labels: tuple[str, ...]
     spoken: dict[str, str]
     notes: tuple[str, ...]
+    content_free: tuple[EncodedRow, ...]
 
     @property
     def closed(self) -> tuple[str, ...]:
@@ -62,8 +67,17 @@ class TaskData:
     ) -> list[Decoded]:
         """Decoded rows, predicted texts as the labels they stand for."""
         say = matched(self.spoken, options.match if self.labels else "exact")
-        decoded = decode_rows(learner, self.rows(split, index), self.closed, options, workers)
-        return [replace(d, text=say(d.text), choice=d.choice and self.spoken.get(d.choice)) for d in decoded]
+        content_free = [replace(row, task=index) for row in self.content_free]
+        options = options.model_copy(update={"decode": options.scored(learner.method)})
+        decoded = decode_rows(learner, self.rows(split, index), self.closed, options, workers, content_free)
+
+        def label(chosen: str | None) -> str | None:
+            return chosen and self.spoken.get(chosen)
+
+        return [
+            replace(row, text=say(row.text), choice=label(row.choice), calibrated=label(row.calibrated))
+            for row in decoded
+        ]
 
     def score(self, split: str, texts: Sequence[str], resamples: int = 0) -> dict[str, Score]:
         """Every metric over the predicted texts of a split."""
@@ -75,11 +89,14 @@ class TaskData:
         }
 
     def score_decoded(self, split: str, decoded: Sequence[Decoded], resamples: int) -> dict[str, Score]:
-        """Every metric of the greedy texts and, where they were asked for, of the closed choices as `choice_*`."""
+        """Every metric of the greedy texts and, where they were asked for, of the closed choices as `choice_*` and
+        `calibrated_*`."""
         scores = self.score(split, [row.text for row in decoded], resamples)
-        if decoded and decoded[0].choice is not None:
-            chosen = self.score(split, [row.choice or "" for row in decoded], resamples)
-            scores |= {f"choice_{metric}": score for metric, score in chosen.items()}
+        for way in ("choice", "calibrated"):
+            chosen = [getattr(row, way) for row in decoded]
+            if chosen and None not in chosen:
+                found = self.score(split, chosen, resamples)
+                scores |= {f"{way}_{metric}": score for metric, score in found.items()}
         return scores
 
     def best_constant(self) -> float | None:
@@ -110,7 +127,7 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
 
 def _draws(options: DataOptions) -> bool:
     """Whether a seed decides which training rows a run sees; all runs on all rows share them."""
-    return options.few_shot != "full" or options.limit_train is not None
+    return options.few_shot != "full" or options.limit_train is not None or options.examples > 0
 
 
 @lru_cache(maxsize=8)  # large tasks take hundreds of megabytes each
@@ -118,53 +135,91 @@ def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, code
     """`task_data`, kept for the codec and not for the model, which would be kept with it."""
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
     spoken = spoken_labels(task, options, codec)
+    shown = shown_examples(name, base, options, seed, codec)
     drawn = {
-        split: _part(name, base, _deciding(split, options), split, seed if split == "train" else 0, codec)
+        split: _part(name, base, _deciding(split, options), split, seed if split == "train" else 0, codec, shown)
         for split in SPLITS
     }
     parts = {split: part for split, (part, _) in drawn.items()}
     splits = _splits_of(name, base, options.revision, options.folder, options.split)
-    notes = [*splits.notes, *(note for _, told in drawn.values() for note in told)]
+    notes = [*splits.notes, *(note for _, told in drawn.values() for note in told), *shown.notes]
     notes += _speech_notes(spoken, parts["test"], codec)
     notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
               for split, part in parts.items() if part.cut]  # fmt: skip
-    return TaskData(task, dataset, parts, task.labels(options.labels), spoken, tuple(notes))
+    labels = task.labels(options.labels)
+    free = _content_free(task, options, codec, shown) if labels else ()
+    return TaskData(task, dataset, parts, labels, spoken, tuple(notes), free)
 
 
 def _deciding(split: str, options: DataOptions) -> DataOptions:
     """The options that decide the rows of a split and how they read, the others at their defaults: validation and test rows
     are encoded once for runs on any number of training rows."""
-    others = [f"limit_{other}" for other in SPLITS if other != split]
+    others = ["examples", "examples_tokens", *(f"limit_{other}" for other in SPLITS if other != split)]
     others += [] if split == "train" else ["few_shot", "few_shot_per"]
     return options.model_copy(update={name: DataOptions.model_fields[name].default for name in others})
 
 
-@lru_cache(maxsize=24)
-def _part(
-    name: str, base: Path | None, options: DataOptions, split: str, seed: int, codec: TextCodec
-) -> tuple[Part, tuple[str, ...]]:
-    """The rows of a split that a run sees, encoded, and what is to be noted of how they were drawn."""
+def _drawn(name: str, base: Path | None, options: DataOptions, split: str, seed: int) -> Rows:
+    """The rows of a split that a run sees."""
     task = find_task(name, base)
     rows: Rows = getattr(_splits_of(name, base, options.revision, options.folder, options.split), split)
     most = getattr(options, f"limit_{split}")
     if split == "train" and options.few_shot != "full":
-        rows = few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
-    elif most is not None:
-        rows = limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
-    examples, encoded, cut = list[Example](), list[EncodedRow](), 0
+        return few_shot(task, rows, options.few_shot, options.few_shot_per, seed)
+    if most is None:
+        return rows
+    return limit(rows, most, seed if split == "train" else 42)  # every seed is scored on the same rows
+
+
+def drawn_examples(name: str, base: Path | None, options: DataOptions, seed: int) -> dict[int, Pair]:
+    """The in-context examples of a run whose `seed` draws training rows, sources and answers by their places among these rows,
+    whether they will fit or not; raises ConfigError where there are no rows."""
+    task, rows = find_task(name, base), _drawn(name, base, options, "train", seed)
+    if options.examples and not len(rows):
+        raise ConfigError(
+            f"task '{task.name}': data.examples = {options.examples} shows training rows, and data.few_shot = 0 leaves none"
+        )
+    places = example_places(rows, options.examples, seed).tolist()
+    told = [example_of(task, row, options) for row in rows.table.take(places).to_pylist()]
+    return {place: (example.source, example.target) for place, example in zip(places, told, strict=True)}
+
+
+@lru_cache(maxsize=24)
+def shown_examples(name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec) -> Shown:
+    """Those of them that fit."""
+    if not options.examples:
+        return Shown()
+    drawn, frame = drawn_examples(name, base, options, seed), frame_of(find_task(name, base), options, codec)
+    return Shown.of(drawn, options, frame)
+
+
+@lru_cache(maxsize=24)
+def _part(
+    name: str, base: Path | None, options: DataOptions, split: str, seed: int, codec: TextCodec, shown: Shown
+) -> tuple[Part, tuple[str, ...]]:
+    """The rows of a split that a run sees, encoded, and what is to be noted of how they were drawn and read."""
+    task, rows = find_task(name, base), _drawn(name, base, options, split, seed)
+    frame = frame_of(task, options, codec)
+    examples, encoded, cut, fewer = list[Example](), list[EncodedRow](), 0, 0
     known: dict[int, int] = {}  # one object per token id, of which a large task has millions
     for chunk in rows.table.to_batches(max_chunksize=AT_ONCE):
         told = [example_of(task, row, options) for row in chunk.to_pylist()]
-        sources, shortened = encode_sources(task, [example.source for example in told], options, codec)
+        first = len(encoded) if split == "train" else None
+        texts = [example.source for example in told]
+        sources, shortened, left_out = shown.encode(frame, texts, options.max_source, first)
         targets = codec.targets([example.target for example in told])
         if options.label_padding == "in-loss":
             targets = _filled(targets, task, options, codec)
         kept = ([tuple(known.setdefault(i, i) for i in ids) for ids in texts] for texts in (sources, targets))
         encoded += map(EncodedRow, *kept)
         examples += told if split != "train" else []
-        cut += shortened
+        cut, fewer = cut + shortened, fewer + left_out
     longest = max((len(row.source) for row in encoded), default=0)
-    return Part(tuple(examples), tuple(encoded), cut, longest), tuple(rows.notes)
+    notes = [*rows.notes]
+    if fewer:
+        notes.append(f"{fewer} of {len(encoded)} {split} rows have fewer examples before them than the others, to be no more "
+                     f"than data.max_source = {options.max_source} tokens")  # fmt: skip
+    return Part(tuple(examples), tuple(encoded), cut, longest), tuple(notes)
 
 
 def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:
@@ -193,12 +248,24 @@ def example_of(task: Task, row: Row, options: DataOptions) -> Example:
     return task.example(row, options.prefix == "task", options.labels, opening(task, options), options.squad_target)
 
 
+def frame_of(task: Task, options: DataOptions, codec: TextCodec) -> Frame:
+    """What the task's rows stand behind, without examples."""
+    return Frame(codec, options.cue_for(bool(task.labels())), opening(task, options))
+
+
 def encode_sources(
     task: Task, texts: Sequence[str], options: DataOptions, codec: TextCodec
 ) -> tuple[list[list[int]], int]:
     """Token ids of sources, and how many were cut to fit."""
-    cue = options.cue_for(bool(task.labels()))
-    return codec.sources(texts, cue, options.max_source, opening(task, options))
+    rows, cut, _ = frame_of(task, options, codec).encode(texts, options.max_source)
+    return rows, cut
+
+
+def _content_free(task: Task, options: DataOptions, codec: TextCodec, shown: Shown) -> tuple[EncodedRow, ...]:
+    """The task's text without content, encoded as a row's."""
+    told = [task.without_content(filler, options.prefix == "task", opening(task, options)) for filler in CONTENT_FREE]
+    sources, _, _ = shown.encode(frame_of(task, options, codec), told, options.max_source)
+    return tuple(EncodedRow(tuple(ids), ()) for ids in sources)
 
 
 def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[str, str]:

@@ -145,7 +145,15 @@ class Task:
     def source(self, row: Row, prefix: bool = True, instruction: str = "") -> str:
         """The input text of a row; needs no label. An `instruction` takes the place of the prefix and puts every field on a
         line of its own, under its column's name where its label is a question rather than a name."""
-        row = self._apply(self.clean, row) if self.clean else row
+        return self._written(self._apply(self.clean, row) if self.clean else row, prefix, instruction)
+
+    def without_content(self, filler: str, prefix: bool = True, instruction: str = "") -> str:
+        """The text of a row that has `filler` in the place of every field."""
+        columns = [*PLACEHOLDER.findall(self.template), *(column for _, column in self.fields)]
+        return self._written(dict.fromkeys(columns, filler), prefix, instruction)
+
+    def _written(self, row: Row, prefix: bool, instruction: str) -> str:
+        """The text of a row that is clean."""
         head = instruction or (self.prefix if prefix else "")
         parts = [head] if head else []
         if self.template:

@@ -94,7 +94,11 @@ class Member:
         if self.trainable and (steps is None) == (epochs is None):
             raise ConfigError("[train] give either steps or epochs")
         wanted = math.ceil((epochs or 0) * self.stream.steps_per_epoch) if steps is None else steps
-        self.total = wanted if self.trainable and self.rows else 0
+        if self.trainable and wanted and not self.rows:
+            raise ConfigError(
+                f"{self.name}: no rows to train on; set train.steps = 0 to score what it starts from, or draw some"
+            )
+        self.total = wanted if self.trainable else 0
         self.path = self.folder / "checkpoint" / "checkpoint.safetensors"
         self._since = time.monotonic()
 

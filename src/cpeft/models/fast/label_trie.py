@@ -3,7 +3,8 @@
 Free greedy decoding says a label exactly where at every node of the label's path the arg-max over the whole vocabulary is the
 next token of that path. All nodes of all paths stand in one decoder input: each sees its ancestors alone, at the distance of
 their depths. So one pass tells which label greedy decoding would say, or that it would say none of them. Its oracle is
-`generate`, which also answers what is said instead.
+`generate`, which also answers what is said instead. The same pass gives the log-probability of every label, the sum over its
+path.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ class LabelTrie:
         self.parents, self.tokens, self.depths = [-1], [-1], [0]
         self.children: list[dict[int, int]] = [{}]
         self.labels: list[dict[int, int]] = [{}]  # by node: last token -> label
+        self.paths: list[list[tuple[int, int]]] = []  # by label: each of its tokens with the node it follows
         for number, ids in enumerate(labels):
-            node = ROOT
+            node, path = ROOT, []
             for token in ids[:-1]:
                 if token not in self.children[node]:
                     self.children[node][token] = len(self.parents)
@@ -33,8 +35,10 @@ class LabelTrie:
                     self.depths.append(self.depths[node] + 1)
                     self.children.append({})
                     self.labels.append({})
+                path.append((node, token))
                 node = self.children[node][token]
             self.labels[node][ids[-1]] = number
+            self.paths.append([*path, (node, ids[-1])])
 
     def __len__(self) -> int:
         return len(self.parents)

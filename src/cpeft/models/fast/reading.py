@@ -26,6 +26,11 @@ class Reading:
         """The label of `trie` that greedy decoding says for every row, -1 where it says none."""
         return self.packed.said(self.y_ND, self.rows, trie)
 
+    @torch.no_grad()
+    def label_scores(self, trie: LabelTrie) -> Float[Tensor, "B C"]:
+        """The log-probability (nats) of every label of `trie` for every row."""
+        return self.packed.label_scores(self.y_ND, self.rows, trie)
+
     def padded(self, chosen: Sequence[int] | None = None) -> tuple[Float[Tensor, "B S D"], Bool[Tensor, "B S"]]:
         """The output for these rows of the batch, or for all, as a padded batch with its mask."""
         order, rows = self.rows.order_B.tolist(), self.rows

@@ -1,0 +1,60 @@
+"""Closed choice: the label that is the most probable answer, plain and calibrated.
+
+    choice        argmax_c  log p(c | x)
+    calibrated    argmax_c  log p(c | x) - log p_cf(c)
+                  p_cf(c) = 1/N Σ_i  p(c | x_i) / Σ_c' p(c' | x_i)
+
+p(c | x) is the probability of the whole label c with its end token behind the text x. The x_i are texts without content: what
+the task makes of a row whose every field is "N/A", "[MASK]" or empty (`Task.without_content`), in the form of the run, with the
+same instruction, cue, template and examples. What the model prefers there it prefers whatever it reads; that is taken away.
+This is the contextual calibration of Zhao et al. (2021, "Calibrate Before Use", section 4: W = diag(p_cf)^-1, b = 0, the mean
+over these three inputs), who take the probability of a label's first token where we take that of the whole label. With one x_i
+it would be the domain-conditional PMI of Holtzman et al. (2021, "Surface Form Competition").
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cpeft.data.encode import EncodedRow
+from cpeft.errors import ConfigError
+from cpeft.models.fast.label_trie import LabelTrie
+from cpeft.models.fast.reading import Reading
+from cpeft.models.prompted import PromptedLM
+from cpeft.training.memory import in_groups
+
+CONTENT_FREE = ("N/A", "[MASK]", "")  # what stands in every field, Zhao et al.'s three
+
+
+@torch.no_grad()
+def label_scores(
+    learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str], reading: Reading | None = None
+) -> Float[Tensor, "B C"]:
+    """The log-probability (nats) of every label, with its end token, as the answer to every row. An encoder reads a row once
+    for all labels; `reading` is what it made of these rows, where that is known."""
+    spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
+    batch = learner.shape.batch(rows).to(learner.lm.device)
+    if reading := reading or learner.read(batch.source_BL, batch.mask_BL, batch.task_B):
+        return reading.label_scores(LabelTrie(spoken))
+    return learner.label_scores(batch, spoken)
+
+
+def prior(
+    learner: PromptedLM, content_free: Sequence[EncodedRow], labels: Sequence[str], budget: int
+) -> Float[Tensor, "C"]:
+    """log p_cf of every label, from rows without content; `budget` tokens are read at once. Raises ConfigError without any."""
+    if not content_free:
+        raise ConfigError(
+            "calibrated choice goes by rows without content (`TaskData.content_free`), and none are given"
+        )
+    found = in_groups(partial(label_scores, learner, labels=labels), content_free, learner.shape, budget)
+    scores_NC = torch.cat([scores for _, scores in found]).double()
+    return scores_NC.log_softmax(1).logsumexp(0) - torch.tensor(float(len(scores_NC))).log()
+
+
+def best(scores_BC: Float[Tensor, "B C"], labels: Sequence[str]) -> list[str]:
+    """The label of the highest score for every row."""
+    return [labels[i] for i in scores_BC.argmax(1).tolist()]

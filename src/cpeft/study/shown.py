@@ -1,0 +1,51 @@
+"""The in-context examples of a run: which training rows are shown before every row, and what is to be noted of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cpeft.data.options import DataOptions
+from cpeft.models.examples import Frame, Pair
+
+Encoded = tuple[list[list[int]], int, int]  # token ids, how many rows were cut, how many have fewer examples
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Examples in the order in which they are shown, and their places among the training rows that the run sees."""
+
+    examples: tuple[Pair, ...] = ()
+    places: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, drawn: Mapping[int, Pair], options: DataOptions, frame: Frame) -> "Shown":
+        """Of the examples that are drawn, by their places, those that fit in front of what `frame` encodes."""
+        asked, room, places = options.examples, options.examples_tokens, list(drawn)
+        frame = replace(frame, examples=tuple(drawn.values()))
+        fit = frame.fitting(room)
+        kept = tuple(frame.examples[i] for i in fit)
+        notes = [f"{len(fit)} of data.examples = {asked} stand before every row, {frame.tokens(kept)} tokens"]
+        if len(places) < asked:
+            notes.append(f"there are {len(places)} training rows for data.examples = {asked}")
+        if len(fit) < len(places):
+            notes.append(f"{len(places) - len(fit)} of {len(places)} examples were left out, which would be more than "
+                         f"data.examples_tokens = {room} tokens together")  # fmt: skip
+        if not frame.codec.takes_turns:
+            notes.append("the chat template renders no earlier turns, so examples are written into the user's turn")
+        return cls(kept, tuple(places[i] for i in fit), tuple(notes))
+
+    def encode(self, frame: Frame, texts: Sequence[str], limit: int | None, first: int | None = None) -> Encoded:
+        """Token ids of sources behind the examples, as `Frame.encode` gives them. `first` is the place of the first text where
+        these are training rows: one that is an example itself is read behind the others."""
+        own = {} if first is None else {place - first: i for i, place in enumerate(self.places)}
+        found: list[list[int]] = [[] for _ in texts]
+        cut = fewer = 0
+        groups = {i: [i] for i in own if 0 <= i < len(texts)}
+        groups[-1] = [i for i in range(len(texts)) if i not in groups]
+        for place, members in groups.items():
+            examples = tuple(pair for i, pair in enumerate(self.examples) if i != own.get(place))
+            rows, shortened, left_out = replace(frame, examples=examples).encode([texts[i] for i in members], limit)
+            for i, row in zip(members, rows, strict=True):
+                found[i] = row
+            cut, fewer = cut + shortened, fewer + left_out
+        return found, cut, fewer
