@@ -42,11 +42,9 @@ class ChatCodec(TextCodec):
             word = tokenizer.convert_ids_to_tokens(stop)
             self._after, self.end = after[: after.index(word) + len(word)], stop
 
-    def sources(
-        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = ""
-    ) -> tuple[list[list[int]], int]:
+    def after(self, cue: str) -> str:
         """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""
-        return super().sources(texts, cue.rstrip(), limit, opening)
+        return super().after(cue.rstrip())
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError

@@ -43,7 +43,7 @@ class TextCodec:
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
         models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place. Raises TooLong
         where a cut would reach into the `opening` that all texts begin with."""
-        before, behind = self.before, "" if self.encoder_decoder else cue + self.behind
+        before, behind = self.before, self.after(cue)
         rows = self._ids([before + text + behind for text in texts], self.special)
         if self.special and not self.encoder_decoder:
             rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]
@@ -61,6 +61,10 @@ class TextCodec:
                 cut += 1
         return rows, cut
 
+    def after(self, cue: str) -> str:
+        """What stands behind a source: the cue, and a template's text up to the answer; nothing on encoder-decoder models."""
+        return "" if self.encoder_decoder else cue + self.behind
+
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
         if self.encoder_decoder:
@@ -73,6 +77,11 @@ class TextCodec:
     def spoken(self, texts: Sequence[str]) -> list[str]:
         """Texts as they come back from this tokenizer: an uncased one says `entity` for `Entity`."""
         return [self.decode(ids) for ids in self.targets(texts)]
+
+    def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """What the model reads of sources, special tokens and all."""
+        how = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        return [str(self.tokenizer.decode(list(row), **how)) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids up to the end token, without special tokens, stripped."""

@@ -15,6 +15,7 @@ from cpeft.config import Options, Place, Table, changed, digest, located, parse
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.evaluation.decoding import EvalOptions
+from cpeft.evaluation.predictions import PredictionOptions
 from cpeft.methods.base import METHODS, MethodOptions, PromptMethod
 from cpeft.models.loading import EMBEDDED, ModelOptions
 from cpeft.prompts.init import PromptOptions
@@ -28,7 +29,12 @@ from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
-APART = ("gang", "energy", "track")  # how a run shares the machine, what it costs, and who watches
+APART = (
+    "gang",
+    "energy",
+    "track",
+    "predictions",
+)  # how a run shares the machine, what it costs, who watches, what is kept
 NEUTRAL = {"eval": {"token_budget"}, "train": {"log_every", "checkpoint_every"}, "model": {"name", "device", "dtype"}}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
@@ -66,6 +72,7 @@ class RunSettings(Options):
     gang: GangOptions = GangOptions()
     energy: EnergyOptions = EnergyOptions()
     track: TrackOptions = TrackOptions()
+    predictions: PredictionOptions = PredictionOptions()
 
     @property
     def changes_model(self) -> bool:
