@@ -14,7 +14,7 @@ from peft import PeftModel
 from transformers import {auto}, AutoTokenizer, GenerationConfig
 
 MODEL = {model}  # a folder, or a name on the hub
-ASKED = {{  # text before a row, the row, text behind it; most tokens of an answer
+ASKED = {{  # text before a row, the row, text behind it; most tokens of an answer; labels as they are said
 {asked}}}
 
 tokenizer = AutoTokenizer.from_pretrained(MODEL{revision})
@@ -23,16 +23,25 @@ base.generation_config = GenerationConfig({generation})
 model = PeftModel.from_pretrained(base, ".").eval()  # the folder of this file
 
 def answer(row, task={first}):
-    before, fields, behind, most = ASKED[task]
+    before, fields, behind, most, labels = ASKED[task]
     fields = re.sub(r"\\{{([^{{}}]+)\\}}", lambda column: str(row[column[1]]).strip(), fields)
     ids = tokenizer(before + fields + behind, add_special_tokens={special}, return_tensors="pt").input_ids{cut}
     said = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most)[0, {start}:]
-    return tokenizer.decode(said, skip_special_tokens=True).strip()
+{told}
 
 print(answer({row}))
 """
-PARTS = ("before", "fields", "behind", "most")
-UNKNOWN = {"before": "", "fields": "{text}", "behind": "", "most": 20, "columns": ["text"]}
+OPEN = "    return tokenizer.decode(said, skip_special_tokens=True).strip()"
+CLOSED = """\
+    told = [tokenizer.decode(said[:n], skip_special_tokens=True).strip() for n in range(1, len(said) + 1)]
+    lost = (text for text in told if not any(dense(label).startswith(dense(text)) for label in labels))
+    text = next(lost, told[-1])  # an answer ends once no label can come of it
+    return labels.get({text}, text)
+
+def dense(text):
+    return "".join({text}.split()).rstrip("\\ufffd")"""
+PARTS = ("before", "fields", "behind", "most", "labels")
+UNKNOWN = {"before": "", "fields": "{text}", "behind": "", "most": 20, "labels": {}, "columns": ["text"]}
 
 
 def readme(known: dict[str, Any]) -> str:
@@ -52,6 +61,7 @@ def readme(known: dict[str, Any]) -> str:
 
 def _code(known: dict[str, Any], cards: dict[str, Any]) -> str:
     first, card = next(iter(cards.items()))
+    closed = CLOSED.format(text="text.lower()" if card.get("lower") else "text")
     tokens = {"do_sample": False, "num_beams": 1, **card.get("tokens", {})}
     return CODE.format(
         auto="AutoModelForSeq2SeqLM" if known["encoder_decoder"] else "AutoModelForCausalLM",
@@ -61,6 +71,7 @@ def _code(known: dict[str, Any], cards: dict[str, Any]) -> str:
         generation=", ".join(f"{name}={value!r}" for name, value in tokens.items()),
         special=card.get("special", True), cut="[:, :-1]" if card.get("ends") else "",
         start="1" if known["encoder_decoder"] else "ids.shape[1]", row=repr(dict.fromkeys(card["columns"], "...")),
+        told=closed if card["labels"] else OPEN,
     )  # fmt: skip
 
 
@@ -71,9 +82,6 @@ def _remarks(known: dict[str, Any], card: dict[str, Any]) -> list[str]:
         found.append("How its rows were written is not on record: complete `ASKED` with the text it was trained on.")
     if known["note"]:
         found.append(f"Note: {known['note']}.")
-    if labels := card.get("labels"):
-        found.append(f"Its labels are {', '.join(labels)}. CPEFT ends an answer once no label can come of it, so an answer "
-                     "that is no label may be longer here.")  # fmt: skip
     if card.get("cleaned"):
         found.append("CPEFT rewrites the columns of a row of this task first; give `answer` the rewritten ones.")
     if known["asked"] and (limit := known["text"].get("max_source")):

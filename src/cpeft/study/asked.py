@@ -16,10 +16,11 @@ from cpeft.tasks.base import PLACEHOLDER
 
 def asked(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str, Any]:
     """The card of one task: `before`, `fields` (each {column} is replaced by the row's value), `behind`, `most` tokens of an
-    answer, the `tokens` that begin and end it, and whether the tokenizer adds `special` tokens, of which the last `ends` a text
-    and is left out."""
+    answer, the `tokens` that begin and end it, the `labels` as they are said, in `lower` case if case does not matter, and
+    whether the tokenizer adds `special` tokens, of which the last `ends` a text and is left out."""
     lm, data, codec = learner.lm, learner.data, learner.text
     before, fields = _parts(each.task, data)
+    lower = bool(each.labels) and options.match == "lower"
     place = Path(lm.tokenizer.name_or_path or lm.name)
     ids = lm.tokenizer("a")["input_ids"] if codec.special and not lm.encoder_decoder else []
     return {
@@ -27,7 +28,10 @@ def asked(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str
         "fields": fields,
         "behind": codec.after(data.cue_for(bool(each.labels))),
         "columns": PLACEHOLDER.findall(fields),
-        "labels": list(each.labels),
+        "labels": {said.lower() if lower else said: label for said, label in each.spoken.items()}
+        if each.labels
+        else {},
+        "lower": lower,
         "cleaned": each.task.clean is not None,
         "special": codec.special,
         "ends": ids[-1:] == [codec.end],
