@@ -29,12 +29,8 @@ from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
-APART = (
-    "gang",
-    "energy",
-    "track",
-    "predictions",
-)  # how a run shares the machine, what it costs, who watches, what is kept
+# how a run shares the machine, what it costs, who watches, and what is kept of its answers
+APART = ("gang", "energy", "track", "predictions")
 NEUTRAL = {"eval": {"token_budget"}, "train": {"log_every", "checkpoint_every"}, "model": {"name", "device", "dtype"}}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
