@@ -41,6 +41,13 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
         ("<|endoftext|>", "", "<|im_end|>", "<|im_start|>"),
     ),
+    "smollm": (  # ChatML with a system turn of its own; the end of turn is the end of text, and fills rows too
+        "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
+        "{{ '<|im_start|>system\nYou are a small model and answer questions<|im_end|>\n' }}{% endif %}"
+        "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+        ("<|im_end|>", "", "<|im_end|>", "<|im_start|>", "<|endoftext|>"),
+    ),
     "thinking": (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
         "{% if m['role'] == 'assistant' %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
@@ -86,7 +93,7 @@ def make_chat_tokenizer(family: str) -> PreTrainedTokenizerFast:
         split = Split(Regex(WORDS_AND_LINES), behavior="isolated")
         raw.pre_tokenizer = Sequence([split, ByteLevel(add_prefix_space=False, use_regex=False)])
         raw.decoder, alphabet = ByteLevelDecoder(), ByteLevel.alphabet()
-    tokens = [token for token in special if token]
+    tokens = [token for token in dict.fromkeys(special) if token]
     raw.train_from_iterator(
         corpus(), BpeTrainer(vocab_size=600, special_tokens=tokens, initial_alphabet=alphabet, show_progress=False)
     )
@@ -100,7 +107,7 @@ def make_chat_tokenizer(family: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def make_chat_lm(family: str, seed: int = 0, positions: int = 512) -> FrozenLM:
+def make_chat_lm(family: str, seed: int = 0, positions: int = 512, double: bool = False) -> FrozenLM:
     """A random chat model."""
     tokenizer = make_chat_tokenizer(family)
     qwen = family in ("qwen", "thinking")
@@ -111,4 +118,5 @@ def make_chat_lm(family: str, seed: int = 0, positions: int = 512) -> FrozenLM:
         "pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
     }  # fmt: skip
     torch.manual_seed(seed)
-    return FrozenLM(model(config(**sizes)).eval(), tokenizer, f"tiny-{family}")
+    made = model(config(**sizes)).eval()
+    return FrozenLM(made.double() if double else made, tokenizer, f"tiny-{family}")

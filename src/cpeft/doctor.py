@@ -270,7 +270,7 @@ def _task(run: TrainingRun, name: str) -> Iterator[Finding]:
     except CpeftError as error:
         yield Finding("error", where, str(error))
         return
-    for note in data.notes:
+    for note in data.told():
         yield Finding("warning" if any(words in note for words in WARNED) else "ok", where, note)
     said = dict(zip(data.labels, lm.codec(run.settings.data.form).targets(data.labels), strict=True))
     if unknown := [label for label, ids in said.items() if lm.tokenizer.unk_token_id in ids]:

@@ -12,7 +12,17 @@ from cpeft.models.saved import save_method
 from cpeft.study.settings import find_method
 from cpeft.training.callbacks import Callback
 from cpeft.training.engine import GangOptions, train_gang
-from tiny import ARCHITECTURES, make_batch, make_learner, make_lm, make_member, make_rows, same_bits, trained_state
+from tiny import (
+    ARCHITECTURES,
+    close,
+    make_batch,
+    make_learner,
+    make_lm,
+    make_member,
+    make_rows,
+    same_bits,
+    trained_state,
+)
 
 TASKS = 2
 VARIANTS = {
@@ -94,7 +104,7 @@ def test_training_equals_generation(arch, name, options):
     said = tokens[:, 1 if lm.encoder_decoder else 0 :]
     assert said.shape[1] == len(seen) == 4
     for row, forced in enumerate(logits_of(learner, rows, said.tolist())):
-        torch.testing.assert_close(torch.stack(seen, 1)[row], forced, rtol=1e-9, atol=1e-9)
+        close(lm, torch.stack(seen, 1)[row], forced, 1e-9)
 
 
 @every_baseline
@@ -106,7 +116,7 @@ def test_both_ways_to_a_loss_agree_whatever_the_padding(arch, name, options):
         together = learner.losses(make_batch(rows))[0]
     for row, logits, loss in zip(rows, logits_of(learner, rows), together, strict=True):
         alone = torch.nn.functional.cross_entropy(logits, torch.tensor(row.target), reduction="sum")
-        torch.testing.assert_close(loss, alone, rtol=1e-9, atol=1e-9)
+        close(lm, loss, alone, 1e-9)
 
 
 @every_baseline

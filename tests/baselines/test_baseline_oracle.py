@@ -7,7 +7,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from cpeft.baselines import BASELINES, changed_lm
 from cpeft.errors import ConfigError
 from cpeft.models.loading import FrozenLM
-from tiny import ARCHITECTURES, make_batch, make_lm, make_rows, make_tokenizer, raw_model
+from tiny import ARCHITECTURES, close, make_batch, make_lm, make_rows, make_tokenizer, raw_model
 
 peft = pytest.importorskip("peft", reason="needs peft")
 
@@ -63,11 +63,11 @@ def test_injected_layers_equal_peft(arch, name):
             parameter.copy_(own[key])
     rows = make_rows(ours.lm, 5)
     a, b = ours.losses(make_batch(rows))[0], summed_loss(theirs, ours.lm, rows)
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    close(ours.lm, a, b, 1e-9)
     a.sum().backward()
     b.sum().backward()
     for key, parameter in trained.items():
-        torch.testing.assert_close(own[key].grad, parameter.grad, rtol=1e-7, atol=1e-9)
+        close(ours.lm, own[key].grad, parameter.grad, 1e-7)
         assert bool(parameter.grad.any())
 
 
@@ -94,11 +94,11 @@ def test_prefix_equals_peft(arch, projection):
     theirs.prompt_encoder["default"].load_state_dict(mine.state_dict())
     rows = make_rows(ours.lm, 5)
     a, b = ours.losses(make_batch(rows))[0], summed_loss(theirs, ours.lm, rows)
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    close(ours.lm, a, b, 1e-9)
     a.sum().backward()
     b.sum().backward()
-    for (key, own), other in zip(mine.named_parameters(), theirs.prompt_encoder["default"].parameters(), strict=True):
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-7, atol=1e-9, msg=key)
+    for own, other in zip(mine.parameters(), theirs.prompt_encoder["default"].parameters(), strict=True):
+        close(ours.lm, own.grad, other.grad, 1e-7)
 
 
 @pytest.mark.parametrize("arch", ["t5", "bart"])
@@ -116,7 +116,7 @@ def test_a_prefix_of_peft_for_encoder_decoder_is_one_of_ours(arch):
         ours.lm.model.prefix.encoder.embedding.weight.copy_(places[:, read].flatten(1))
     rows = make_rows(lm, 5)
     a, b = ours.losses(make_batch(rows))[0], summed_loss(theirs, lm, rows)
-    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    close(ours.lm, a, b, 1e-9)
     b.sum().backward()
     reached = stored.grad.unflatten(1, (2 * L, lm.width)).abs().sum((0, 2)) > 0
     assert [i for i, there in enumerate(reached) if there] == sorted(set(read)) == [0, 1]

@@ -9,6 +9,7 @@ from cpeft.evaluation.decoding import Decided, EvalOptions, decode_rows, mean_lo
 from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
+from cpeft.metrics.base import mean_over, unit_of
 from cpeft.models.greedy import plain_greedy
 from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, teach
 
@@ -308,6 +309,41 @@ def test_a_group_drawn_twice_counts_twice():
     assert all(entry == (6, 3, 6) for entry in seen[1:])
 
 
+@pytest.mark.parametrize(("said", "value"), [("no", 0), ("yes", 100)])
+@pytest.mark.parametrize("metric", ["accuracy", "exact_match", "squad_em", "squad_f1"])
+def test_all_right_or_all_wrong_is_not_certain(metric, said, value):
+    """Wilson's interval of a proportion: z = 1.96, (n p + z² / 2 ± ...) / (n + z²), z² / (n + z²) wide at either end."""
+    for rows in (1, 20, 200):
+        score = score_texts(metric, [said] * rows, [("yes",)] * rows, ("yes", "no"), resamples=50)
+        width = 100 * 1.959964**2 / (rows + 1.959964**2)
+        bounds = (0, width) if value == 0 else (100 - width, 100)
+        assert (score.value, score.low, score.high) == pytest.approx((value, *bounds), abs=1e-4)
+    assert score_texts(metric, [said], [("yes",)]).low == value, "no interval was asked for"
+
+
+def test_groups_that_are_all_right_count_once_each():
+    """Rows of a question depend on each other: eight rows of two questions are two units."""
+    groups = ["a"] * 4 + ["b"] * 4
+    for metric in ("accuracy", "multirc_em"):
+        score = score_texts(metric, ["yes"] * 8, [("yes",)] * 8, ("no", "yes"), groups, resamples=50)
+        assert (score.low, score.high) == pytest.approx((100 * 2 / (2 + 1.959964**2), 100), abs=1e-4)
+
+
+def test_what_is_a_mean_says_so_itself(monkeypatch):
+    """A metric of a user's own gets the interval by declaring it, whatever it is called; F1 is no mean and never does."""
+    metrics = dict(METRICS.items())
+    own = mean_over("row")(lambda predictions, references, context: 0.0)
+    monkeypatch.setattr("cpeft.evaluation.scoring.METRICS", {"mine": own})
+    assert score_texts("mine", ["a"] * 20, [("b",)] * 20, resamples=9).high == pytest.approx(16.1, abs=0.1)
+    assert {name for name, metric in metrics.items() if unit_of(metric) is None} >= {
+        "f1",
+        "macro_f1",
+        "matthews",
+        "pearson",
+    }
+    assert unit_of(metrics["multirc_em"]) == "group"
+
+
 def test_nothing_to_score():
-    score = score_texts(accuracy_name(), ["yes"], [("yes",)], ("yes", "no"), resamples=10)
-    assert (score.value, score.low, score.high) == (100, 100, 100)
+    score = score_texts(accuracy_name(), [], [], ("yes", "no"), resamples=10)
+    assert (score.value, score.low, score.high) == (0, 0, 0)

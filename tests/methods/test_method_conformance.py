@@ -8,7 +8,21 @@ from cpeft.data.encode import EncodedRow
 from cpeft.methods.base import METHODS
 from cpeft.models.prompted import PromptedLM
 from cpeft.training.engine import GangOptions, train_gang
-from tiny import gap, make_batch, make_learner, make_lm, make_member, make_rows, make_sources, same_bits, trained_state
+from tiny import (
+    ARCHITECTURES,
+    CHAT,
+    close,
+    gap,
+    make_batch,
+    make_learner,
+    make_lm,
+    make_member,
+    make_rows,
+    make_sources,
+    rounding,
+    same_bits,
+    trained_state,
+)
 
 TASKS = 2
 VARIANTS = {
@@ -37,6 +51,12 @@ METHOD_CASES = [pytest.param(name, options, id=f"{name}-{key}".rstrip("-")) for 
 TRAINED_CASES = [case for case in METHOD_CASES if case.values[0] != "no_prompt"]
 every_method = pytest.mark.parametrize(("name", "options"), METHOD_CASES)
 every_trained_method = pytest.mark.parametrize(("name", "options"), TRAINED_CASES)
+
+
+@pytest.fixture(params=(*ARCHITECTURES, CHAT))
+def arch(request):
+    """Each of the architectures, and a chat model whose rows stand in its template."""
+    return request.param
 
 
 def learner_of(lm, name, options, seed=0):
@@ -155,8 +175,8 @@ def test_rows_do_not_depend_on_padding_or_neighbours(lm64, name, options):
         prompts = prompts_in_losses(learner, rows)
         single = torch.cat([prompts_in_losses(learner, [row]) for row in rows])
     assert together.dtype == torch.float64
-    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(prompts, single, rtol=1e-10, atol=1e-10)
+    close(lm64, together, alone)
+    torch.testing.assert_close(prompts, single, rtol=1e-10, atol=1e-10)  # made of embeddings alone, in float64
     assert bool((prompts[0] != prompts[1]).any()) == (text_dependent(learner) or learner.method.by_task)
 
 
@@ -170,16 +190,16 @@ def test_padding_side_does_not_matter_in_forward(lm64, name, options, side):
     loss, logits = forward(learner, rows, side)
     counts = torch.tensor([float(len(row.target)) for row in rows], dtype=torch.float64)
     losses = torch.stack([one for one, _ in expected])
-    torch.testing.assert_close(loss, (losses * counts).sum() / counts.sum(), rtol=1e-10, atol=1e-10)
+    close(lm64, loss, (losses * counts).sum() / counts.sum())
     for row, got, (_, want) in zip(rows, logits, expected, strict=True):
         length = len(row.target) if lm64.encoder_decoder else len(row.source) + len(row.target)
         if lm64.encoder_decoder or side == "right":
             got, want = got[:length], want[0][:length]
         else:
             got, want = got[-length:], want[0][-length:]
-        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+        close(lm64, got, want, 1e-9)
     direct = learner.losses(make_batch(rows))[0].detach()  # and both routes to a loss agree
-    torch.testing.assert_close(direct, losses * counts, rtol=1e-9, atol=1e-9)
+    close(lm64, direct, losses * counts, 1e-9)
 
 
 def forward(learner, rows, side):
@@ -263,7 +283,7 @@ def test_gang_equals_alone(lm64, name, options, pool, tmp_path):
         if pool == "member":
             assert same_bits(trained_state(a.learner), trained_state(b.learner))
         else:
-            assert gap(trained_state(a.learner), trained_state(b.learner)) < 1e-10
+            assert gap(trained_state(a.learner), trained_state(b.learner)) < rounding(lm64.model, 1e-10)
 
 
 class Crash(BaseException):
@@ -348,4 +368,4 @@ def test_a_bank_gives_each_row_its_own_prompt():
             alone.method.weight.copy_(prompt.weight)
         mine = [i for i, row in enumerate(rows) if row.task == k]
         want = alone.losses(make_batch([rows[i] for i in mine]))[0]
-        torch.testing.assert_close(together[mine], want, rtol=1e-10, atol=1e-10)
+        close(lm, together[mine], want)

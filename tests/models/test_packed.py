@@ -15,7 +15,7 @@ from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_t5 import packed_t5
 from cpeft.models.fast.product import Product, arranges
 from cpeft.models.prompted import PromptedLM, example_losses
-from tiny import EOS, LABELS, PAD, D, P, V, make_learner, make_lm, make_rows
+from tiny import EOS, LABELS, PAD, D, P, V, close, make_learner, make_lm, make_rows
 
 T5S = ("t5", "t5-gated")
 
@@ -55,7 +55,7 @@ def test_losses_and_gradients_are_the_modules(t5, monkeypatch):
     ours = losses_and_gradient(t5, uneven_rows())
     theirs = losses_and_gradient(by_module(t5, monkeypatch), uneven_rows())
     for own, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-10)
+        close(t5, own, other)
     assert float(ours[1].norm()) > 1e-3
 
 
@@ -64,7 +64,7 @@ def test_neighbours_change_nothing(t5):
     rows = uneven_rows()
     together, _ = losses_and_gradient(t5, rows)
     alone = torch.cat([losses_and_gradient(t5, [row])[0] for row in rows])
-    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-10)
+    close(t5, together, alone)
 
 
 @pytest.mark.parametrize("name", ["prompt_tuning", "attempt"])
@@ -149,7 +149,7 @@ def test_long_rows_go_through_fused_attention(t5, monkeypatch):
     ours = losses_and_gradient(t5, uneven_rows())
     theirs = losses_and_gradient(by_module(t5, monkeypatch), uneven_rows())
     for own, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-10)
+        close(t5, own, other)
 
 
 @pytest.mark.parametrize("method", ["lora", "bitfit", "adapters", "fine_tuning"])
@@ -200,5 +200,5 @@ def test_some_rows_of_a_reading_are_padded_as_a_batch_of_their_own(t5):
     for place, row in enumerate((4, 2)):
         alone = learner.shape.batch([rows[row]])
         own, _ = learner.read(alone.source_BL, alone.mask_BL, alone.task_B).padded()
-        torch.testing.assert_close(states[place][mask[place]], own[0], rtol=1e-9, atol=1e-10)
+        close(t5, states[place][mask[place]], own[0])
     assert float(states[~mask].abs().sum()) == 0

@@ -12,7 +12,7 @@ from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.losses import row_losses
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.splice import before_labels, join, rearrange
-from tiny import EOS, LABELS, P, gap, make_batch, make_learner, make_lm, make_rows, same_bits
+from tiny import EOS, LABELS, P, close, gap, make_batch, make_learner, make_lm, make_rows, same_bits
 
 
 @given(
@@ -128,7 +128,7 @@ def test_further_architectures_train_and_generate(arch):
     rows = make_rows(lm, 5, tasks=2)
     together = learner.losses(make_batch(rows))[0]
     alone = torch.cat([learner.losses(make_batch([row]))[0] for row in rows])
-    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-10)
+    close(lm, together, alone)
     together.sum().backward()
     assert all(bool((p.grad != 0).all()) for p in learner.parameters() if p.requires_grad)
     batch = make_batch(rows)

@@ -2,7 +2,7 @@
 
 import json
 
-from fabricate import write_trial
+from fabricate import change, write_trial
 from test_page import read
 
 from cpeft.report.cautions import cautions
@@ -37,6 +37,19 @@ def test_single_runs_at_chance_are_told_where_their_mean_is_not(tmp_path):
     for seed, score in enumerate((90.0, 47.5, float("nan"))):
         write_trial(tmp_path, "few", "some", seed, {"rte": score})
     assert found(tmp_path)["At chance"][0].endswith("; at chance: seed 1 (47.5), seed 2 (nan)")
+
+
+def test_runs_that_hardly_say_a_label(tmp_path):
+    """Of three rows each: of two seeds one says a label twice, which is enough; open answers and old runs were not counted."""
+    for seed, (outside, task) in enumerate([(3, "rte"), (1, "rte"), (None, "squad")]):
+        run = write_trial(tmp_path, "zero", "control", seed, {task: 60.0}, steps=0)
+        change(run, lambda result, task=task, outside=outside: result["data"][task].update(no_label=outside))
+    write_trial(tmp_path, "few", "old", 0, {"rte": 60.0})
+    assert found(tmp_path) == {
+        "Answers that are no label": ("zero, control, rte: seed 0: 3 of 3 answers are no label",)
+    }
+    html, _ = read(tmp_path)
+    assert "<strong>Answers that are no label</strong> (1 of 2 scores of tasks with labels)" in html
 
 
 def test_nothing_is_folded_up_however_much_there_is(tmp_path):

@@ -172,6 +172,33 @@ def test_a_single_run_is_marked_and_stars_nothing(tmp_path):
     assert not any("★" in row for row in page.rows)
 
 
+def test_every_metric_of_a_task_is_shown(tmp_path):
+    """Those of the headline first, each metric under a head of its own."""
+    for seed, value in enumerate((50.0, 54.0)):
+        scores = {
+            "accuracy": {"value": value, "low": 0, "high": 99},
+            "macro_f1": {"value": 2 * value / 5, "low": 0, "high": 99},
+        }
+        write_run(tmp_path, "plain", ["rte"], seed, scores={"rte": scores})
+    html, page = read(tmp_path)
+    table = html[html.index('<table class="scores">') : html.index("Every seed’s score")]
+    assert [name.strip() for name in re.findall(r'rte <span class="muted">(.*?)</span>', table)] == [
+        "accuracy",
+        "macro_f1",
+    ]
+    assert page.row("plain", "20.80").startswith(
+        "targets plain 20.80 seed 0: 20.00, seed 1: 21.60, interval 10.6 to 31.0"
+    )
+    assert page.row("macro_f1", "0: 20.00")
+
+
+def test_seeds_that_came_out_alike_say_so(store):
+    assert read(store)[1].row("plain", "★", "60.00") == (
+        "targets plain ★ best mean of this task 60.00 seed 0: 60.00, seed 1: 60.00, one and the same value "
+        "0.00 2 seeds, one and the same value 2 1,234"
+    )
+
+
 def test_dtypes_stand_in_tables_of_their_own(tmp_path):
     write_run(tmp_path, "plain", ["rte"], 0)
     write_run(tmp_path, "plain", ["rte"], 1, model={"name": "t5-tiny", "dtype": "bfloat16"})

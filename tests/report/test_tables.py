@@ -24,7 +24,13 @@ def result(label="vocab", seed=0, value=50.0, task="rte", headline="accuracy", m
 
 
 def cells(results):
-    return {(cell.task, cell.method): cell for cell in summarise(results)}
+    """The cells of the headline metrics."""
+    heads = {(task, about["headline"]) for each in results for task, about in each["data"].items()}
+    return {(cell.task, cell.method): cell for cell in summarise(results) if (cell.task, cell.metric) in heads}
+
+
+def headlines(results):
+    return [cell for cell in summarise(results) if cell.metric != "macro_f1"]
 
 
 @pytest.mark.parametrize("values", [[50.0, 60.0], [50.0, 53.0, 61.5], [10.0, 10.0, 10.0, 12.0, 30.0]])
@@ -47,10 +53,15 @@ def test_intervals_stay_inside_the_metric():
 def test_equal_scores_have_no_spread():
     cell = cells([result(value=70.0)] * 3)["rte", "vocab"]
     assert (cell.deviation, cell.low, cell.high) == (0.0, 70.0, 70.0)
+    assert cell.interval == "3 seeds, one and the same value"
+    lines = markdown_table(summarise([result(value=70.0)] * 3)).splitlines()
+    assert "| 70.00 | 0.00 | 3 seeds, one and the same value | 3 | 1,234 | 70.00 70.00 70.00 |" in lines[3]
+    assert "[70.0" not in "".join(lines)
+    assert cells([result(value=70.0)])["rte", "vocab"].interval == "[63.0, 76.0] rows"
 
 
 def test_one_seed_shows_the_rows_bootstrap():
-    found = summarise([result(value=55.0)])
+    found = headlines([result(value=55.0)])
     cell = found[-1]
     assert (cell.deviation, cell.low, cell.high, cell.kind) == (None, 48.0, 61.0, "rows")
     assert (
@@ -61,7 +72,7 @@ def test_one_seed_shows_the_rows_bootstrap():
 
 
 def test_majority_rows_stand_first_and_once():
-    found = summarise(
+    found = headlines(
         [result("a"), result("b"), result("a", task="cb", majority=60.0), result("a", task="squad", majority=None)]
     )
     assert [(cell.task, cell.method) for cell in found] == [
@@ -72,30 +83,45 @@ def test_majority_rows_stand_first_and_once():
     assert line == "| rte |  | majority class | accuracy |  | 40.00 |  |  |  | 0 |  |"
 
 
+def test_every_metric_of_a_task_has_rows_the_headline_first():
+    several = [result("a", seed=seed, value=value) for seed, value in enumerate((50.0, 60.0))]
+    found = summarise([*several, result("b", task="cb"), result("b")])
+    assert [(cell.task, cell.metric, cell.method) for cell in found] == [
+        ("rte", "accuracy", "majority class"), ("rte", "accuracy", "a"), ("rte", "accuracy", "b"), ("rte", "macro_f1", "a"),
+        ("rte", "macro_f1", "b"), ("cb", "accuracy", "majority class"), ("cb", "accuracy", "b"), ("cb", "macro_f1", "b"),
+    ]  # fmt: skip
+    assert [cell.mean for cell in found if (cell.metric, cell.method) == ("macro_f1", "a")] == [27.5]
+    text = markdown_table(found)
+    assert "| rte | stage | a | macro_f1 | float32 | 27.50 |" in text
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(rich_table(found, "title"))
+    assert console.export_text().count("macro_f1") == 3
+
+
 def test_closed_choices_stand_beside_free_answers():
     more = result(value=50.0)
     more["scores"]["rte"]["choice_accuracy"] = {"value": 80.0, "low": 70.0, "high": 90.0}
     assert [(c.metric, c.mean) for c in summarise([more]) if c.kind != "fixed"] == [
-        ("accuracy", 50.0), ("choice_accuracy", 80.0)
+        ("accuracy", 50.0), ("choice_accuracy", 80.0), ("macro_f1", 25.0),
     ]  # fmt: skip
 
 
 def test_stages_and_dtypes_do_not_mix():
-    found = summarise([result(), result(stage="other"), result(model={"dtype": "bfloat16"})])
+    found = headlines([result(), result(stage="other"), result(model={"dtype": "bfloat16"})])
     assert [(c.stage, c.dtype, c.seeds) for c in found if c.kind != "fixed"] == [
         ("stage", "float32", 1), ("other", "float32", 1), ("stage", "bfloat16", 1),
     ]  # fmt: skip
 
 
 def test_methods_and_metrics_do_not_mix():
-    found = summarise([result("a", value=10.0), result("b", value=30.0), result("a", headline="f1", value=90.0)])
+    found = headlines([result("a", value=10.0), result("b", value=30.0), result("a", headline="f1", value=90.0)])
     assert {(cell.method, cell.metric, cell.mean) for cell in found if cell.kind != "fixed"} == {
         ("a", "accuracy", 10.0), ("b", "accuracy", 30.0), ("a", "f1", 90.0),
     }  # fmt: skip
 
 
 def test_every_seed_stands_in_markdown():
-    head, rule, _, line, *_ = markdown_table(summarise([result(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
+    head, rule, _, line, *_ = markdown_table(headlines([result(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
     assert head.count("|") == rule.count("|") == line.count("|")
     assert line.endswith("| 3 | 1,234 | 50.00 52.50 51.25 |")
 

@@ -21,7 +21,7 @@ from cpeft.study.subject import prompts_subject
 from cpeft.study.task_data import task_data
 from cpeft.tasks import TASKS
 from cpeft.training.engine import GangOptions, train_gang
-from tiny import gap, make_member, make_method, trained_state
+from tiny import gap, make_member, make_method, rounding, trained_state
 from tiny_chat import make_chat_lm
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -42,7 +42,7 @@ def at_home(world, monkeypatch):
 @pytest.fixture(scope="module")
 def chat_model(tmp_path_factory):
     """A folder with a tiny chat model."""
-    folder, lm = tmp_path_factory.mktemp("chat") / "model", make_chat_lm("llama")
+    folder, lm = tmp_path_factory.mktemp("chat") / "model", make_chat_lm("smollm")
     lm.model.save_pretrained(folder)
     lm.tokenizer.save_pretrained(folder)
     return folder
@@ -225,7 +225,7 @@ def test_a_gang_of_both_losses_trains_each_as_alone(tmp_path):
         train_gang([member], GangOptions(pool="member"))
     for one, other in zip(together, alone, strict=True):
         assert one.failure is other.failure is None
-        assert gap(trained_state(one.learner), trained_state(other.learner)) < 1e-9
+        assert gap(trained_state(one.learner), trained_state(other.learner)) < rounding(lm.model, 1e-9)
     assert gap(trained_state(alone[1].learner), trained_state(alone[2].learner)) > 1e-3
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from cpeft.training.signals import stopping
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
+TOLD = 5  # cautions of one kind at the end of a command
 OVERRIDES = (
     "Overrides such as train.steps=100 or sources.optim.lr=0.3; tiny=true takes a part of all runs through every stage in a "
     "minute or so, with a random tiny model and made-up rows, into a store of its own (stores/tiny/RECIPE)."
@@ -73,7 +75,9 @@ def _ending(plan: Any) -> None:
     """What a study has come to: its table, and why it is not finished where it is not."""
     from cpeft.study.run import summary_of
 
-    _table(plan)
+    if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
+        _table(plan, results)
+        _be_careful(results)
     summary = summary_of(plan)
     for name, path in summary.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
@@ -83,6 +87,17 @@ def _ending(plan: Any) -> None:
         raise Stopped(f"{summary.left} runs are left and nobody works on them any more; the same command goes on")
     if summary.failures or summary.blocked:
         raise typer.Exit(1)
+
+
+def _be_careful(results: Sequence[dict[str, Any]]) -> None:
+    """Tell of runs that hardly answer with labels, whose scores are easily taken for what the model knows."""
+    from cpeft.report.cautions import no_labels
+
+    found = no_labels(results)
+    for what, runs in found[:TOLD]:
+        console.print(f"[yellow]careful[/yellow] {escape(what)}: {', '.join(runs)}")
+    if len(found) > TOLD:
+        console.print(f"[yellow]careful[/yellow] {len(found) - TOLD} more like these are in the report")
 
 
 def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
@@ -101,17 +116,16 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _table(plan: Any) -> None:
+def _table(plan: Any, results: Sequence[dict[str, Any]]) -> None:
     """Print the recipe's table and keep it and the store's report beside the runs."""
     from cpeft.report.page import write_report
     from cpeft.report.tables import markdown_table, rich_table, summarise
 
-    if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
-        cells = summarise(results)
-        console.print(rich_table(cells, plan.recipe.name))
-        path = plan.store.path / "table.md"
-        path.write_text(markdown_table(cells), encoding="utf-8")
-        console.print(f"table: {path}\nreport: {write_report(plan.store.path)}", markup=False)
+    cells = summarise(results)
+    console.print(rich_table(cells, plan.recipe.name))
+    path = plan.store.path / "table.md"
+    path.write_text(markdown_table(cells), encoding="utf-8")
+    console.print(f"table: {path}\nreport: {write_report(plan.store.path)}", markup=False)
 
 
 @app.command()

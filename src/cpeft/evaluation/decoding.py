@@ -24,6 +24,7 @@ from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import best, label_scores, prior
 from cpeft.methods.base import PromptMethod
+from cpeft.metrics.base import NO_LABEL
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Reading
 from cpeft.models.greedy import plain_greedy
@@ -38,7 +39,7 @@ Decode = Literal["greedy", "choice", "calibrated"]
 
 class EvalOptions(Options):
     """`[eval]`: how answers are taken; `match = "lower"` compares greedy texts with labels in lower case and calls
-    every other text "none", as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
+    every other text no label, as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
     answers; `bootstrap` resamples of test rows for intervals.
 
     `decode` names what is scored: greedy texts, which always are because tables begin with them, and for a closed label set
@@ -65,12 +66,14 @@ class EvalOptions(Options):
 @dataclass(frozen=True)
 class Decoded:
     """One row's output: the greedy text, the chosen label and the one chosen with calibration (None: not asked), attention
-    over candidates (empty: none)."""
+    over candidates (empty: none). Once texts are matched with labels, `text` is the label (`NO_LABEL` for none) and `answer`
+    what was said. Of a closed label set a row that can become no label is not said to its end."""
 
     text: str
     choice: str | None
     attention: tuple[float, ...]
     calibrated: str | None = None
+    answer: str = ""
 
 
 class Decided(StoppingCriteria):
@@ -187,14 +190,15 @@ def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) ->
 def matched(spoken: Mapping[str, str], rule: Literal["exact", "lower"]) -> Callable[[str], str]:
     """From a greedy text to the label it says; `spoken` maps what the tokenizer makes of a closed label set to the labels.
 
-    `exact`: a text that says no label stays as it is. `lower`: equality in lower case, any other text is "none".
+    `exact`: a text that says no label stays as it is. `lower`: equality in lower case, any other text is `NO_LABEL`, which is
+    outside every label set (the published code wrote "none", which may be a label).
     """
     if rule == "exact":
         return lambda text: spoken.get(text, text)
     lowered = {said.lower(): label for said, label in spoken.items()}
     if len(lowered) < len(spoken):
         raise ConfigError(f"two labels are one in lower case ({', '.join(spoken)}); use eval.match = 'exact'")
-    return lambda text: lowered.get(text.lower(), "none")
+    return lambda text: lowered.get(text.lower(), NO_LABEL)
 
 
 @torch.no_grad()

@@ -2,7 +2,10 @@
 
 The interval is the percentile bootstrap over test rows: rows (or groups of rows scored together) are drawn again with
 replacement and the metric computed anew. It says how sure a score is for this trained prompt; how much training itself
-varies is what several seeds are for.
+varies is what several seeds are for. Where every row is wholly right, or every row wholly wrong, all resamples are the same and
+the bootstrap would claim certainty; metrics that are means over rows, or over groups of them, get Wilson's interval of a
+proportion there. Of all scores between 0 and 1 with one mean those that are 0 or 1 are the likeliest to be all alike, so it is
+never too narrow for rows that may be right in part.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpeft.metrics import METRICS, Metric, MetricContext
+from cpeft.metrics.base import unit_of
 from cpeft.seeds import generator
 
 
@@ -27,11 +31,14 @@ def score_texts(
     metric: str, predictions: Sequence[str], references: Sequence[tuple[str, ...]],
     labels: tuple[str, ...] = (), groups: Sequence[str] = (), resamples: int = 0,
 ) -> Score:  # fmt: skip
-    """One metric over predicted texts; `resamples` = 0 leaves the bounds at the value."""
+    """One metric over predicted texts; `resamples` = 0 leaves the bounds at the value. Rows of a group are drawn together."""
     compute = METRICS.get(metric)
     value = compute(predictions, references, MetricContext(labels, tuple(groups)))
     if not resamples or not predictions:
         return Score(value, value, value)
+    if unit_of(compute) and value in (0.0, 100.0):
+        units = len(set(groups)) if groups and groups[0] else len(predictions)
+        return Score(value, *wilson(units if value else 0, units))
     rng = generator(0, "bootstrap", metric)
     if not (groups and groups[0]):
         from cpeft.metrics.resampled import resampled  # scikit-learn takes a second, and plans score nothing
@@ -42,6 +49,14 @@ def score_texts(
         draws = _by_groups(compute, predictions, references, labels, groups, rng, resamples)
     low, high = np.percentile(draws, [2.5, 97.5])
     return Score(value, float(low), float(high))
+
+
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """The 95% interval of a proportion, in per cent (Wilson 1927)."""
+    from scipy.stats import binomtest  # plans score nothing
+
+    found = binomtest(right, of).proportion_ci(method="wilson")
+    return 100.0 * float(found.low), 100.0 * float(found.high)
 
 
 def _by_groups(

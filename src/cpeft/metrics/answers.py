@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References, best
+from cpeft.metrics.base import METRICS, MetricContext, References, best, mean_over
 
 NO_ANSWER = "unanswerable"
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -39,30 +39,35 @@ def overlap(prediction: str, answer: str) -> float:
 
 
 @METRICS.register("squad_em")
+@mean_over("row")
 def squad_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Equality of normal forms."""
     return best(predictions, references, normal)
 
 
 @METRICS.register("squad_f1")
+@mean_over("row")
 def squad_f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Word overlap of normal forms."""
     return best(predictions, references, normal, overlap)
 
 
 @METRICS.register("squad_v2_em")
+@mean_over("row")
 def squad_v2_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Equality of normal forms, no answer being one of them."""
     return best(predictions, references, normal_v2)
 
 
 @METRICS.register("squad_v2_f1")
+@mean_over("row")
 def squad_v2_f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Word overlap of normal forms, no answer being one of them."""
     return best(predictions, references, normal_v2, overlap)
 
 
 @METRICS.register("rouge_l")
+@mean_over("row")
 def rouge_l(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """F-measure of the longest common subsequence of words, without stemming."""
     try:

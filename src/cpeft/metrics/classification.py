@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References, best
-
-INVALID = "\0invalid"  # every text outside the label set, as one class that no reference has
+from cpeft.metrics.base import METRICS, NO_LABEL, MetricContext, References, best, mean_over
 
 
 def gold(references: References) -> list[str]:
@@ -20,10 +18,10 @@ def gold(references: References) -> list[str]:
 
 
 def inside(predictions: Sequence[str], context: MetricContext, metric: str) -> list[str]:
-    """The predictions with every text outside the label set turned into `INVALID`."""
+    """The predictions with every text outside the label set turned into `NO_LABEL`."""
     if not context.labels:
         raise ConfigError(f"metric '{metric}' needs a task with a closed label set")
-    return [text.strip() if text.strip() in context.labels else INVALID for text in predictions]
+    return [text.strip() if text.strip() in context.labels else NO_LABEL for text in predictions]
 
 
 def binary(predictions: Sequence[str], references: References, context: MetricContext, metric: str) -> list[str]:
@@ -32,11 +30,12 @@ def binary(predictions: Sequence[str], references: References, context: MetricCo
         raise ConfigError(f"metric '{metric}' needs exactly two labels, the task has {len(context.labels)}")
     opposite = dict(zip(context.labels, reversed(context.labels), strict=True))
     valid = inside(predictions, context, metric)
-    return [opposite[right] if text == INVALID else text for text, right in zip(valid, gold(references), strict=True)]
+    return [opposite[right] if text == NO_LABEL else text for text, right in zip(valid, gold(references), strict=True)]
 
 
 @METRICS.register("exact_match")
 @METRICS.register("accuracy")
+@mean_over("row")
 def accuracy(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of rows whose prediction equals one of the accepted answers."""
     return best(predictions, references, str.strip)

@@ -8,7 +8,7 @@ signs. Nothing is evaluated: "0.5" and "\frac{1}{2}" differ.
 import re
 from collections.abc import Sequence
 
-from cpeft.metrics.base import METRICS, MetricContext, References, best
+from cpeft.metrics.base import METRICS, MetricContext, References, best, mean_over
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 REWRITES = (
@@ -48,6 +48,7 @@ def final_answer(text: str) -> str:
 
 
 @METRICS.register("math_exact")
+@mean_over("row")
 def math_exact(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of rows whose final answer equals that of an accepted solution.
 

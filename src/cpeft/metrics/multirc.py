@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References
+from cpeft.metrics.base import METRICS, MetricContext, References, mean_over
 from cpeft.metrics.classification import accuracy, binary, f1, macro_f1
 
 Group = tuple[list[str], list[tuple[str, ...]]]
@@ -34,6 +34,7 @@ def multirc_f1a(predictions: Sequence[str], references: References, context: Met
 
 
 @METRICS.register("multirc_em")
+@mean_over("group")
 def multirc_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of questions with every answer right."""
     groups = questions(predictions, references, context, "multirc_em")
@@ -41,6 +42,7 @@ def multirc_em(predictions: Sequence[str], references: References, context: Metr
 
 
 @METRICS.register("multirc_f1m")
+@mean_over("group")
 def multirc_f1m(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Macro F1 of each question, averaged."""
     groups = questions(predictions, references, context, "multirc_f1m")

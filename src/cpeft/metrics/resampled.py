@@ -8,10 +8,9 @@ Their oracle is the plain metric on each resample.
 import numpy as np
 from sklearn.metrics import f1_score
 
-from cpeft.metrics.base import METRICS, MetricContext, References
-from cpeft.metrics.classification import INVALID, binary, gold, inside
+from cpeft.metrics.base import METRICS, NO_LABEL, MetricContext, References, unit_of
+from cpeft.metrics.classification import binary, gold, inside
 
-MEANS = ("accuracy", "exact_match", "squad_em", "squad_f1", "squad_v2_em", "squad_v2_f1", "rouge_l", "math_exact")
 TOGETHER = 100  # resamples of one call
 
 
@@ -19,11 +18,11 @@ def resampled(
     metric: str, predictions: list[str], references: References, context: MetricContext, picks_RN: np.ndarray
 ) -> np.ndarray:
     """The metric on each resample, [R]; `picks_RN` are row numbers."""
-    if metric in MEANS:
+    compute = METRICS.get(metric)
+    if unit_of(compute) == "row":
         return np.asarray(_of_rows(metric, predictions, references, context)[picks_RN].mean(1))
     if metric in ("f1", "macro_f1"):
         return _f1(metric, predictions, references, context, picks_RN)
-    compute = METRICS.get(metric)
     return np.array(
         [compute([predictions[i] for i in rows], [references[i] for i in rows], context) for rows in picks_RN.tolist()]
     )
@@ -46,7 +45,7 @@ def _f1(
         else binary(predictions, references, context, metric)
     )
     right = gold(references)
-    names = {text: code for code, text in enumerate(dict.fromkeys([*context.labels, INVALID, *right]))}
+    names = {text: code for code, text in enumerate(dict.fromkeys([*context.labels, NO_LABEL, *right]))}
     asked = range(len(context.labels)) if metric == "macro_f1" else [1]
     said_N, right_N = (np.array([names[text] for text in column]) for column in (texts, right))
     found = []

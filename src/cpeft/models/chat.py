@@ -61,11 +61,9 @@ class ChatCodec(TextCodec):
         turns = [(text + cue.rstrip(), answer) for text, answer in examples]
         return rendered(self.tokenizer, self.name, turns)[0] + opening
 
-    def sources(
-        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = "", head: str | None = None
-    ) -> tuple[list[list[int]], int]:
+    def after(self, cue: str) -> str:
         """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""
-        return super().sources(texts, cue.rstrip(), limit, opening, head)
+        return super().after(cue.rstrip())
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError

@@ -69,6 +69,7 @@ class PromptedLM(nn.Module):
         self.lm = lm
         self.method = method.to(lm.device)
         self.data, self.subset = data or DataOptions(), subset
+        self.asked: dict[str, Any] = {}  # by task, what exported prompts know of how it is asked
         self._cached: tuple[Tensor, Any] | None = None  # a prompt, and a decoder-only model's keys and values of it
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
@@ -282,8 +283,14 @@ class PromptedLM(nn.Module):
         known: dict[str, Any] = {"model": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype,
                  "encoder_decoder": lm.encoder_decoder, "text": self.data.text,
                  "seeds": {"subset": self.subset}}  # fmt: skip
-        prompts = self.method.export().items()
-        return {name: replace(prompt, provenance=replace(prompt.provenance, **known)) for name, prompt in prompts}
+        return {
+            name: replace(prompt, provenance=replace(prompt.provenance, **known, asked=self._asked(name)))
+            for name, prompt in self.method.export().items()
+        }
+
+    def _asked(self, name: str) -> dict[str, Any]:
+        """Of the tasks of an exported prompt: the one it is named after, or all that trained it."""
+        return {name: self.asked[name]} if name in self.asked else self.asked
 
 
 def _rows(input_ids: Tensor, attention_mask: Tensor | None, task_ids: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ class TextCodec:
         models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place. Raises TooLong
         where a cut would reach into the `opening` that all texts begin with. A `head` takes the place of that opening and of
         what stands before it."""
-        before, behind = self.before, "" if self.encoder_decoder else cue + self.behind
+        before, behind = self.before, self.after(cue)
         if head is not None:
             before, texts = head, [text.removeprefix(opening) for text in texts]
         rows = self._ids([before + text + behind for text in texts], self.special)
@@ -77,6 +77,10 @@ class TextCodec:
                 cut += 1
         return rows, cut
 
+    def after(self, cue: str) -> str:
+        """What stands behind a source: the cue, and a template's text up to the answer; nothing on encoder-decoder models."""
+        return "" if self.encoder_decoder else cue + self.behind
+
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
         if self.encoder_decoder:
@@ -89,6 +93,11 @@ class TextCodec:
     def spoken(self, texts: Sequence[str]) -> list[str]:
         """Texts as they come back from this tokenizer: an uncased one says `entity` for `Entity`."""
         return [self.decode(ids) for ids in self.targets(texts)]
+
+    def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """What the model reads of sources, special tokens and all."""
+        how = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        return [str(self.tokenizer.decode(list(row), **how)) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids up to the end token, without special tokens, stripped."""

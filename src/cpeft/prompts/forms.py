@@ -24,6 +24,7 @@ def combined(*terms: Term) -> Provenance:
     for name in (*SPACE, "origin"):
         said = [value for _, known in terms if (value := getattr(known, name)) not in ("", None, {})]
         shared |= {name: said[0]} if said else {}
+    shared["asked"] = {task: card for _, known in reversed(terms) for task, card in known.asked.items()}
     crossed = sorted({origin for _, known in terms for origin in known.crossed})
     return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear, crossed=crossed)
 

@@ -1,11 +1,11 @@
 """A soft prompt: a small trained matrix with a history.
 
 On disk a prompt is a folder that `peft` itself loads (`adapter_model.safetensors`, `adapter_config.json`) plus
-`cpeft.json` for what peft does not know, and `origin.safetensors`, the matrix training started from, because a task
-vector (Task Prompt Vectors, section 3) is trained minus origin. Encoder-decoder prompts are written with
-`num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never reads the second half. A prompt that
-was trained in that layout on purpose keeps the other half as `dead` and is written as peft writes it.
-Nothing is ever unpickled.
+`cpeft.json` for what peft does not know, a README with the lines that run it, and `origin.safetensors`, the matrix
+training started from, because a task vector (Task Prompt Vectors, section 3) is trained minus origin. Encoder-decoder
+prompts are written with `num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never reads the
+second half. A prompt that was trained in that layout on purpose keeps the other half as `dead` and is written as peft
+writes it. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
+from cpeft.prompts.readme import readme
 
 PEFT_KEY = "prompt_embeddings"  # the one key of peft's prompt tuning checkpoints
 
@@ -39,6 +40,9 @@ class Provenance:
     dtype: str = ""  # of the model in training: the fingerprint is that of the table as rounded to it
     encoder_decoder: bool | None = None
     text: dict[str, Any] = field(default_factory=dict)  # the text options it was trained under
+    asked: dict[str, Any] = field(
+        default_factory=dict
+    )  # by task, how other programs ask and hear an answer (`readme.py`)
     task: str = ""
     method: str = ""
     init: str = ""  # the expression training started from
@@ -161,7 +165,9 @@ class SoftPrompt:
             "num_transformer_submodules": whole.length // self.length,
             "prompt_tuning_init": "RANDOM", "inference_mode": True,  # RANDOM: what peft does before it loads the weights
         })  # fmt: skip
-        write_json(folder / "cpeft.json", {"format": 1, "length": self.length, **asdict(known)})
+        card = {"format": 1, "length": self.length, **asdict(known)}
+        write_json(folder / "cpeft.json", card)
+        replace_text(folder / "README.md", readme(card))
         return folder
 
     @classmethod

@@ -1,11 +1,12 @@
-"""What a reader must know before believing the rest: failures, runs at chance, cut texts, rows that splits share.
+"""What a reader must know before believing the rest: failures, runs at chance, answers that are no label, cut texts, rows that
+splits share.
 
 Nothing here is judged away or folded up: it is what run folders say, at the top of the page.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from cpeft.study.store import RunFolder
 CUT = re.compile(r"(\d+) of (\d+) (\w+) sources were cut to (\d+) tokens")
 SHARED = "have the text of a"  # how the notes of a split begin to speak of rows in two of its parts
 MANY = 0.05  # of a split's texts, from which on cutting is worth a warning
+SPEECHLESS = (
+    0.5  # of a run's answers: more of them outside the label set, and its score says little of what the model knows
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ def cautions(study: Study) -> list[Caution]:
     begun = [folder for folder in study.unfinished if not folder.failed]
     weak = list(_at_chance(study))
     trained = sum(len(result["tasks"]) for result in study.results if result["steps"] > 0)
+    silent = no_labels(study.results)
     cut, shared = _notes(study, _is_cut), _notes(study, _is_shared)
     found = (
         Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
@@ -44,11 +49,36 @@ def cautions(study: Study) -> list[Caution]:
         Caution("At chance", f"{sum(len(runs) for *_, runs in weak)} of {trained} scores of trained runs", "These runs do not "
                 "beat the best constant answer on the test rows: whatever else they show, it is no knowledge of the task.",
                 tuple(_weak(*each) for each in weak)),
+        Caution("Answers that are no label", f"{sum(len(runs) for _, runs in silent)} of {_closed(study.results)} scores of "
+                "tasks with labels", "Most of what these runs say is no label and counts as wrong, whatever the model knows: "
+                'their prompt was hardly trained, or there is none. eval.decode = ["greedy", "choice"] scores the likeliest '
+                "label beside it.", tuple(f"{what}: {', '.join(runs)}" for what, runs in silent)),
         Caution("Cut texts", str(len(cut)), f"More than {MANY:.0%} of a split's texts lost their end; a score there is one of "
                 "a shortened task.", tuple(cut)),
         Caution("Texts in several splits", str(len(shared)), "What was found, and what was done about it.", tuple(shared)),
     )  # fmt: skip
     return [caution for caution in found if caution.places]
+
+
+def no_labels(results: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Where most answers are no label: stage, method and task, and of each seed how many of how many."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for task, about in result["data"].items():
+            outside, rows = about.get("no_label") or 0, about["rows"]["test"]
+            if outside > SPEECHLESS * rows:
+                count = f"seed {result['seed']}: {outside} of {rows} answers are no label"
+                found.setdefault(f"{_method(result['stage'], result['label'])}, {task}", []).append(count)
+    return list(found.items())
+
+
+def _closed(results: Sequence[dict[str, Any]]) -> int:
+    """How many scores are of tasks with labels, as far as their answers were counted."""
+    return sum(about.get("no_label") is not None for result in results for about in result["data"].values())
+
+
+def _method(stage: str, label: str) -> str:
+    return stage if label == stage else f"{stage}, {label}"
 
 
 def _told(study: Study, folder: RunFolder) -> str:
@@ -85,10 +115,9 @@ def _at_chance(study: Study) -> Iterator[Weak]:
                 and (value := _score(result, cell.task, cell.metric)) is not None and not value > constant  # nor is NaN
             ]  # fmt: skip
             if runs:
-                what = cell.stage if cell.method == cell.stage else f"{cell.stage}, {cell.method}"
                 count = f"{cell.seeds} run{'s' * (cell.seeds > 1)}"
                 mean = f"{cell.metric} {cell.mean:.1f} in the mean of {count}, best constant answer {constant:.1f}"
-                yield f"{what}, {cell.task}", mean, sorted(runs)
+                yield f"{_method(cell.stage, cell.method)}, {cell.task}", mean, sorted(runs)
 
 
 def _score(result: dict[str, Any], task: str, metric: str) -> float | None:

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from cpeft.report.crossing import crossings
 from cpeft.report.curves import learning_curves
 from cpeft.report.energy import bill, electricity
 from cpeft.report.facts import head_facts, short
-from cpeft.report.predictions import predictions
+from cpeft.report.predictions import predictions, said
 from cpeft.report.ranking import contests
 from cpeft.report.shots import experiments
 from cpeft.report.stability import spreads
@@ -96,52 +97,58 @@ class Row:
 
 
 def score_table(study: Study) -> Section | None:
-    """Mean, deviation and interval per task and method; one table per dtype, because a table mixes none."""
+    """Mean, deviation and interval per task, metric and method; one table per dtype, because a table mixes none."""
     tables = []
     for dtype in distinct(result["model"]["dtype"] for result in study.results):
         results = [result for result in study.results if result["model"]["dtype"] == dtype]
         cells = summarise(results)
         low = 10 * math.floor(min(min(cell.low, *cell.values) for cell in cells) / 10)
         high = max(low + 10, 10 * math.ceil(max(max(cell.high, *cell.values) for cell in cells) / 10))
-        rows = [_row(cell, cells, results, low, high) for cell in cells]
-        by_task = []
-        for task in distinct(cell.task for cell in cells):
-            mine = [row for row in rows if row.cell.task == task]
-            stages = distinct(row.cell.stage for row in mine)
-            by_stage = [(stage, [row for row in mine if row.cell.stage == stage]) for stage in stages]
-            by_task.append((task, [row for row in mine if row.cell.kind == "fixed"], by_stage))
-        tables.append({"dtype": dtype, "low": low, "high": high, "tasks": by_task})
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for result in results:
+            groups.setdefault((result["stage"], result["label"]), []).append(result)
+        parts = []
+        for (task, metric), rivals in groupby(cells, key=lambda cell: (cell.task, cell.metric)):
+            mine = list(rivals)
+            rows = [_row(cell, mine, groups.get((cell.stage, cell.method), []), low, high) for cell in mine]
+            fixed = [row for row in rows if row.cell.kind == "fixed"]
+            stages = distinct(row.cell.stage for row in rows if row.cell.kind != "fixed")
+            by_stage = [(stage, [row for row in rows if row.cell.stage == stage]) for stage in stages]
+            parts.append((task, metric, fixed, by_stage))
+        tables.append({"dtype": dtype, "low": low, "high": high, "parts": parts})
     return Section("scores", "Scores", tables)
 
 
-def _row(cell: Cell, cells: Sequence[Cell], results: Sequence[dict[str, Any]], low: float, high: float) -> Row:
-    rivals = [c.mean for c in cells if (c.task, c.metric) == (cell.task, cell.metric) and c.kind != "fixed"]
+def _row(cell: Cell, rivals: Sequence[Cell], results: Sequence[dict[str, Any]], low: float, high: float) -> Row:
+    means = [rival.mean for rival in rivals if rival.kind != "fixed"]
     scores = [
         (result["seed"], result["scores"][cell.task][cell.metric]["value"])
         for result in results
-        if (result["stage"], result["label"]) == (cell.stage, cell.method)
-        and cell.metric in result["scores"].get(cell.task, {})
+        if cell.metric in result["scores"].get(cell.task, {})
     ]
-    best = cell.kind != "fixed" and len(rivals) > 1 and cell.mean == max(rivals)
+    best = cell.kind != "fixed" and len(means) > 1 and cell.mean == max(means)
     return Row(cell, best, sorted(scores), lambda value: round(100 * (value - low) / (high - low), 1))
 
 
 @dataclass(frozen=True)
 class Example:
-    """A test row, what a run answered, and the weights behind the answer."""
+    """A test row, what the model read and answered, and the weights behind the answer."""
 
     task: str
     run: dict[str, Any]
     row: dict[str, Any]
+    read: str
+    answer: str
     right: bool
     weights: list[tuple[str, float]]
 
 
 def examples(study: Study) -> Section | None:
     """Three test rows, by the rule that the page states: the first rows of the first three tasks, and both outcomes."""
-    mixed = [run for run in study.runs if next(run.weights(), None)]
+    open_ = [run for run in study.runs if run.keeps_texts]
+    mixed = [run for run in open_ if next(run.weights(), None)]
     first: dict[str, Run] = {}
-    for run in mixed or [run for run in study.runs if run.result["prompts"]]:
+    for run in mixed or [run for run in open_ if run.result["prompts"]]:
         for task in run.result["tasks"]:
             first.setdefault(task, run)
     tasks = list(first)[:3]
@@ -160,7 +167,8 @@ def _examples(task: str, run: Run) -> list[Example]:
     table = pq.ParquetFile(run.folder.path / "predictions.parquet").read()
     names = (table.schema.metadata or {}).get(b"attention", b"").decode().split("\t")
     return [
-        Example(task, run.result, row, row["prediction"] in row["references"], list(zip(names, row["attention"], strict=False)))
+        Example(task, run.result, row, row.get("read", row["source"]), said(row), row["prediction"] in row["references"],
+                list(zip(names, row["attention"], strict=False)))
         for row in table.to_pylist()
         if row["task"] == task
     ]  # fmt: skip

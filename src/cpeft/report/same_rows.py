@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cpeft.errors import ConfigError
 from cpeft.metrics import METRICS, MetricContext
+from cpeft.metrics.base import NO_LABEL
 from cpeft.report.starts import score
 from cpeft.report.study import Run
 
@@ -36,7 +37,10 @@ def score_together(runs: Sequence[Run], task: str, metric: str) -> Scores:
     answers = [_answers(run, task) for run in runs]
     fewest = min(answers, key=len)
     context = MetricContext(tuple(runs[0].result["data"][task]["labels"]))
-    if len(fewest) != min(sizes) or any(fewest.keys() - own.keys() for own in answers):
+    hidden = not context.labels and not all(
+        run.keeps_texts for run in runs
+    )  # hashes are equal or not, and nothing more
+    if hidden or len(fewest) != min(sizes) or any(fewest.keys() - own.keys() for own in answers):
         return Scores(plain, sizes, None)  # answers were not kept, or texts are rendered in another way
     references = [right for _, right, _ in fewest]
     try:
@@ -52,6 +56,6 @@ def _answers(run: Run, task: str) -> Mapping[Asked, str]:
     for row in run.answers:
         if row["task"] == task:
             text = row["source"], tuple(row["references"])
-            found[*text, seen[text]] = row["prediction"]
+            found[*text, seen[text]] = NO_LABEL if row["prediction"] is None else row["prediction"]
             seen[text] += 1
     return found

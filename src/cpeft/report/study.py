@@ -49,10 +49,22 @@ class Run:
 
     @cached_property
     def answers(self) -> list[dict[str, Any]]:
-        """The test rows with task, row, source, references and prediction; empty where none were kept."""
+        """The test rows with task, row, source, references, prediction (None: matched with no label) and what was said, where
+        that was kept; empty where none were."""
         path = self.folder.path / "predictions.parquet"
-        columns = ["task", "row", "source", "references", "prediction"]
+        columns = ["task", "row", "source", "references", "prediction", "answer"]  # older runs have no `answer`
         return pq.ParquetFile(path).read(columns=columns).to_pylist() if path.exists() else []
+
+    @cached_property
+    def keeps_texts(self) -> bool:
+        """Whether its predictions hold texts, and not hashes in the place of them."""
+        return self._told.get(b"texts") != b"hash"
+
+    @cached_property
+    def _told(self) -> dict[bytes, bytes]:
+        """What its predictions say of themselves."""
+        path = self.folder.path / "predictions.parquet"
+        return (pq.read_schema(path).metadata or {}) if path.exists() else {}
 
     def validation(self, metrics: Mapping[str, str]) -> float | None:
         """The mean of the metrics, by task, that were scored last on validation rows; None where one was not written down."""
@@ -64,7 +76,7 @@ class Run:
     def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
         """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
         path = self.folder.path / "predictions.parquet"
-        if not path.exists() or not (names := (pq.read_schema(path).metadata or {}).get(b"attention")):
+        if not (names := self._told.get(b"attention")):
             return
         candidates = names.decode().split("\t")
         table = pq.ParquetFile(path).read(columns=["task", "attention"])

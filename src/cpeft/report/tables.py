@@ -1,5 +1,6 @@
-"""The table of a store: mean, standard deviation, interval and number of seeds per task and method.
+"""The table of a store: mean, standard deviation, interval and number of seeds per task, metric and method.
 
+Every metric that a task names has its rows; those of the headline, the first, stand first.
 The interval is Student's t over seeds where there are at least two (it holds the spread of training), else the bootstrap
 over test rows of the one run (it does not, and is marked `rows`). Standard deviations have n - 1 in the denominator. Runs of
 different dtypes never share a cell.
@@ -19,8 +20,8 @@ CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed ch
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
 Key = tuple[str, str, str, str, str]  # task, stage, method, metric, dtype
 CAPTION = (
-    "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run. "
-    "Majority class: the best constant answer on the test rows."
+    "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
+    "are right, or all wrong). Majority class: the best constant answer on the test rows."
 )
 
 
@@ -51,27 +52,51 @@ class Cell:
     def seeds(self) -> int:
         return len(self.values)
 
+    @property
+    def same(self) -> bool:
+        """Whether several seeds came out alike, which says nothing of their spread."""
+        return self.seeds > 1 and len(set(self.values)) == 1
+
+    @property
+    def interval(self) -> str:
+        """The interval as it is written; nothing of a constant."""
+        if self.kind == "fixed":
+            return ""
+        if self.same:
+            return f"{self.seeds} seeds, one and the same value"
+        return f"[{self.low:.1f}, {self.high:.1f}]{' rows' if self.kind == 'rows' else ''}"
+
 
 def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
-    """One cell per task, stage, method and dtype for every headline metric (and its closed-choice forms where they were
-    asked for), with a `majority class` row per task."""
+    """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the
+    headline where they were asked for, with a `majority class` row per task. The cells of a task stand by metric, the headline's
+    first."""
     groups: dict[Key, list[tuple[int | None, dict[str, float]]]] = {}
     constants: dict[tuple[str, str], float] = {}
     for result in results:
         for task, about in result["data"].items():
             headline, dtype = about["headline"], result["model"]["dtype"]
-            for metric in (headline, *(way + headline for way in CLOSED)):
-                if metric in result["scores"][task]:
-                    key = (task, result["stage"], result["label"], metric, dtype)
-                    groups.setdefault(key, []).append((result.get("trainable"), result["scores"][task][metric]))
+            for metric in _shown(result["scores"][task], headline):
+                key = (task, result["stage"], result["label"], metric, dtype)
+                groups.setdefault(key, []).append((result.get("trainable"), result["scores"][task][metric]))
             if about["majority"] is not None:
                 # few-shot and full runs share their test rows; where limits differ, the highest bar stands
                 constants[task, headline] = max(about["majority"], constants.get((task, headline), -100.0))
     cells = [_cell(key, runs) for key, runs in groups.items()]
     for (task, metric), value in constants.items():
         cells.append(Cell(task, "", "majority class", metric, "", (value,), value, value, "fixed", 0))
-    tasks = list(dict.fromkeys(cell.task for cell in cells))
-    return sorted(cells, key=lambda cell: (tasks.index(cell.task), cell.kind != "fixed"))
+    places: dict[str, dict[str, int]] = {}
+    for cell in cells:
+        metrics = places.setdefault(cell.task, {})
+        metrics.setdefault(cell.metric, len(metrics))
+    tasks = {task: place for place, task in enumerate(places)}
+    return sorted(cells, key=lambda cell: (tasks[cell.task], places[cell.task][cell.metric], cell.kind != "fixed"))
+
+
+def _shown(scores: dict[str, Any], headline: str) -> list[str]:
+    """The metrics of a task that have cells, in order."""
+    own = [metric for metric in (headline, *(way + headline for way in CLOSED)) if metric in scores]
+    return own + [metric for metric in scores if metric != headline and not metric.startswith(CLOSED)]
 
 
 def _cell(key: Key, runs: Sequence[tuple[int | None, dict[str, float]]]) -> Cell:
@@ -108,10 +133,8 @@ HEAD = ("task", "stage", "method", "metric", "dtype", "mean", "sd", "95% interva
 def _fields(cell: Cell) -> tuple[str, ...]:
     mean, deviation = f"{cell.mean:.2f}", "" if cell.deviation is None else f"{cell.deviation:.2f}"
     trained = "" if cell.trainable is None else f"{cell.trainable:,}"
-    interval, seeds = f"[{cell.low:.1f}, {cell.high:.1f}]{' rows' if cell.kind == 'rows' else ''}", str(cell.seeds)
-    if cell.kind == "fixed":
-        interval = seeds = ""
-    return cell.task, cell.stage, cell.method, cell.metric, cell.dtype, mean, deviation, interval, seeds, trained
+    seeds = "" if cell.kind == "fixed" else str(cell.seeds)
+    return cell.task, cell.stage, cell.method, cell.metric, cell.dtype, mean, deviation, cell.interval, seeds, trained
 
 
 def rich_table(cells: Sequence[Cell], title: str) -> Table:

@@ -42,7 +42,7 @@ def train(
     `settings` are a recipe's tables (`prompt`, `method`, `data`, `optim`, `train`, `eval`) as dictionaries. With a `folder`
     the same call after a kill goes on from the last checkpoint. `learner.export()` gives the trained SoftPrompts.
     """
-    if alien := sorted({"track", "energy"} & settings.keys()):
+    if alien := sorted({"track", "energy", "predictions"} & settings.keys()):
         raise ConfigError(f"train() keeps no run folder, so [{alien[0]}] has no place here; `cpeft run` takes it")
     names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     if start is not None:

@@ -144,7 +144,7 @@ def _encoded_page(name: str, model: str, options: DataOptions) -> list[str]:
         lengths = sorted(len(row.source) for row in part.rows)
         middle = lengths[len(lengths) // 2]
         lines.append(f"{split}: median {middle}, longest {part.longest} tokens, {part.cut} of {len(lengths)} cut")
-    return [*lines, *data.notes]
+    return [*lines, *data.told()]
 
 
 def _indented(text: str) -> list[str]:

@@ -8,10 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cpeft.evaluation.decoding import Decoded
+from cpeft.evaluation.predictions import is_label, prediction_rows, without_texts, write_predictions
 from cpeft.models.loading import model_identity
 from cpeft.models.saved import save_method
 from cpeft.prompts.soft_prompt import write_json
@@ -41,7 +39,7 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[s
             "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
     save_method(member.learner, settings.method, member.folder / "method", card)
     prompts = _write_prompts(prepared, scores, member.folder / "prompts")
-    result = {**_result(prepared, scores, prompts, time.monotonic() - began), **meter.told(member)}
+    result = {**_result(prepared, scores, decoded, prompts, time.monotonic() - began), **meter.told(member)}
     member.guard()
     write_json(member.folder / "result.json", result)
     if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from
@@ -50,16 +48,13 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[s
 
 
 def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:
-    table = [
-        {"task": each.task.name, "row": i, "source": example.source, "prediction": row.text,
-         "references": list(example.references), "in_label_set": row.text in each.labels if each.labels else None,
-         "choice": row.choice, "calibrated": row.calibrated, "attention": list(row.attention)}
-        for each, rows in zip(prepared.data, decoded, strict=True)
-        for i, (example, row) in enumerate(zip(each.parts["test"].examples, rows, strict=True))
-    ]  # fmt: skip
-    candidates = list(getattr(prepared.member.learner.method, "candidates", ()))
-    arrow = pa.Table.from_pylist(table).replace_schema_metadata({"attention": "\t".join(candidates)})
-    pq.write_table(arrow, path, compression="zstd")
+    learner, options, kept = prepared.member.learner, prepared.run.settings.predictions, list[dict[str, Any]]()
+    for each, rows in zip(prepared.data, decoded, strict=True):
+        part = each.parts["test"]
+        read = learner.text.read([row.source for row in part.rows])
+        mine = prediction_rows(each.task.name, part.examples, read, rows, each.labels)
+        kept += mine if options.kept else [without_texts(row, each.labels) for row in mine]
+    write_predictions(kept, getattr(learner.method, "candidates", ()), options, path)
 
 
 def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> list[str]:
@@ -81,7 +76,9 @@ def _seeds(settings: RunSettings) -> dict[str, int]:
     return {purpose: settings.seed_for(purpose) for purpose in ("init", "order", "dropout", "subset")}
 
 
-def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scoring_s: float) -> dict[str, Any]:
+def _result(
+    prepared: Prepared, scores: dict[str, Any], decoded: list[list[Decoded]], prompts: list[str], scoring_s: float
+) -> dict[str, Any]:
     run, member = prepared.run, prepared.member
     method, lm = member.learner.method, member.learner.lm
     data = {
@@ -90,9 +87,10 @@ def _result(prepared: Prepared, scores: dict[str, Any], prompts: list[str], scor
             "fingerprint": each.dataset.fingerprint, "origin": each.dataset.origin,
             "revision": each.dataset.revision,
             "rows": {split: len(part.rows) for split, part in each.parts.items()}, "majority": each.best_constant(),
-            "labels": list(each.labels), "headline": each.task.metrics[0], "notes": list(each.notes),
+            "labels": list(each.labels), "headline": each.task.metrics[0], "notes": each.told(run.settings.predictions.kept),
+            "no_label": sum(not is_label(row, each.labels) for row in rows) if each.labels else None,
         }
-        for each in prepared.data
+        for each, rows in zip(prepared.data, decoded, strict=True)
     }  # fmt: skip
     return {
         "stage": run.stage, "label": run.label, "name": run.name, "tasks": list(run.tasks), "method": run.settings.method.name,

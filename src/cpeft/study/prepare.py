@@ -20,6 +20,7 @@ from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.init import PromptOptions, initial_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
+from cpeft.study.asked import asked
 from cpeft.study.plan import Plan
 from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import RunSettings, find_method, located_model
@@ -106,7 +107,9 @@ def make_learner(
     live = None if settings.prompt.rows == "live" else settings.prompt.length
     inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
     method = find_method(settings.method.name)(settings.method, inputs)
-    return PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
+    learner = PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
+    learner.asked = {each.task.name: asked(each, learner, settings.eval) for each in data}
+    return learner
 
 
 def _as_published(method: PromptMethod, options: PromptOptions, lm: FrozenLM) -> PromptMethod:
@@ -131,7 +134,8 @@ def make_member(
     return Member(
         learner=learner, rows=rows, options=run.train, optim=run.optim, folder=folder,
         order_seed=run.seed_for("order"), dropout_seed=run.seed_for("dropout"), scale=learner.lm.vocabulary.rms,
-        evaluate=lambda: _validate(learner, data, run, workers), writes=workers.first, **more,
+        evaluate=lambda: _validate(learner, data, run, workers), writes=workers.first,
+        keeps_batch=run.predictions.kept, **more,
     )  # fmt: skip
 
 

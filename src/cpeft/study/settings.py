@@ -16,6 +16,7 @@ from cpeft.config import Options, Place, Table, changed, digest, located, parse
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.evaluation.decoding import EvalOptions
+from cpeft.evaluation.predictions import PredictionOptions
 from cpeft.methods.base import METHODS, MethodOptions, PromptMethod
 from cpeft.models.loading import ModelOptions
 from cpeft.models.named_models import named_model
@@ -30,7 +31,8 @@ from cpeft.training.engine import GangOptions
 from cpeft.training.member import TrainOptions
 from cpeft.training.optim import OptimOptions
 
-APART = ("gang", "energy", "track")  # how a run shares the machine, what it costs, and who watches
+# how a run shares the machine, what it costs, who watches, and what is kept of its answers
+APART = ("gang", "energy", "track", "predictions")
 NEUTRAL = {
     "eval": {"token_budget"},
     "train": {"log_every", "checkpoint_every"},
@@ -72,6 +74,7 @@ class RunSettings(Options):
     gang: GangOptions = GangOptions()
     energy: EnergyOptions = EnergyOptions()
     track: TrackOptions = TrackOptions()
+    predictions: PredictionOptions = PredictionOptions()
 
     @property
     def changes_model(self) -> bool:

@@ -16,6 +16,7 @@ from cpeft.errors import ConfigError, PromptMismatch, writing
 from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
+from cpeft.metrics.base import NO_LABEL
 from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
@@ -58,7 +59,8 @@ class Subject:
         return data.score_decoded(split, decoded, self.eval.bootstrap)
 
     def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
-        """Answers to unlabelled rows. `which` gives each row's prompt by index; rows may differ within one batch."""
+        """Answers to unlabelled rows: the label, or what was said where it is none. `which` gives each row's prompt by index;
+        rows may differ within one batch."""
         found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.text
         spoken = spoken_labels(found, options, codec)
         texts = [source_of(found, row, options) for row in rows]
@@ -69,7 +71,8 @@ class Subject:
         closed = tuple(spoken) if found.labels(options.labels) else ()
         say = matched(spoken, self.eval.match if closed else "exact")
         greedy = self.eval.model_copy(update={"decode": None})
-        return [say(row.text) for row in decode_rows(learner, encoded, closed, greedy)]
+        said = [row.text for row in decode_rows(learner, encoded, closed, greedy)]
+        return [text if (label := say(text)) == NO_LABEL else label for text in said]
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:

@@ -42,7 +42,8 @@ class Part:
 @dataclass(frozen=True)
 class TaskData:
     """A task with its three parts. `spoken` maps what the tokenizer can say of each label, or value of a scale, to it;
-    `content_free` are texts of the task without content, by which closed choice is calibrated."""
+    `content_free` are texts of the task without content, by which closed choice is calibrated; `quotes` are notes that quote
+    rows."""
 
     task: Task
     dataset: Dataset
@@ -51,6 +52,11 @@ class TaskData:
     spoken: dict[str, str]
     notes: tuple[str, ...]
     content_free: tuple[EncodedRow, ...]
+    quotes: tuple[str, ...] = ()
+
+    def told(self, texts: bool = True) -> list[str]:
+        """What is to be noted of the rows, without texts of them if these may not be kept."""
+        return [*self.notes, *(self.quotes if texts else ())]
 
     @property
     def closed(self) -> tuple[str, ...]:
@@ -65,7 +71,7 @@ class TaskData:
     def answers(
         self, learner: PromptedLM, index: int, split: str, options: EvalOptions, workers: Workers | None = None
     ) -> list[Decoded]:
-        """Decoded rows, predicted texts as the labels they stand for."""
+        """Decoded rows, predicted texts as the labels they stand for beside what was said."""
         say = matched(self.spoken, options.match if self.labels else "exact")
         content_free = [replace(row, task=index) for row in self.content_free]
         options = options.model_copy(update={"decode": options.scored(learner.method)})
@@ -75,8 +81,8 @@ class TaskData:
             return chosen and self.spoken.get(chosen)
 
         return [
-            replace(row, text=say(row.text), choice=label(row.choice), calibrated=label(row.calibrated))
-            for row in decoded
+            replace(d, text=say(d.text), answer=d.text, choice=label(d.choice), calibrated=label(d.calibrated))
+            for d in decoded
         ]
 
     def score(self, split: str, texts: Sequence[str], resamples: int = 0) -> dict[str, Score]:
@@ -143,12 +149,13 @@ def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, code
     parts = {split: part for split, (part, _) in drawn.items()}
     splits = _splits_of(name, base, options.revision, options.folder, options.split)
     notes = [*splits.notes, *(note for _, told in drawn.values() for note in told), *shown.notes]
-    notes += _speech_notes(spoken, parts["test"], codec)
+    said, quotes = _speech_notes(spoken, parts["test"], codec)
+    notes += said
     notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
               for split, part in parts.items() if part.cut]  # fmt: skip
     labels = task.labels(options.labels)
     free = _content_free(task, options, codec, shown) if labels else ()
-    return TaskData(task, dataset, parts, labels, spoken, tuple(notes), free)
+    return TaskData(task, dataset, parts, labels, spoken, tuple(notes), free, tuple(quotes))
 
 
 def _deciding(split: str, options: DataOptions) -> DataOptions:
@@ -283,14 +290,14 @@ def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[st
     return spoken
 
 
-def _speech_notes(spoken: dict[str, str], test: Part, codec: TextCodec) -> list[str]:
-    """How the tokenizer changes labels, or how many open answers it cannot give back as they are written."""
+def _speech_notes(spoken: dict[str, str], test: Part, codec: TextCodec) -> tuple[list[str], list[str]]:
+    """How the tokenizer changes labels, or how many open answers it cannot give back as they are written; and an example."""
     if spoken:
         changed = [f"'{label}' is said '{said}'" for said, label in spoken.items() if said != label]
-        return [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else []
+        return [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else [], []
     targets = [example.target for example in test.examples]
     lost = [(t, said) for t, said in zip(targets, codec.spoken(targets), strict=True) if t.strip() != said]
     if not lost:
-        return []
-    example = f"e.g. {lost[0][0][:60]!r} is said {lost[0][1][:60]!r}"
-    return [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer, {example}"]
+        return [], []
+    example = f"a test answer, {lost[0][0][:60]!r}, is said {lost[0][1][:60]!r}"
+    return [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer"], [example]

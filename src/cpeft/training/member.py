@@ -74,6 +74,7 @@ class Member:
     guard: Callable[[], None] = lambda: None
     identity: str = ""  # what a checkpoint must agree with to be gone on from
     writes: bool = True  # False in all but the first of several processes
+    keeps_batch: bool = True  # of a run that fails, for those who look for the reason
 
     step: int = 0
     best_step: int = -1
@@ -184,7 +185,7 @@ class Member:
         """End this run alone, keeping the batch it failed on; a run that lost its claim leaves nothing."""
         self.learner.zero_grad()
         self.failure = error
-        if self.writes and not isinstance(error, LostClaim) and self.rows:
+        if self.writes and self.keeps_batch and not isinstance(error, LostClaim) and self.rows:
             reason = f"{type(error).__name__}: {error}"
             rows = [{"source": row.source, "target": row.target, "task": row.task} for row in self.next_rows()]
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,85 @@
+"""What a run keeps of its test rows, `predictions.parquet`: enough to judge an answer and to ask for it again anywhere.
+
+    read ---- model behind the prompt ----> answer -- matched with the labels --> prediction
+
+`source` is the row as text, `read` what the model was given of it: the token ids after template, cue and cut, as text, with
+special tokens. For rows that may not leave a machine a hash stands in the place of every text. Equal texts have equal hashes,
+so runs can still be compared row by row; labels, which stand in `result.json`, stay what they are.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cpeft.config import Options
+from cpeft.evaluation.decoding import Decoded
+from cpeft.metrics.base import NO_LABEL
+from cpeft.tasks import Example
+
+HASH = "sha256:"  # how a hash in the place of a text begins
+TEXTS = ("source", "read", "answer")
+TEXT, LIST = pa.string(), pa.list_(pa.string())
+SCHEMA = pa.schema({
+    "task": TEXT, "row": pa.int64(), **dict.fromkeys(TEXTS, TEXT), "prediction": TEXT, "references": LIST,
+    "in_label_set": pa.bool_(), "choice": TEXT, "calibrated": TEXT, "attention": pa.list_(pa.float64()),
+})  # fmt: skip
+
+
+class PredictionOptions(Options):
+    """`[predictions]`: `texts = "hash"` keeps SHA-256 hashes in the place of the texts of rows and of answers that are no
+    label. Whoever can guess a text can check the guess."""
+
+    texts: Literal["full", "hash"] = "full"
+
+    @property
+    def kept(self) -> bool:
+        """Whether texts are."""
+        return self.texts == "full"
+
+
+def prediction_rows(
+    task: str, examples: Sequence[Example], read: Sequence[str], decoded: Sequence[Decoded], labels: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The rows of one task; `prediction` is None where an answer was matched with the labels and is none of them."""
+    return [
+        {"task": task, "row": i, "source": example.source, "read": text, "answer": row.answer,
+         "prediction": None if row.text == NO_LABEL else row.text, "references": list(example.references),
+         "in_label_set": is_label(row, labels), "choice": row.choice, "calibrated": row.calibrated,
+         "attention": list(row.attention)}
+        for i, (example, text, row) in enumerate(zip(examples, read, decoded, strict=True))
+    ]  # fmt: skip
+
+
+def is_label(row: Decoded, labels: tuple[str, ...]) -> bool | None:
+    """Whether the greedy answer is one of the labels; None for open answers."""
+    return row.text in labels if labels else None
+
+
+def without_texts(row: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+    """A row with hashes in the place of its texts."""
+    kept = {name: hashed(row[name]) for name in TEXTS}
+    said, right = (
+        [_unless_label(text, labels) for text in texts] for texts in ([row["prediction"]], row["references"])
+    )
+    return {**row, **kept, "prediction": said[0], "references": right}
+
+
+def _unless_label(text: str | None, labels: tuple[str, ...]) -> str | None:
+    return text if text is None or text in labels else hashed(text)
+
+
+def hashed(text: str) -> str:
+    """The hash that stands for a text."""
+    return HASH + hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_predictions(
+    rows: Sequence[dict[str, Any]], candidates: Sequence[str], options: PredictionOptions, path: Path
+) -> None:
+    """Write rows; `candidates` name what attention is over."""
+    schema = SCHEMA.with_metadata({"attention": "\t".join(candidates), "texts": options.texts})
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
