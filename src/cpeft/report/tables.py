@@ -68,9 +68,8 @@ class Cell:
 
 
 def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
-    """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the
-    headline where they were asked for, with a `majority class` row per task. The cells of a task stand by metric, the headline's
-    first."""
+    """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
+    where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
     groups: dict[Key, list[tuple[int | None, dict[str, float]]]] = {}
     constants: dict[tuple[str, str], float] = {}
     for result in results:
