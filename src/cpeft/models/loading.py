@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from cpeft.config import Options
+from cpeft.data.hub import ask_hub_once
 from cpeft.data.options import Form
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.chat import ChatCodec
@@ -174,6 +175,8 @@ def load_lm(
     where = str(folder_of(str(name)))
     if name in EMBEDDED and not Path(where).is_dir():
         raise MissingModel(f"the embedded model '{name}' is not in this copy of cpeft; tools/build_{name} makes it")
+    if fetch and not Path(where).is_dir():
+        ask_hub_once()
     try:
         config = AutoConfig.from_pretrained(where, **at)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -1,12 +1,12 @@
 """`cpeft fetch`: models and data into a folder, for machines without a network."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
-from huggingface_hub import constants, get_session, hf_hub_download, snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from cpeft.data.hub import ask_hub_once
 from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel
 from cpeft.models.loading import EMBEDDED, ModelOptions, folder_of
@@ -53,16 +53,6 @@ def check_model(options: ModelOptions) -> None:
         raise MissingModel(f"model '{options.name}': no such folder, not in the hub's cache, no hub in reach") from None
     except UNREACHED as error:
         raise MissingModel(f"model '{options.name}': no such folder, and {str(error).splitlines()[0]}") from None
-
-
-@lru_cache(maxsize=1)
-def ask_hub_once() -> None:
-    """Where the hub does not answer, go on as under HF_HUB_OFFLINE: it would be tried for half a minute per dataset."""
-    if not constants.HF_HUB_OFFLINE:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=10)
-        except Exception:  # of whatever HTTP library huggingface_hub comes with
-            constants.HF_HUB_OFFLINE = True
 
 
 def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:

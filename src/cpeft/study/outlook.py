@@ -8,9 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from cpeft.data.resolve import locate
 from cpeft.errors import Missing, MissingData
-from cpeft.study.fetching import ask_hub_once, check_model
+from cpeft.study.fetching import check_model
 from cpeft.study.plan import Plan, Planned, State
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import find_task, located_model
@@ -101,8 +100,6 @@ class Outlook:
 
 def _missing_rows(name: str, run: TrainingRun) -> Lack | None:
     options, task = run.settings.data, find_task(name, run.base)
-    if not (task.rows or locate(task, options.folder)):
-        ask_hub_once()
     try:
         dataset_of(name, run.base, options.revision, options.folder)
     except MissingData as error:
