@@ -61,6 +61,16 @@ class TextCodec:
                 cut += 1
         return rows, cut
 
+    @cached_property
+    def _unknown(self) -> int | None:
+        """The token of characters that the vocabulary lacks; None where there is none, or it means something else too."""
+        found = self.tokenizer.unk_token_id
+        return None if found in (self.end, self.pad, self.start, self.tokenizer.bos_token_id) else found
+
+    def has_unknown(self, ids: Sequence[int]) -> bool:
+        """Whether characters of a text were lost, for the vocabulary has no token for them."""
+        return self._unknown is not None and self._unknown in ids
+
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
         if self.encoder_decoder:
