@@ -13,13 +13,15 @@ from cpeft.training.signals import stopping
 EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
 InputRows = Annotated[Path, Option("--input", help="CSV, TSV, JSONL, JSON (plain or .gz) or Parquet.")]
 AnswersOption = Annotated[
-    Path, Option("--out", help="CSV, TSV or Parquet by its name, else JSONL: your columns with a 'prediction' beside them.")
+    Path,
+    Option("--out", help="CSV, TSV or Parquet by its name, else JSONL: your columns with a 'prediction' beside them."),
 ]
 PromptColumn = Annotated[
     str | None, Option("--prompt-column", help="A column that names each row's own prompt, or a formula; empty: WHAT.")
 ]
 EncodingOption = Annotated[
-    str | None, Option("--encoding", help="Of a text file that is not UTF-8, such as latin-1 [default: as in the task].")
+    str | None,
+    Option("--encoding", help="Of a text file that is not UTF-8, such as latin-1 [default: as in the task]."),
 ]
 TaskOption = Annotated[str, Option("--task", help="A task name, or a TOML file of your own task.")]
 SubjectArgument = Annotated[str, Argument(help="A run, a prompt folder or file, or a formula: 'a + 0.5*v(b)'.")]

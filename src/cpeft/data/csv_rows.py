@@ -23,7 +23,8 @@ class CsvRows:
     """The rows of CSV lines with the line each ends in; raises DataError naming the line."""
 
     def __init__(self, lines: Iterable[str], where: str, tabs: bool = False) -> None:
-        self._lines, self.where, self.separator = iter(lines), where, "\t" if tabs else ""
+        self._lines, self.where = iter(lines), where
+        self.separator, self.usual = ("\t", "\t") if tabs else ("", ",")
         self.rows = self.blank = self.line = self.most = self.most_in = self.swallowing = 0
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
@@ -38,16 +39,18 @@ class CsvRows:
             except StopIteration:
                 return
             except csv.Error as error:
-                self._refuse(began, f"not a readable row ({error}, line {reader.line_num + skipped}); a cell that begins with a "
-                             "quote ends with one, and a quote inside it is written twice")  # fmt: skip
+                why = f"not a readable row ({error}, line {reader.line_num + skipped})"
+                self._refuse(
+                    began, f"{why}; a cell that begins with a quote ends with one; a quote in it is written twice"
+                )
             self.line = reader.line_num + skipped
             if not cells:
                 self.blank += 1
             elif header is None:
                 header = self._header(cells)
             elif len(cells) != len(header):
-                self._refuse(began, f"{len(cells)} cells, and the header has {len(header)} (between cells is "
-                             f"{self.separator!r}); a cell with that sign or a line break in it needs quotes round it")  # fmt: skip
+                why = f"{len(cells)} cells, and the header has {len(header)} (between cells is {self.separator!r})"
+                self._refuse(began, f"{why}; a cell with that sign or a line break in it needs quotes round it")
             else:
                 self.rows += 1
                 if self.line > began:
@@ -57,7 +60,7 @@ class CsvRows:
     def notes(self) -> Iterator[str]:
         """What was read, and what may be a mistake in the file."""
         said = f"{self.rows} rows in {self.line} lines"
-        if self.separator not in ",\t" or (self.separator == "\t" and not self.where.lower().endswith((".tsv", ".tsv.gz"))):
+        if self.separator != self.usual:
             said += f", read with {self.separator!r} between cells"
         yield said + (f"; {self.blank} blank lines are no rows" if self.blank else "")
         if self.most >= MANY or self.swallowing:
@@ -73,7 +76,8 @@ class CsvRows:
         while first and not first.strip("\r\n"):
             first, skipped = next(self._lines, ""), skipped + 1
         counts = Counter(re.sub(r'"[^"]*"', "", first))
-        self.separator = self.separator or max(SEPARATORS, key=lambda sign: counts[sign])  # the comma where none is there
+        commonest = max(SEPARATORS, key=lambda sign: counts[sign])  # the comma where none is there
+        self.separator = self.separator or commonest
         return first, skipped
 
     def _header(self, cells: list[str]) -> list[str]:

@@ -98,7 +98,9 @@ def _decoded(text: str, at: int, place: str) -> tuple[dict[str, Any], int]:
         if "\\u" in text[at:end]:  # half a character may be written so
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise _NotJson(f"{place}: not a readable JSON object: {error.msg} (character {error.pos - at + 1}); {SHAPES}") from None
+        raise _NotJson(
+            f"{place}: not a readable JSON object: {error.msg} (character {error.pos - at + 1}); {SHAPES}"
+        ) from None
     except UnicodeEncodeError as error:
         raise DataError(f"{place}: {error.object[error.start]!r} is half a character (a lone surrogate)") from None
     except (ValueError, RecursionError) as error:

@@ -68,7 +68,9 @@ def load_tables(task: Task, revision: str | None = None, folder: str | None = No
         return Dataset(tables, str(place), have, digest(hashes))
     texts = {split: read_texts(task, path) for split, path in files.items()}
     notes = tuple(note for _, told in texts.values() for note in told)
-    return Dataset({split: table for split, (table, _) in texts.items()}, "the task's files", None, digest(hashes), notes)
+    return Dataset(
+        {split: table for split, (table, _) in texts.items()}, "the task's files", None, digest(hashes), notes
+    )
 
 
 def locate(task: Task, folder: str | None = None) -> dict[str, Path]:

@@ -113,7 +113,9 @@ def _flat(row: FileRow, name: str) -> str | None:
     try:
         return cell_text(value)
     except ValueError as error:
-        raise DataError(f"row {row.number}: column '{name}' {error}; write Parquet (--out X.parquet) to keep it") from None
+        raise DataError(
+            f"row {row.number}: column '{name}' {error}; write Parquet (--out X.parquet) to keep it"
+        ) from None
 
 
 def _json_value(value: Any, name: str) -> Any:

@@ -71,7 +71,11 @@ class UserFile:
     def __iter__(self) -> Iterator[FileRow]:
         kind = self.kind
         if not self.path.is_file():
-            raise DataError(f"{self.path}: is a folder") if self.path.is_dir() else MissingData(f"{self.path}: no such file")
+            raise (
+                DataError(f"{self.path}: is a folder")
+                if self.path.is_dir()
+                else MissingData(f"{self.path}: no such file")
+            )
         if not self.path.stat().st_size:
             raise DataError(f"{self.path}: no rows (the file is empty)")
         self.rows, self.notes = 0, ()
@@ -114,7 +118,7 @@ class UserFile:
     def _opened(self) -> TextIO:
         with self.path.open("rb") as plain:
             packed = plain.read(2) == GZIP
-        raw = gzip.open(self.path) if packed else self.path.open("rb")
+        raw = gzip.open(self.path) if packed else self.path.open("rb")  # noqa: SIM115: closed with the text around it
         head = raw.peek(4)[:4]
         if head in (ZIP, PARQUET):
             what = "a zip archive or a spreadsheet" if head == ZIP else "Parquet"
@@ -147,7 +151,7 @@ class UserFile:
 
 
 def _remedy() -> str:
-    return 'where it is Latin-1 or Windows text, say encoding = "latin-1" (or "cp1252") in the task\'s TOML, or --encoding latin-1'
+    return 'Latin-1 or Windows text is read with encoding = "latin-1" (or "cp1252") in the task\'s TOML, or --encoding latin-1'
 
 
 def read_texts(task: Task, path: Path) -> tuple[pa.Table, tuple[str, ...]]:

@@ -67,9 +67,9 @@ class TextCodec:
         found = self.tokenizer.unk_token_id
         return None if found in (self.end, self.pad, self.start, self.tokenizer.bos_token_id) else found
 
-    def has_unknown(self, ids: Sequence[int]) -> bool:
-        """Whether characters of a text were lost, for the vocabulary has no token for them."""
-        return self._unknown is not None and self._unknown in ids
+    def unknown(self, ids: Sequence[int]) -> int:
+        """How many tokens of a text stand for characters that the vocabulary has no token for."""
+        return 0 if self._unknown is None else ids.count(self._unknown)
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""

@@ -122,7 +122,8 @@ def _identity(file: UserFile, task: Task, subject: Subject, prompt_column: str |
     """A digest of all that decides the answers."""
     with file.path.open("rb") as content:
         rows = hashlib.file_digest(content, "sha256").hexdigest()
-    text = [task.name, task.version, task.template, task.prefix, task.ask, task.missing, {str(k): v for k, v in task.words.items()}]
+    words = {str(code): word for code, word in task.words.items()}
+    text = [task.name, task.version, task.template, task.prefix, task.ask, task.missing, words]
     return digest([rows, file.encoding, text, prompt_column, subject.digest()])
 
 
@@ -147,7 +148,9 @@ class Partial:
                     try:
                         self._count(json.loads(line), identity)
                     except (ValueError, TypeError):
-                        raise CannotWrite(f"{path} holds no answers of this program; delete it or name another --out") from None
+                        raise CannotWrite(
+                            f"{path} holds no answers of this program; delete it or name another --out"
+                        ) from None
             os.truncate(path, whole)
         if not whole:
             path.write_text(json.dumps({"command": identity}) + "\n", encoding="utf-8")
@@ -203,4 +206,4 @@ def _told(survey: Survey, prompt_column: str | None, task: Task) -> Iterator[str
     if survey.own != OWN:
         yield f"your column '{OWN}' is kept; the answers are in '{survey.own}'"
     if "prompt" in survey.columns and not prompt_column and "prompt" not in task.shown:
-        yield "the column 'prompt' is kept and not used; with --prompt-column prompt each row is answered by the prompt it names"
+        yield "the column 'prompt' is kept and not used; --prompt-column prompt answers each row by the prompt it names"

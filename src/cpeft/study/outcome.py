@@ -18,6 +18,7 @@ from cpeft.prompts.soft_prompt import write_json
 from cpeft.study.machine import hardware, versions
 from cpeft.study.prepare import Prepared
 from cpeft.study.settings import RunSettings, located_model
+from cpeft.study.task_data import TaskData
 from cpeft.training.callbacks.energy import EnergyMeter
 from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
@@ -42,11 +43,18 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[s
     save_method(member.learner, settings.method, member.folder / "method", card)
     prompts = _write_prompts(prepared, scores, member.folder / "prompts")
     result = {**_result(prepared, scores, prompts, time.monotonic() - began), **meter.told(member)}
+    for each, rows in zip(data, decoded, strict=True):
+        result["data"][each.task.name]["outside"] = _outside(each, rows)
     member.guard()
     write_json(member.folder / "result.json", result)
     if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from
         member.path.unlink(missing_ok=True)
     return result
+
+
+def _outside(each: TaskData, rows: list[Decoded]) -> int | None:
+    """How many test answers are no label; None for open answers."""
+    return sum(row.text not in each.labels for row in rows) if each.labels else None
 
 
 def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:

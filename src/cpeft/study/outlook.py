@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpeft.errors import Missing, MissingData
+from cpeft.study.data_check import SAMPLE, Finding, check_data
 from cpeft.study.fetching import check_model
 from cpeft.study.plan import Plan, Planned, State
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
@@ -59,6 +60,12 @@ class Outlook:
         if model not in self._seen:
             self._seen[model] = _missing_model(run)
         return [lack for key in (*keys, model) if (lack := self._seen[key])]
+
+    def warnings(self) -> list[Finding]:
+        """What is wrong with the data of the runs that are left, as far as rows and tokenizers are here."""
+        left = [e.run for e in self.entries if e.pending and not e.state.startswith("needs")]
+        found = check_data([run for run in left if isinstance(run, TrainingRun)], SAMPLE)
+        return [finding for finding in found if finding.level in ("warning", "error")]
 
     def stages(self) -> list[dict[str, Any]]:
         """Every stage: its runs by state, and the stages that come first."""

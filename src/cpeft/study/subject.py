@@ -76,7 +76,7 @@ class Subject:
         closed = tuple(spoken) if task.labels(options.labels) else ()
         say = matched(spoken, self.eval.match if closed else "exact")
         said = [say(row.text) for row in decode_rows(learner, encoded, closed, self.eval)]
-        return Answers(said, cut, sum(map(codec.has_unknown, sources)))
+        return Answers(said, cut, sum(codec.unknown(ids) > 0 for ids in sources))
 
     def digest(self) -> str:
         """A digest of all that decides its answers: the model, what was trained, how rows read and are decoded."""
@@ -84,7 +84,9 @@ class Subject:
         for name, value in sorted(learner.state_dict().items()):
             found.update(name.encode() + value.detach().cpu().double().numpy().tobytes())
         settings = [learner.data.model_dump(), self.eval.model_dump(exclude={"token_budget", "bootstrap"})]
-        return digest([learner.lm.fingerprint, learner.lm.dtype, settings, list(learner.method.tasks), found.hexdigest()])
+        return digest(
+            [learner.lm.fingerprint, learner.lm.dtype, settings, list(learner.method.tasks), found.hexdigest()]
+        )
 
 
 @dataclass(frozen=True)

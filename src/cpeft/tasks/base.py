@@ -71,15 +71,15 @@ class Task:
     """What to do, independent of where rows come from.
 
     `fields` are (label, column) pairs rendered `label: value` in order; an empty label renders the value alone. A
-    `template` such as "review: {text}" takes their place in users' own tasks. `ask` says what to do where an
-    instruction cannot take it from `title`. `words` maps every label code to its word, its published number is its
-    position; `codes` maps other spellings of a code (scitail's "entails", Yelp's five stars) to a code, or to None for
-    rows that do not belong to the task; users' own tasks have `read_label` in its place, from the text of a cell to the code
-    it means. `keep` is False for rows of another task in the same dataset. `columns` maps a column we read to other names it
-    may have. `missing` is what a missing value of a shown column reads as; without it such a row is an error. `clean` rewrites a row before rendering. Tasks without a closed label set
-    give `answers`, the accepted answers of a row, first the training target, and `stringified`, what published code asked for
-    in their place. Unless given, `prefix` is the name, and `metrics` are accuracy with F1 (two labels) or macro F1 (more),
-    or those of SQuAD 1.1.
+    `template` such as "review: {text}" takes their place in users' own tasks. `ask` says what to do where an instruction
+    cannot take it from `title`. `words` maps every label code to its word, its published number is its position; `codes`
+    maps other spellings of a code (scitail's "entails", Yelp's five stars) to a code, or to None for rows that do not
+    belong to the task; users' own tasks have `read_label` in its place, from the text of a cell to the code it means.
+    `keep` is False for rows of another task in the same dataset. `columns` maps a column we read to other names it may
+    have. `missing` is what a missing value of a shown column reads as; without it such a row is an error. `clean` rewrites
+    a row before rendering. Tasks without a closed label set give `answers`, the accepted answers of a row, first the
+    training target, and `stringified`, what published code asked for in their place. Unless given, `prefix` is the name,
+    and `metrics` are accuracy with F1 (two labels) or macro F1 (more), or those of SQuAD 1.1.
     """
 
     name: str
@@ -137,7 +137,7 @@ class Task:
         else:
             value = self.column(row, self.label_column)
             code = self.codes.get(value, value)
-        if self.read_label and code is None or code is not None and code not in self.words:
+        if code not in self.words and (code is not None or self.read_label):
             known = ", ".join(map(repr, self.words))
             place = f"task '{self.name}': label {value!r} in column '{self.label_column}'"
             raise DataError(f"{place} is outside the label map ({known})")
