@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from zlib import error as BadZip
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -118,7 +119,7 @@ class UserFile:
     def _opened(self) -> TextIO:
         with self.path.open("rb") as plain:
             packed = plain.read(2) == GZIP
-        raw = gzip.open(self.path) if packed else self.path.open("rb")  # noqa: SIM115: closed with the text around it
+        raw = gzip.open(self.path) if packed else self.path.open("rb")  # noqa: SIM115 (closed with the text around it)
         head = raw.peek(4)[:4]
         if head in (ZIP, PARQUET):
             what = "a zip archive or a spreadsheet" if head == ZIP else "Parquet"
@@ -141,8 +142,12 @@ class UserFile:
             file = pq.ParquetFile(self.path, pre_buffer=False)
             if repeated := [name for name, count in Counter(file.schema_arrow.names).items() if count > 1]:
                 raise DataError(f"{self.path}: two columns are called '{repeated[0]}'")
+            narrow = {"float": np.float32, "halffloat": np.float16}
+            short = {each.name: narrow[str(each.type)] for each in file.schema_arrow if str(each.type) in narrow}
             for batch in file.iter_batches(AT_ONCE):
                 for cells in batch.to_pylist():
+                    for name, kind in short.items():  # 0.1 is 0.1 there, and 0.10000000149 where it is widened
+                        cells[name] = cells[name] and float(str(kind(cells[name])))
                     self.rows += 1
                     yield FileRow(self.rows, 0, cells)
         except (pa.ArrowException, OSError) as error:
