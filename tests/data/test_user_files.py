@@ -27,7 +27,9 @@ def notes(path):
     return " ".join(file.notes)
 
 
-@pytest.mark.parametrize("cell", ["007", "2.50", "3", "true", "False", "NA", "null", "2020-01-05 10:00", "", " x ", "1e5", "NaN"])
+@pytest.mark.parametrize(
+    "cell", ["007", "2.50", "3", "true", "False", "NA", "null", "2020-01-05 10:00", "", " x ", "1e5", "NaN"]
+)
 def test_a_csv_cell_is_its_text(tmp_path, cell):
     assert read(tmp_path / "a.csv", f"text,n\n{cell},1\nother,2\n")[0] == {"text": cell, "n": "1"}
 
@@ -36,7 +38,10 @@ def test_a_json_string_stays_and_a_number_is_its_digits(tmp_path):
     text = '{"a": "2019-01-01", "b": 2.50, "c": 1e5, "d": true, "e": null, "f": 123456789012345678901234567890}'
     cells = {"a": "2019-01-01", "b": "2.50", "c": "1e5", "d": True, "e": None, "f": "123456789012345678901234567890"}
     assert read(tmp_path / "a.jsonl", text) == [cells]
-    assert read(tmp_path / "a.jsonl", '{"a": 1}\n\n{"a": "1"}\n') == [{"a": "1"}, {"a": "1"}]  # of both kinds in one file
+    assert read(tmp_path / "a.jsonl", '{"a": 1}\n\n{"a": "1"}\n') == [
+        {"a": "1"},
+        {"a": "1"},
+    ]  # of both kinds in one file
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.JSON", "a.ndjson"])
@@ -61,19 +66,26 @@ def test_an_array_larger_than_what_is_read_at_once(tmp_path):
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_byte_order_marks_and_line_ends(tmp_path, encoding, ending):
     text = ending.join(["text,label", '"žluťoučký, kůň",1', "x,2", ""])
-    assert read(tmp_path / "a.csv", text.encode(encoding)) == [{"text": "žluťoučký, kůň", "label": "1"}, {"text": "x", "label": "2"}]
+    assert read(tmp_path / "a.csv", text.encode(encoding)) == [
+        {"text": "žluťoučký, kůň", "label": "1"},
+        {"text": "x", "label": "2"},
+    ]
 
 
 def test_other_encodings_are_asked_for(tmp_path):
     content = "text,label\ngood,1\ncafé,1\n".encode("latin-1")
-    with pytest.raises(DataError, match=r'a\.csv line 3: not UTF-8 \(byte 0xe9\); .*encoding = "latin-1".*--encoding latin-1'):
+    with pytest.raises(
+        DataError, match=r'a\.csv line 3: not UTF-8 \(byte 0xe9\); .*encoding = "latin-1".*--encoding latin-1'
+    ):
         read(tmp_path / "a.csv", content)
     assert read(tmp_path / "a.csv", content, "latin-1")[1]["text"] == "café"
     with pytest.raises(DataError, match=r"a\.json line 3: not UTF-8"):
         read(tmp_path / "a.json", '[{"t": "x"},\n{"t": "y"},\n{"t": "é"}]'.encode("latin-1"))
     with pytest.raises(DataError, match=r'line 1: a NUL character, as in UTF-16 .* encoding = "utf-16-le"'):
         read(tmp_path / "a.csv", "text,label\nx,1\n".encode("utf-16-le"))
-    assert read(tmp_path / "a.csv", "text,label\nx,1\n".encode("utf-16-le"), "utf-16-le") == [{"text": "x", "label": "1"}]
+    assert read(tmp_path / "a.csv", "text,label\nx,1\n".encode("utf-16-le"), "utf-16-le") == [
+        {"text": "x", "label": "1"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +103,11 @@ def test_separators(tmp_path, name, content):
 
 
 def test_packed_files(tmp_path):
-    for name, text in {"a.csv.gz": "text,label\nx,1\n", "a.jsonl.GZ": '{"text": "x", "label": 1}', "b.csv": "text,label\nx,1\n"}.items():
+    for name, text in {
+        "a.csv.gz": "text,label\nx,1\n",
+        "a.jsonl.GZ": '{"text": "x", "label": 1}',
+        "b.csv": "text,label\nx,1\n",
+    }.items():
         assert read(tmp_path / name, gzip.compress(text.encode())) == [{"text": "x", "label": "1"}]
     with pytest.raises(DataError, match="damaged or not whole"):
         read(tmp_path / "a.csv.gz", gzip.compress(b"text,label\nx,1\n")[:-9])
@@ -146,7 +162,9 @@ def test_rows_and_lines_are_both_told_and_swallowed_rows_are_a_warning(tmp_path)
     rows[2], rows[59] = '"5 inch screen is great,5', 'awful",1'
     assert len(read(tmp_path / "a.csv", "text,stars\n" + "\n".join(rows) + "\n")) == 43
     assert "a.csv: 43 rows in 101 lines" in notes(tmp_path / "a.csv")
-    assert f"the row that begins in line 4 has 57 line breaks (43 rows were read from 101 lines): {STRAY}" in notes(tmp_path / "a.csv")
+    assert f"the row that begins in line 4 has 57 line breaks (43 rows were read from 101 lines): {STRAY}" in notes(
+        tmp_path / "a.csv"
+    )
     rows[2:60] = ['"5 inch', "a,1", "b,5", 'c",1']  # few lines, but each of them is a row
     read(tmp_path / "b.csv", "text,stars\n" + "\n".join(rows) + "\n")
     assert STRAY in notes(tmp_path / "b.csv")
@@ -168,10 +186,23 @@ def rows_of(path, **more):
 
 
 def test_parquet_values_by_the_rule(tmp_path):
-    table = pa.table({"q": pa.array([3.0, 2.5], pa.float32()), "c": [True, False], "a": [datetime.date(2020, 1, 2)] * 2, "z": [[1], [2]]})
+    table = pa.table(
+        {
+            "q": pa.array([3.0, 2.5], pa.float32()),
+            "c": [True, False],
+            "a": [datetime.date(2020, 1, 2)] * 2,
+            "z": [[1], [2]],
+        }
+    )
     pq.write_table(table, tmp_path / "a.parquet")
-    assert rows_of(tmp_path / "a.parquet") == [{"q": "3", "c": "true", "a": "2020-01-02"}, {"q": "2.5", "c": "false", "a": "2020-01-02"}]
-    pq.write_table(pa.table({"q": pa.array([0.1], pa.float32()), "c": pa.array(["x"]).dictionary_encode(), "a": [1]}), tmp_path / "b.parquet")
+    assert rows_of(tmp_path / "a.parquet") == [
+        {"q": "3", "c": "true", "a": "2020-01-02"},
+        {"q": "2.5", "c": "false", "a": "2020-01-02"},
+    ]
+    pq.write_table(
+        pa.table({"q": pa.array([0.1], pa.float32()), "c": pa.array(["x"]).dictionary_encode(), "a": [1]}),
+        tmp_path / "b.parquet",
+    )
     assert rows_of(tmp_path / "b.parquet") == [{"q": "0.1", "c": "x", "a": "1"}]
 
 

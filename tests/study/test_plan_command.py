@@ -6,7 +6,7 @@ import shutil
 import pytest
 from huggingface_hub import constants
 
-from cpeft.study import fetching
+from cpeft.data import hub
 from cpeft.study.task_data import dataset_of
 from tiny import QUICK
 
@@ -124,10 +124,10 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
         raise OSError("no route")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(fetching, "get_session", nobody)
-    fetching.ask_hub_once.cache_clear()
-    fetching.ask_hub_once()
-    fetching.ask_hub_once()
+    monkeypatch.setattr(hub, "get_session", nobody)
+    hub.ask_hub_once.cache_clear()
+    hub.ask_hub_once()
+    hub.ask_hub_once()
     assert constants.HF_HUB_OFFLINE
     assert asked == ["hub"]
-    fetching.ask_hub_once.cache_clear()
+    hub.ask_hub_once.cache_clear()

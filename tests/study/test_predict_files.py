@@ -11,7 +11,12 @@ import pytest
 from cpeft.study import answering
 from cpeft.study.subject import Subject
 
-RULES = [["id", "text", "when"], ["007", 'w1 "w2"', "2020-01-05 10:00"], ["008", "w3, w4\nw5", "NA"], ["1.50", "w6", ""]]
+RULES = [
+    ["id", "text", "when"],
+    ["007", 'w1 "w2"', "2020-01-05 10:00"],
+    ["008", "w3, w4\nw5", "NA"],
+    ["1.50", "w6", ""],
+]
 
 
 @pytest.fixture
@@ -59,17 +64,25 @@ def test_csv_keeps_its_cells_in_every_kind_of_file(ask):
     assert [row[:3] for row in table] == RULES
     assert table[0][3] == "prediction"
     said = [row[3] for row in table[1:]]
-    expected = [dict(zip(RULES[0], row, strict=True)) | {"prediction": text} for row, text in zip(RULES[1:], said, strict=True)]
+    expected = [
+        dict(zip(RULES[0], row, strict=True)) | {"prediction": text} for row, text in zip(RULES[1:], said, strict=True)
+    ]
     assert rows_jsonl("o.jsonl") == rows_jsonl("o") == pq.read_table("o.parquet").to_pylist() == expected
     assert next(csv.reader(open("o.tsv", encoding="utf-8"), delimiter="\t")) == [*RULES[0], "prediction"]
 
 
 def test_json_objects_keep_their_own_text(ask, tmp_path):
-    lines = ['{"text": "w1",  "n": 2.50, "big": 123456789012345678901, "e": 1e5, "z": {"a": [1, 2.0]}}', '{"text":"2019-01-01", "t":true, "s":"\u017e"}']
+    lines = [
+        '{"text": "w1",  "n": 2.50, "big": 123456789012345678901, "e": 1e5, "z": {"a": [1, 2.0]}}',
+        '{"text":"2019-01-01", "t":true, "s":"\u017e"}',
+    ]
     (tmp_path / "in.jsonl").write_text("\n\n".join(lines), encoding="utf-8")
     ask("in.jsonl", "o.jsonl")
     written = (tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [line.startswith(raw[:-1] + ', "prediction": ') for line, raw in zip(written, lines, strict=True)] == [True, True]
+    assert [line.startswith(raw[:-1] + ', "prediction": ') for line, raw in zip(written, lines, strict=True)] == [
+        True,
+        True,
+    ]
     ask("in.jsonl", "o.csv")
     first, second = rows_csv("o.csv")[1:]
     assert first[:-1] == ["w1", "2.50", "123456789012345678901", "1e5", '{"a": [1, 2.0]}', "", ""]
@@ -91,7 +104,13 @@ def test_parquet_keeps_its_types_and_json_has_no_nan(ask):
     assert str(again.drop_columns("prediction").to_pylist()) == str(table.to_pylist())  # NaN is itself as text
     ask("in.parquet", "o.jsonl")
     first, second = rows_jsonl("o.jsonl")
-    assert [first[name] for name in ("id", "x", "f", "when", "deep")] == [7, None, 0.1, "2020-01-05 00:00:00", [{"a": None}]]
+    assert [first[name] for name in ("id", "x", "f", "when", "deep")] == [
+        7,
+        None,
+        0.1,
+        "2020-01-05 00:00:00",
+        [{"a": None}],
+    ]
     assert [second[name] for name in ("id", "x", "f", "when", "deep")] == [None, 0.5, None, None, None]
     pq.write_table(table.append_column("image", [[b"x", b"y"]]), "in.parquet")
     assert "column 'image' holds bytes, which JSON cannot; write Parquet" in ask("in.parquet", "o.jsonl", code=2)
@@ -115,7 +134,9 @@ def test_rows_name_their_own_prompts_where_that_is_asked_for(ask, prompts, world
     ask("in.csv", "q.csv")
     assert answers[0] == rows_csv("q.csv")[1][2]
     assert answers[1:] == [row[2] for row in rows_csv("p.csv")[2:]]
-    assert "no column 'whom' (--prompt-column), did you mean 'who'?" in ask("in.csv", "o.csv", "--prompt-column", "whom", code=2)
+    assert "no column 'whom' (--prompt-column), did you mean 'who'?" in ask(
+        "in.csv", "o.csv", "--prompt-column", "whom", code=2
+    )
     write_csv("in.csv", [["text", "who"], ["w1 w2", ""], ["w1 w2", "see above"]])
     said = ask("in.csv", "o.csv", "--prompt-column", "who", code=2)
     assert "in.csv row 2 (line 3): column 'who': " in said
