@@ -214,8 +214,8 @@ def test_labels_outside_the_map(cpeft_main, place):
     with (place / "mood-test.csv").open("a") as file:
         file.write("w1 w2,7\n")
     said = run_refused(cpeft_main, place, HEAD)
-    assert "label 7 in column 'label' is outside the label map" in said
-    assert "test row 12" in said
+    assert "label '7' in column 'label' is outside the label map ('0', '1')" in said
+    assert "mood-test.csv row 13 (line 14): " in said
 
 
 def test_a_column_that_is_missing(cpeft_main, place):

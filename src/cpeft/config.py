@@ -34,7 +34,7 @@ class Options(BaseModel):
 def read_toml(path: Path) -> Table:
     """Parse a TOML file; raises ConfigError naming file and line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write its mark
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -79,7 +79,7 @@ def located(files: Place, key: str) -> str:
     paths = [files] if isinstance(files, Path) else list(files)
     pattern = re.compile(rf"(^|[.\s\[{{,\"])({re.escape(key)})\"?\s*[=.\]]")
     for path in paths:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
         for number, line in enumerate(lines, 1):
             if pattern.search(line):
                 return f"{path}:{number}: "

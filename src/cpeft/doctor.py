@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import combinations
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cpeft.data.encode import Batch, EncodedRow, collate
-from cpeft.errors import ConfigError, CpeftError, MissingModel, PromptMismatch, UnknownName
+from cpeft.errors import ConfigError, CpeftError, Missing, MissingModel, PromptMismatch, UnknownName
 from cpeft.models.loading import Dtype, FrozenLM, load_lm
 from cpeft.models.prompted import example_losses
 from cpeft.prompts.composition import compose_files, read_items
@@ -23,27 +22,17 @@ from cpeft.prompts.expression import Name, parse_expression
 from cpeft.prompts.similarity import addends, compare, cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.seeds import generator
+from cpeft.study.data_check import Finding, check_data
 from cpeft.study.plan import Plan
 from cpeft.study.prepare import model_of, same_space
 from cpeft.study.recipe import Recipe, find_recipe, load_recipe
 from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import located_model
 from cpeft.study.store import Store
-from cpeft.study.task_data import dataset_of, task_data
+from cpeft.study.task_data import task_data
 
 Models = Callable[[Provenance], FrozenLM]
-WARNED = ("cut to", "left in", "left out", "fewer examples")  # in what is told of a task's rows
 NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that training only scaled if at all
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found; `error` means a run would fail or mean something else than it says, `unchecked` that something could
-    not be looked at, and what that takes; a `note` measures only."""
-
-    level: Literal["error", "warning", "unchecked", "note", "ok"]
-    where: str
-    what: str
 
 
 def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
@@ -241,40 +230,38 @@ def _spans(rows: Sequence[int]) -> str:
 
 
 def _recipe(recipe: Recipe) -> Iterator[Finding]:
+    """What is wrong with its data, with its runs, and where a prompt and a text do not fit the model; each thing once."""
+    said = set()
+    for finding in check_data(recipe.training, codec_of=lambda options, form: model_of(options).codec(form)):
+        said.add(finding.what)
+        yield finding
     plan = Plan(recipe, Store(Path("stores") / recipe.name))
     for run in recipe.runs:
         try:
             plan.entry(run)
+        except Missing:
+            continue  # said of the data
         except CpeftError as error:
-            yield Finding("error", str(run), str(error))
+            if str(error) not in said:
+                said.add(str(error))
+                yield Finding("error", str(run), str(error))
+    yield from _fits(recipe.training, said)
+
+
+def _fits(runs: Sequence[TrainingRun], said: set[str]) -> Iterator[Finding]:
+    """Prompts that with the longest text exceed the model's positions."""
     seen: set[object] = set()
-    for run in recipe.training:
-        for name in run.settings.tasks:
-            key = (name, run.settings.data, run.settings.model)
-            if key not in seen:
-                seen.add(key)
-                yield from _task(run, name)
-
-
-def _task(run: TrainingRun, name: str) -> Iterator[Finding]:
-    where = f"{run.stage}: {name}"
-    try:
-        options = run.settings.data
-        dataset_of(name, run.base, options.revision, options.folder)  # what is missing, before the model is loaded
-        lm = model_of(located_model(run.settings.model, run.base))
-        data = task_data(name, run.base, options, run.settings.seed_for("subset"), lm)
-        lm.check_fits(
-            0 if run.settings.changes_model else run.settings.prompt.length,
-            max(part.longest for part in data.parts.values()),
-        )
-    except CpeftError as error:
-        yield Finding("error", where, str(error))
-        return
-    for note in data.told():
-        yield Finding("warning" if any(words in note for words in WARNED) else "ok", where, note)
-    said = dict(zip(data.labels, lm.codec(run.settings.data.form).targets(data.labels), strict=True))
-    if unknown := [label for label, ids in said.items() if lm.tokenizer.unk_token_id in ids]:
-        yield Finding("error", where, f"no output can reach {', '.join(unknown)}: the tokenizer has no tokens for them")
-    most, longest = run.settings.eval.max_new_tokens, max(map(len, said.values()), default=0)
-    if most is not None and longest > most:
-        yield Finding("error", where, f"eval.max_new_tokens = {most} cuts labels of up to {longest} tokens")
+    for run in runs:
+        settings, length = run.settings, 0 if run.settings.changes_model else run.settings.prompt.length
+        for name in settings.tasks:
+            if (key := (name, settings.data, settings.model, length)) in seen:
+                continue
+            seen.add(key)
+            try:
+                lm = model_of(located_model(settings.model, run.base))
+                data = task_data(name, run.base, settings.data, settings.seed_for("subset"), lm)
+                lm.check_fits(length, max(part.longest for part in data.parts.values()))
+            except CpeftError as error:
+                if str(error) not in said:
+                    said.add(str(error))
+                    yield Finding("error", f"{run.stage}: {name}", str(error))

@@ -6,7 +6,7 @@ decorator and no other file changes. Packages outside ours join through entry po
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import entry_points
@@ -19,9 +19,14 @@ T = TypeVar("T")
 
 def suggest(name: str, known: list[str]) -> str:
     """`, did you mean 'x'?`, or the known names where none is close."""
-    if close := get_close_matches(name, known, n=1):
-        return f", did you mean '{close[0]}'?"
-    return f"; known: {', '.join(sorted(known)) or 'none'}"
+    return closest(name, known) or f"; known: {', '.join(sorted(known)) or 'none'}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?`, whatever its case and the spaces around it; empty where no known name is close."""
+    forms = {each.strip().casefold(): each for each in known}
+    found = get_close_matches(name.strip().casefold(), forms, n=1)
+    return f", did you mean '{forms[found[0]]}'?" if found else ""
 
 
 class Registry(Generic[T]):

@@ -1,5 +1,6 @@
 """Rows come from files, folders and the hub alike, and every failure is one sentence that says what to do."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cpeft.config import digest
 from cpeft.data.resolve import fetch, load_tables, locate, read_rows
 from cpeft.errors import DataError, MissingData
 from cpeft.tasks.base import Hub, Sizes, Task
@@ -90,7 +92,7 @@ def test_fingerprint_follows_bytes(tmp_path, monkeypatch):
     [
         ("a.csv", b"", "no rows"),
         ("a.csv", b"text,label\n", "no rows"),
-        ("a.csv", b"text,label\nx,0\ny,1,2\n", "not a readable .csv"),
+        ("a.csv", b"text,label\nx,0\ny,1,2\n", "line 3: 3 cells, and the header has 2"),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "not a readable .jsonl"),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "not a readable .parquet"),
         ("a.xlsx", b"x", "cannot read '.xlsx'"),
@@ -161,3 +163,22 @@ def test_hub_without_wanted_splits(tmp_path):
     write(tmp_path / "remote" / "train.parquet")
     with pytest.raises(MissingData, match="has the splits train only"):
         load_tables(make_task(hub=Hub(str(tmp_path / "remote"), None, {"test": "test"})))
+
+
+def test_rows_of_the_folder_keep_their_types_and_fingerprint(tmp_path, monkeypatch):
+    """Run ids of packaged tasks hang on the bytes of these files alone; strings that look like something else stay strings."""
+    rows = {"text": ["2019-01-01", "007", "NA"], "label": [0, 1, 0]}
+    monkeypatch.setenv("CPEFT_DATA", str(tmp_path))
+    (tmp_path / "toy").mkdir()
+    writers = {
+        ".csv": "text,label\n2019-01-01,0\n007,1\nNA,0\n",
+        ".jsonl": "".join(json.dumps(row) + "\n" for row in pa.table(rows).to_pylist()),
+    }
+    for suffix, text in writers.items():
+        path = tmp_path / "toy" / f"test{suffix}"
+        path.write_text(text)
+        data = load_tables(make_task())
+        assert data.tables["test"].to_pydict() == rows
+        assert data.notes == ()
+        assert data.fingerprint == digest({"test": hashlib.sha256(path.read_bytes()).hexdigest()})
+        path.unlink()

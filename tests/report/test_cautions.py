@@ -5,6 +5,7 @@ import json
 from fabricate import change, write_trial
 from test_page import read
 
+from cpeft.data import notes
 from cpeft.report.cautions import cautions
 from cpeft.report.study import Study
 from cpeft.study.store import Store
@@ -67,12 +68,56 @@ def test_nothing_is_folded_up_however_much_there_is(tmp_path):
 def test_cut_and_shared_texts_and_failures(tmp_path):
     run = write_trial(tmp_path, "few", "fine", 0, {"rte": 60.0})
     text = (run / "result.json").read_text()
-    notes = ["6 of 100 train sources were cut to 64 tokens", "5 of 100 test sources were cut to 64 tokens",
+    noted = ["6 of 100 train sources were cut to 64 tokens", "5 of 100 test sources were cut to 64 tokens",
              "3 train rows have the text of a test row and were left out"]  # fmt: skip
-    (run / "result.json").write_text(text.replace('["a note on rte"]', json.dumps(notes)))
+    (run / "result.json").write_text(text.replace('["a note on rte"]', json.dumps(noted)))
     (tmp_path / "few" / "broken").mkdir()
     (tmp_path / "few" / "broken" / "failed.json").write_text('{"error": "RunFailed: loss is nan"}')
     assert found(tmp_path) == {
-        "Failed runs": ("few/broken: RunFailed: loss is nan",), "Cut texts": (f"rte: {notes[0]}",),
-        "Texts in several splits": (f"rte: {notes[2]}",),
+        "Failed runs": ("few/broken: RunFailed: loss is nan",), "Cut texts": (f"rte: {noted[0]}",),
+        "Texts in several splits": (f"rte: {noted[2]}",),
     }  # fmt: skip
+
+
+def rewrite(run, change):
+    result = json.loads((run / "result.json").read_text())
+    change(result)
+    (run / "result.json").write_text(json.dumps(result))
+
+
+def test_seeds_that_collapsed(tmp_path):
+    """One far below the others, in spreads of the others and in points; and one that says no label."""
+    for seed, score in enumerate((88.0, 90.0, 60.0)):
+        write_trial(tmp_path, "few", "one", seed, {"rte": score})
+    for seed, score in enumerate((88.0, 90.0, 81.0)):
+        write_trial(tmp_path, "few", "noisy", seed, {"rte": score})
+    for seed, score in enumerate((90.0, 60.0)):
+        write_trial(tmp_path, "few", "two", seed, {"rte": score})
+    assert found(tmp_path) == {
+        "Collapsed seeds": ("few, one, rte: seed 2 has accuracy 60.0, the other 2 between 88.0 and 90.0",),
+    }
+    silent = write_trial(tmp_path, "few", "silent", 0, {"rte": 60.0})
+
+    def outside(count):
+        rewrite(silent, lambda result: result["data"]["rte"].update(outside=count))
+        return found(tmp_path)["Collapsed seeds"]
+
+    rows = json.loads((silent / "result.json").read_text())["data"]["rte"]["rows"]["test"]
+    assert outside(rows // 2 + 1)[-1] == f"few, silent, rte: seed 0: {rows // 2 + 1} of {rows} answers are no label"
+    assert len(outside(rows // 2)) == len(outside(None)) == 1
+
+
+def test_what_was_noted_of_the_data(tmp_path):
+    run = write_trial(tmp_path, "few", "fine", 0, {"rte": 60.0})
+    said = {
+        "Unknown characters": notes.unknown(45, 100, "train", (450, 1000), "Příliš"),
+        "Classes without rows": notes.absent(["good"], 20, "test"),
+        "Few validation rows": notes.few_validated(5),
+        "Suspicious files": f"train.csv: a cell of the row that begins in line 4 has 57 line breaks: {notes.STRAY}",
+    }
+    rewrite(run, lambda result: result["data"]["rte"].update(notes=list(said.values())))
+    assert found(tmp_path) == {title: (f"rte: {note}",) for title, note in said.items()}
+    assert "45 of 100 train sources" in said["Unknown characters"]
+    assert "450 of 1000 tokens, 45.0%" in said["Unknown characters"]
+    html, _ = read(tmp_path)
+    assert "only 5 validation rows choose the best step: each is 20 points" in html

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from huggingface_hub import constants
 
-from cpeft.models import obtaining
+from cpeft.data import hub
 from cpeft.study.task_data import dataset_of
 from tiny import QUICK
 
@@ -124,10 +124,10 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
         raise OSError("no route")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(obtaining, "get_session", nobody)
-    obtaining.ask_hub_once.cache_clear()
-    obtaining.ask_hub_once()
-    obtaining.ask_hub_once()
+    monkeypatch.setattr(hub, "get_session", nobody)
+    hub.ask_hub_once.cache_clear()
+    hub.ask_hub_once()
+    hub.ask_hub_once()
     assert constants.HF_HUB_OFFLINE
     assert asked == ["hub"]
-    obtaining.ask_hub_once.cache_clear()
+    hub.ask_hub_once.cache_clear()

@@ -8,10 +8,20 @@ from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, ModelOption, app, console, show_rows
 from cpeft.errors import ConfigError, writing
+from cpeft.training.signals import stopping
 
 EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
-InputRows = Annotated[
-    Path, Option("--input", help="JSONL, CSV or Parquet; a column 'prompt' may name each row's prompt.")
+InputRows = Annotated[Path, Option("--input", help="CSV, TSV, JSONL, JSON (plain or .gz) or Parquet.")]
+AnswersOption = Annotated[
+    Path,
+    Option("--out", help="CSV, TSV or Parquet by its name, else JSONL: your columns with a 'prediction' beside them."),
+]
+PromptColumn = Annotated[
+    str | None, Option("--prompt-column", help="A column that names each row's own prompt, or a formula; empty: WHAT.")
+]
+EncodingOption = Annotated[
+    str | None,
+    Option("--encoding", help="Of a text file that is not UTF-8, such as latin-1 [default: as in the task]."),
 ]
 TaskOption = Annotated[str, Option("--task", help="A task name, or a TOML file of your own task.")]
 SubjectArgument = Annotated[str, Argument(help="A run, a prompt folder or file, or a formula: 'a + 0.5*v(b)'.")]
@@ -36,14 +46,19 @@ def evaluate(
 
 @app.command()
 def predict(
-    what: SubjectArgument, task: TaskOption, rows: InputRows,
-    out: Annotated[Path, Option("--out", help="JSONL with a 'prediction' per row.")],
+    what: SubjectArgument, task: TaskOption, rows: InputRows, out: AnswersOption,
     overrides: Annotated[list[str] | None, Argument(help="data.* and eval.* settings.")] = None, model: ModelOption = None,
+    prompt_column: PromptColumn = None, encoding: EncodingOption = None,
 ) -> None:  # fmt: skip
-    """Answer unlabelled rows; rows may name different prompts of one model, all in one batch."""
-    from cpeft.study.subject import predict_file
+    """Answer unlabelled rows, any number of them; rows may name different prompts of one model, all in one batch.
 
-    count = predict_file(what, task, rows, out, overrides or [], model)
+    Answers are kept in OUT.partial as they are made: interrupted, the same command goes on where it was."""
+    from cpeft.study.answering import predict_file
+
+    with stopping():
+        count, notes = predict_file(what, task, rows, out, overrides or [], model, prompt_column, encoding)
+    for note in notes:
+        console.print(f"[yellow]{escape(note)}")
     console.print(f"{count} predictions in {out}", markup=False)
 
 

@@ -148,7 +148,8 @@ def plan(
         done = sum(entry.state == "done" for entry in outlook.entries)
         told = {"stages": outlook.stages(), "runs": outlook.runs(), "done": done, "hours_left": left,
                 "missing": [lack.what for lack in outlook.lacks], "downloads": outlook.downloads,
-                "probe": asdict(probed) if probed else None}  # fmt: skip
+                "probe": asdict(probed) if probed else None,
+                "warnings": [vars(finding) for finding in outlook.warnings()]}  # fmt: skip
         print(json.dumps(told, indent=2))
     else:
         _show_plan(planned.recipe.name, outlook)
@@ -157,6 +158,8 @@ def plan(
                 f"{model} is not here yet: `cpeft run` downloads it first, `cpeft fetch {model}` now", markup=False
             )
         _show_hours(left, probed)
+        for finding in outlook.warnings():
+            console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
     outlook.check()
 
 

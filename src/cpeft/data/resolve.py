@@ -3,7 +3,7 @@
 The folder is named by CPEFT_DATA, or by a recipe's `data.folder`, and holds `<task>/<split>.parquet` (or .jsonl,
 .csv); `fetch` fills it. It comes before the hub so that machines without a network behave like those with one. A
 fingerprint stands for the rows in run ids: SHA-256 over the bytes of local files; for the hub over the fingerprints
-`datasets` derives from the commit.
+`datasets` derives from the commit. Users' own files are text (`user_files.py`); the folder's have the types of the dataset.
 """
 
 import hashlib
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet
 
 from cpeft.config import digest
+from cpeft.data.hub import ask_hub_once
+from cpeft.data.user_files import UserFile, read_texts
 from cpeft.errors import DataError, MissingData
 from cpeft.tasks.base import Task
+from cpeft.tasks.cells import cell_text
 
 FOLDER_VARIABLE = "CPEFT_DATA"
 SUFFIXES = (".parquet", ".jsonl", ".csv")  # in order of preference
@@ -34,6 +35,7 @@ class Dataset:
     origin: str  # one line for people
     revision: str | None  # the commit on the hub, where known
     fingerprint: str
+    notes: tuple[str, ...] = ()  # what is to be said of the files
 
 
 def load_tables(task: Task, revision: str | None = None, folder: str | None = None) -> Dataset:
@@ -61,8 +63,14 @@ def load_tables(task: Task, revision: str | None = None, folder: str | None = No
     if revision and have and not task.files and revision not in (have, record.get("asked")):
         held = f"{place} holds revision {have}, asked was {revision}"
         raise MissingData(f"task '{task.name}': {held}", _remedy(task))
-    tables = {split: read_rows(path) for split, path in files.items()}
-    return Dataset(tables, "the task's files" if task.files else str(place), have, digest(hashes))
+    if not task.files:
+        tables = {split: read_rows(path) for split, path in files.items()}
+        return Dataset(tables, str(place), have, digest(hashes))
+    texts = {split: read_texts(task, path) for split, path in files.items()}
+    notes = tuple(note for _, told in texts.values() for note in told)
+    return Dataset(
+        {split: table for split, (table, _) in texts.items()}, "the task's files", None, digest(hashes), notes
+    )
 
 
 def locate(task: Task, folder: str | None = None) -> dict[str, Path]:
@@ -78,29 +86,46 @@ def locate(task: Task, folder: str | None = None) -> dict[str, Path]:
 
 
 def read_rows(path: Path) -> pa.Table:
-    """Rows of a .parquet, .jsonl or .csv file; raises DataError naming the file."""
+    """Rows of a .parquet, .jsonl or .csv file with the types of a dataset; raises DataError naming the file. A string stays a
+    string; a column of CSV is one of numbers where they are written as Python writes them."""
     if not path.is_file():
         raise MissingData(f"{path}: no such file")
-    # One block, so that column types are inferred from the whole file and no row is too long; Arrow's limit is 2 GiB.
-    block = min(path.stat().st_size + 1, 2**31 - 1)
-    if block == 1:
+    if not path.stat().st_size:
         raise DataError(f"{path}: no rows (the file is empty)")
     try:
         match path.suffix.lower():
             case ".parquet":
                 table = pa.parquet.read_table(path, partitioning=None)
             case ".jsonl":
-                table = pa.json.read_json(path, pa.json.ReadOptions(block_size=block))
+                with path.open(encoding="utf-8-sig") as file:
+                    rows = pa.array([json.loads(line) for line in file if line.strip()])
+                table = pa.Table.from_struct_array(rows) if pa.types.is_struct(rows.type) else pa.table({})
             case ".csv":
-                quoted = pa.csv.ParseOptions(newlines_in_values=True)
-                table = pa.csv.read_csv(path, pa.csv.ReadOptions(block_size=block), quoted)
+                table = _typed([row.cells for row in UserFile(path)])
             case other:
                 raise DataError(f"{path}: cannot read '{other}' files; known: {', '.join(SUFFIXES)}")
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable {path.suffix} file: {_first_line(error)}") from None
     if not table.num_rows:
         raise DataError(f"{path}: no rows")
     return table
+
+
+def _typed(rows: list[dict[str, str]]) -> pa.Table:
+    """Columns of text as columns of numbers, where nothing is lost by it."""
+    columns = {}
+    for name in rows[0]:
+        texts: list[str] = [row[name] for row in rows]
+        columns[name] = next((found for kind in (int, float) if (found := _numbers(texts, kind))), texts)
+    return pa.table(columns)
+
+
+def _numbers(texts: list[str], kind: type[int] | type[float]) -> list[int] | list[float] | None:
+    try:
+        numbers = [kind(text) for text in texts]
+    except ValueError:
+        return None
+    return numbers if [cell_text(number) for number in numbers] == texts else None
 
 
 def fetch(task: Task, folder: Path, revision: str | None = None) -> list[Path]:
@@ -129,6 +154,7 @@ def _from_hub(task: Task, revision: str | None, folder: str | None = None) -> Da
         raise _missing(task, "it names no dataset on the hub", folder)
     address = "/".join(filter(None, (task.hub.path, task.hub.config)))
     try:
+        ask_hub_once()
         import datasets  # here, because it takes a second to import and most machines read a local folder
 
         found = datasets.load_dataset(task.hub.path, task.hub.config, revision=revision)

@@ -77,7 +77,7 @@ class Splits:
 
 def make_splits(task: Task, dataset: Dataset, policy: Policy = "disjoint") -> Splits:
     """Train, validation and test rows of a task under a policy; see the module's text."""
-    notes: list[str] = []
+    notes = list(dataset.notes)
     ours = policy == "disjoint"
     found = _labelled(task, dataset, notes)
     parts = _disjoint(task, found, notes) if ours else _published(task, found, policy, notes)

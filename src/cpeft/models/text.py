@@ -81,6 +81,16 @@ class TextCodec:
         """What stands behind a source: the cue, and a template's text up to the answer; nothing on encoder-decoder models."""
         return "" if self.encoder_decoder else cue + self.behind
 
+    @cached_property
+    def _unknown(self) -> int | None:
+        """The token of characters that the vocabulary lacks; None where there is none, or it means something else too."""
+        found = self.tokenizer.unk_token_id
+        return None if found in (self.end, self.pad, self.start, self.tokenizer.bos_token_id) else found
+
+    def unknown(self, ids: Sequence[int]) -> int:
+        """How many tokens of a text stand for characters that the vocabulary has no token for."""
+        return 0 if self._unknown is None else ids.count(self._unknown)
+
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
         if self.encoder_decoder:

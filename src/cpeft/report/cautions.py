@@ -8,15 +8,17 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
+from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED
 from cpeft.report.study import Study, distinct, logged
 from cpeft.report.tables import summarise
 from cpeft.study.store import RunFolder
 
-CUT = re.compile(r"(\d+) of (\d+) (\w+) sources were cut to (\d+) tokens")
-SHARED = "have the text of a"  # how the notes of a split begin to speak of rows in two of its parts
 MANY = 0.05  # of a split's texts, from which on cutting is worth a warning
+FAR = 10.0  # points below the other seeds, and
+SPREADS = 3.0  # times their range, from which on a seed has collapsed
 SPEECHLESS = (
     0.5  # of a run's answers: more of them outside the label set, and its score says little of what the model knows
 )
@@ -39,7 +41,7 @@ def cautions(study: Study) -> list[Caution]:
     weak = list(_at_chance(study))
     trained = sum(len(result["tasks"]) for result in study.results if result["steps"] > 0)
     silent = no_labels(study.results)
-    cut, shared = _notes(study, _is_cut), _notes(study, _is_shared)
+    collapsed = [place for results in _by_method(study).values() for place in _collapsed(results)]
     found = (
         Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
                 tuple(_told(study, folder) for folder in failed)),
@@ -53,9 +55,10 @@ def cautions(study: Study) -> list[Caution]:
                 "tasks with labels", "Most of what these runs say is no label and counts as wrong, whatever the model knows: "
                 'their prompt was hardly trained, or there is none. eval.decode = ["greedy", "choice"] scores the likeliest '
                 "label beside it.", tuple(f"{what}: {', '.join(runs)}" for what, runs in silent)),
-        Caution("Cut texts", str(len(cut)), f"More than {MANY:.0%} of a split's texts lost their end; a score there is one of "
-                "a shortened task.", tuple(cut)),
-        Caution("Texts in several splits", str(len(shared)), "What was found, and what was done about it.", tuple(shared)),
+        Caution("Collapsed seeds", str(len(collapsed)), "One seed lies far below the others of its method: a mean over seeds "
+                "hides that there are two outcomes.", tuple(collapsed)),
+        *(Caution(title, str(len(places)), meaning, tuple(places))
+          for title, meaning, wanted in OF_DATA if (places := _notes(study, wanted))),
     )  # fmt: skip
     return [caution for caution in found if caution.places]
 
@@ -141,5 +144,41 @@ def _is_cut(note: str) -> bool:
     return any(int(cut) > MANY * int(of) for cut, of, *_ in CUT.findall(note))
 
 
-def _is_shared(note: str) -> bool:
-    return SHARED in note
+def _says(*kinds: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda note: any(kind.search(note) for kind in kinds)
+
+
+OF_DATA: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("Cut texts", f"More than {MANY:.0%} of a split's texts lost their end; a score there is one of a shortened task.",
+     _is_cut),
+    ("Texts in several splits", "What was found, and what was done about it.", _says(SHARED)),
+    ("Unknown characters", "The model reads the same empty token for all of them.", _says(UNKNOWN)),
+    ("Classes without rows", "A score over the other classes alone is another one.", _says(ABSENT)),
+    ("Few validation rows", "The best step, and with it the test score, was chosen by a handful of rows.", _says(VALIDATED)),
+    ("Suspicious files", "Rows may have been read as the text of one.", _says(SWALLOWED)),
+)  # fmt: skip
+
+
+def _by_method(study: Study) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """The trained runs of each method and tasks, which differ in their seeds."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for result in study.results:
+        if result["steps"] > 0:
+            key = (result["model"]["dtype"], result["stage"], result["label"], *result["tasks"])
+            groups.setdefault(key, []).append(result)
+    return groups
+
+
+def _collapsed(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Seeds of one method that are far below the others."""
+    for task, about in results[0]["data"].items():
+        scores = {r["seed"]: value for r in results if (value := _score(r, task, about["headline"])) is not None}
+        for result in results:
+            seed = result["seed"]
+            what = f"{result['stage']}, {result['label']}, {task}: seed {seed}"
+            others = [value for other, value in scores.items() if other != seed]
+            if len(others) > 1 and seed in scores:
+                middle, spread = median(others), max(others) - min(others)
+                if middle - scores[seed] > max(FAR, SPREADS * spread):
+                    theirs = f"the other {len(others)} between {min(others):.1f} and {max(others):.1f}"
+                    yield f"{what} has {about['headline']} {scores[seed]:.1f}, {theirs}"

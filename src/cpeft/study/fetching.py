@@ -7,13 +7,14 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from cpeft.data.hub import ask_hub_once
 from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel, writing
 from cpeft.models.cache import write_once
 from cpeft.models.gguf import check_convertible, gguf_file
 from cpeft.models.loading import ModelOptions
 from cpeft.models.named_models import NamedModel, named_model
-from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, ask_hub_once, embedded_folder, obtain
+from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, embedded_folder, obtain
 from cpeft.models.places import folder_of, local_place
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun

@@ -8,10 +8,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from cpeft.data.resolve import locate
 from cpeft.errors import Missing, MissingData
 from cpeft.models.named_models import named_model
-from cpeft.models.obtaining import ask_hub_once
+from cpeft.study.data_check import SAMPLE, Finding, check_data
 from cpeft.study.fetching import check_model
 from cpeft.study.plan import Plan, Planned, State
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
@@ -69,6 +68,12 @@ class Outlook:
             self._seen[model] = _missing_model(run)
         return [lack for key in (*keys, model) if (lack := self._seen[key])]
 
+    def warnings(self) -> list[Finding]:
+        """What is wrong with the data of the runs that are left, as far as rows and tokenizers are here."""
+        left = [e.run for e in self.entries if e.pending and not e.state.startswith("needs")]
+        found = check_data([run for run in left if isinstance(run, TrainingRun)], SAMPLE)
+        return [finding for finding in found if finding.level in ("warning", "error")]
+
     def stages(self) -> list[dict[str, Any]]:
         """Every stage: its runs by state, and the stages that come first."""
         stages: dict[str, list[Planned]] = {}
@@ -109,8 +114,6 @@ class Outlook:
 
 def _missing_rows(name: str, run: TrainingRun) -> Lack | None:
     options, task = run.settings.data, find_task(name, run.base)
-    if not (task.rows or locate(task, options.folder)):
-        ask_hub_once()
     try:
         dataset_of(name, run.base, options.revision, options.folder)
     except MissingData as error:

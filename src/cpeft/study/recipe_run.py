@@ -112,6 +112,7 @@ class TrainingRun(RecipeRun):
 def _task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
     task, data = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
     own = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
+    own += [task.encoding, task.missing]
     told = [instruction(task, options.labels)] if options.form != "fields" else []
     return [task.version, data.fingerprint, digest(own) if task.files else "", *told]
 

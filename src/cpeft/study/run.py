@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from cpeft.errors import LostClaim
 from cpeft.study.comparison import Comparison
+from cpeft.study.data_check import SAMPLE, check_data
 from cpeft.study.gang import GangAtWork
 from cpeft.study.machine import versions
 from cpeft.study.plan import Plan
@@ -46,9 +47,19 @@ def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summar
         check_trackers(run.settings.track)
         check_energy(run.settings.energy)
     queue = Queue(plan, console, stage)
+    if workers.first and stage is None:
+        warn(plan, console)
     while _work(queue, workers, console):
         pass
     return summary_of(plan)
+
+
+def warn(plan: Plan, console: Console) -> None:
+    """Say what is wrong with the data of the runs that are left; nothing stops."""
+    left = [entry.run for entry in plan.entries() if entry.pending and isinstance(entry.run, TrainingRun)]
+    for finding in check_data(left, SAMPLE):
+        if finding.level in ("warning", "error"):
+            console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
 
 
 def summary_of(plan: Plan) -> Summary:

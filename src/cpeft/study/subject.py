@@ -1,6 +1,6 @@
 """What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or an expression of prompts, on a model."""
 
-import json
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from cpeft.baselines import BASELINES, load_baseline
-from cpeft.config import Table, merge, override, parse
+from cpeft.config import Table, digest, merge, parse
 from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
-from cpeft.data.resolve import read_rows
-from cpeft.errors import ConfigError, PromptMismatch, writing
+from cpeft.data.user_files import check_columns
+from cpeft.errors import ConfigError, DataError, PromptMismatch
 from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
@@ -21,7 +21,7 @@ from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
 from cpeft.prompts.composition import compose_files
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json, replace_text
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json
 from cpeft.study.prepare import same_space
 from cpeft.study.settings import find_task
 from cpeft.study.task_data import frame_of, shown_examples, source_of, spoken_labels, task_data
@@ -61,18 +61,55 @@ class Subject:
     def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
         """Answers to unlabelled rows: the label, or what was said where it is none. `which` gives each row's prompt by index;
         rows may differ within one batch."""
+        if rows:
+            check_columns(find_task(task), set().union(*rows), "the rows")
+        return self.answer(task, rows, which).texts
+
+    def answer(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> "Answers":
+        """`predict`, with counts of the texts that the model did not read as they are."""
         found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.text
         spoken = spoken_labels(found, options, codec)
-        texts = [source_of(found, row, options) for row in rows]
+        texts = [_source(found, row, options, number) for number, row in enumerate(rows, 1)]
         index = which or [self.index(found)] * len(texts)
         shown = shown_examples(task, None, options, learner.subset, codec)
-        sources, _, _ = shown.encode(frame_of(found, options, codec), texts, options.max_source)
+        sources, cut, _ = shown.encode(frame_of(found, options, codec), texts, options.max_source)
         encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
         closed = tuple(spoken) if found.labels(options.labels) else ()
         say = matched(spoken, self.eval.match if closed else "exact")
         greedy = self.eval.model_copy(update={"decode": None})
         said = [row.text for row in decode_rows(learner, encoded, closed, greedy)]
-        return [text if (label := say(text)) == NO_LABEL else label for text in said]
+        answers = [text if (label := say(text)) == NO_LABEL else label for text in said]
+        return Answers(answers, cut, sum(codec.unknown(ids) > 0 for ids in sources))
+
+    def digest(self) -> str:
+        """A digest of all that decides its answers: the model, what was trained, how rows read and are decoded."""
+        learner, found = self.learner, hashlib.sha256()
+        for name, value in sorted(learner.state_dict().items()):
+            found.update(name.encode() + value.detach().cpu().double().numpy().tobytes())
+        settings = [
+            learner.data.model_dump(),
+            learner.subset,
+            self.eval.model_dump(exclude={"token_budget", "bootstrap"}),
+        ]
+        return digest(
+            [learner.lm.fingerprint, learner.lm.dtype, settings, list(learner.method.tasks), found.hexdigest()]
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to rows; how many of their texts were cut to fit, and how many hold characters unknown to the tokenizer."""
+
+    texts: list[str]
+    cut: int
+    unknown: int
+
+
+def _source(task: Task, row: Row, options: DataOptions, number: int) -> str:
+    try:
+        return source_of(task, row, options)
+    except DataError as error:
+        raise DataError(f"row {number}: {error}") from None
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
@@ -115,22 +152,3 @@ def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None,
             "answer their rows in separate calls"
         )
     return Subject(PromptedLM(lm, PromptBank(prompts), options, subsets[0]))
-
-
-def predict_file(what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None) -> int:
-    """Answer the rows of a JSONL, CSV or Parquet file into a JSONL file; a column `prompt` may name each row's prompt.
-    Returns the number of rows."""
-    table = read_rows(rows).to_pylist()
-    wanted = [str(row.pop("prompt", None) or what) for row in table]
-    paths = list(dict.fromkeys(wanted))
-    if paths == [what]:
-        subject, which = load_subject(what, model), []
-    else:
-        subject = prompts_subject({path: compose_files(path) for path in paths}, model)
-        which = [paths.index(path) for path in wanted]
-    texts = subject.under(merge(*map(override, settings))).predict(task, table, which)
-    answered = [{**row, "prediction": text} for row, text in zip(table, texts, strict=True)]
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(out, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in answered))
-    return len(answered)

@@ -1,13 +1,16 @@
 """The rows of one task as a run sees them: split, drawn, rendered, encoded, with everything worth a warning counted; and
 what a learner answers to them, and how those answers score. Validation, test and `cpeft eval` share it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from cpeft.data.encode import EncodedRow
 from cpeft.data.few_shot import example_places, few_shot, limit
+from cpeft.data.notes import FEW, absent, cut, few_validated, unknown
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.splits import Policy, Rows, Splits, make_splits
@@ -128,7 +131,14 @@ def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm:
 
     Raises ConfigError where two labels are one to the tokenizer.
     """
-    return _encoded(name, base, options, seed if _draws(options) else 0, lm.codec(options.form))
+    return coded_data(name, base, options, seed, lm.codec(options.form))
+
+
+def coded_data(
+    name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec, most: int | None = None
+) -> TaskData:
+    """`task_data` of a model of which the codec alone is there; with `most` only so many rows of a split are encoded."""
+    return _encoded(name, base, options, seed if _draws(options) else 0, codec, most)
 
 
 def _draws(options: DataOptions) -> bool:
@@ -137,22 +147,24 @@ def _draws(options: DataOptions) -> bool:
 
 
 @lru_cache(maxsize=8)  # large tasks take hundreds of megabytes each
-def _encoded(name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec) -> TaskData:
+def _encoded(
+    name: str, base: Path | None, options: DataOptions, seed: int, codec: TextCodec, most: int | None = None
+) -> TaskData:
     """`task_data`, kept for the codec and not for the model, which would be kept with it."""
     task, dataset = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
     spoken = spoken_labels(task, options, codec)
     shown = shown_examples(name, base, options, seed, codec)
     drawn = {
-        split: _part(name, base, _deciding(split, options), split, seed if split == "train" else 0, codec, shown)
+        split: _part(name, base, _deciding(split, options), split, seed if split == "train" else 0, codec, shown, most)
         for split in SPLITS
     }
-    parts = {split: part for split, (part, _) in drawn.items()}
+    parts = {split: part for split, (part, _, _) in drawn.items()}
     splits = _splits_of(name, base, options.revision, options.folder, options.split)
-    notes = [*splits.notes, *(note for _, told in drawn.values() for note in told), *shown.notes]
+    notes = [*splits.notes, *(note for _, told, _ in drawn.values() for note in told), *shown.notes]
     said, quotes = _speech_notes(spoken, parts["test"], codec)
     notes += said
-    notes += [f"{part.cut} of {len(part.rows)} {split} sources were cut to {options.max_source} tokens"
-              for split, part in parts.items() if part.cut]  # fmt: skip
+    notes += [cut(part.cut, len(part.rows), split, options.max_source) for split, part in parts.items() if part.cut]
+    quotes = [*(note for _, _, quoted in drawn.values() for note in quoted), *quotes]
     labels = task.labels(options.labels)
     free = _content_free(task, options, codec, shown) if labels else ()
     return TaskData(task, dataset, parts, labels, spoken, tuple(notes), free, tuple(quotes))
@@ -202,12 +214,17 @@ def shown_examples(name: str, base: Path | None, options: DataOptions, seed: int
 
 @lru_cache(maxsize=24)
 def _part(
-    name: str, base: Path | None, options: DataOptions, split: str, seed: int, codec: TextCodec, shown: Shown
-) -> tuple[Part, tuple[str, ...]]:
-    """The rows of a split that a run sees, encoded, and what is to be noted of how they were drawn and read."""
+    name: str, base: Path | None, options: DataOptions, split: str, seed: int, codec: TextCodec, shown: Shown,
+    at_most: int | None,
+) -> tuple[Part, tuple[str, ...], tuple[str, ...]]:  # fmt: skip
+    """The rows of a split that a run sees, encoded, what is to be noted of how they were drawn and read, and notes that quote
+    them; with `at_most` only so many of the rows."""
     task, rows = find_task(name, base), _drawn(name, base, options, split, seed)
+    notes = [*rows.notes, *_class_notes(task, rows, split)]
+    if at_most is not None:
+        rows = limit(rows, at_most, 42)
     frame = frame_of(task, options, codec)
-    examples, encoded, cut, fewer = list[Example](), list[EncodedRow](), 0, 0
+    examples, encoded, shorter, fewer, lost = list[Example](), list[EncodedRow](), 0, 0, Lost()
     known: dict[int, int] = {}  # one object per token id, of which a large task has millions
     for chunk in rows.table.to_batches(max_chunksize=AT_ONCE):
         told = [example_of(task, row, options) for row in chunk.to_pylist()]
@@ -220,13 +237,47 @@ def _part(
         kept = ([tuple(known.setdefault(i, i) for i in ids) for ids in texts] for texts in (sources, targets))
         encoded += map(EncodedRow, *kept)
         examples += told if split != "train" else []
-        cut, fewer = cut + shortened, fewer + left_out
+        shorter, fewer = shorter + shortened, fewer + left_out
+        lost.count(codec, sources, told)
     longest = max((len(row.source) for row in encoded), default=0)
-    notes = [*rows.notes]
     if fewer:
         notes.append(f"{fewer} of {len(encoded)} {split} rows have fewer examples before them than the others, to be no more "
                      f"than data.max_source = {options.max_source} tokens")  # fmt: skip
-    return Part(tuple(examples), tuple(encoded), cut, longest), tuple(notes)
+    return Part(tuple(examples), tuple(encoded), shorter, longest), tuple(notes), tuple(lost.notes(len(encoded), split))
+
+
+@dataclass
+class Lost:
+    """Characters of sources that the tokenizer has no token for."""
+
+    rows: int = 0
+    tokens: int = 0
+    of: int = 0
+    example: str = ""
+
+    def count(self, codec: TextCodec, sources: Sequence[Sequence[int]], told: Sequence[Example]) -> None:
+        """Count the tokens of encoded sources."""
+        for ids, example in zip(sources, told, strict=True):
+            self.of += len(ids)
+            if unread := codec.unknown(ids):
+                self.rows += 1
+                self.tokens += unread
+                self.example = self.example or example.source
+
+    def notes(self, rows: int, split: str) -> list[str]:
+        """What is to be said of them."""
+        return [unknown(self.rows, rows, split, (self.tokens, self.of), self.example)] if self.rows else []
+
+
+def _class_notes(task: Task, rows: Rows, split: str) -> Iterator[str]:
+    """Classes without rows, and a validation that is too small to choose by."""
+    if split == "validation" and 0 < len(rows) < FEW:
+        yield few_validated(len(rows))
+    if task.words and task.kind == "classification" and len(rows):
+        words = list(task.words.values())
+        there = {words[index] for index in np.unique(rows.classes)}
+        if missing := [word for word in dict.fromkeys(words) if word not in there]:
+            yield absent(missing, len(rows), split)
 
 
 def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:

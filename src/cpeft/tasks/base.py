@@ -11,7 +11,8 @@ from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from cpeft.errors import DataError
-from cpeft.registry import Registry
+from cpeft.registry import Registry, closest
+from cpeft.tasks.cells import cell_text, is_missing
 
 Row = Mapping[str, Any]
 Code = int | str
@@ -24,6 +25,7 @@ T = TypeVar("T")
 TASKS: Registry["Task"] = Registry("task", "cpeft.tasks")
 
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")  # {column} in a template
+_MISSING = """; fill it in, or say missing = "" in the task's TOML to read it as the empty text"""
 
 
 def coded(*words: str) -> dict[Code, str]:
@@ -69,14 +71,15 @@ class Task:
     """What to do, independent of where rows come from.
 
     `fields` are (label, column) pairs rendered `label: value` in order; an empty label renders the value alone. A
-    `template` such as "review: {text}" takes their place in users' own tasks. `ask` says what to do where an
-    instruction cannot take it from `title`. `words` maps every label code to its word, its published number is its
-    position; `codes` maps other spellings of a code (scitail's "entails", Yelp's five stars) to a code, or to None for
-    rows that do not belong to the task; `keep` is False for rows of another task in the same dataset. `columns` maps a
-    column we read to other names it may have. `clean` rewrites a row before rendering. Tasks without a closed label set
-    give `answers`, the accepted answers of a row, first the training target, and `stringified`, what published code asked for
-    in their place. Unless given, `prefix` is the name, and `metrics` are accuracy with F1 (two labels) or macro F1 (more),
-    or those of SQuAD 1.1.
+    `template` such as "review: {text}" takes their place in users' own tasks. `ask` says what to do where an instruction
+    cannot take it from `title`. `words` maps every label code to its word, its published number is its position; `codes`
+    maps other spellings of a code (scitail's "entails", Yelp's five stars) to a code, or to None for rows that do not
+    belong to the task; users' own tasks have `read_label` in its place, from the text of a cell to the code it means.
+    `keep` is False for rows of another task in the same dataset. `columns` maps a column we read to other names it may
+    have. `missing` is what a missing value of a shown column reads as; without it such a row is an error. `clean` rewrites
+    a row before rendering. Tasks without a closed label set give `answers`, the accepted answers of a row, first the
+    training target, and `stringified`, what published code asked for in their place. Unless given, `prefix` is the name,
+    and `metrics` are accuracy with F1 (two labels) or macro F1 (more), or those of SQuAD 1.1.
     """
 
     name: str
@@ -93,9 +96,12 @@ class Task:
     label_column: str = "label"
     words: Mapping[Code, str] = field(default_factory=dict)
     codes: Mapping[Code, Code | None] = field(default_factory=dict)
+    read_label: Callable[[str], Code | None] | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing: str | None = None
     folders: tuple[str, ...] = ()  # folder names accepted under CPEFT_DATA besides `name`
     files: Mapping[str, str] = field(default_factory=dict)  # split -> file, for tasks that bring their own rows
+    encoding: str = "utf-8"  # of those files, where they do not begin with a byte order mark
     rows: Callable[[], Mapping[str, Sequence[Row]]] | None = None  # split -> rows, for tasks that write their own
     template: str = ""
     keep: Callable[[Row], bool] | None = None
@@ -125,11 +131,15 @@ class Task:
         """
         if not self.words:
             return None
-        value = self.column(row, self.label_column)
-        code: Code | None = self.codes.get(value, value)
-        if code is not None and code not in self.words:
+        if self.read_label:
+            value: Any = self.answer_text(row)
+            code = self.read_label(value)
+        else:
+            value = self.column(row, self.label_column)
+            code = self.codes.get(value, value)
+        if code not in self.words and (code is not None or self.read_label):
             known = ", ".join(map(repr, self.words))
-            place = f"task '{self.name}': label {code!r} in column '{self.label_column}'"
+            place = f"task '{self.name}': label {value!r} in column '{self.label_column}'"
             raise DataError(f"{place} is outside the label map ({known})")
         return code
 
@@ -140,7 +150,43 @@ class Task:
             if candidate in row:
                 return row[candidate]
         accepted = " or ".join(f"'{n}'" for n in names)
-        raise DataError(f"task '{self.name}': no column {accepted}; the row has {', '.join(sorted(row))}")
+        there = ", ".join(sorted(row)) or "none"
+        raise DataError(f"task '{self.name}': no column {accepted}; the row has {there}{closest(name, row)}")
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that the source shows."""
+        return (*PLACEHOLDER.findall(self.template), *(column for _, column in self.fields))
+
+    def text(self, row: Row, name: str) -> str:
+        """The text of a column that the source shows; raises DataError for one that is not there, missing, or no text."""
+        if self.missing is not None and name not in row and not self.columns:
+            return self.missing  # of JSON rows, each may leave out others
+        value = self.column(row, name)
+        if is_missing(value):
+            if self.missing is not None:
+                return self.missing
+            raise DataError(f"task '{self.name}': column '{name}' is missing (null){_MISSING if self.files else ''}")
+        return self._text_of(value, name)
+
+    def answer_text(self, row: Row) -> str:
+        """The text of the label column; raises DataError where it is missing."""
+        value = self.column(row, self.label_column)
+        if is_missing(value):
+            raise DataError(f"task '{self.name}': the label column '{self.label_column}' is missing (null)")
+        return self._text_of(value, self.label_column)
+
+    def open_answer(self, row: Row) -> str:
+        """The label column as the answer itself; raises DataError for an empty one, which nothing could learn from."""
+        if not (text := self.answer_text(row).strip()):
+            raise DataError(f"task '{self.name}': the answer in column '{self.label_column}' is empty")
+        return text
+
+    def _text_of(self, value: Any, name: str) -> str:
+        try:
+            return cell_text(value)
+        except ValueError as error:
+            raise DataError(f"task '{self.name}': column '{name}' {error}") from None
 
     def source(self, row: Row, prefix: bool = True, instruction: str = "") -> str:
         """The input text of a row; needs no label. An `instruction` takes the place of the prefix and puts every field on a
@@ -157,9 +203,9 @@ class Task:
         head = instruction or (self.prefix if prefix else "")
         parts = [head] if head else []
         if self.template:
-            parts.append(PLACEHOLDER.sub(lambda name: str(self.column(row, name[1])).strip(), self.template))
+            parts.append(PLACEHOLDER.sub(lambda name: self.text(row, name[1]).strip(), self.template))
         for label, column in self.fields:
-            value = str(self.column(row, column)).strip()
+            value = self.text(row, column).strip()
             label = column if instruction and " " in label else label
             parts.append(f"{label}: {value}" if label else value)
         return ("\n" if instruction else " ").join(parts)
@@ -191,4 +237,5 @@ class Task:
             return function(row)
         except KeyError as error:
             there = ", ".join(sorted(row))
-            raise DataError(f"task '{self.name}': no column {error}; the row has {there}") from None
+            close = closest(str(error.args[0]), row)
+            raise DataError(f"task '{self.name}': no column {error}; the row has {there}{close}") from None

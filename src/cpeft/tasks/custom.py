@@ -5,14 +5,20 @@ template = "review: {text}"          # every {column} is replaced by the row's v
 label_column = "stars"
 metrics = ["accuracy", "macro_f1"]
 ask = "Is the review good or bad?"   # for instructions; without it the title, or a general sentence
+encoding = "latin-1"                 # of the files; UTF-8 without it, and UTF-16 where a file begins with its mark
+missing = ""                         # what a null of a column that the template shows reads as; an error without it
 [labels]                             # code -> word; without this table the label column is itself the target
 1 = "bad"
 5 = "good"
-[files]                              # CSV, JSONL or Parquet, relative to this file
+[files]                              # CSV, TSV, JSON, JSONL (plain or .gz) or Parquet, relative to this file
 train = "train.csv"
 test = "test.csv"
+
+A cell is the text that stands in the file (`tasks/cells.py`), a label the one that is spelled so, or that is the same number.
 """
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,27 +28,33 @@ from cpeft.config import Options, parse, read_toml
 from cpeft.errors import ConfigError
 from cpeft.metrics.base import METRICS
 from cpeft.tasks.base import PLACEHOLDER, TASKS, Code, Task
+from cpeft.tasks.cells import label_reader
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+TEXT_AS_WRITTEN = 2  # the version of how rows are read; the first guessed types
 Split = Literal["train", "validation", "test"]
 
 
 class CustomTask(Options):
     """The TOML table of a task."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]*$")  # names that prompt expressions need not quote
+    name: str
     template: str
     label_column: str = "label"
     files: dict[Split, str]
     title: str = ""
     prefix: str = ""
     ask: str = ""
+    encoding: str = "utf-8"
+    missing: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     metrics: tuple[str, ...] = Field(("accuracy",), min_length=1)
 
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", name):  # what prompt expressions need not quote
+            raise ValueError("a task's name has letters (a to z), digits, _ and . alone, and does not begin with a dot")
         if name in TASKS:
             raise ValueError("a task of this name comes with cpeft; choose another")
         return name
@@ -67,9 +79,21 @@ class CustomTask(Options):
         if not files:
             raise ValueError("no split has a file; give at least one of train, validation, test")
         for split, file in files.items():
-            if not file.endswith(SUFFIXES):
-                raise ValueError(f"{split} = '{file}' is none of {', '.join(SUFFIXES)}")
+            if not file.lower().removesuffix(".gz").endswith(SUFFIXES):
+                raise ValueError(f"{split} = '{file}' is none of {', '.join(SUFFIXES)}; text may be packed as .gz")
         return files
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        return checked_encoding(encoding)
+
+    @field_validator("labels")
+    @classmethod
+    def _spoken(cls, labels: dict[str, str]) -> dict[str, str]:
+        if silent := [code for code, word in labels.items() if not word.strip()]:
+            raise ValueError(f"the label '{silent[0]}' has no word; an answer needs something to say")
+        return labels
 
     @field_validator("metrics")
     @classmethod
@@ -86,29 +110,30 @@ def load_custom(path: Path) -> Task:
     """The task a TOML file describes; raises ConfigError with file, line and reason."""
     options = parse(CustomTask, read_toml(path), path=path)
     words: dict[Code, str] = {code: word.strip() for code, word in options.labels.items()}  # predictions are stripped
-    column = options.label_column
-    return Task(
+    task = Task(
         options.name,
         options.title or f"{options.name} ({path.name})",
+        version=TEXT_AS_WRITTEN,
         kind="classification" if words else "generation",
         template=options.template,
         prefix=options.prefix,
         ask=options.ask or options.title or ("Which label fits the text?" if words else "Give the answer to the text."),
         metrics=options.metrics,
-        label_column=column,
+        label_column=options.label_column,
         words=words,
-        codes=_spellings(options.labels),
-        answers=None if words else lambda row: (str(row[column]).strip(),),
+        read_label=label_reader(options.labels) if words else None,
+        missing=options.missing,
+        encoding=options.encoding,
         files={split: str((path.parent / file).resolve()) for split, file in options.files.items()},
     )
+    return task if words else replace(task, answers=lambda row: (task.open_answer(row),))
 
 
-def _spellings(labels: dict[str, str]) -> dict[Code, Code | None]:
-    """TOML keys are strings; rows may hold the same codes as whole numbers or as true and false."""
-    spellings: dict[Code, Code | None] = {}
-    for key in labels:
-        if key.lower() in ("true", "false"):
-            spellings[key.lower() == "true"] = key
-        elif key.lstrip("-").isdecimal():
-            spellings[int(key)] = key
-    return spellings
+def checked_encoding(name: str) -> str:
+    """The name of a text encoding; raises ValueError for one that Python does not know."""
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):  # among them names of codecs that are no text's
+        common = "utf-8, utf-16, latin-1, cp1252, gb18030"
+        raise ValueError(f"no text encoding is called '{name}'; common ones: {common}") from None
+    return name

@@ -1,0 +1,51 @@
+"""What is noted of a task's rows, and which of it gives reason to be careful.
+
+Notes are sentences: they are shown before a run and kept in its folder, where reports find the worrying ones by how they are
+written here.
+"""
+
+import re
+from collections.abc import Sequence
+
+from cpeft.data.csv_rows import STRAY
+
+FEW = 30  # validation rows, below which a checkpoint is chosen by chance as much as by what was learned
+NAMED = 5  # classes that a note names
+
+CUT = re.compile(r"(\d+) of (\d+) (\w+) sources were cut to (\d+) tokens")
+SHARED = re.compile(r"have the text of a")  # how the notes of a split begin to speak of rows in two of its parts
+LEFT_IN = re.compile(r"have the text of a .* left in")
+UNKNOWN = re.compile(r"(\d+) of (\d+) (\w+) sources have characters that the tokenizer does not know")
+ABSENT = re.compile(r"no (\w+) row of (\d+) is labelled")
+VALIDATED = re.compile(r"only (\d+) validation rows? choose")
+FEWER = re.compile(r"fewer examples before them|examples were left out")
+SWALLOWED = re.compile(re.escape(STRAY))
+
+
+def cut(rows: int, of: int, split: str, most: int | None) -> str:
+    """Sources that lost their end."""
+    return f"{rows} of {of} {split} sources were cut to {most} tokens"
+
+
+def unknown(rows: int, of: int, split: str, tokens: tuple[int, int], example: str) -> str:
+    """Sources in which the model reads a token that says nothing; `tokens` are those and all."""
+    share = f"{tokens[0]} of {tokens[1]} tokens, {tokens[0] / tokens[1]:.1%}"
+    return f"{rows} of {of} {split} sources have characters that the tokenizer does not know ({share}), as in {example[:60]!r}"
+
+
+def absent(classes: Sequence[str], of: int, split: str) -> str:
+    """Classes without a row in a split."""
+    named = ", ".join(repr(each) for each in classes[:NAMED])
+    more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
+    what = "nothing teaches it" if split == "train" else "no score says anything of it"
+    return f"no {split} row of {of} is labelled {named}{more}: {what}"
+
+
+def few_validated(rows: int) -> str:
+    """Too few rows to choose by."""
+    return f"only {rows} validation row{'s' * (rows > 1)} choose the best step: each is {100 / rows:.3g} points of the score"
+
+
+def worrying(note: str) -> bool:
+    """Whether a note gives reason to be careful."""
+    return any(kind.search(note) for kind in (CUT, LEFT_IN, UNKNOWN, ABSENT, VALIDATED, FEWER, SWALLOWED))
