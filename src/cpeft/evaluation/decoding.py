@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from cpeft.config import Options
+from cpeft.config import NUMBER, Count, Options
 from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
@@ -38,9 +39,9 @@ class EvalOptions(Options):
 
     decode: tuple[Literal["greedy", "choice"], ...] = ("greedy",)
     match: Literal["exact", "lower"] = "exact"
-    max_new_tokens: int | None = None
-    token_budget: int = 16384
-    bootstrap: int = 1000
+    max_new_tokens: Count | None = None
+    token_budget: Count = 16384
+    bootstrap: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 1000
 
 
 @dataclass(frozen=True)
