@@ -50,7 +50,8 @@ def numbers(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 def test_every_number_of_every_options_class_has_bounds():
     classes = options_classes()
     places = [(cls, path, number) for cls in classes for path, number in numbers(cls.model_json_schema())]
-    assert len(classes) > 25 and len(places) > 60
+    assert len(classes) > 25
+    assert len(places) > 60
     for cls, path, number in places:
         assert {"minimum", "exclusiveMinimum"} & number.keys(), f"{cls.__name__}{path} has no lower bound"
         if number["type"] == "integer":
@@ -91,7 +92,9 @@ def test_what_zero_means_stays():
     """No steps score a prompt as it is; no rows leave it as it is."""
     kept = {"train": {"steps": 0}, "data": {"few_shot": 0, "limit_train": 0}, "optim": {"weight_decay": 0, "warmup": 0}}
     settings = parse_settings({"tasks": ["rte"], "model": {"name": "mini"}, **kept})
-    assert settings.train.steps == 0 and settings.data.few_shot == 0 and settings.data.limit_train == 0
+    assert settings.train.steps == 0
+    assert settings.data.few_shot == 0
+    assert settings.data.limit_train == 0
 
 
 def test_true_is_no_number():
@@ -104,7 +107,7 @@ def test_all_that_a_key_takes_is_named():
         parse_settings({"tasks": ["rte"], "model": {"name": "mini"}, "data": {"few_shot": "ful"}})
 
 
-@pytest.mark.parametrize("override, said", [
+@pytest.mark.parametrize(("override", "said"), [
     ("seeds=3", "[stage.sources] 'seeds' = 3: must be a list, in square brackets"),
     ("seeds=[-1]", "[stage.sources] 'seeds' = -1: must be 0 or more"),
     ('seeds=["a"]', "[stage.sources] 'seeds' = 'a': must be a whole number"),

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from cpeft.errors import ConfigError
+from cpeft.models.row_tokens import RowTokens
 from cpeft.models.text import TextCodec
 
 ASKED, SAID = "cpeft-asked", "cpeft-said"
@@ -33,10 +34,11 @@ class ChatCodec(TextCodec):
         if self.encoder_decoder:
             raise ConfigError("data.form = 'chat' is for decoder-only models; use form = 'instruction'")
         self.before, behind, after = rendered(tokenizer, name)
+        self.tokens = RowTokens(tokenizer, self.before + behind + after)
         self.behind = behind.rstrip(" ")  # a space before the answer belongs to its first token
         self._lead = behind[len(self.behind) :]
         known = {*tokenizer.get_added_vocab().values(), *tokenizer.all_special_ids}
-        stop = next((token for token in self._ids([after])[0] if token in known), None)
+        stop = next((token for token in self.tokens.ids([""], behind=after)[0] if token in known), None)
         self._after = ""
         if stop is not None:
             word = tokenizer.convert_ids_to_tokens(stop)
@@ -51,8 +53,9 @@ class ChatCodec(TextCodec):
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError
         where the tokenizer makes one token of both, so that answers could not be told from the template."""
-        rows = self._ids([self.behind + self._lead + text.strip() + self._after for text in texts])
-        context = self._ids([self.behind])[0] if self.behind else []
+        said = [self._lead + text.strip() for text in texts]
+        rows = self.tokens.ids(said, before=self.behind, behind=self._after)
+        context = self.tokens.ids([""], before=self.behind)[0] if self.behind else []
         if any(row[: len(context)] != context for row in rows):
             raise ConfigError(
                 f"the tokenizer joins answers with the chat template's text before them ({self.behind[-20:]!r}); "

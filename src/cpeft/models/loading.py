@@ -127,7 +127,7 @@ class FrozenLM:
     def vocabulary(self) -> Vocabulary:
         """The embedding table on the CPU, as the model really looks it up (BART scales it), and the tokenizer."""
         table_VD = self.embed(torch.arange(len(self.embeddings.weight), device=self.device)).float().cpu()
-        return Vocabulary(table_VD, lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return Vocabulary(table_VD, lambda text: self.text.tokens.ids([text])[0])
 
     @cached_property
     def fingerprint(self) -> str:

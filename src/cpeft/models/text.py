@@ -1,8 +1,9 @@
 """Text to token ids and back, for one tokenizer and model.
 
-Sources carry the tokenizer's own special tokens. Targets end with the end token and never repeat the token that the
-model's decoder starts with. For decoder-only models a source ends in an answer cue and a target begins where a word
-would: byte-level vocabularies need the space spelled out, SentencePiece and WordPiece add it themselves.
+Sources carry the tokenizer's own special tokens and no others: what a row says is text (`row_tokens.py`). Targets end with
+the end token and never repeat the token that the model's decoder starts with. For decoder-only models a source ends in an
+answer cue and a target begins where a word would: byte-level vocabularies need the space spelled out, SentencePiece and
+WordPiece add it themselves.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 from cpeft.errors import TooLong
+from cpeft.models.row_tokens import RowTokens
 
 
 class TextCodec:
@@ -21,6 +23,7 @@ class TextCodec:
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self.tokenizer = tokenizer
+        self.tokens = RowTokens(tokenizer)
         self.encoder_decoder = bool(config.is_encoder_decoder)
         self.start = getattr(config, "decoder_start_token_id", None)
         ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, getattr(config, "eos_token_id", None))
@@ -29,27 +32,22 @@ class TextCodec:
 
     @cached_property
     def _space(self) -> str:
-        tokens = self._ids(["a"])[0] + self._ids(["b"])[0]
+        tokens = self.tokens.ids(["a"])[0] + self.tokens.ids(["b"])[0]
         return "" if " " in self.tokenizer.decode(tokens).strip() else " "
-
-    def _ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
-        if not texts:
-            return []
-        return self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]  # type: ignore[no-any-return]
 
     def sources(
         self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = ""
     ) -> tuple[list[list[int]], int]:
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
-        models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place. Raises TooLong
-        where a cut would reach into the `opening` that all texts begin with."""
+        models, with the control tokens that it writes; a cut takes the end of the text and leaves the cue, or the tokenizer's
+        end token, in place. Raises TooLong where a cut would reach into the `opening` that all texts begin with."""
         before, behind = self.before, "" if self.encoder_decoder else cue + self.behind
-        rows = self._ids([before + text + behind for text in texts], self.special)
+        rows = self.tokens.ids(texts, self.special, before, behind)
         if self.special and not self.encoder_decoder:
             rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]
         rows = [row or [self.end] for row in rows]  # an empty text still has a position to attend to
-        head = len(self._ids([before + opening], self.special)[0]) if opening else 0
-        tail_ids = self._ids([behind])[0] if behind else []
+        head = len(self.tokens.ids([opening], self.special, before)[0]) if opening else 0
+        tail_ids = self.tokens.ids([""], behind=behind)[0] if behind else []
         cut = 0
         for i, row in enumerate(rows):
             if limit is not None and len(row) > limit:
@@ -64,10 +62,10 @@ class TextCodec:
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
         if self.encoder_decoder:
-            rows = self._ids(texts, special=True)
+            rows = self.tokens.ids(texts, special=True)
             rows = [row[1:] if row[:1] == [self.start] and row[0] != self.end else row for row in rows]
         else:
-            rows = self._ids([self._space + text for text in texts])
+            rows = self.tokens.ids([self._space + text for text in texts])
         return [row if row[-1:] == [self.end] else [*row, self.end] for row in rows]
 
     def spoken(self, texts: Sequence[str]) -> list[str]:
