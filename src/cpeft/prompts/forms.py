@@ -8,7 +8,17 @@ from typing import Any
 
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
 
-SPACE = ("model", "revision", "embedding", "dtype", "encoder_decoder", "text")  # what a result takes from its parts
+SPACE = (
+    "model",
+    "revision",
+    "embedding",
+    "config",
+    "tokenizer",
+    "template",
+    "dtype",
+    "encoder_decoder",
+    "text",
+)  # what a result takes from its parts
 Term = tuple[float, Provenance]
 
 

@@ -1,20 +1,19 @@
 """`cpeft fetch`: models and data into a folder, for machines without a network."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
-from huggingface_hub import constants, get_session, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import snapshot_download
 
 from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel
+from cpeft.models.content import READ
+from cpeft.models.hub import UNREACHED, description
 from cpeft.models.loading import EMBEDDED, ModelOptions, folder_of
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.settings import find_task
 
-UNREACHED = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError)
-WEIGHTS = ["*.json", "*.model", "*.txt", "*.safetensors"]  # nothing that would have to be unpickled
+WEIGHTS = [*READ, "*.safetensors"]  # nothing that would have to be unpickled
 
 
 def fetch_all(what: Sequence[str], out: Path, revision: str | None) -> Iterator[Path]:
@@ -46,23 +45,7 @@ def check_model(options: ModelOptions) -> None:
         return
     if options.name in EMBEDDED:
         raise MissingModel(f"model '{options.name}' is not in this copy of cpeft")
-    ask_hub_once()
-    try:
-        hf_hub_download(options.name, "config.json", revision=options.revision)
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise MissingModel(f"model '{options.name}': no such folder, not in the hub's cache, no hub in reach") from None
-    except UNREACHED as error:
-        raise MissingModel(f"model '{options.name}': no such folder, and {str(error).splitlines()[0]}") from None
-
-
-@lru_cache(maxsize=1)
-def ask_hub_once() -> None:
-    """Where the hub does not answer, go on as under HF_HUB_OFFLINE: it would be tried for half a minute per dataset."""
-    if not constants.HF_HUB_OFFLINE:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=10)
-        except Exception:  # of whatever HTTP library huggingface_hub comes with
-            constants.HF_HUB_OFFLINE = True
+    description(options.name, options.revision)
 
 
 def _fetch_recipe(recipe: str, out: Path) -> Iterator[Path]:

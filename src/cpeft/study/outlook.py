@@ -10,7 +10,8 @@ from typing import Any
 
 from cpeft.data.resolve import locate
 from cpeft.errors import Missing, MissingData
-from cpeft.study.fetching import ask_hub_once, check_model
+from cpeft.models.hub import ask_hub_once
+from cpeft.study.fetching import check_model
 from cpeft.study.plan import Plan, Planned, State
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import find_task, located_model
