@@ -197,7 +197,7 @@ class Rows(Protocol):
 
 
 def differing_part(known: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """What two sides say differently of the model they belong to, with both hashes; None where they agree or one does not say."""
+    """What two sides say differently of the model they belong to, with both hashes; None where at most one of them says it."""
     for name, part in MODEL_PARTS.items():
         ours, theirs = known.get(name), other.get(name)
         if ours and theirs and ours != theirs:
