@@ -30,7 +30,8 @@ VOLATILE = {  # keys of a configuration that say how it was saved or loaded, or 
 }  # fmt: skip
 PROBE = (  # spaces, lines, case, digits, marks, accents, other scripts, and characters of few vocabularies
     "The film isn't bad:  it cost $1,234.50 (in 1999)!", "  Zażółć\tgęślą jaźń\n\nÜBER naïve Straße ",
-    "日本語の文 привет мир العربية", "x = {a: [1, 2], b: 'c'} <p>&amp;</p> ½ ﬁ ① \u00a0 \u200b 🙂", "antidisestablishmentarianism aaaaaaaa\r\nHTTPServer42",
+    "日本語の文 привет мир العربية",
+    "x = {a: [1, 2], b: 'c'} <p>&amp;</p> ½ ﬁ ① \u00a0 \u200b 🙂", "antidisestablishmentarianism aaaaaaaa\r\nHTTPServer42",
 )  # fmt: skip
 
 
