@@ -221,7 +221,7 @@ def race(store, run, barrier, results):
         barrier.abort()
 
 
-ROUNDS, RACERS = 25, 4
+ROUNDS, RACERS = 12, 4
 
 
 @pytest.mark.parametrize("lock", [None, no_locks, lambda file, operation: None], ids=["locks", "ENOLCK", "no-op"])
