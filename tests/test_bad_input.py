@@ -89,7 +89,7 @@ RECIPES = {  # name -> (recipe text, words of the message)
     "wrong grid key": (
         HEAD + '[stage.grid]\n"optim.schedul" = [1]\n', ["[optim] unknown key 'schedul', did you mean 'schedule'?"],
     ),
-    "wrong type": (HEAD.replace("steps = 6", 'steps = "six"'), ["bad.toml:12: [train] 'steps' = 'six'", "valid integer"]),
+    "wrong type": (HEAD.replace("steps = 6", 'steps = "six"'), ["bad.toml:12: [train] 'steps' = 'six'", "a whole number"]),
     "wrong choice": (HEAD.replace("eval_every = 3", 'eval_every = "epok"'), ["bad.toml:14: [train] 'eval_every' = 'epok'"]),
     "a table that is none": (
         HEAD.replace('[model]\nname = "model"\ndtype = "float32"', 'model = "model"'), ["'model' = 'model'"],

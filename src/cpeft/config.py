@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cpeft.errors import ConfigError
 from cpeft.registry import suggest
@@ -23,12 +23,40 @@ Table = dict[str, Any]
 Place = Path | Sequence[Path]  # a file, or several of which the first that sets a key is meant
 M = TypeVar("M", bound="Options")
 DEFAULT = "default"  # as a value: our default, whatever was said further out
+MOST = 10**9  # a larger count is a slip of the keyboard, and some of them do not fit torch's integers
+
+
+def _no_truth_value(value: Any) -> Any:
+    """Raise ValueError for true and false, which pydantic takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+NUMBER = BeforeValidator(_no_truth_value)
+Count = Annotated[int, Field(ge=1, le=MOST), NUMBER]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST), NUMBER]
+Seed = Annotated[int, Field(ge=0, lt=2**63), NUMBER]
+Positive = Annotated[float, Field(gt=0), NUMBER]
+PositiveOrZero = Annotated[float, Field(ge=0), NUMBER]
+Share = Annotated[float, Field(ge=0, le=1), NUMBER]
 
 
 class Options(BaseModel):
-    """Base of every options class: unknown keys are errors, values are immutable."""
+    """Base of every options class: unknown keys are errors, values are immutable, numbers are finite and have bounds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+REASONS = {
+    "greater_than": "must be above {gt}", "greater_than_equal": "must be {ge} or more", "less_than": "must be below {lt}",
+    "less_than_equal": "must be {le} or less", "finite_number": "must be a finite number",
+    "int_type": "must be a whole number", "int_parsing": "must be a whole number", "int_from_float": "must be a whole number",
+    "float_type": "must be a number", "float_parsing": "must be a number", "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false", "string_type": "must be text", "literal_error": "must be {expected}",
+    "tuple_type": "must be a list, in square brackets", "list_type": "must be a list, in square brackets",
+    "too_short": "must hold {min_length} or more values", "dict_type": "must be a table", "model_type": "must be a table",
+}  # fmt: skip
 
 
 def read_toml(path: Path) -> Table:
@@ -56,7 +84,10 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: 
     first = error.errors()[0]
     keys: list[str] = []
     kind: Any = model
-    for key in map(str, first["loc"]):
+    for part in first["loc"]:
+        if isinstance(part, int):
+            break  # a value in a list: the list's name says more than its place
+        key = str(part)
         fields = getattr(kind, "model_fields", {})  # of the table in which the key stands
         keys.append(key)
         kind = fields[key].annotation if key in fields else None
@@ -69,8 +100,15 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: 
         return f"{at}unknown key '{key}'{suggest(key, list(fields))}"
     if first["type"] == "missing":
         return f"{at}missing key '{key}'"
-    message = first["msg"].removeprefix("Value error, ")
+    alike = [each for each in error.errors() if tuple(map(str, each["loc"][: len(keys)])) == tuple(keys)]
+    message = ", or ".join(dict.fromkeys(map(_reason, alike if key else [first]))).replace(", or must be ", ", or ")
     return f"{at}'{key}' = {first.get('input')!r}: {message}" if key else f"{at}{message}"
+
+
+def _reason(error: Any) -> str:
+    """One problem that pydantic found, in plain words."""
+    words = REASONS.get(error["type"], "")
+    return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Value error, ")
 
 
 def located(files: Place, key: str) -> str:

@@ -99,6 +99,9 @@ def _prompt(where: str, models: Models) -> Iterator[Finding]:
         yield Finding("warning", where, f"{len(repeats)} rows repeat other rows: {_spans(repeats)}")
     if not prompt.provenance.embedding:
         yield Finding("warning", where, "the prompt does not say which embedding table it was trained on")
+    elif not prompt.provenance.tokenizer:
+        what = "not checked: tokenizer and chat template, for it does not record which it was trained under; train it again"
+        yield Finding("unchecked", where, what)
     yield from _on_its_model(where, prompt, dead_ND, models)
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import cpeft
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
+from cpeft.prompts.composition import compose
+from cpeft.prompts.expression import parse_expression
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.study.origins import make_origins
@@ -426,3 +428,63 @@ def test_origins_come_one_by_one():
     assert not torch.equal(make_origins(lm, 1, 4, **settings)["origin0"].weight, few["origin0"].weight)
     with pytest.raises(ConfigError, match="drawn from the model alone"):
         make_origins(lm, 1, 0, init="mnli")
+
+
+FORMS = {
+    "form": ("chat", "fields"), "prefix": ("task", "none"), "labels": ("words", "numbers"), "cue": (None, "\nsaid:"),
+}  # fmt: skip
+
+
+def of_form(name, seed, **text):
+    """A prompt of its own origin trained under some text options."""
+    rng = torch.Generator().manual_seed(seed)
+    origin = torch.randn(P, D, generator=torch.Generator().manual_seed(0))
+    known = Provenance(model="tiny", embedding="f" * 64, task=name, text={"form": "fields", "max_source": 256, **text})
+    return SoftPrompt(origin + torch.randn(P, D, generator=rng), known, origin)
+
+
+@pytest.mark.parametrize("option", FORMS)
+@pytest.mark.parametrize("expression", [
+    "mean(a, b)", "vocab + v(a) + v(b)", "vocab + sum(v(a), v(b))", "a + 0.5*v(b)", "weighted(a, b, b)", "vocab + cross(a - b)",
+    "a - v(b)", "vocab + mean(v(a), v(b))", "mean(a, mean(b, b))",
+])  # fmt: skip
+def test_prompts_of_different_forms_of_text_do_not_join(option, expression):
+    ours, theirs = FORMS[option]
+    prompts = {"a": of_form("a", 1, **{option: ours}), "b": of_form("b", 2, **{option: theirs})}
+    origin = prompts["a"].origin
+    with pytest.raises(PromptMismatch) as caught:
+        compose(expression, prompts, fresh=lambda part: origin)
+    assert f"data.{option} = {ours!r} and {theirs!r}" in str(caught.value) or (
+        f"data.{option} = {theirs!r} and {ours!r}" in str(caught.value)
+    )
+    assert "mixed(...)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "expression", ["mean(mixed(a), b)", "b + v(mixed(a))", "b + mixed(0.5*v(a))", "weighted(mixed(a), b, b)"]
+)
+def test_mixed_joins_them_and_the_result_reads_as_the_others(expression):
+    prompts = {"a": of_form("a", 1, form="chat"), "b": of_form("b", 2)}
+    same = {"a": of_form("a", 1), "b": of_form("b", 2)}
+    made = compose(expression, prompts)
+    assert made.provenance.text["form"] == "fields"
+    assert torch.equal(made.weight, compose(expression.replace("mixed", ""), same).weight)
+    weighs = expression.startswith("weighted")  # the probe weighs and is no part
+    assert made.provenance.mixed == ([] if weighs else ["form = 'chat'"])
+    assert str(parse_expression(expression)) == str(parse_expression(str(parse_expression(expression))))
+
+
+def test_other_lengths_of_text_still_join():
+    compose("mean(a, b)", {"a": of_form("a", 1), "b": of_form("b", 2, max_source=128)})
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "template", "config"])
+def test_prompts_of_other_models_under_one_table_do_not_join(part):
+    a, b = (of_form(name, seed) for name, seed in (("a", 1), ("b", 2)))
+    a, b = (
+        replace(each, provenance=replace(each.provenance, **{part: hash}))
+        for each, hash in ((a, "1" * 16), (b, "2" * 16))
+    )
+    with pytest.raises(PromptMismatch, match="11111111 of tiny, 22222222 of tiny"):
+        compose("mean(a, b)", {"a": a, "b": b})
+    compose("mean(a, b)", {"a": a, "b": replace(b, provenance=replace(b.provenance, **{part: ""}))})

@@ -1,6 +1,9 @@
 """Claims: who may write into a run folder, and when that right is taken away."""
 
+import errno
+import fcntl
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -16,6 +19,7 @@ from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
+from cpeft.study.unfinished import write_failure
 
 
 @pytest.fixture
@@ -121,7 +125,7 @@ def test_the_heartbeat_touches_the_file_and_never_anothers(store, run, monkeypat
     assert claim.path.exists()
 
 
-@pytest.mark.parametrize("moment", ["start", "step", "conclude"])
+@pytest.mark.parametrize("moment", ["claimed", "prepared", "failing", "start", "step", "conclude"])
 def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, moment):
     """Another process takes the run over; this one leaves no byte behind, and the other's run is waited for."""
     from cpeft.study import gang
@@ -150,7 +154,18 @@ def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, mo
 
         monkeypatch.setattr(owner, name, robbed)
 
-    if moment == "start":
+    def failing(*_):
+        rob()
+        raise RuntimeError("this run is broken")
+
+    if moment == "claimed":
+        before(gang, "prepare", 0)
+    elif moment == "prepared":
+        prepare = gang.prepare
+        monkeypatch.setattr(gang, "prepare", lambda *a: (prepare(*a), rob())[0])
+    elif moment == "failing":
+        monkeypatch.setattr(gang, "prepare", failing)
+    elif moment == "start":
         before(MetricsFile, "on_start", 0)
     elif moment == "step":
         old = MetricsFile.on_step
@@ -170,3 +185,125 @@ def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, mo
     assert seen
     assert content(run) == seen
     assert not run.done
+
+
+def test_a_failure_of_who_lost_the_claim_is_not_written(store, run):
+    claim = store.claim(run)
+    write_claim(run)
+    write_failure(run.path, "stage/name", ValueError("broken"), Console(quiet=True), claim.guard)
+    assert [path.name for path in run.path.iterdir()] == ["claim.json"]
+
+
+def no_locks(file, operation):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def race(store, run, barrier, results):
+    """One process of a race for a run: what it got, and whether its guard passes once all have tried."""
+    try:
+        for round_ in range(ROUNDS):
+            barrier.wait(60)
+            claim = Store(store).claim(Store(store).folder("stage", f"{run}{round_}", "0" * 12))
+            barrier.wait(60)
+            held = False
+            if claim:
+                try:
+                    claim.guard()
+                    held = True
+                except LostClaim:
+                    pass
+            results.put((round_, bool(claim), held))
+            barrier.wait(60)
+            if claim:
+                claim.release()
+    except BaseException as error:
+        results.put((-1, repr(error), False))
+        barrier.abort()
+
+
+ROUNDS, RACERS = 12, 4
+
+
+@pytest.mark.parametrize("lock", [None, no_locks, lambda file, operation: None], ids=["locks", "ENOLCK", "no-op"])
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+@pytest.mark.parametrize("start", ["free", "stale"])
+def test_one_process_wins_a_race_and_no_loser_crashes(tmp_path, monkeypatch, lock, links, start):
+    """With locks, on a disk without any, and on one that only pretends; with hard links and without."""
+    if lock:
+        monkeypatch.setattr(fcntl, "flock", lock)
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *names: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
+    for round_ in range(ROUNDS if start == "stale" else 0):
+        write_claim(
+            Store(tmp_path).folder("stage", f"run{round_}", "0" * 12), age_s=module.SILENT_S + 60, host="elsewhere"
+        )
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(RACERS), context.Queue()
+    racers = [context.Process(target=race, args=(tmp_path, "run", barrier, results)) for _ in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    got = [results.get(timeout=120) for _ in range(ROUNDS * RACERS)]
+    for racer in racers:
+        racer.join(60)
+    assert not [each for each in got if each[0] < 0]
+    for round_ in range(ROUNDS):
+        assert sum(held for which, _, held in got if which == round_) == 1
+    assert list(tmp_path.glob("stage/*")) == []  # given back, with nothing left in it
+
+
+def test_a_study_runs_on_a_disk_without_locks(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    plan = Plan(load_recipe(world / "study.toml", ["seeds=[0]"]), Store(tmp_path / "store"))
+    assert run_recipe(plan, Console(quiet=True)).failures == {}
+    assert all(entry.state == "done" for entry in plan.entries())
+
+
+def test_other_errors_of_a_lock_are_told(store, run, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(OSError, match="Input/output"):
+        store.claim(run)
+
+
+def test_a_run_that_was_finished_meanwhile_is_not_claimed(store, run, monkeypatch):
+    """It was not done at the first look and given back before the claim was made."""
+    create = module._create
+
+    def finished_first(path, text):
+        run.path.mkdir(parents=True, exist_ok=True)
+        (run.path / "result.json").write_text("{}")
+        return create(path, text)
+
+    monkeypatch.setattr(module, "_create", finished_first)
+    assert store.claim(run) is None
+    assert [path.name for path in run.path.iterdir()] == ["result.json"]
+
+
+def test_a_fresh_claim_is_put_back_by_who_took_it_for_the_stale_one(store, run, monkeypatch):
+    stale = write_claim(run, age_s=module.SILENT_S + 60, host="elsewhere")
+    rename = type(stale).rename
+
+    def late(path, target):
+        monkeypatch.setattr(type(stale), "rename", rename)
+        write_claim(run, token="fresh")
+        return rename(path, target)
+
+    monkeypatch.setattr(type(stale), "rename", late)
+    assert store.claim(run) is None
+    assert json.loads(stale.read_text())["token"] == "fresh"
+    assert [path.name for path in run.path.iterdir()] == ["claim.json"]
+
+
+@pytest.mark.parametrize("text", ['{"host": "a"}', "[]", "3", '{"host": "a", "pid": null, "started": 1}'])
+def test_a_claim_that_is_none_is_taken_after_a_while(store, run, text):
+    path = write_claim(run)
+    path.write_text(text)
+    assert store.claim(run) is None
+    os.utime(path, (time.time() - module.BEAT_S - 1,) * 2)
+    assert store.claim(run) is not None
+
+
+def test_the_number_format_of_a_store_is_kept(store):
+    assert store.dtype() is None
+    assert store.keep_dtype(lambda: "bfloat16") == "bfloat16"
+    assert store.keep_dtype(lambda: "float32") == "bfloat16"
+    assert Store(store.path).dtype() == "bfloat16"

@@ -11,11 +11,11 @@ are trained with them, as in Houlsby et al. and in the baseline of ATTEMPT, unle
 
 from typing import Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.config import Count
 from cpeft.errors import ConfigError
 from cpeft.methods import MethodOptions
 from cpeft.models.loading import FrozenLM
@@ -29,7 +29,7 @@ class AdaptersOptions(MethodOptions):
     GPT-2, by the ends of their names."""
 
     name: Literal["adapters"] = "adapters"
-    reduction: int = Field(default=16, ge=1)
+    reduction: Count = 16
     placement: Literal["houlsby", "pfeiffer"] = "houlsby"
     layer_norm: Literal["trained", "frozen"] = "trained"
     behind: tuple[str, ...] = ()

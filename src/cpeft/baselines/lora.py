@@ -2,10 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from cpeft.baselines.base import BASELINES, Baseline
 from cpeft.baselines.from_peft import PeftOptions, inject, transposed
+from cpeft.config import Count
 from cpeft.models.loading import FrozenLM
 
 
@@ -14,8 +13,8 @@ class LoraOptions(PeftOptions):
     value projections as a rule."""
 
     name: Literal["lora"] = "lora"
-    rank: int = Field(default=8, ge=1)
-    alpha: int = Field(default=16, ge=1)
+    rank: Count = 8
+    alpha: Count = 16
     targets: tuple[str, ...] = ()
 
 

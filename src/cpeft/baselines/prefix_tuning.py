@@ -12,12 +12,12 @@ from its end where the model has absolute or rotary ones.
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache
 
 from cpeft.baselines.base import BASELINES, Baseline
 from cpeft.baselines.from_peft import PeftOptions
+from cpeft.config import Count
 from cpeft.models.loading import FrozenLM
 
 
@@ -26,7 +26,7 @@ class PrefixTuningOptions(PeftOptions):
     Li and Liang did, `none` trains them as they are."""
 
     name: Literal["prefix_tuning"] = "prefix_tuning"
-    length: int = Field(default=20, ge=1)
+    length: Count = 20
     projection: Literal["none", "mlp"] = "none"
 
 

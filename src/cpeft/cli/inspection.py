@@ -59,7 +59,7 @@ def show(
     kind: Annotated[str, Argument(help="task, prompt or run.")],
     name: Annotated[str, Argument(help="A task name or file; a prompt or a formula of prompts; the folder of a run.")],
     model: ModelOption = None,
-    rows: Annotated[int, Option(help="How many examples.")] = 3,
+    rows: Annotated[int, Option(min=1, help="How many examples.")] = 3,
     overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
 ) -> None:
     """Show encoded examples, lengths and truncation of a task, where a prompt comes from, or what a run was made from and the

@@ -81,7 +81,7 @@ def similar(
     what: Annotated[list[str], Argument(help="Prompts or formulas of them; 'TASK@ORIGIN=PROMPT' labels one.")],
     vectors: Annotated[bool, Option("--vectors", help="Compare task vectors: v() of every prompt.")] = False,
     rows: Annotated[str, Option(help="live, or all: dead rows of doubled prompts too, as published.")] = "live",
-    live: Annotated[int | None, Option(help="Rows the model reads, where a file does not say.")] = None,
+    live: Annotated[int | None, Option(min=1, help="Rows the model reads, where a file does not say.")] = None,
     out: Annotated[Path | None, Option("--out", help="Draw heat maps: a .svg file.")] = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Compare prompts or task vectors: cosines as published and on comparable pairs, CKA, norms, distances."""
@@ -118,7 +118,7 @@ def origins(
     model: Annotated[str, Argument(help="Hub name or folder.")],
     out: Annotated[Path, Option("--out", help="The folder for origin0, origin1, ...")],
     overrides: Annotated[list[str] | None, Argument(help="prompt.* settings such as prompt.length=50.")] = None,
-    count: Annotated[int, Option(help="How many.")] = 3, seed: Annotated[int, Option(help="A seed for all.")] = 0,
+    count: Annotated[int, Option(min=1, help="How many.")] = 3, seed: Annotated[int, Option(min=0, help="A seed for all.")] = 0,
 ) -> None:  # fmt: skip
     """Draw prompts for training to start from (prompt.init = "OUT/origin0") and for task vectors to be measured from."""
     from cpeft.study.origins import write_origins

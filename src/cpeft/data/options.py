@@ -2,9 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
-
-from cpeft.config import Options
+from cpeft.config import Count, CountOrZero, Options
 from cpeft.data.splits import Policy
 from cpeft.tasks.base import Written
 
@@ -41,19 +39,19 @@ class DataOptions(Options):
     prefix: Literal["task", "none"] = "task"
     labels: Literal["words", "spaced", "numbers"] = "words"
     split: Policy = "disjoint"
-    few_shot: int | Literal["full"] = "full"
+    few_shot: CountOrZero | Literal["full"] = "full"
     few_shot_per: Literal["class", "total"] = "class"
-    limit_train: int | None = None
-    limit_validation: int | None = None
-    limit_test: int | None = None
-    max_source: int | None = 256
+    limit_train: CountOrZero | None = None
+    limit_validation: Count | None = None
+    limit_test: Count | None = None
+    max_source: Count | None = 256
     padding: Literal["none", "room"] = "none"
     cue: str | None = None
     loss: Loss = "answer"
     label_padding: Literal["masked", "in-loss"] = "masked"
     squad_target: Written = "text"
-    examples: int = Field(0, ge=0)
-    examples_tokens: int = Field(1024, ge=1)
+    examples: CountOrZero = 0
+    examples_tokens: Count = 1024
     revision: str | None = None
     folder: str | None = None
 

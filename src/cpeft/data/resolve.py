@@ -157,7 +157,7 @@ def _from_hub(task: Task, revision: str | None, folder: str | None = None) -> Da
         ask_hub_once()
         import datasets  # here, because it takes a second to import and most machines read a local folder
 
-        found = datasets.load_dataset(task.hub.path, task.hub.config, revision=revision)
+        found = datasets.load_dataset(task.hub.path, task.hub.config, revision=revision, trust_remote_code=False)
     except Exception as error:  # `datasets` raises nearly anything: no network, no such name, no such config
         raise _missing(task, f"hub dataset {address}: {type(error).__name__}: {_first_line(error)}", folder) from None
     here = {ours: found[theirs] for ours, theirs in task.hub.splits.items() if theirs in found}

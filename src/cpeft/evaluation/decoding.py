@@ -12,14 +12,14 @@ Closed choice picks the label of the highest log-probability, and calibrated cho
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from cpeft.config import Options
+from cpeft.config import NUMBER, Count, Options
 from cpeft.data.encode import Batch, EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import best, label_scores, prior
@@ -47,9 +47,9 @@ class EvalOptions(Options):
 
     decode: tuple[Decode, ...] | None = None
     match: Literal["exact", "lower"] = "exact"
-    max_new_tokens: int | None = None
-    token_budget: int = 16384
-    bootstrap: int = 1000
+    max_new_tokens: Count | None = None
+    token_budget: Count = 16384
+    bootstrap: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 1000
 
     @field_validator("decode")
     @classmethod
@@ -128,7 +128,7 @@ def _decode_group(
     choices, calibrated = _chosen(learner, rows, labels, options, prior_C, reading)
     weights = [tuple(row) for row in attention] if attention else [()] * len(rows)
     columns = zip(texts, choices, weights, calibrated, strict=True)
-    return [Decoded(text or "", *others) for text, *others in columns]
+    return [Decoded(text or "", choice, seen, likely) for text, choice, seen, likely in columns]
 
 
 def _chosen(

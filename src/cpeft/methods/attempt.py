@@ -17,13 +17,15 @@ the published 2087 at D = 768.
 
 import math
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cpeft.config import NUMBER, Count, Positive
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.methods import METHODS, MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.prompts.soft_prompt import check_same_space
@@ -39,11 +41,11 @@ class AttemptOptions(MethodOptions):
     score: Literal["sub", "constant", "token", "linear", "dot"] = "sub"
     reduce: Reduce = "max"
     pool_padding: bool = False
-    bottleneck: int | Literal["rows"] = 100
+    bottleneck: Count | Literal["rows"] = 100
     layer_norm: Literal["trained", "frozen"] = "trained"
-    temperature: float | Literal["D*exp(tau)", "learned", "auto"] = "D*exp(tau)"
-    tau: float = 1.0
-    attention_lr: float | None = None
+    temperature: Positive | Literal["D*exp(tau)", "learned", "auto"] = "D*exp(tau)"
+    tau: Annotated[float, Field(ge=-50, le=50), NUMBER] = 1.0  # an exponent of e
+    attention_lr: Positive | None = None
     attention_from: str | None = None
     sources: Literal["frozen", "trained"] = "frozen"
     target: Literal["mixture", "none"] = "mixture"

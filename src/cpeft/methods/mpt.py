@@ -14,9 +14,9 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
+from cpeft.config import Count, Positive
 from cpeft.methods import METHODS, MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
 
 SPREAD = 0.02  # standard deviation of u beyond the first rank; its v starts at zero
@@ -27,8 +27,8 @@ class MptOptions(MethodOptions):
     prompts, so without a rate in the recipe theirs is 0.3, the published one of P*."""
 
     name: Literal["mpt"] = "mpt"
-    rank: int = Field(default=1, ge=1)
-    task_lr: float | None = Field(default=None, gt=0)
+    rank: Count = 1
+    task_lr: Positive | None = None
 
 
 @METHODS.register("mpt")

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from cpeft.errors import ConfigError
+from cpeft.models.row_tokens import RowTokens
 from cpeft.models.text import TextCodec
 
 ASKED, SAID, EARLIER = "cpeft-asked", "cpeft-said", ("cpeft-earlier", "cpeft-answered")
@@ -35,10 +36,11 @@ class ChatCodec(TextCodec):
             raise ConfigError("data.form = 'chat' is for decoder-only models; use form = 'instruction'")
         self.name = name
         self.before, behind, after = rendered(tokenizer, name)
+        self.tokens = RowTokens(tokenizer, self.before + behind + after)
         self.behind = behind.rstrip(" ")  # a space before the answer belongs to its first token
         self._lead = behind[len(self.behind) :]
         known = {*tokenizer.get_added_vocab().values(), *tokenizer.all_special_ids}
-        stop = next((token for token in self._ids([after])[0] if token in known), None)
+        stop = next((token for token in self.tokens.ids([""], behind=after)[0] if token in known), None)
         self._after = ""
         if stop is not None:
             word = tokenizer.convert_ids_to_tokens(stop)
@@ -54,12 +56,20 @@ class ChatCodec(TextCodec):
         _, _, said = before.partition(EARLIER[0])
         return EARLIER[1] in said and rest == list(rendered(self.tokenizer, self.name)[1:])
 
-    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> str:
+    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
         """Examples as earlier turns, or within the user's turn where the template renders none."""
         if not examples or not self.takes_turns:
             return super().head(examples, opening, cue)
-        turns = [(text + cue.rstrip(), answer) for text, answer in examples]
-        return rendered(self.tokenizer, self.name, turns)[0] + opening
+        texts = [said.strip() for text, answer in examples for said in (text + cue.rstrip(), answer)]
+        places = [
+            f"{EARLIER[i % 2]}-{i}-" for i in range(len(texts))
+        ]  # what the template writes in the place of a text
+        left = rendered(self.tokenizer, self.name, list(zip(places[::2], places[1::2], strict=True)))[0]
+        parts: list[str] = []
+        for place, text in zip(places, texts, strict=True):
+            written, _, left = left.partition(place)
+            parts += [written, text]
+        return [*parts, left, opening]
 
     def after(self, cue: str) -> str:
         """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""
@@ -68,8 +78,9 @@ class ChatCodec(TextCodec):
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError
         where the tokenizer makes one token of both, so that answers could not be told from the template."""
-        rows = self._ids([self.behind + self._lead + text.strip() + self._after for text in texts])
-        context = self._ids([self.behind])[0] if self.behind else []
+        said = [self._lead + text.strip() for text in texts]
+        rows = self.tokens.ids(said, before=self.behind, behind=self._after)
+        context = self.tokens.ids([""], before=self.behind)[0] if self.behind else []
         if any(row[: len(context)] != context for row in rows):
             raise ConfigError(
                 f"the tokenizer joins answers with the chat template's text before them ({self.behind[-20:]!r}); "

@@ -6,9 +6,10 @@ asks for the published `base_dropout`.
 """
 
 import hashlib
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -16,20 +17,31 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from cpeft.config import Options
 from cpeft.data.hub import ask_hub_once
 from cpeft.data.options import Form
-from cpeft.errors import ConfigError, MissingModel, TooLong
+from cpeft.errors import ConfigError, PromptMismatch, TooLong
 from cpeft.models.chat import ChatCodec
+from cpeft.models.content import (
+    NO_REMOTE_CODE,
+    UNREADABLE,
+    folder_parts,
+    not_loaded,
+    parts_of,
+    read_config,
+    read_tokenizer,
+)
 from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
+from cpeft.models.hub import description
 from cpeft.models.named_models import named_model
-from cpeft.models.places import content_of, folder_of
+from cpeft.models.places import content_of, folder_of, plain_folder
 from cpeft.models.support import GAP, TOKENS, check_supported, reads_alike, shortest_window
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
+from cpeft.prompts.soft_prompt import differing_part
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa"]
@@ -92,7 +104,7 @@ class FrozenLM:
     def copy(self) -> "FrozenLM":
         """The same model with weights of its own, which may be changed; what identifies it stays that of the original."""
         own = FrozenLM(deepcopy(self.model), self.tokenizer, self.name, self.revision, self.dtype)
-        own.fingerprint, own.vocabulary = self.fingerprint, self.vocabulary
+        own.fingerprint, own.vocabulary, own.parts = self.fingerprint, self.vocabulary, self.parts
         return own
 
     @cached_property
@@ -147,13 +159,28 @@ class FrozenLM:
     def vocabulary(self) -> Vocabulary:
         """The embedding table on the CPU, as the model really looks it up (BART scales it), and the tokenizer."""
         table_VD = self.embed(torch.arange(len(self.embeddings.weight), device=self.device)).float().cpu()
-        return Vocabulary(table_VD, lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return Vocabulary(table_VD, lambda text: self.text.tokens.ids([text])[0])
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the embedding table rounded to bfloat16: which space prompts live in, whatever dtype it is loaded in."""
         table = self.embeddings.weight.detach().cpu().to(torch.bfloat16).contiguous()
         return hashlib.sha256(table.view(torch.int16).numpy().tobytes()).hexdigest()
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """Hashes of what else decides what a prompt means here: configuration, tokenizer and chat template."""
+        return parts_of(self.model.config, self.tokenizer)
+
+    def check_same(self, what: str, known: Mapping[str, Any]) -> None:
+        """Raise PromptMismatch, naming both, where `what` was trained under another configuration, tokenizer or chat template.
+        `known` has their hashes, and as `model` the name of its model; what it leaves out is not known."""
+        if differing := differing_part(known, self.parts):
+            part, theirs, ours = differing
+            raise PromptMismatch(
+                f"{what} was trained under {part} {theirs} of {known.get('model') or 'its model'}, and {self.name} has {part} "
+                f"{ours}: use the model it was trained on, or train it again"
+            )
 
     def check_fits(self, prompt: int, text: int) -> None:
         """Raise TooLong unless `prompt` rows and `text` tokens fit the model's positions."""
@@ -182,7 +209,8 @@ def load_lm(
     in a folder of several GGUF files. Without `fetch` only what is on this machine.
 
     Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, a GGUF
-    file that cannot be read, a family on which prompts cannot be served: `models/support.py`)."""
+    file that cannot be read, a model that needs program code of its own, a tokenizer with more tokens than the model has
+    embeddings, a family on which prompts cannot be served: `models/support.py`)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     at: dict[str, Any] = {"revision": revision, "local_files_only": not fetch}
@@ -198,24 +226,32 @@ def load_lm(
     if fetch and not Path(where).is_dir():
         ask_hub_once()
     try:
-        config = AutoConfig.from_pretrained(where, **at)
+        config = read_config(where, **at)
         auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = auto.from_pretrained(where, config=config, **at, **arguments)
-        tokenizer = AutoTokenizer.from_pretrained(where, **at)
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise MissingModel(
-            f"model '{name}' could not be loaded: {reason}\nGive a local folder, or on a machine with a network run: "
-            f"cpeft fetch model:{name} --out DIR, then set model.name to DIR/{Path(str(name)).name}"
-        ) from None
+        model = auto.from_pretrained(where, config=config, **at, **arguments, **NO_REMOTE_CODE)
+        tokenizer = read_tokenizer(where, **at)
+    except UNREADABLE as error:
+        raise not_loaded(str(name), error) from None
     if quantize == "none":
         model.to(place)  # type: ignore[arg-type]
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
     shown = known.name if known else str(name)
     lm = FrozenLM(model, tokenizer, shown, getattr(config, "_commit_hash", None) or revision, kind)
+    _check_vocabulary(shown, tokenizer, len(lm.embeddings.weight))
     check_supported(model, shown, lm.text.end)
     return lm
+
+
+def _check_vocabulary(name: str, tokenizer: Any, rows: int) -> None:
+    """Raise ConfigError for tokens that a text or a batch may hold and that have no row in the embedding table."""
+    special = set(tokenizer.all_special_ids) - {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
+    beyond = {place: token for token, place in tokenizer.get_vocab().items() if place >= rows and place not in special}
+    if beyond:
+        first = min(beyond)
+        raise ConfigError(
+            f"model '{name}': its tokenizer has {len(beyond)} tokens beyond the {rows} rows of its embedding table, the first "
+            f"'{beyond[first]}' with id {first}; use the tokenizer the model was trained with, or resize the table "
+            "(model.resize_token_embeddings) and save it"
+        )
 
 
 def placed(dtype: Dtype, device: str) -> tuple[str, str]:
@@ -227,9 +263,14 @@ def placed(dtype: Dtype, device: str) -> tuple[str, str]:
     return place, "bfloat16" if amx or place.startswith("cuda") else "float32"
 
 
-@lru_cache(maxsize=16)
 def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it: dtype, and content (`content_of`); of a hub model
-    its name, the revision being a setting."""
-    name = content_of(options.name, options.file) or options.name
-    return {"dtype": placed(options.dtype, options.device)[1], "name": name}
+    """What decides a run's numbers about its model, known without loading it: the content of its weights and the hashes of its
+    configuration, tokenizer and chat template. In a folder, which may move but not be replaced unnoticed, each is read; a GGUF
+    file holds all of them; a hub model's weights are known by its name, the revision being a setting. The number format is the
+    one that is asked for: what `auto` stands for is kept by the store, and this machine has no say in it.
+
+    Raises MissingModel for a model that is not here, ConfigError for one that needs program code of its own."""
+    content = content_of(options.name, options.file)
+    where = description(options.name, options.revision) if content is None else plain_folder(options.name, options.file)
+    parts = folder_parts(where, options.name) if where else {}
+    return {"dtype": options.dtype, "name": content or options.name, **parts}

@@ -4,10 +4,10 @@ A name is looked for in this order: a named model, a folder or GGUF file, a fold
 names; else it is a name on the hub.
 """
 
-import hashlib
 from pathlib import Path
 
 from cpeft.models.cache import file_hash
+from cpeft.models.content import weights_hash
 from cpeft.models.gguf import SUFFIX, converted, gguf_file
 from cpeft.models.named_models import Download, named_model
 from cpeft.models.obtaining import models_folder, obtain
@@ -36,30 +36,28 @@ def local_place(name: Name) -> Path:
     return path
 
 
-def content_of(name: Name, file: str | None = None) -> str | None:
-    """The hash of what a model is, None for a name on the hub: of a GGUF file all of it, whether it is here yet or known by
-    name; of a folder its safetensors (size, first and last mebibyte of each), so it may move but not be replaced unnoticed."""
+def plain_folder(name: Name, file: str | None = None) -> Path | None:
+    """The folder of a model that lies here as transformers saves one; None for a GGUF file, what is still to be downloaded, and
+    a name on the hub."""
     if model := named_model(name):
-        if isinstance(model.source, Download):
-            return model.source.sha256
-        return _folder_hash(model.source)
+        return model.source if isinstance(model.source, Path) else None
     place = local_place(name)
-    if gguf := gguf_file(place, file):
-        return file_hash(gguf)
-    return _folder_hash(place) if place.is_dir() else None
+    return place if place.is_dir() and not gguf_file(place, file) else None
+
+
+def content_of(name: Name, file: str | None = None) -> str | None:
+    """The hash of a model's weights, None for a name on the hub: of a GGUF file, which holds tokenizer and template too, all
+    of it, whether it is here yet or known by name; of a folder its files of weights, so it may move but not be replaced
+    unnoticed."""
+    if folder := plain_folder(name, file):
+        return weights_hash(folder)
+    if (model := named_model(name)) and isinstance(model.source, Download):
+        return model.source.sha256
+    gguf = gguf_file(local_place(name), file)
+    return file_hash(gguf) if gguf else None
 
 
 def is_local(name: Name) -> bool:
     """Whether a name means a path of this machine and no model of the hub, even where nothing is there."""
     place = local_place(name)
     return place.exists() or place.suffix.lower() == SUFFIX
-
-
-def _folder_hash(folder: Path) -> str | None:
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(str(path.stat().st_size).encode() + file.read(2**20))
-            file.seek(-min(2**20, path.stat().st_size), 2)
-            digest.update(file.read())
-    return digest.hexdigest() if folder.is_dir() else None

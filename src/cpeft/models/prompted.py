@@ -277,11 +277,16 @@ class PromptedLM(nn.Module):
     def param_groups(self) -> list[ParamGroup]:
         return self.method.param_groups()
 
+    @property
+    def model_parts(self) -> dict[str, str]:
+        """The hashes of what the model brings beside its embeddings; of the chat template where rows are written in it."""
+        return {**self.lm.parts, **({} if self.data.form == "chat" else {"template": ""})}
+
     def export(self) -> dict[str, SoftPrompt]:
         """The trained prompts by task name, with the model and the text options they belong to."""
         lm = self.lm
         known: dict[str, Any] = {"model": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype,
-                 "encoder_decoder": lm.encoder_decoder, "text": self.data.text,
+                 "encoder_decoder": lm.encoder_decoder, "text": self.data.text, **self.model_parts,
                  "seeds": {"subset": self.subset}}  # fmt: skip
         return {
             name: replace(prompt, provenance=replace(prompt.provenance, **known, asked=self._asked(name)))

@@ -29,16 +29,18 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
         "options": {"name": options.name, **changed(options)}, "shape": [method.stored, lm.width], "live": method.live,
         "sources": list(getattr(method, "source_names", ())), "model": lm.name, "revision": lm.revision,
         "embedding": lm.fingerprint, "dtype": lm.dtype, "tasks": list(method.tasks),
-        "data": learner.data.model_dump(mode="json"), "subset": learner.subset,
+        "data": learner.data.model_dump(mode="json"), "subset": learner.subset, **learner.model_parts,
     }  # fmt: skip
     write_json(folder / "method.json", {**card, **known})
 
 
 def read_saved(folder: Path, lm: FrozenLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Card and state that `save_method` wrote; raises PromptMismatch for a model with another embedding table."""
+    """Card and state that `save_method` wrote; raises PromptMismatch for a model with another embedding
+    table, configuration, tokenizer or chat template."""
     card = read_json(folder / "method.json")
     if card["embedding"] != lm.fingerprint:
         raise PromptMismatch(f"{folder}: trained on {card['model']}, whose embedding table is not the one of {lm.name}")
+    lm.check_same(str(folder), card)
     return card, read_tensors(folder / "state.safetensors")
 
 

@@ -1,8 +1,9 @@
 """Text to token ids and back, for one tokenizer and model.
 
-Sources carry the tokenizer's own special tokens. Targets end with the end token and never repeat the token that the
-model's decoder starts with. For decoder-only models a source ends in an answer cue and a target begins where a word
-would: byte-level vocabularies need the space spelled out, SentencePiece and WordPiece add it themselves.
+Sources carry the tokenizer's own special tokens and no others: what a row says is text (`row_tokens.py`). Targets end with
+the end token and never repeat the token that the model's decoder starts with. For decoder-only models a source ends in an
+answer cue and a target begins where a word would: byte-level vocabularies need the space spelled out, SentencePiece and
+WordPiece add it themselves.
 """
 
 from collections.abc import Sequence
@@ -11,17 +12,18 @@ from itertools import takewhile
 from typing import Any
 
 from cpeft.errors import TooLong
+from cpeft.models.row_tokens import RowTokens
 
 
 class TextCodec:
     """Encodes sources and targets, decodes predictions."""
 
     before = behind = ""  # what stands around every source: a chat template's text
-    takes_turns = True  # False where examples are to be turns of a chat and cannot be
     special = True  # whether the tokenizer adds its special tokens to sources
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
         self.tokenizer = tokenizer
+        self.tokens = RowTokens(tokenizer)
         self.encoder_decoder = bool(config.is_encoder_decoder)
         self.start = getattr(config, "decoder_start_token_id", None)
         told = getattr(config, "eos_token_id", None)  # one token, or several of which any ends an answer
@@ -30,49 +32,53 @@ class TextCodec:
         self.pad = tokenizer.pad_token_id
 
     @cached_property
+    def takes_turns(self) -> bool:
+        """False where examples are to be turns of a chat and cannot be."""
+        return True
+
+    @cached_property
     def _space(self) -> str:
-        tokens = self._ids(["a"])[0] + self._ids(["b"])[0]
+        tokens = self.tokens.ids(["a"])[0] + self.tokens.ids(["b"])[0]
         return "" if " " in self.tokenizer.decode(tokens).strip() else " "
 
-    def _ids(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
-        if not texts:
-            return []
-        return self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]  # type: ignore[no-any-return]
+    def count(self, head: Sequence[str]) -> int:
+        """How many tokens stand before a row."""
+        return len(self.tokens.ids([""], self.special, head)[0])
 
-    def count(self, head: str) -> int:
-        """How many tokens the text is that stands before a row."""
-        return len(self._ids([head], self.special)[0])
-
-    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> str:
+    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
         """What stands before a row's own text behind these examples, sources and answers: what begins every source, then each
-        example with its answer and an empty line."""
+        example with its answer and an empty line. Template and rows by turns, as `RowTokens.ids` takes them."""
         gap = "\n" if opening else ""  # between opening and row, which the row's own text has
-        own = (text.removeprefix(opening + gap) + cue.rstrip() + " " + answer + "\n\n" for text, answer in examples)
-        return self.before + opening + (gap + "".join(own)).removesuffix(gap)
+        parts = [self.before, opening + gap]
+        for text, answer in examples:
+            parts[-1] += text.removeprefix(opening + gap)
+            parts += [cue.rstrip(), f" {answer}\n\n"]
+        return [*parts[:-1], parts[-1].removesuffix(gap)]
 
     def sources(
-        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = "", head: str | None = None
-    ) -> tuple[list[list[int]], int]:
+        self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = "",
+        head: Sequence[str] | None = None,
+    ) -> tuple[list[list[int]], int]:  # fmt: skip
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
-        models; a cut takes the end of the text and leaves the cue, or the tokenizer's end token, in place. Raises TooLong
-        where a cut would reach into the `opening` that all texts begin with. A `head` takes the place of that opening and of
-        what stands before it."""
-        before, behind = self.before, self.after(cue)
+        models, with the control tokens that it writes; a cut takes the end of the text and leaves the cue, or the tokenizer's
+        end token, in place. Raises TooLong where a cut would reach into the `opening` that all texts begin with. A `head` takes
+        the place of that opening and of what stands before it."""
+        before, behind = head or [self.before], self.after(cue)
         if head is not None:
-            before, texts = head, [text.removeprefix(opening) for text in texts]
-        rows = self._ids([before + text + behind for text in texts], self.special)
+            texts = [text.removeprefix(opening) for text in texts]
+        rows = self.tokens.ids(texts, self.special, before, behind)
         if self.special and not self.encoder_decoder:
             rows = [row[:-1] if row[-1:] == [self.end] else row for row in rows]
         rows = [row or [self.end] for row in rows]  # an empty text still has a position to attend to
-        head = len(self._ids([before + opening], self.special)[0]) if opening else 0
-        tail_ids = self._ids([behind])[0] if behind else []
+        first = len(self.tokens.ids([opening], self.special, before)[0]) if opening else 0
+        tail_ids = self.tokens.ids([""], behind=behind)[0] if behind else []
         cut = 0
         for i, row in enumerate(rows):
             if limit is not None and len(row) > limit:
                 tail = tail_ids or (row[-1:] if self.encoder_decoder else [])
-                if opening and limit <= head + len(tail):
+                if opening and limit <= first + len(tail):
                     raise TooLong(f"data.max_source = {limit} leaves nothing of the text: instruction, cue and template "
-                                  f"take {head + len(tail)} tokens; set it higher")  # fmt: skip
+                                  f"take {first + len(tail)} tokens; set it higher")  # fmt: skip
                 rows[i] = [*row[: max(limit - len(tail), 0)], *tail][:limit]
                 cut += 1
         return rows, cut
@@ -94,10 +100,10 @@ class TextCodec:
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of target texts, ending in the end token."""
         if self.encoder_decoder:
-            rows = self._ids(texts, special=True)
+            rows = self.tokens.ids(texts, special=True)
             rows = [row[1:] if row[:1] == [self.start] and row[0] != self.end else row for row in rows]
         else:
-            rows = self._ids([self._space + text for text in texts])
+            rows = self.tokens.ids([self._space + text for text in texts])
         return [row if row[-1:] == [self.end] else [*row, self.end] for row in rows]
 
     def spoken(self, texts: Sequence[str]) -> list[str]:

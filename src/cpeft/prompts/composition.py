@@ -28,13 +28,14 @@ from cpeft.prompts.expression import (
     parse_expression,
     parse_prompt,
 )
+from cpeft.prompts.forms import mixed
 from cpeft.prompts.similarity import Item, token_mean
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_joins, check_same_space
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
 
-FUNCTIONS: dict[str, Callable[[Any], TaskVector]] = {
-    "v": TaskVector.of, "cross": TaskVector.crossing, "noise": TaskVector.noise, "shuffle": TaskVector.shuffled,
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "v": TaskVector.of, "cross": TaskVector.crossing, "noise": TaskVector.noise, "shuffle": TaskVector.shuffled, "mixed": mixed,
 }  # fmt: skip
 LABEL = re.compile(r"(?P<task>[\w.-]+)(?:@(?P<origin>[\w.-]+))?=(?P<what>.+)", re.DOTALL)
 
@@ -103,7 +104,7 @@ def weighted_prompt(probe: SoftPrompt, sources: Sequence[SoftPrompt]) -> SoftPro
 
     where the probe is a prompt of the target task after a short training. The paper leaves negative cosines open: such a source
     counts for nothing. Raises PromptError where none is positive."""
-    check_same_space(probe, *sources)
+    check_joins(probe, *sources)
     first_PD = probe.weight.double().numpy()
     alike = [max(0.0, token_mean(first_PD, source.weight.double().numpy())) for source in sources]
     total = sum(alike)

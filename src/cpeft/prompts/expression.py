@@ -3,14 +3,15 @@
 This module reads text; what stands in an expression is `tree.py`, and both are to be imported from here. A name is a prompt
 and is resolved by the caller, so nothing here knows a store. `v(x)` is x minus its own recorded origin, a task vector
 (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts; `cross(vector)`
-may join another origin than its own, and `cross(prompt - prompt)` be of two; `noise(vector)` and `shuffle(vector)` are
-controls, and `weighted(probe, mnli, qnli)` averages prompts by how alike each is to the first. The grammar:
+may join another origin than its own, and `cross(prompt - prompt)` be of two; `mixed(prompt)` and `mixed(vector)` may join what
+was trained on text of another form; `noise(vector)` and `shuffle(vector)` are controls, and `weighted(probe, mnli, qnli)`
+averages prompts by how alike each is to the first. The grammar:
 
     expression := term (("+" | "-") term)*
     term       := number "*" term | "-" term | atom ("*" number)*
     atom       := name | function "(" expression ("," expression)* ")" | "(" expression ")"
-    function   := "mean" | "sum" (of one or more), "weighted" (of two or more), "v" | "cross" | "noise" | "shuffle" (of one),
-                  "text" (of one quoted text)
+    function   := "mean" | "sum" (of one or more), "weighted" (of two or more), "text" (of one quoted text),
+                  "v" | "cross" | "mixed" | "noise" | "shuffle" (of one)
     name       := letters, digits and _ / . @ * -, beginning with none of * - | "anything in quotes"
 
 Names came first, so a minus directly behind a name belongs to it: `sst-2` is a name, `mnli - sst-2` and `v(a)-v(b)` are
@@ -43,7 +44,7 @@ TOKEN = re.compile(
     rf"\s*(?:(?P<factor>{FACTOR})|(?P<name>{NAME})"
     r"|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[-+*(),])|(?P<wrong>\S))"
 )
-FUNCTIONS = ("mean", "sum", "weighted", "v", "cross", "noise", "shuffle", "text")
+FUNCTIONS = ("mean", "sum", "weighted", "v", "cross", "mixed", "noise", "shuffle", "text")
 DEEPEST = 100  # levels of a tree: everything that walks one recurses
 
 

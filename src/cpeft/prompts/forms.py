@@ -4,12 +4,24 @@ A linear form says how much of each task a matrix holds ({"mnli": 1.0, "qnli": -
 that are subtracted cancel in it, though not in the rows.
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
+from cpeft.prompts.soft_prompt import FORM_OPTIONS, Provenance, SoftPrompt, matrix_hash
 
-SPACE = ("model", "revision", "embedding", "dtype", "encoder_decoder", "text")  # what a result takes from its parts
+SPACE = (
+    "model",
+    "revision",
+    "embedding",
+    "config",
+    "tokenizer",
+    "template",
+    "dtype",
+    "encoder_decoder",
+    "text",
+)  # what a result takes from its parts
 Term = tuple[float, Provenance]
+M = TypeVar("M", bound=Any)  # SoftPrompt or TaskVector
 
 
 def combined(*terms: Term) -> Provenance:
@@ -25,8 +37,19 @@ def combined(*terms: Term) -> Provenance:
         said = [value for _, known in terms if (value := getattr(known, name)) not in ("", None, {})]
         shared |= {name: said[0]} if said else {}
     shared["asked"] = {task: card for _, known in reversed(terms) for task, card in known.asked.items()}
-    crossed = sorted({origin for _, known in terms for origin in known.crossed})
-    return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear, crossed=crossed)
+    for name in ("crossed", "mixed"):
+        shared[name] = sorted({each for _, known in terms for each in getattr(known, name)})
+    return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear)
+
+
+def mixed(rows: M) -> M:
+    """The same prompt or task vector, allowed to join those trained on text of another form, asked for by name: in an
+    expression `mixed(...)`. The result reads as the other parts do; what this one was trained under stays in
+    `provenance.mixed`."""
+    known = rows.provenance
+    form = ", ".join(f"{name} = {known.text[name]!r}" for name in FORM_OPTIONS if known.text.get(name) is not None)
+    told = sorted({*known.mixed, *filter(None, [form])})
+    return replace(rows, provenance=replace(known, text={}, template="", mixed=told))
 
 
 def anchor_of(prompt: SoftPrompt) -> str:

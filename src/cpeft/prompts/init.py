@@ -6,18 +6,21 @@ entries are of order 10, LLaMA's of order 0.01, and a standard normal draw is fa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
-from cpeft.config import Options
+from cpeft.config import NUMBER, CountOrZero, Options
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
 from cpeft.prompts.composition import compose
 from cpeft.prompts.expression import Fresh, names, parse_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
+
+Rows = Annotated[int, Field(ge=1, le=65_536), NUMBER]  # a longer prompt fits no model
 
 
 class PromptOptions(Options):
@@ -30,9 +33,9 @@ class PromptOptions(Options):
     `dtype = "bfloat16"` trains what a method trains in bfloat16 without a float32 copy, so that weight decay and small steps
     are lost, as published for chat models."""
 
-    length: int = 100
+    length: Rows = 100
     init: str = "vocab"
-    vocab_range: tuple[int, int] = (0, 4999)
+    vocab_range: tuple[CountOrZero, CountOrZero] = (0, 4999)
     rows: Literal["live", "doubled"] = "live"
     dtype: Literal["float32", "bfloat16"] = "float32"
 

@@ -11,11 +11,13 @@ writes it. Nothing is ever unpickled.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from uuid import uuid4
 
 import torch
 from jaxtyping import Float
@@ -26,6 +28,13 @@ from torch import Tensor
 from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.readme import readme
 
+MODEL_PARTS = {"tokenizer": "tokenizer", "template": "chat template", "config": "configuration"}
+FORM_OPTIONS = (
+    "form",
+    "prefix",
+    "labels",
+    "cue",
+)  # of the text that a prompt was trained on: how rows and answers read
 PEFT_KEY = "prompt_embeddings"  # the one key of peft's prompt tuning checkpoints
 
 
@@ -37,6 +46,9 @@ class Provenance:
     model: str = ""
     revision: str | None = None
     embedding: str = ""  # SHA-256 of the model's embedding table; empty where a foreign file does not say
+    config: str = ""  # hash of the model's configuration; these three are empty where nobody recorded them
+    tokenizer: str = ""
+    template: str = ""  # of its chat template, where the text is in it
     dtype: str = ""  # of the model in training: the fingerprint is that of the table as rounded to it
     encoder_decoder: bool | None = None
     text: dict[str, Any] = field(default_factory=dict)  # the text options it was trained under
@@ -55,6 +67,7 @@ class Provenance:
     linear: dict[str, float] = field(default_factory=dict)  # how much of each task a composed prompt or a vector holds
     origin: str = ""  # hash of the matrix that vectors of this prompt, or this vector, are measured from
     crossed: list[str] = field(default_factory=list)  # hashes of other origins that parts were measured from
+    mixed: list[str] = field(default_factory=list)  # other forms of text that parts were trained under
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +209,15 @@ class Rows(Protocol):
     def width(self) -> int: ...
 
 
+def differing_part(known: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """What two sides say differently of the model they belong to, with both hashes; None where at most one of them says it."""
+    for name, part in MODEL_PARTS.items():
+        ours, theirs = known.get(name), other.get(name)
+        if ours and theirs and ours != theirs:
+            return part, str(ours)[:8], str(theirs)[:8]
+    return None
+
+
 def check_same_space(*prompts: Rows) -> None:
     """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width and length."""
     for first, other in combinations(prompts, 2):
@@ -203,6 +225,11 @@ def check_same_space(*prompts: Rows) -> None:
         names = f"'{a.run or a.task or 'first'}' and '{b.run or b.task or 'second'}'"
         if a.embedding and b.embedding and a.embedding != b.embedding:
             raise PromptMismatch(f"prompts {names} belong to different models: {a.model} and {b.model}")
+        if differing := differing_part(vars(a), vars(b)):
+            part, ours, theirs = differing
+            raise PromptMismatch(
+                f"prompts {names} were trained under different models: {part} {ours} of {a.model}, {theirs} of {b.model}"
+            )
         if first.width != other.width:
             raise PromptMismatch(f"prompts {names} have different widths: {first.width} and {other.width}")
         if first.length != other.length:
@@ -210,6 +237,21 @@ def check_same_space(*prompts: Rows) -> None:
                 f"prompts {names} have different lengths: {first.length} and {other.length} rows; "
                 "train them with one prompt.length, or cut on purpose with source.rows = 'first:N'"
             )
+
+
+def check_joins(*parts: Rows) -> None:
+    """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width, length and form of text: what
+    was learned on instructions says nothing of rows that read otherwise."""
+    check_same_space(*parts)
+    for first, other in combinations(parts, 2):
+        a, b = first.provenance, other.provenance
+        for name in FORM_OPTIONS:
+            if name in a.text and name in b.text and a.text[name] != b.text[name]:
+                names = f"'{a.run or a.task or 'first'}' and '{b.run or b.task or 'second'}'"
+                raise PromptMismatch(
+                    f"prompts {names} were trained on text of different forms, data.{name} = {a.text[name]!r} and "
+                    f"{b.text[name]!r}: train both under one, or join them on purpose with mixed(...) around one of them"
+                )
 
 
 def own_copy(matrix_PD: Tensor) -> Float[Tensor, "P D"]:
@@ -257,7 +299,7 @@ def replace_text(path: Path, text: str) -> None:
 
 def replace_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # two hosts may have the same pid
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)

@@ -60,7 +60,8 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Call:
-    """A function of one argument: `v` makes a prompt a vector, `cross`, `noise` and `shuffle` a vector another one."""
+    """A function of one argument: `v` makes a prompt a vector, `cross`, `noise` and `shuffle` a vector another one,
+    `mixed` either one that may join text of another form."""
 
     function: str
     part: "Expression"
@@ -139,6 +140,8 @@ def kind_of(expression: Expression) -> Kind:
                     f"{part} is a prompt, which has no multiples; write {Scaled(factor, Call('v', part))}"
                 )
             return "vector"
+        case Call("mixed", part):
+            return kind_of(part)
         case Call("v", part):
             if kind_of(part) == "vector":
                 raise ConfigError(f"v() takes a prompt, and {part} is a vector already")

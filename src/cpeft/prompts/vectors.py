@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.forms import anchor_of, combined, form_of, form_or_itself, label_of, written
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash, own_copy
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_joins, matrix_hash, own_copy
 from cpeft.seeds import generator
 
 
@@ -66,7 +66,7 @@ class TaskVector:
         """prompt − other: from an origin to a prompt trained from it, or between two prompts of one origin, where it equals
         v(prompt) − v(other). A prompt that records no origin is measured from `other`. Raises PromptMismatch where the prompt
         is, or records, an origin that `other` neither is nor was trained from."""
-        check_same_space(prompt, other)
+        check_joins(prompt, other)
         origin, theirs = _origins(prompt, other)
         if origin != theirs:
             first, second = label_of(prompt.provenance), label_of(other.provenance)
@@ -83,7 +83,7 @@ class TaskVector:
     def across(cls, prompt: SoftPrompt, other: SoftPrompt) -> "TaskVector":
         """prompt − other whatever their origins, free to join any: in an expression `cross(prompt - other)`. Of two origins the
         rows hold the difference too, of which the linear form knows nothing."""
-        check_same_space(prompt, other)
+        check_joins(prompt, other)
         made = _difference(prompt, other, "", None)
         crossed = sorted({*made.provenance.crossed, *_origins(prompt, other)})
         return replace(made, provenance=replace(made.provenance, crossed=crossed))
@@ -191,7 +191,7 @@ def mean_prompt(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None =
     """The row-wise average of prompts of one model, width and length: Σ w_i θ_i with `weights` that sum to 1, by default equal
     ones. Its origin is the same average of theirs, so that its task vector is that of their vectors; where one records none,
     it is measured from the only origin recorded, or from none."""
-    check_same_space(*prompts)
+    check_joins(*prompts)
     weights = weights or [1 / len(prompts)] * len(prompts)
     recorded = {prompt.measured_from for prompt in prompts} - {""}
     starts: list[Tensor] = []
@@ -217,7 +217,7 @@ def _average(weights: Sequence[float], matrices: Sequence[Tensor]) -> Float[Tens
 
 def _applied(prompt: SoftPrompt, vector: TaskVector) -> SoftPrompt:
     """θ = prompt + v. The result keeps the prompt's origin (the prompt itself where it records none)."""
-    check_same_space(prompt, vector)
+    check_joins(prompt, vector)
     name, anchor, itself = label_of(prompt.provenance), anchor_of(prompt), matrix_hash(prompt.weight)
     if vector.origin and vector.origin not in (anchor, itself):
         raise _crossed(f"prompt '{name}'", anchor, vector.provenance)
@@ -245,7 +245,7 @@ def _difference(prompt: SoftPrompt, other: SoftPrompt, origin: str, norm: float 
 def _linear(*terms: tuple[float, TaskVector]) -> TaskVector:
     """Σ k_i v_i, of one space and one origin."""
     vectors = [vector for _, vector in terms]
-    check_same_space(*vectors)
+    check_joins(*vectors)
     bound = [vector.provenance for vector in vectors if vector.origin]
     for other in bound[1:]:
         if other.origin != bound[0].origin:

@@ -110,7 +110,7 @@ def _terms(part: Expression, scale: float = 1.0, control: str = "") -> Iterator[
             return
         case Call("v", Name(reference)):
             yield _Term(scale, reference, control)
-        case Call("cross", inner):
+        case Call("cross" | "mixed", inner):
             yield from _terms(inner, scale, control)
         case Call("noise" | "shuffle" as kind, inner):
             yield from _terms(inner, scale, kind)

@@ -4,23 +4,23 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import snapshot_download
 
-from cpeft.data.hub import ask_hub_once
 from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel, writing
 from cpeft.models.cache import write_once
+from cpeft.models.content import READ
 from cpeft.models.gguf import check_convertible, gguf_file
+from cpeft.models.hub import UNREACHED, description
 from cpeft.models.loading import ModelOptions
 from cpeft.models.named_models import NamedModel, named_model
-from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, embedded_folder, obtain
+from cpeft.models.obtaining import embedded_folder, obtain
 from cpeft.models.places import folder_of, local_place
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import find_task, located_model
 
-WEIGHTS = ["*.json", "*.model", "*.txt", "*.safetensors"]  # nothing that would have to be unpickled
+WEIGHTS = [*READ, "*.safetensors"]  # nothing that would have to be unpickled
 DEFAULT = Path("fetched")
 
 
@@ -82,15 +82,7 @@ def check_model(options: ModelOptions) -> None:
         check_convertible(gguf)
     if gguf or place.is_dir():
         return
-    ask_hub_once()
-    try:
-        hf_hub_download(options.name, "config.json", revision=options.revision)
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise MissingModel(
-            f"model '{options.name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach"
-        ) from None
-    except UNREACHED as error:
-        raise MissingModel(f"model '{options.name}': no such folder, and {str(error).splitlines()[0]}") from None
+    description(options.name, options.revision)
 
 
 def _fetch_recipe(recipe: str, out: Path | None) -> Iterator[Path]:

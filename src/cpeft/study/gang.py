@@ -3,7 +3,7 @@
 A claim is held for what is being trained or scored and for nothing else, so that other processes find the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -80,6 +80,10 @@ class GangAtWork:
         for run in runs.values():
             try:
                 ready = self._prepared(run)
+            except LostClaim as error:
+                self.console.print(f"[yellow]{escape(str(error))}")
+                self._release(str(run))
+                continue
             except (RunFailed, *BROKEN) as error:  # other CpeftErrors stop the command
                 self._fail(run, error)
                 self._release(str(run))
@@ -91,13 +95,28 @@ class GangAtWork:
         return members
 
     def _prepared(self, run: TrainingRun) -> Prepared:
-        folder, claim = self._folder(run), self.claims.get(str(run))  # only the first process has claims
-        guard = claim.guard if claim else lambda: None
+        folder, guard = self._folder(run), self._guard(run)
         callbacks = self._callbacks(run, folder) if self.workers.first else []
         ready = prepare(run, self.queue.plan, folder, guard, callbacks, self.workers)
+        self._still_ours(guard)
         if self.workers.first:
             write_config(run, folder / "config.toml")
         return ready
+
+    def _guard(self, run: TrainingRun) -> Callable[[], None]:
+        """What raises LostClaim before a write; only the first process has claims."""
+        claim = self.claims.get(str(run))
+        return claim.guard if claim else lambda: None
+
+    def _still_ours(self, guard: Callable[[], None]) -> None:
+        """Raise LostClaim in every process where the first one has lost its claim."""
+        lost = ""
+        try:
+            guard()
+        except LostClaim as error:
+            lost = str(error)
+        if lost := self.workers.tell(lost):
+            raise LostClaim(lost)
 
     def _folder(self, run: TrainingRun) -> Path:
         return self.queue.plan.folder(run).path
@@ -139,7 +158,7 @@ class GangAtWork:
 
     def _fail(self, run: TrainingRun, error: Exception) -> None:
         if self.workers.first:
-            write_failure(self._folder(run), str(run), error, self.console)
+            write_failure(self._folder(run), str(run), error, self.console, self._guard(run))
 
     def _leave(self, member: Member) -> None:
         """Nothing more is done for a run: it has its result, failed, or was stopped."""

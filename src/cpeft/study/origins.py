@@ -28,7 +28,8 @@ def make_origin(lm: FrozenLM, options: PromptOptions, index: int, seed: int = 0)
 
     rows_PD = initial_prompt(options, lm.vocabulary, generator(seed, "origin", index), (), resolve)
     known = Provenance(
-        model=lm.name, revision=lm.revision, embedding=lm.fingerprint, encoder_decoder=lm.encoder_decoder, method="origin",
+        model=lm.name, revision=lm.revision, embedding=lm.fingerprint, config=lm.parts["config"],
+        tokenizer=lm.parts["tokenizer"], encoder_decoder=lm.encoder_decoder, method="origin",
         init=options.init, seeds={"init": derive(seed, "origin", index)}, run=f"origin{index}",
     )  # fmt: skip
     return SoftPrompt.drawn(rows_PD, known)

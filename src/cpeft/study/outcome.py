@@ -99,7 +99,7 @@ def _result(
         "sources": list(getattr(method, "source_names", ())), "steps": member.step, "best_step": member.best_step,
         "validation": member.best_headline if member.best_step >= 0 else None, "stopped": member.stopped,
         "trainable": sum(p.numel() for p in member.trainable) if member.total else 0, "length": method.length,
-        "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype},
+        "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype, **lm.parts},
         "weights": model_identity(located_model(run.settings.model, run.base))["name"],
         "pool": pool_of(run.settings.gang), "seconds": {"training": member.seconds, "scoring": scoring_s},
         "versions": versions(), "hardware": hardware(),

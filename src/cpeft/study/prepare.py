@@ -14,7 +14,7 @@ from cpeft.baselines import changed_lm
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import mean_loss, new_tokens
 from cpeft.methods.base import MethodInputs, PromptMethod
-from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
+from cpeft.models.loading import FrozenLM, ModelOptions, load_lm, placed
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.init import PromptOptions, initial_prompt
@@ -24,6 +24,7 @@ from cpeft.study.asked import asked
 from cpeft.study.plan import Plan
 from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import RunSettings, find_method, located_model
+from cpeft.study.store import Store
 from cpeft.study.task_data import TaskData, task_data
 from cpeft.training.callbacks import Callback
 from cpeft.training.member import Evaluation, Member
@@ -46,6 +47,17 @@ def model_of(options: ModelOptions) -> FrozenLM:
     return load_lm(**options.model_dump())
 
 
+def model_in(store: Store, options: ModelOptions, keep: bool = False) -> ModelOptions:
+    """A model with the number format that `auto` stands for in a store; `keep` writes it down for all who come."""
+    if options.dtype != "auto":
+        return options
+
+    def here() -> str:
+        return placed("auto", options.device)[1]
+
+    return options.model_copy(update={"dtype": store.keep_dtype(here) if keep else store.dtype() or here()})
+
+
 def prepare(
     run: TrainingRun,
     plan: Plan,
@@ -56,7 +68,7 @@ def prepare(
 ) -> Prepared:
     """Load and build everything a run needs; mistakes of the user come out as CpeftErrors."""
     settings, cut = run.settings, run.settings.source.rows
-    lm = model_of(located_model(settings.model, run.base))
+    lm = model_of(model_in(plan.store, located_model(settings.model, run.base), keep=True))
     data = tuple(task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks)
 
     def loaded(name: str, path: Path) -> SoftPrompt:
@@ -166,4 +178,5 @@ def same_space(prompt: SoftPrompt, name: str, lm: FrozenLM) -> SoftPrompt:
         raise PromptMismatch(
             f"prompt '{name}' (width {prompt.width}) was trained on {owner}, this model is {lm.name} (width {lm.width}){table}"
         )
+    lm.check_same(f"prompt '{name}'", vars(known))
     return prompt

@@ -17,7 +17,7 @@ from typing import Any
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.study.plan import Plan
-from cpeft.study.prepare import make_learner, make_member, model_of
+from cpeft.study.prepare import make_learner, make_member, model_in, model_of
 from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import RunSettings, find_method, located_model
 from cpeft.study.task_data import Part, TaskData, task_data
@@ -93,7 +93,7 @@ def _from_vocabulary(settings: RunSettings) -> RunSettings:
 def _seconds(run: TrainingRun, plan: Plan) -> float:
     """Seconds of one run, from a probe of it."""
     settings = _from_vocabulary(run.settings)
-    lm = model_of(located_model(settings.model, run.base))
+    lm = model_of(model_in(plan.store, located_model(settings.model, run.base)))
     data = [task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks]
     sources = _stand_ins(run, plan, lm)
     with tempfile.TemporaryDirectory() as folder:

@@ -49,7 +49,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from cpeft.config import Options, Table, expand_grid, located, merge, override, parse, without_defaults
+from cpeft.config import Options, Seed, Table, expand_grid, located, merge, override, parse, without_defaults
 from cpeft.errors import ConfigError
 from cpeft.registry import suggest
 from cpeft.study.comparison import ComparisonStage
@@ -74,7 +74,7 @@ class Stage(Options):
     about: str = ""
     tasks: tuple[str, ...] = Field(min_length=1)
     together: Literal["no", "pairs", "triples", "yes"] = "no"
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     variant: tuple[dict[str, Any], ...] = ()
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     task: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -195,10 +195,7 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
 
 
 def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Files) -> list[TrainingRun]:
-    # `seeds=[0]` on the command line chooses runs; `seeds.init=3` is a setting of each
-    seeds = tuple(forced.pop("seeds")) if isinstance(forced.get("seeds"), list) else stage.seeds
-    asked = forced.pop("tasks", stage.tasks)
-    tasks = (asked,) if isinstance(asked, str) else tuple(asked)
+    seeds, tasks = _chosen(stage, forced)
     settings = stage.model_extra or {}
     _check_keys(settings, files, f"stage.{stage.name}", *Stage.model_fields)
     if unknown := [task for task in stage.task if task not in stage.tasks]:
@@ -220,6 +217,19 @@ def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Fil
                 for seed in _kept_seeds(seeds, special, stage, files):
                     runs.append(_run(stage, label, place, table | {"seed": seed}, base, files))
     return runs
+
+
+def _chosen(stage: Stage, forced: Table) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The seeds and tasks of a stage, or those that the command line chooses, which are taken out of what it sets. `seeds=[0]`
+    chooses runs; `seeds.init=3` is a setting of each."""
+    asked: Table = {
+        key: forced.pop(key) for key in ("seeds", "tasks") if key in forced and not isinstance(forced[key], dict)
+    }
+    if isinstance(task := asked.get("tasks"), str):
+        asked["tasks"] = [task]
+    own = {"name": stage.name, "tasks": stage.tasks, "seeds": stage.seeds}
+    chosen = parse(Stage, {**own, **asked}, f"stage.{stage.name}")
+    return chosen.seeds, chosen.tasks
 
 
 def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files: Files) -> TrainingRun:

@@ -102,6 +102,6 @@ def _compare(plan: Plan, run: Comparison, claim: Claim, console: Console) -> Non
     except LostClaim as error:
         console.print(f"[yellow]{escape(str(error))}")
     except BROKEN as error:
-        write_failure(folder, str(run), error, console)
+        write_failure(folder, str(run), error, console, claim.guard)
     finally:
         claim.release()

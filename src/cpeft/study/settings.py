@@ -6,13 +6,14 @@ new targets, and a new option re-runs nothing.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from cpeft.baselines import BASELINES
-from cpeft.config import Options, Place, Table, changed, digest, located, parse
+from cpeft.config import Options, Place, Seed, Table, changed, digest, located, parse
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.evaluation.decoding import EvalOptions
@@ -44,10 +45,17 @@ SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 class SeedOptions(Options):
     """`[seeds]`: each derived from `seed` unless given."""
 
-    init: int | None = None
-    order: int | None = None
-    dropout: int | None = None
-    subset: int | None = None
+    init: Seed | None = None
+    order: Seed | None = None
+    dropout: Seed | None = None
+    subset: Seed | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_table(cls, value: Any) -> Any:
+        if isinstance(value, Mapping | SeedOptions):
+            return value
+        raise ValueError("which seeds to run is a list, as in seeds = [0, 1, 2]")
 
 
 class SourceOptions(Options):
@@ -60,7 +68,7 @@ class RunSettings(Options):
     """Everything that decides what a run computes, and the tables of `APART`, which decide nothing of it."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    seed: int = 0
+    seed: Seed = 0
     sources: tuple[str, ...] = ()
     model: ModelOptions
     prompt: PromptOptions = PromptOptions()

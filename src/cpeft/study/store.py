@@ -6,11 +6,16 @@
 `result.json` is written last and atomically; its presence means done. A comparison leaves `similarity.json` between its
 `config.toml` and its `result.json`, and none of the rest. `energy.json` is what a run's training spent so far and
 `tracking.json` the id that trackers know it by, where there are any. A run is worked on by the process that holds its
-claim, a file made with O_EXCL that carries host, pid and a token and is touched as a heartbeat. A claim is stale if its pid
-is gone on this host, or silent for ten minutes elsewhere; and one that a worker of a launcher made is stale for the worker that
-was started again under its name. A process whose claim was taken stops and writes nothing more.
+claim, a file that is made whole or not at all, carries host, pid and a token, and is touched as a heartbeat. A claim is
+stale if its pid is gone on this host, or silent for ten minutes elsewhere; and one that a worker of a launcher made is stale
+for the worker that was started again under its name. A process whose claim was taken stops and writes nothing more.
+
+Claims are made and taken by operations that are atomic on shared disks, whether or not these know locks; a lock, where there
+is one, saves the work that the loser of a race would do in vain. `dtype.json` holds what `dtype = "auto"` came to on the
+machine that worked on the store first: all others keep to it.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -19,7 +24,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +34,7 @@ from cpeft.errors import LostClaim
 
 SILENT_S = 600.0  # a foreign claim without heartbeat for this long is stale
 BEAT_S = 30.0
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # what disks without locks say
 
 
 @dataclass(frozen=True)
@@ -86,24 +92,47 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
+        """One process at a time, where the disk knows locks; elsewhere nobody is kept out."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
             yield
 
     def claim(self, run: RunFolder) -> "Claim | None":
         """This process's claim on a run, or None if another process works on it or it is done."""
         path, token, pid = run.path / "claim.json", uuid.uuid4().hex, os.getpid()
+        process = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
         with self.lock():
-            run.path.mkdir(parents=True, exist_ok=True)
+            left = _read(path)
             holder = run.holder(self.worker)
             if run.done or (holder and not holder.stale):
                 return None
-            path.unlink(missing_ok=True)
-            with path.open("x") as file:
-                process = {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
-                json.dump({**process, "token": token, "worker": self.worker}, file)
-        return Claim(path, token, self)
+            if left is not None and not _remove(path, left):
+                return None  # another process was quicker
+            if not _create(path, json.dumps({**process, "token": token, "worker": self.worker})):
+                return None
+        claim = Claim(path, token, self)
+        if run.done:  # by a process that has given the run back since we looked
+            claim.release()
+            return None
+        return claim
+
+    def dtype(self) -> str | None:
+        """What `dtype = "auto"` is in this store; None until somebody has worked on it under that setting."""
+        text = _read(self.path / "dtype.json")
+        return None if text is None else str(json.loads(text)["auto"])
+
+    def keep_dtype(self, here: Callable[[], str]) -> str:
+        """What `dtype = "auto"` is in this store: what was kept, else from now on what it is `here`."""
+        if self.dtype() is None:
+            _create(self.path / "dtype.json", json.dumps({"auto": here(), "host": socket.gethostname()}) + "\n")
+        kept = self.dtype()
+        assert kept is not None  # our own or another process's
+        return kept
 
     def forget(self, run: RunFolder) -> None:
         """Empty the folder of a run that is to be made again, unless another process works on it."""
@@ -112,7 +141,7 @@ class Store:
                 if path.is_dir():
                     shutil.rmtree(path)
                 elif path != claim.path:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
             claim.release()
 
 
@@ -126,8 +155,9 @@ class Claim:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
-            if self._mine():
-                os.utime(self.path)
+            with suppress(OSError):  # taken in this moment
+                if self._mine():
+                    os.utime(self.path)
 
     def _mine(self) -> bool:
         with suppress(OSError, ValueError):
@@ -143,10 +173,71 @@ class Claim:
         """Give the run back; a folder that holds nothing goes too, so that a mistake leaves nothing half-written."""
         self._ended.set()
         with self.store.lock():
-            if self._mine():
-                self.path.unlink()
-                if not any(self.path.parent.iterdir()):
+            text = _read(self.path)
+            if text is not None and self._mine() and _remove(self.path, text):
+                with suppress(OSError):  # not empty, or another process begins there
                     self.path.parent.rmdir()
+
+
+def _read(path: Path) -> str | None:
+    """The text of a file that others may take away; None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _create(path: Path, text: str) -> bool:
+    """Make a file, whole, unless there is one; False if there is."""
+    made = _beside(path)
+    for _ in range(100):  # whoever gives a run back may take its empty folder away
+        with suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.write_text(text, encoding="utf-8")
+            try:
+                return _put(made, path)
+            finally:
+                made.unlink(missing_ok=True)
+    raise FileNotFoundError(errno.ENOENT, "its folder vanishes as soon as it is made", str(path))
+
+
+def _put(made: Path, path: Path) -> bool:
+    """Give a file a name unless that is taken; by a hard link, which is atomic on shared disks too, else by O_EXCL."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        raise
+    except OSError:  # a disk without hard links
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(made.read_text(encoding="utf-8"))
+        except FileExistsError:
+            return False
+    return True
+
+
+def _remove(path: Path, text: str) -> bool:
+    """Take away a file that holds `text`; False if another process did so first. A file that another process puts there
+    between the look and the rename is put back."""
+    taken = _beside(path)
+    try:
+        if _read(path) != text:
+            return False
+        path.rename(taken)
+    except FileNotFoundError:
+        return False
+    ours = _read(taken) == text
+    if not ours:
+        _put(taken, path)
+    taken.unlink(missing_ok=True)
+    return ours
+
+
+def _beside(path: Path) -> Path:
+    """A name for a file of this process's own; a pid would not do, two hosts may have the same."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 def saved_prompts(folder: Path) -> list[Path]:
@@ -168,15 +259,16 @@ class Holder:
         """The holder that a claim file names, None without a file; `worker` is the name of the process that asks."""
         try:
             silent_s = time.time() - path.stat().st_mtime
-            claim = json.loads(path.read_text())
+            claim = json.loads(path.read_text(encoding="utf-8"))
+            host, pid, started = str(claim["host"]), int(claim["pid"]), claim["started"]
         except FileNotFoundError:
             return None
-        except ValueError:  # half written, for long by a killed process only
+        except (ValueError, TypeError, KeyError):  # half written, for long by a killed process only
             return cls("unknown", 0, silent_s, silent_s > BEAT_S)
-        here = claim["host"] == socket.gethostname()
+        here = host == socket.gethostname()
         mine = bool(worker) and claim.get("worker") == worker  # left behind where that worker ran before
-        stale = _started(claim["pid"]) != claim["started"] if here else mine or silent_s > SILENT_S
-        return cls(claim["host"], claim["pid"], silent_s, stale)
+        stale = _started(pid) != started if here else mine or silent_s > SILENT_S
+        return cls(host, pid, silent_s, stale)
 
 
 def _started(pid: int) -> str | None:

@@ -22,7 +22,7 @@ from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.composition import compose_files
 from cpeft.prompts.similarity import MEASURES
-from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.prompts.soft_prompt import SoftPrompt, check_joins
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study.api import train
 from cpeft.study.store import saved_prompts
@@ -52,6 +52,7 @@ def suggest_sources(
         raise ConfigError(f"--measure {measure}: use {' or '.join(COSINES)}")
     if not sources:
         raise PromptError("no source prompts to choose from")
+    check_joins(*sources.values())
     vectors = {name: TaskVector.of(prompt) for name, prompt in sources.items()}
     found: dict[str, list[float]] = {}
     for group in _by_origin(sources).values():

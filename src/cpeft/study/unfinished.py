@@ -1,6 +1,7 @@
 """What a run leaves before it is finished: its settings when it begins, and where it cannot go on, why."""
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import tomli_w
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cpeft.config import Table
+from cpeft.errors import LostClaim
 from cpeft.prompts.soft_prompt import replace_text, write_json
 from cpeft.study.recipe_run import RecipeRun
 
@@ -25,8 +27,13 @@ def _without_none(table: Table) -> Table:
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
 
 
-def write_failure(folder: Path, name: str, error: BaseException, console: Console) -> None:
-    """Why a run failed; it is not tried again by itself."""
+def write_failure(folder: Path, name: str, error: BaseException, console: Console, guard: Callable[[], None]) -> None:
+    """Why a run failed; it is not tried again by itself. Nothing is written where `guard` says that another process has it."""
+    try:
+        guard()
+    except LostClaim as lost:
+        console.print(f"[yellow]{escape(str(lost))}")
+        return
     trace = "".join(traceback.format_exception(error))
     write_json(folder / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
     kept = folder / "failed_batch.json"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from cpeft.config import Options
+from cpeft.config import Options, PositiveOrZero
 from cpeft.errors import ConfigError
 from cpeft.registry import suggest
 
@@ -35,7 +35,7 @@ class EnergyOptions(Options):
 
     measure: Literal["auto", "on", "off"] = "auto"
     country: str | None = None
-    intensity: float | None = None
+    intensity: PositiveOrZero | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,7 +28,7 @@ def save_checkpoint(path: Path, counters: dict[str, Any], **states: State) -> No
         for key, value in state.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # two hosts may have the same pid
     save_file(tensors, temporary, metadata={"counters": json.dumps(counters)})
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())

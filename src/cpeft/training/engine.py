@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cpeft.config import Options
+from cpeft.config import Count, Options
 from cpeft.data.encode import EncodedRow, micro_batches
 from cpeft.errors import LostClaim, RunFailed, Stopped
 from cpeft.models.noise import base_dropout
@@ -35,9 +35,9 @@ class GangOptions(Options):
     """`[gang]`: how many runs share a model at once (`auto`: 8 on a GPU, else 1), how rows are pooled (`auto`: `all` on a
     GPU, else `member`), and the tokens of one micro-batch."""
 
-    size: int | Literal["auto"] = "auto"
+    size: Count | Literal["auto"] = "auto"
     pool: Literal["auto", "member", "all"] = "auto"
-    token_budget: int = 16384
+    token_budget: Count = 16384
 
 
 ENOUGH = 256  # tokens of a pass on a CPU, beyond which a larger one gains less than padding costs

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cpeft.config import Options
+from cpeft.config import Count, CountOrZero, Options, Positive, PositiveOrZero
 from cpeft.data.encode import EncodedRow
 from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, RunFailed
@@ -35,14 +35,14 @@ class TrainOptions(Options):
     trains through the frozen model's dropout, as all published runs did; `outside-attention` leaves out that of attention's
     probabilities, which costs the most."""
 
-    steps: int | None = None
-    epochs: float | None = None
-    batch: int = 32
-    eval_every: int | float | Literal["epoch"] = "epoch"
+    steps: CountOrZero | None = None
+    epochs: PositiveOrZero | None = None
+    batch: Count = 32
+    eval_every: Count | Positive | Literal["epoch"] = "epoch"
     select: Literal["metric", "loss"] = "metric"
-    patience: int | None = None
-    log_every: int = 10
-    checkpoint_every: int = 100
+    patience: Count | None = None
+    log_every: Count = 10
+    checkpoint_every: Count = 100
     base_dropout: BaseDropout = "off"
 
 

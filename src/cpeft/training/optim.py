@@ -5,14 +5,17 @@ live at that scale: 0.3 suits T5 and little else. Parameters that do not live th
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
-from cpeft.config import Options
+from cpeft.config import NUMBER, Options, Positive, PositiveOrZero, Share
 from cpeft.methods.base import ParamGroup
 
 PILOT = 0.45  # the best of 0.15, 0.45 and 1.5 in the pilot recorded in docs/results/replication-minilm.md
+
+Beta = Annotated[float, Field(ge=0, lt=1), NUMBER]
 
 
 class OptimOptions(Options):
@@ -20,13 +23,13 @@ class OptimOptions(Options):
     `floor` the share of the rate that the schedule ends on; `clip` a bound on the gradient norm."""
 
     name: Literal["adamw", "adafactor"] = "adamw"
-    lr: float | None = None
-    weight_decay: float = 1e-5
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float | None = None
+    lr: Positive | None = None
+    weight_decay: PositiveOrZero = 1e-5
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    clip: Positive | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = 0.05
-    floor: float = 0.0
+    warmup: PositiveOrZero = 0.05
+    floor: Share = 0.0
 
 
 def schedule_factor(options: OptimOptions, step: int, total: int) -> float:

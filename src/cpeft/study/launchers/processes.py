@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from rich.console import Console
 
+from cpeft.config import Count
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
 from cpeft.study.plan import Plan
@@ -22,7 +22,7 @@ from cpeft.training.signals import stopping
 class ProcessesOptions(LauncherOptions):
     """`[launcher.processes]`: so many processes, this one among them; `cpeft run --processes N` says the same."""
 
-    workers: int = Field(default=2, ge=1)
+    workers: Count = 2
 
 
 @LAUNCHERS.register("processes")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from rich.console import Console
 
+from cpeft.config import Count, CountOrZero, Positive, PositiveOrZero
 from cpeft.errors import CpeftError, RunFailed
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
@@ -30,11 +30,11 @@ class RayOptions(LauncherOptions):
     """`[launcher.ray]`: so many workers, and what each takes of the cluster. `memory` is in gigabytes; a lost worker is started
     again at most `retries` times."""
 
-    workers: int = Field(default=1, ge=1)
-    cpus: float = Field(default=1, gt=0)
-    gpus: float = Field(default=0, ge=0)
-    memory: float | None = Field(default=None, gt=0)
-    retries: int = Field(default=100, ge=0)
+    workers: Count = 1
+    cpus: Positive = 1
+    gpus: PositiveOrZero = 0
+    memory: Positive | None = None
+    retries: CountOrZero = 100
 
 
 @dataclass(frozen=True)

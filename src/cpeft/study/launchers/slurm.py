@@ -20,12 +20,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from rich.console import Console
 
+from cpeft.config import MOST, Count, CountOrZero
 from cpeft.errors import ConfigError, CpeftError, RunFailed
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job
@@ -41,20 +42,20 @@ class StageResources(LauncherOptions):
     """So many jobs, and what each of them asks for. `time` is in minutes. `sbatch` holds further long options of sbatch:
     `{ account = "nlp", qos = "low" }`."""
 
-    workers: int = Field(default=1, ge=1)
+    workers: Count = 1
     partition: str | None = None
-    time: int = Field(default=1440, ge=1)
-    cpus: int = Field(default=1, ge=1)
-    gpus: int = Field(default=0, ge=0)
+    time: Count = 1440
+    cpus: Count = 1
+    gpus: CountOrZero = 0
     memory: str | None = None
-    sbatch: dict[str, str | int | bool] = Field(default_factory=dict)
+    sbatch: dict[str, str | Annotated[int, Field(ge=-MOST, le=MOST)] | bool] = Field(default_factory=dict)
 
 
 class SlurmOptions(StageResources):
     """`[launcher.slurm]`: the resources of every stage, and `[launcher.slurm.stage.NAME]` what is different in one. A job whose
     time is over goes on in a new turn, at most `turns` times. With `wait = false` the command submits and leaves."""
 
-    turns: int = Field(default=100, ge=0)
+    turns: CountOrZero = 100
     wait: bool = True
     stage: dict[str, StageResources] = Field(default_factory=dict)
 
