@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoTokenizer, LlamaConfig
 from cpeft.errors import ConfigError, MissingModel, PromptMismatch
 from cpeft.models import loading
 from cpeft.models.content import config_hash, folder_parts, template_hash, tokenizer_hash
-from cpeft.models.loading import ASSETS, ModelOptions, load_lm, model_identity
+from cpeft.models.loading import ModelOptions, load_lm, model_identity
+from cpeft.models.named_models import ASSETS
 from tiny_chat import make_chat_lm, make_chat_tokenizer
 
 
@@ -127,7 +128,7 @@ def test_the_machine_has_no_say_in_an_identity(tmp_path, monkeypatch, flags):
 
 def test_a_hub_model_is_described_from_the_cache(mini, monkeypatch):
     """By its name, and by what its files say; with the hashes of a folder with the same files."""
-    from cpeft.models import hub
+    from cpeft.models import places
 
     asked = {}
 
@@ -135,13 +136,13 @@ def test_a_hub_model_is_described_from_the_cache(mini, monkeypatch):
         asked.update(name=name, revision=revision, patterns=allow_patterns)
         return str(mini)
 
-    hub.description.cache_clear()
-    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    places._hub_description.cache_clear()
+    monkeypatch.setattr(places, "snapshot_download", snapshot)
     found = model_identity(ModelOptions(name="some/mini", revision="v1"))
     assert found == {**identity(mini), "name": "some/mini"}
     assert asked["revision"] == "v1"
     assert not any(pattern.endswith((".safetensors", ".bin", ".py")) for pattern in asked["patterns"])
-    hub.description.cache_clear()
+    places._hub_description.cache_clear()
 
 
 def test_a_hub_model_that_is_nowhere_is_missing():

@@ -186,7 +186,6 @@ def test_one_identity_before_and_after_and_by_path(file, tmp_path):
     assert wanted == {file_hash(file)}
     write_wheel(tmp_path / "index", file)
     load()
-    model_identity.cache_clear()
     assert model_identity(ModelOptions(name="tiny"))["name"] in wanted
 
 
@@ -204,7 +203,6 @@ def test_a_run_has_one_id_before_and_after_and_by_path(file, world, tmp_path):
     assert planned(file) == planned(file.parent) == before
     write_wheel(tmp_path / "index", file)
     load()
-    model_identity.cache_clear()
     assert planned(NAME) == before
     assert planned("mini") != before
 

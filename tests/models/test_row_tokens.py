@@ -9,7 +9,7 @@ from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast, T5Config
 
-from cpeft.models.loading import ASSETS
+from cpeft.models.named_models import ASSETS
 from cpeft.models.row_tokens import STEM, RowTokens
 from cpeft.models.text import TextCodec
 from tiny_chat import FAMILIES, make_chat_lm, make_chat_tokenizer

@@ -431,7 +431,8 @@ def test_origins_come_one_by_one():
 
 
 FORMS = {
-    "form": ("chat", "fields"), "prefix": ("task", "none"), "labels": ("words", "numbers"), "cue": (None, "\nsaid:"),
+    "form": ("chat", "fields"), "examples": (4, 0), "prefix": ("task", "none"), "labels": ("words", "numbers"),
+    "cue": (None, "\nsaid:"),
 }  # fmt: skip
 
 

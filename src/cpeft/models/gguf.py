@@ -110,8 +110,10 @@ def _read(path: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging
 
+    from cpeft.models.content import NO_REMOTE_CODE
+
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    at: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    at: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name, **NO_REMOTE_CODE}
     try:
         config = AutoConfig.from_pretrained(**at)
         auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

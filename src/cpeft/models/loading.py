@@ -35,9 +35,8 @@ from cpeft.models.content import (
     read_tokenizer,
 )
 from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
-from cpeft.models.hub import description
 from cpeft.models.named_models import named_model
-from cpeft.models.places import content_of, folder_of, plain_folder
+from cpeft.models.places import content_of, description_of, folder_of
 from cpeft.models.support import GAP, TOKENS, check_supported, reads_alike, shortest_window
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
@@ -209,8 +208,8 @@ def load_lm(
     in a folder of several GGUF files. Without `fetch` only what is on this machine.
 
     Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, a GGUF
-    file that cannot be read, a model that needs program code of its own, a tokenizer with more tokens than the model has
-    embeddings, a family on which prompts cannot be served: `models/support.py`)."""
+    file that cannot be read, program code of its own, a tokenizer with more tokens than the model has embeddings, a family on
+    which prompts cannot be served: `models/support.py`)."""
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     at: dict[str, Any] = {"revision": revision, "local_files_only": not fetch}
@@ -264,13 +263,12 @@ def placed(dtype: Dtype, device: str) -> tuple[str, str]:
 
 
 def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it: the content of its weights and the hashes of its
-    configuration, tokenizer and chat template. In a folder, which may move but not be replaced unnoticed, each is read; a GGUF
-    file holds all of them; a hub model's weights are known by its name, the revision being a setting. The number format is the
-    one that is asked for: what `auto` stands for is kept by the store, and this machine has no say in it.
+    """What decides a run's numbers about its model, known without loading it. Its content, so that it may move but not be
+    replaced unnoticed: of a GGUF file its hash; of a folder that of its weights (`content_of`), and the hashes of its
+    configuration, tokenizer and chat template; of a hub model its name and these hashes, the revision being a setting. The
+    number format is the one that is asked for: what `auto` stands for is kept by the store, and this machine has no say in it.
 
     Raises MissingModel for a model that is not here, ConfigError for one that needs program code of its own."""
-    content = content_of(options.name, options.file)
-    where = description(options.name, options.revision) if content is None else plain_folder(options.name, options.file)
-    parts = folder_parts(where, options.name) if where else {}
-    return {"dtype": options.dtype, "name": content or options.name, **parts}
+    name = content_of(options.name, options.file) or options.name
+    folder = description_of(options.name, options.file, options.revision)
+    return {"dtype": options.dtype, "name": name, **(folder_parts(folder, options.name) if folder else {})}

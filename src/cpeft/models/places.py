@@ -4,13 +4,19 @@ A name is looked for in this order: a named model, a folder or GGUF file, a fold
 names; else it is a name on the hub.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from cpeft.data.hub import ask_hub_once
+from cpeft.errors import MissingModel
 from cpeft.models.cache import file_hash
-from cpeft.models.content import weights_hash
+from cpeft.models.content import READ, weights_hash
 from cpeft.models.gguf import SUFFIX, converted, gguf_file
 from cpeft.models.named_models import Download, named_model
-from cpeft.models.obtaining import models_folder, obtain
+from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, embedded_folder, models_folder, obtain
 
 Name = str | Path
 
@@ -36,25 +42,43 @@ def local_place(name: Name) -> Path:
     return path
 
 
-def plain_folder(name: Name, file: str | None = None) -> Path | None:
-    """The folder of a model that lies here as transformers saves one; None for a GGUF file, what is still to be downloaded, and
-    a name on the hub."""
-    if model := named_model(name):
-        return model.source if isinstance(model.source, Path) else None
-    place = local_place(name)
-    return place if place.is_dir() and not gguf_file(place, file) else None
-
-
 def content_of(name: Name, file: str | None = None) -> str | None:
-    """The hash of a model's weights, None for a name on the hub: of a GGUF file, which holds tokenizer and template too, all
-    of it, whether it is here yet or known by name; of a folder its files of weights, so it may move but not be replaced
-    unnoticed."""
-    if folder := plain_folder(name, file):
-        return weights_hash(folder)
-    if (model := named_model(name)) and isinstance(model.source, Download):
-        return model.source.sha256
-    gguf = gguf_file(local_place(name), file)
-    return file_hash(gguf) if gguf else None
+    """The hash of a model's weights, None for a name on the hub: of a GGUF file all of it, tokenizer and template included,
+    whether it is here yet or known by name; of a folder its files of weights (size, first and last mebibyte of each)."""
+    if model := named_model(name):
+        if isinstance(model.source, Download):
+            return model.source.sha256
+        return weights_hash(embedded_folder(model))
+    place = local_place(name)
+    if gguf := gguf_file(place, file):
+        return file_hash(gguf)
+    return weights_hash(place) if place.is_dir() else None
+
+
+def description_of(name: Name, file: str | None = None, revision: str | None = None) -> Path | None:
+    """The folder with a model's configuration, tokenizer and chat template: its own, or for a hub model one in the hub's cache,
+    filled from the hub where it can be reached; None for a GGUF file, which holds all of it.
+
+    Raises MissingModel where there is none."""
+    if model := named_model(name):
+        return embedded_folder(model) if isinstance(model.source, Path) else None
+    place = local_place(name)
+    if gguf_file(place, file):
+        return None
+    return place if place.is_dir() else _hub_description(str(name), revision)
+
+
+@lru_cache(maxsize=16)
+def _hub_description(name: str, revision: str | None) -> Path:
+    ask_hub_once()
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(READ)))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        raise MissingModel(
+            f"model '{name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach"
+        ) from None
+    except UNREACHED as error:
+        raise MissingModel(f"model '{name}': no such folder, and {str(error).splitlines()[0]}") from None
 
 
 def is_local(name: Name) -> bool:

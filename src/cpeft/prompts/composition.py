@@ -28,9 +28,9 @@ from cpeft.prompts.expression import (
     parse_expression,
     parse_prompt,
 )
-from cpeft.prompts.forms import mixed
+from cpeft.prompts.forms import check_joins, mixed
 from cpeft.prompts.similarity import Item, token_mean
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_joins, check_same_space
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
 

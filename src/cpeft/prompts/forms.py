@@ -5,21 +5,17 @@ that are subtracted cancel in it, though not in the rows.
 """
 
 from dataclasses import replace
+from itertools import combinations
 from typing import Any, TypeVar
 
-from cpeft.prompts.soft_prompt import FORM_OPTIONS, Provenance, SoftPrompt, matrix_hash
+from cpeft.errors import PromptMismatch
+from cpeft.prompts.soft_prompt import Provenance, Rows, SoftPrompt, check_same_space, matrix_hash
 
-SPACE = (
-    "model",
-    "revision",
-    "embedding",
-    "config",
-    "tokenizer",
-    "template",
-    "dtype",
-    "encoder_decoder",
-    "text",
-)  # what a result takes from its parts
+SPACE = (  # what a result takes from its parts
+    "model", "revision", "embedding", "config", "tokenizer", "template", "dtype", "encoder_decoder", "text",
+)  # fmt: skip
+# Of the text that a prompt was trained on: how rows and answers read, with what they are where nothing is said.
+FORM_OPTIONS = {"form": "fields", "prefix": "task", "labels": "words", "cue": None, "examples": 0}
 Term = tuple[float, Provenance]
 M = TypeVar("M", bound=Any)  # SoftPrompt or TaskVector
 
@@ -42,12 +38,26 @@ def combined(*terms: Term) -> Provenance:
     return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear)
 
 
+def check_joins(*parts: Rows) -> None:
+    """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width, length and form of text: what
+    was learned on instructions says nothing of rows that read otherwise."""
+    check_same_space(*parts)
+    for first, other in combinations((part.provenance for part in parts if part.provenance.text), 2):
+        for name, usual in FORM_OPTIONS.items():
+            ours, theirs = first.text.get(name, usual), other.text.get(name, usual)
+            if ours != theirs:
+                raise PromptMismatch(
+                    f"prompts '{label_of(first)}' and '{label_of(other)}' were trained on text of different forms, "
+                    f"data.{name} = {ours!r} and {theirs!r}: train both under one, or join them on purpose with mixed(...) around one of them"
+                )
+
+
 def mixed(rows: M) -> M:
     """The same prompt or task vector, allowed to join those trained on text of another form, asked for by name: in an
     expression `mixed(...)`. The result reads as the other parts do; what this one was trained under stays in
     `provenance.mixed`."""
     known = rows.provenance
-    form = ", ".join(f"{name} = {known.text[name]!r}" for name in FORM_OPTIONS if known.text.get(name) is not None)
+    form = ", ".join(f"{name} = {value!r}" for name in FORM_OPTIONS if (value := known.text.get(name)) is not None)
     told = sorted({*known.mixed, *filter(None, [form])})
     return replace(rows, provenance=replace(known, text={}, template="", mixed=told))
 

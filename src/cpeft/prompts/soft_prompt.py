@@ -29,12 +29,6 @@ from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.readme import readme
 
 MODEL_PARTS = {"tokenizer": "tokenizer", "template": "chat template", "config": "configuration"}
-FORM_OPTIONS = (
-    "form",
-    "prefix",
-    "labels",
-    "cue",
-)  # of the text that a prompt was trained on: how rows and answers read
 PEFT_KEY = "prompt_embeddings"  # the one key of peft's prompt tuning checkpoints
 
 
@@ -237,21 +231,6 @@ def check_same_space(*prompts: Rows) -> None:
                 f"prompts {names} have different lengths: {first.length} and {other.length} rows; "
                 "train them with one prompt.length, or cut on purpose with source.rows = 'first:N'"
             )
-
-
-def check_joins(*parts: Rows) -> None:
-    """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width, length and form of text: what
-    was learned on instructions says nothing of rows that read otherwise."""
-    check_same_space(*parts)
-    for first, other in combinations(parts, 2):
-        a, b = first.provenance, other.provenance
-        for name in FORM_OPTIONS:
-            if name in a.text and name in b.text and a.text[name] != b.text[name]:
-                names = f"'{a.run or a.task or 'first'}' and '{b.run or b.task or 'second'}'"
-                raise PromptMismatch(
-                    f"prompts {names} were trained on text of different forms, data.{name} = {a.text[name]!r} and "
-                    f"{b.text[name]!r}: train both under one, or join them on purpose with mixed(...) around one of them"
-                )
 
 
 def own_copy(matrix_PD: Tensor) -> Float[Tensor, "P D"]:

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
-from cpeft.prompts.forms import anchor_of, combined, form_of, form_or_itself, label_of, written
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_joins, matrix_hash, own_copy
+from cpeft.prompts.forms import anchor_of, check_joins, combined, form_of, form_or_itself, label_of, written
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash, own_copy
 from cpeft.seeds import generator
 
 

@@ -11,11 +11,10 @@ from cpeft.errors import MissingModel, writing
 from cpeft.models.cache import write_once
 from cpeft.models.content import READ
 from cpeft.models.gguf import check_convertible, gguf_file
-from cpeft.models.hub import UNREACHED, description
 from cpeft.models.loading import ModelOptions
 from cpeft.models.named_models import NamedModel, named_model
-from cpeft.models.obtaining import embedded_folder, obtain
-from cpeft.models.places import folder_of, local_place
+from cpeft.models.obtaining import UNREACHED, embedded_folder, obtain
+from cpeft.models.places import description_of, folder_of, local_place
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import find_task, located_model
@@ -80,9 +79,7 @@ def check_model(options: ModelOptions) -> None:
     place = local_place(options.name)
     if gguf := gguf_file(place, options.file):
         check_convertible(gguf)
-    if gguf or place.is_dir():
-        return
-    description(options.name, options.revision)
+    description_of(options.name, options.file, options.revision)
 
 
 def _fetch_recipe(recipe: str, out: Path | None) -> Iterator[Path]:

@@ -21,8 +21,9 @@ from cpeft.config import Table, merge, override
 from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.composition import compose_files
+from cpeft.prompts.forms import check_joins
 from cpeft.prompts.similarity import MEASURES
-from cpeft.prompts.soft_prompt import SoftPrompt, check_joins
+from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.study.api import train
 from cpeft.study.store import saved_prompts
