@@ -53,7 +53,8 @@ class Outlook:
     @property
     def downloads(self) -> list[str]:
         """The named models that are not here yet, which `cpeft run` downloads first."""
-        names = dict.fromkeys(run.settings.model.name for run in self.plan.recipe.training)
+        left = [entry.run for entry in self.entries if entry.pending]
+        names = dict.fromkeys(run.settings.model.name for run in left if isinstance(run, TrainingRun))
         return [model.name for name in names if (model := named_model(name)) and not model.here]
 
     def _lacks(self, run: RecipeRun) -> list[Lack]:
