@@ -44,7 +44,7 @@ method = { name = "attempt", pool_padding = true }
 data = { labels = "numbers", padding = "room" }
 optim = { lr = 0.3, warmup = 500 }
 [stage.grid]
-"data.few_shot" = [0, 1, 2, 3, 4, 5, 6, 7, 8, "full"]
+"data.few_shot, train.epochs" = [[0, 0], [1, 3], [2, 3], [3, 3], [4, 3], [5, 3], [6, 3], [7, 3], [8, 3], ["full", 3]]
 """
 
 
