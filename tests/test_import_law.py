@@ -19,7 +19,7 @@ FLOORS = (
     ("training", "evaluation", "baselines"),
     ("models",),
     ("methods", "data"),
-    ("prompts", "metrics", "tasks", "config"),
+    ("prompts", "metrics", "tasks", "stats", "config"),
     ("registry", "errors", "seeds"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

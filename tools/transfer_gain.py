@@ -3,17 +3,17 @@
     python tools/transfer_gain.py STORE --stage targets --baseline vocabulary
 
 The gain of a method on a task is the mean over seeds of (its score - the baseline's score of the same seed), with the 95%
-interval of Student's t on those differences. Every seed is printed. Attention is the mean over test rows, then over seeds with
-the interval of Student's t.
+interval of Student's t on those differences: a claim about that task. Every seed is printed. Attention is the mean over test
+rows, then over seeds with the interval of Student's t.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from cpeft.report.study import Run
+from cpeft.stats.intervals import t_interval
 from cpeft.study.store import Store
 
 
@@ -34,7 +34,7 @@ def gains(store: Path, stage: str, baseline: str) -> list[str]:
             continue
         seeds = sorted(mine.keys() & base.keys())
         difference = np.array([mine[seed] - base[seed] for seed in seeds])
-        low, high = stats.ttest_1samp(difference, 0.0).confidence_interval(0.95)
+        low, high = t_interval(difference)
         every = " ".join(f"{value:+.1f}" for value in difference)
         mean = np.mean([mine[seed] for seed in seeds])
         lines.append(
@@ -60,7 +60,7 @@ def attention(store: Path, stage: str) -> list[str]:
     for (task, label), cell in weights.items():
         told = []
         for values in cell.values():
-            low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+            low, high = t_interval(values)
             told.append(f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]")
         lines.append(f"| {task} | {label} | {' | '.join(told)} | {len(values)} |")
     return lines

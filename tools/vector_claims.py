@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from cpeft.report.addition import additions
 from cpeft.report.crossing import crossings
 from cpeft.report.lines import Line, Shots, Trial, gather, rising
-from cpeft.report.stats import Paired, compare, holm, t_interval
 from cpeft.report.study import Study
-from cpeft.seeds import generator
+from cpeft.stats.correlation import rank_correlation
+from cpeft.stats.intervals import t_interval
+from cpeft.stats.many import holm
+from cpeft.stats.paired import Paired, compare
 from cpeft.study.store import Store
 
 
@@ -57,7 +58,6 @@ DESIGNS = {
 }  # fmt: skip
 BASE, SUM, NOISE = "vocabulary", "sum of vectors", "noise of that size"
 BOTH, MIXTURE = "SPoT both", "ATTEMPT"
-RESAMPLES = 10_000
 
 
 def main(name: str, folder: str) -> None:
@@ -83,10 +83,12 @@ def told(values: Any) -> str:
 
 
 def origins(study: Study) -> list[str]:
-    """Other minus own origin and minus the origin alone, a mean over tasks for every origin."""
+    """Other minus own origin and minus the origin alone, a mean over tasks, each of them the mean of its origins."""
     (crossing,) = crossings(study)
-    differences = np.array([row.difference.differences for row in crossing.rows if row.difference])
-    said = [f"**1. Other - own origin**, mean over {len(differences)} tasks, by origin: {told(differences.mean(0))}"]
+    differences = [row.difference.mean for row in crossing.rows if row.difference]
+    said = [
+        f"**1. Other - own origin**, over tasks: {told(differences)}; by task {' '.join(f'{d:+.1f}' for d in differences)}"
+    ]
     for kind in ("origin alone", "noise", "shuffled rows", "another task"):
         means = [
             row.other.mean - row.controls[kind].mean for row in crossing.rows if row.other and kind in row.controls
@@ -99,11 +101,14 @@ def origins(study: Study) -> list[str]:
 
 
 def sums(study: Study) -> list[str]:
-    """What the sums of every stage keep, over all their tasks, as means for every seed."""
+    """What the sums of every stage keep, over tasks, each of them the mean of its sums and seeds."""
     said = []
     for addition in additions(study):
         many = f"{addition.stage}, all {len(addition.sums)} sums"
-        said.append(f"**2. Sum / single, per cent**, {many}: {told(_shares(addition.sums))}")
+        by_task = ", ".join(f"{task} {share:.1f}" for task, share in addition.by_task.items())
+        said.append(
+            f"**2. Sum / single, per cent**, {many}, over tasks: {told(addition.by_task.values())}; by task {by_task}"
+        )
         both = [
             " + ".join(each.tasks)
             for each in addition.sums
@@ -111,11 +116,6 @@ def sums(study: Study) -> list[str]:
         ]
         said.append(f"- all their tasks keep 90% on average: {', '.join(both) or 'none'}")
     return said
-
-
-def _shares(sums: Any) -> list[float]:
-    shares = [member.shares for each in sums for member in each.members]
-    return [float(np.mean([share[seed] for share in shares])) for seed in sorted(set.intersection(*map(set, shares)))]
 
 
 def starts(lines: dict[str, Line], design: Design) -> list[str]:
@@ -176,8 +176,8 @@ def _near(first: str, second: str, design: Design) -> str:
 
 def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
     """Spearman's correlation, over (source, target), of the gain of a source with its similarity to the target's own prompt of
-    all rows, both as means over seeds; p by permutation of the pairs, taken as independent, as such and corrected by Holm over
-    the table."""
+    all rows, both as means over seeds; p by permutation of whole sources, as such and corrected by Holm over the table, or why
+    there is none."""
     (comparison,) = study.comparisons
     names = {(each["prompt"], each["seed"]): each["hash"] for each in comparison.found["compared"]}
     pairs = [
@@ -186,7 +186,7 @@ def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
     common = set.intersection(*(set(lines[BASE].scores[target.task]) for target in design.targets))
     title = "**5. Similarity and gain** over (source, target)"
     said = _table(title, "rows per class", "of", "pairs", "rho", "p", "p by Holm", "gains")
-    rows: list[tuple[str, float, str]] = []
+    rows: list[tuple[str, float | None, str, str]] = []
     for shots, (what, measure) in product(rising(common), (("vectors", "flattened"), ("prompts", "token_mean"))):
         gains, cosines = [], []
         for task, source, line in pairs:
@@ -195,20 +195,20 @@ def foretold(study: Study, lines: dict[str, Line], design: Design) -> list[str]:
             found = [comparison.similarity(what, measure, names[source, seed], names[task, seed]) for seed in seeds]
             gains.append(float(np.mean(differences)))
             cosines.append(float(np.mean([value for value in found if value is not None])))
-        rho = stats.spearmanr(cosines, gains).statistic
-        draw = generator(0, "permutation")
-        beaten = [
-            abs(stats.spearmanr(cosines, draw.permutation(gains)).statistic) >= abs(rho) - 1e-9
-            for _ in range(RESAMPLES)
-        ]
-        p = (1 + sum(beaten)) / (1 + RESAMPLES)
+        grid = {
+            (source, task): pair
+            for (task, source, _), pair in zip(pairs, zip(cosines, gains, strict=True), strict=True)
+        }
+        rho, p, why = rank_correlation(grid)
         told_gains = ", ".join(
             f"{source}-{task} {gain:+.1f}" for (task, source, _), gain in zip(pairs, gains, strict=True)
         )
-        rows.append((f"| {shots} | {what}, {measure} | {len(pairs)} | {rho:+.2f}", p, told_gains))
-    corrected = holm([p for _, p, _ in rows])
+        shown = "" if rho is None else f"{rho:+.2f}"
+        rows.append((f"| {shots} | {what}, {measure} | {len(pairs)} | {shown}", p, why, told_gains))
+    corrected = iter(holm([p for _, p, _, _ in rows if p is not None]))
     return said + [
-        f"{head} | {p:.3f} | {q:.3f} | {gains} |" for (head, p, gains), q in zip(rows, corrected, strict=True)
+        f"{head} | {why} | {why} | {gains} |" if p is None else f"{head} | {p:.3f} | {next(corrected):.3f} | {gains} |"
+        for head, p, why, gains in rows
     ]
 
 

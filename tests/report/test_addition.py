@@ -16,7 +16,7 @@ from cpeft.study.store import Store
 
 def test_a_table_by_hand(tmp_path):
     """Seed 0 ties on validation rows and takes the smaller scale. rte: 40/50 and 54/60, 80% and 90%; cb: 60/60 and 66/60, 100%
-    and 110%. With two seeds the half width is 12.706 times half their difference. Over all: 90% and 100%."""
+    and 110%. With two seeds the half width is 12.706 times half their difference. Over tasks: 85% and 105%, and so with two."""
     html, page = read(write_addition(tmp_path))
     assert "addition" in page.sections
     first = page.row("rte + cb")
@@ -25,14 +25,14 @@ def test_a_table_by_hand(tmp_path):
         page.row("cb accuracy", "105.0")
         == "rte + cb 0: 0.5 , 1: 1 cb accuracy 63.00 60.00 105.0 [41.5, 168.5] 2 47.50 3"
     )
-    assert page.row("Mean of all tasks") == "Mean of all tasks of all sums 95.0 [31.5, 158.5] 2"
+    assert page.row("Mean over tasks") == "Mean over tasks 95.0 [−32.1, 222.1] 2 tasks"
     assert 'id="addition-scales-1"' in html
 
 
 def test_controls_by_hand(tmp_path):
     """Noise was made for seed 0 alone and at two scales, of which validation rows choose 1: 25/50 and 30/60 are 50%, where the
-    sum of that seed keeps 80% and 100%. The vector of another task keeps 20% and 25% of both; at its only scale, 1, the sums
-    keep 1/50 and 1/60, and 54/60 and 66/60: −20.67 and 77.5 more, and no other signs have a mean nearer to 0."""
+    sum of that seed keeps 80% and 100%: 30 and 50 more. The vector of another task keeps 20% of rte and 25% of cb; at its only
+    scale, 1, the sums keep 1/50 and 54/60 of rte, 1/60 and 66/60 of cb: 26 and 30.83 more."""
     write_addition(tmp_path)
     write_trial(tmp_path, "singles", "singles", 0, {"wic": 50.0})
     write_trial(tmp_path, "singles", "singles", 1, {"wic": 50.0})
@@ -47,9 +47,9 @@ def test_controls_by_hand(tmp_path):
         write_trial(tmp_path, "controls", "other", seed, found, "vocab + v(singles/wic)", steps=0, validation=5.0)
     html, page = read(tmp_path)
     assert 'id="addition-controls-1"' in html
-    assert page.row("noise 1", "50.0") == "noise 1 50.0 90.0 one seed"
+    assert page.row("noise 1", "50.0") == "noise 1 50.0 90.0 +40.00 [−87.1, 167.1] 2 0.500 1.000 too few tasks"
     assert page.row("another task 1", "22.5") == (
-        "another task 1 22.5 50.9 +28.42 [−595.2, 652.1] 2 1.000 1.000 cannot be judged"
+        "another task 1 22.5 50.9 +28.42 [−2.3, 59.1] 2 0.500 1.000 too few tasks"
     )
 
 
@@ -95,7 +95,8 @@ def test_other_formulas_are_no_sums(tmp_path, init):
     assert "addition" not in read(tmp_path)[1].sections
 
 
-def test_the_mean_of_all_counts_seeds_that_have_every_sum(tmp_path):
+def test_a_task_counts_once_however_many_sums_it_has(tmp_path):
+    """rte keeps 85%, cb 105% of one sum and 110% of the other, wic 100%: 97.5, with half a width of 4.303 x 11.456 / 1.732."""
     write_addition(tmp_path)
     for seed in (0, 1, 2):
         write_trial(tmp_path, "singles", "singles", seed, {"wic": 50.0})
@@ -105,7 +106,7 @@ def test_the_mean_of_all_counts_seeds_that_have_every_sum(tmp_path):
         scores = {"cb": 60.0, "wic": 50.0}
         write_trial(tmp_path, "pairs", "pairs init=1", seed, scores, init, steps=0, validation=9.0)
     _, page = read(tmp_path)
-    assert page.row("Mean of all tasks") == "Mean of all tasks of all sums 95.0 1"  # seed 0: 80, 100, 100 and 100
+    assert page.row("Mean over tasks") == "Mean over tasks 97.5 [69.0, 126.0] 3 tasks"
 
 
 FOUR = [
@@ -134,7 +135,9 @@ def test_sum_and_single_prompt_are_scored_on_the_same_rows(tmp_path):
     _, page = read(tmp_path)
     assert "rte accuracy 50.00 50.00 100.0 1 47.50 2" in page.row("rte accuracy", "100.0")
     assert page.row("cb accuracy", "80.0").endswith("cb accuracy 40.00 50.00 80.0 1 47.50 3")
-    assert page.row("noise", "90.0") == "noise 1 40.0 90.0 one seed"  # (0 + 80) / 2 and (100 + 80) / 2
+    assert (
+        page.row("noise", "90.0") == "noise 1 40.0 90.0 +50.00 [−585.3, 685.3] 2 1.000 1.000 too few tasks"
+    )  # (0 + 80) / 2, (100 + 80) / 2
 
 
 def test_rows_that_cannot_be_matched_are_said(tmp_path):

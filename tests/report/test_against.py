@@ -12,10 +12,10 @@ from cpeft.prompts.similarity import cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.against import against
 from cpeft.report.families import summed
-from cpeft.report.one_sample import judge_figure
 from cpeft.report.page import write_report
-from cpeft.report.stats import Verdict
 from cpeft.report.study import Study
+from cpeft.stats.intervals import Verdict
+from cpeft.stats.summaries import judge_figure
 from cpeft.study.store import Store
 
 

@@ -16,7 +16,7 @@ def test_a_table_by_hand(tmp_path):
     controls = "50.00 (1) 51.00 (1) 52.00 (1) 48.00 (1)"
     row = f"rte accuracy 82.00 ± 2.00 (3) 80.33 ± 3.33 (6) {controls} 47.50 1.50"
     assert page.row("rte", "80.33") == row
-    told = "rte accuracy −1.67 [−5.5, 2.1] −0.62 3 0.500 0.500 cannot be judged not significant, p 0.384"
+    told = "rte accuracy −1.67 [−5.5, 2.1] −0.62 3 0.500 0.500 too few origins not significant, p 0.384"
     assert page.row("rte", "−1.67") == told
     assert page.row("mini/cb accuracy", "(1)") == "mini/cb accuracy 60.00 (1) 47.50"
     assert page.row("Own origin").endswith("Noise Shuffled rows Another task Origin alone Majority |v| / |origin|")

@@ -1,12 +1,11 @@
 """Families of comparisons: Holm's verdicts, what cannot be judged, and the published procedure beside them."""
 
 import pytest
-from fabricate import write_trial
 from scipy import stats
-from test_page import read
 
 from cpeft.report.families import judged, summed
-from cpeft.report.stats import Verdict, compare
+from cpeft.stats.intervals import Verdict
+from cpeft.stats.paired import compare
 
 
 def pair(differences, base=50.0):
@@ -35,11 +34,10 @@ def test_the_published_procedure_takes_pairs_for_independent_and_corrects_by_bon
     assert (other.published.p, other.published.verdict) == (None, Verdict.CANNOT)
 
 
-def test_from_ten_units_on_the_bootstrap_stands_beside_the_t_interval(tmp_path):
-    for seed in range(10):
-        for name, init, score in (("nothing", "vocab", 50.0), ("SPoT", "s/mnli", 60.0 + seed % 4)):
-            for shots in (4, 16):
-                settings = {"data": {"few_shot": shots}}
-                write_trial(tmp_path, "few", f"{name} few_shot={shots}", seed, {"rte": score}, init, settings=settings)
-    _, page = read(tmp_path)
-    assert "bootstrap [" in page.row("SPoT", "0.002 significant")
+def test_verdicts_in_words():
+    """They name the units that a claim rests on."""
+    few, clear = pair([9, 8, 7]), pair([9, 8, 7, 9, 8, 7, 9, 8, 7, 6])
+    words = {each.said for each in judged([few, clear, pair([9, -8, 7, -9, 8, -7, 9, -8, 7, -6])])}
+    assert words == {"too few seeds", "significant", "not shown"}
+    tasks = compare(dict.fromkeys("abcde", 5.0), dict.fromkeys("abcde", 1.0), "tasks")
+    assert [each.said for each in judged([tasks])] == ["too few tasks"]  # least p 2/32

@@ -7,8 +7,8 @@ from test_page import read
 
 from cpeft.config import merge
 from cpeft.report.shots import Experiment, experiments
-from cpeft.report.stats import Verdict
 from cpeft.report.study import Study
+from cpeft.stats.intervals import Verdict
 from cpeft.study.store import Store
 
 FEW = {"data": {"few_shot": 16}}
@@ -39,19 +39,19 @@ def test_tables_by_hand(tmp_path):
     html, page = read(write_shots(tmp_path))
     assert "shots" in page.sections
     assert page.row("SPoT", "62.00 52.00") == (
-        "rte SPoT 62.00 52.00 +10.00 [7.5, 12.5] +5.64 3 0.250 0.500 cannot be judged significant, p 0.013"
+        "rte SPoT 62.00 52.00 +10.00 [7.5, 12.5] +5.64 3 0.250 0.500 too few seeds significant, p 0.013"
     )
     assert page.row("mixed", "52.00 52.00") == (
-        "rte mixed 52.00 52.00 +0.00 [−2.5, 2.5] +0.00 3 1.000 1.000 cannot be judged not significant, p 1.000"
+        "rte mixed 52.00 52.00 +0.00 [−2.5, 2.5] +0.00 3 1.000 1.000 too few seeds not significant, p 1.000"
     )
     assert page.row("SPoT", "51.00 41.00") == (
-        "rte SPoT 51.00 41.00 +10.00 [7.5, 12.5] +5.64 3 0.250 0.250 cannot be judged significant, p < 0.001"
+        "rte SPoT 51.00 41.00 +10.00 [7.5, 12.5] +5.64 3 0.250 0.250 too few seeds significant, p < 0.001"
     )
     assert page.row("SPoT", "50.00 20.00") == (
-        "rte SPoT 50.00 20.00 +30.00 [5.2, 54.8] +1.69 3 0.250 0.250 cannot be judged significant, p 0.007"
+        "rte SPoT 50.00 20.00 +30.00 [5.2, 54.8] +1.69 3 0.250 0.250 too few seeds significant, p 0.007"
     )
     assert page.row("mixed", "62.00 60.00") == (
-        "rte mixed 62.00 60.00 +2.00 [2.0, 2.0] 3 0.250 0.500 cannot be judged cannot be judged"
+        "rte mixed 62.00 60.00 +2.00 [2.0, 2.0] 3 0.250 0.500 too few seeds cannot be judged"
     )
     assert html.count("no corrected p can reach 0.05") == 4
     (label,) = re.findall(r'aria-label="accuracy of rte by ([^"]*)"', html)

@@ -133,7 +133,7 @@ def test_the_page_shows_the_map_and_the_ranks(store):
 
 def test_too_few_pairs_are_not_ranked(tmp_path):
     html, _ = read(write_transfer(tmp_path, compared=6))  # cb's own prompt is not among them
-    assert html.count("2 pairs of source and target, too few to rank; 4 are the least") == 2
+    assert html.count("2 pairs of source and target cannot be ranked: too few pairs, 4 are the least") == 2
     assert "over 2 pairs" not in html
     assert "Spearman" not in html
     assert "– · –" in html
@@ -180,21 +180,46 @@ def trial(x: float | None, gain: float) -> Pair:
     return Pair((Trial(("s", "l"), "a", "b", "accuracy", 0, gain, dict.fromkeys(PREDICTORS, x)),))
 
 
-def test_ranks_are_spearmans_with_an_exact_permutation_p():
+def test_ranks_are_spearmans_with_an_exact_permutation_of_sources():
+    """One target and five sources: every source is a pair of its own, and any order of them as likely."""
     x, y = [0.1, 0.5, 0.3, 0.9, 0.7], [1.0, 2.0, 5.0, 6.0, 3.0]
-    found = rank(0, [trial(*point) for point in zip(x, y, strict=True)] + [trial(None, 9.0)])
+    pairs = {("target", f"s{i}"): trial(*point) for i, point in enumerate(zip(x, y, strict=True))}
+    found = rank(0, pairs | {("target", "unknown"): trial(None, 9.0)})
     observed = stats.spearmanr(x, y).statistic
     others = np.array([stats.spearmanr(other, y).statistic for other in permutations(x)])
     assert (found.pairs, found.rho) == (5, pytest.approx(observed))
-    assert found.p == pytest.approx(2 * np.mean(others >= observed - 1e-9))
+    assert found.p == pytest.approx(np.mean(np.abs(others) >= observed - 1e-9))
+
+
+def test_a_source_takes_anothers_place_on_all_targets():
+    """Four sources on two targets. The order of the sources is the same on both, so one of 24 orders reaches as far, and its
+    reverse: eight independent pairs would have had a p of 1 / 8! and its reverse."""
+    rising = {
+        (target, f"s{i}"): trial(0.1 * i, 10.0 * shift + i) for shift, target in enumerate("tu") for i in range(4)
+    }
+    assert rank(0, rising).p == pytest.approx(2 / 24)
 
 
 @pytest.mark.parametrize(
-    ("points", "pairs"),
-    [([(0.1, 1.0)] * 3, 3), ([(0.1, 1.0), (0.1, 2.0)] * 2, 4), ([(0.1, 1.0), (0.2, 1.0)] * 2, 4)],
-)
-def test_what_cannot_be_ranked(points, pairs):
-    assert rank(1, [trial(*point) for point in points])[1:] == (pairs, None, None)
+    ("points", "why"),
+    [
+        ({"t": 3}, "too few pairs, 4 are the least"), ({"t": 2, "u": 2}, "too few sources"),
+        ({"t": 4, "u": 3}, "not every source was tried on every target"),
+    ],
+)  # fmt: skip
+def test_no_p_and_why(points, why):
+    pairs = {
+        (target, f"s{i}"): trial(0.1 * i, 1.0 + i * i) for target, sources in points.items() for i in range(sources)
+    }
+    found = rank(1, pairs)
+    assert (found.p, found.why) == (None, why)
+    assert (found.rho is None) == (len(pairs) < 4)
+
+
+@pytest.mark.parametrize("points", [[(0.1, 1.0), (0.1, 2.0)] * 2, [(0.1, 1.0), (0.2, 1.0)] * 2])
+def test_what_cannot_be_ranked(points):
+    found = rank(1, {("t", f"s{i}"): trial(*point) for i, point in enumerate(points)})
+    assert found[1:] == (4, None, None, "all gains or all similarities are equal")
 
 
 def test_a_single_seed_has_no_interval():

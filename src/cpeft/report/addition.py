@@ -5,7 +5,9 @@
 λ is chosen per set of tasks and seed by the mean validation score of its tasks, as published: the scales in rising order,
 the first that is best, strictly better than 0; and 1 where none is. Test scores of the chosen sum stand against those of the
 single prompts, of the same seed: relative performance = 100 sum / single. The same is done with controls in the place of the
-sum: noise of its size, its rows shuffled, the sum of other tasks' vectors. Sums and controls are compared over seeds.
+sum: noise of its size, its rows shuffled, the sum of other tasks' vectors. What one task keeps in one sum rests on its seeds;
+what sums keep in general, and more than controls, on tasks: each counts once, as the mean of its sums and seeds. Sums share
+tasks, so what depends on the partner of a task is a little alike in all of them and not covered.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,9 +24,9 @@ from cpeft.report.plots import Curve
 from cpeft.report.same_rows import score_together
 from cpeft.report.scales import Search
 from cpeft.report.starts import Asked, Start, metric_of, origin_of, untrained
-from cpeft.report.stats import Paired, compare
 from cpeft.report.study import Run, Study
 from cpeft.report.tables import t_interval
+from cpeft.stats.paired import Paired, compare, task_means
 
 Found = dict[tuple[str, ...], dict[int, dict[float, Start]]]  # by set of tasks, seed and scale
 Sets = dict[tuple[str, ...], dict[int, Search]]
@@ -33,11 +35,11 @@ Shares = Mapping[int, float]  # 100 sum / single by seed
 
 @dataclass(frozen=True)
 class Relative:
-    """Relative performance over seeds: mean, Student's t interval (None of one seed), seeds."""
+    """Relative performance over units, seeds of one task or tasks: mean, Student's t interval (None of one unit), units."""
 
     mean: float
     interval: tuple[float, float] | None
-    seeds: int
+    units: int
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Relative | None":
@@ -88,9 +90,10 @@ class Sum:
 
 @dataclass(frozen=True)
 class Control:
-    """What `name` in the place of `sets` of the sums keeps of their tasks, and what those sums keep, both at the best of the
-    scales that both have; seeds that have all. `difference` is sums minus control, paired over seeds (None of one seed), and
-    `tested` that among the controls of its table. `same` is False where the two, or the single prompts, had other test rows."""
+    """What `name` in the place of `sets` of the sums keeps of their tasks, and what those sums keep, as means over tasks, both
+    at the best of the scales that both have and of the same seeds. `difference` is sums minus control, paired over tasks (None
+    of one task), and `tested` that among the controls of its table. `same` is False where the two, or the single prompts, had
+    other test rows."""
 
     name: str
     sets: int
@@ -103,7 +106,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Addition:
-    """The sums of one stage and dtype; `overall` is the mean over all tasks of all sums, over the seeds that have every one;
+    """The sums of one stage and dtype; `by_task` is what each task keeps, as the mean of its sums and seeds;
     `controls` are those of any stage that stand in the place of its sums; `picture` shows the validation score against the
     scale, None where there is one scale only. `asked` is False where some scale was chosen by the first metrics instead of
     those that are asked for."""
@@ -111,10 +114,15 @@ class Addition:
     stage: str
     dtype: str
     sums: tuple[Sum, ...]
-    overall: Relative | None
+    by_task: Mapping[str, float]
     controls: tuple[Control, ...]
     picture: Markup | None
     asked: bool
+
+    @property
+    def overall(self) -> Relative | None:
+        """Over tasks."""
+        return Relative.of(self.by_task.values())
 
 
 def additions(study: Study, asked: Asked = lambda _: "") -> list[Addition]:
@@ -160,10 +168,10 @@ def _addition(stage: str, dtype: str, found: Sets, controls: Mapping[str, Sets],
     many = len({scale for curve in curves for scale, _ in curve}) > 1
     label = f"Mean validation score of {len(curves)} sums of task vectors against their scale, stage {stage}"
     picture = scale_curves(curves, f"addition-scales-{number}", label) if many else None
-    overall = Relative.of(_means([member.shares for each in sums for member in each.members]).values())
+    by_task = _by_task([(member.task, member.shares) for each in sums for member in each.members])
     compared = [_control(CONTROLS[kind], found, sets, asked) for kind, sets in controls.items()]
     by_asked = all(search.asked for seeds in found.values() for search in seeds.values())
-    return Addition(stage, dtype, sums, overall, _judged([each for each in compared if each]), picture, by_asked)
+    return Addition(stage, dtype, sums, by_task, _judged([each for each in compared if each]), picture, by_asked)
 
 
 def _judged(controls: Sequence[Control]) -> tuple[Control, ...]:
@@ -172,15 +180,15 @@ def _judged(controls: Sequence[Control]) -> tuple[Control, ...]:
     return tuple(replace(each, tested=next(tested)) if each.difference else each for each in controls)
 
 
-def _means(shares: Sequence[Shares]) -> dict[int, float]:
-    """The mean of shares by seed, over the seeds that all have."""
-    complete = sorted(set.intersection(*(set(values) for values in shares))) if shares else []
-    return {seed: float(np.mean([values[seed] for values in shares])) for seed in complete}
+def _by_task(shares: Iterable[tuple[str, Shares]]) -> dict[str, float]:
+    """The mean share of every task over its sums, each of them the mean of its seeds."""
+    return task_means({(task, place): float(np.mean(list(of_sum.values())))
+                       for place, (task, of_sum) in enumerate(shares) if of_sum})  # fmt: skip
 
 
 def _control(name: str, sums: Sets, found: Sets, asked: Asked) -> Control | None:
     """The control of every sum that has one."""
-    kept: list[tuple[Shares, Shares]] = []
+    kept: tuple[list[tuple[str, Shares]], list[tuple[str, Shares]]] = [], []
     same, both = True, [tasks for tasks in sums if tasks in found]
     for tasks in both:
         pairs = _at_common_scales(found[tasks], sums[tasks])
@@ -192,12 +200,13 @@ def _control(name: str, sums: Sets, found: Sets, asked: Asked) -> Control | None
                 same, single = same and scores.shared is not None, scores.values[2]
                 for part, value in zip(shares, scores.values[:2], strict=True):
                     part.update({seed: 100 * value / single} if single > 0 else {})
-            kept.append(shares)
-    means = [_means([pair[i] for pair in kept]) for i in (0, 1)]
+            for part, found_shares in zip(kept, shares, strict=True):
+                part.append((task, found_shares))
+    means = [_by_task(part) for part in kept]
     of_control, of_sums = (Relative.of(each.values()) for each in means)
     if of_control is None or of_sums is None:
         return None
-    difference = compare(means[1], means[0]) if len(means[0]) > 1 else None
+    difference = compare(means[1], means[0], "tasks") if len(means[0]) > 1 else None
     return Control(name, len(both), of_control, of_sums, same, difference)
 
 

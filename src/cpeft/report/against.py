@@ -20,12 +20,12 @@ from cpeft.report.cosines import Cosines, cosines
 from cpeft.report.crossing import crossings
 from cpeft.report.kinds import FEW_SHOT_RUNS, METRICS, ROWS, is_of, plain
 from cpeft.report.lines import GRID, Shots, Trial
-from cpeft.report.one_sample import judge_figure
 from cpeft.report.rejudged import MODELS, NOT_ITSELF, SETTINGS_RUNS
 from cpeft.report.starts import Asked
-from cpeft.report.stats import ALPHA, Summary, difference_interval, holm_judged, judge_rounded
 from cpeft.report.study import Study, distinct
 from cpeft.report.wide import Line, Wide, groups_of, said, wide
+from cpeft.stats.intervals import ALPHA
+from cpeft.stats.summaries import Summary, difference_interval, holm_judged, judge_figure, judge_rounded
 
 MEMORY = "from memory"  # what a block's source says of figures that were never checked
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from cpeft.report.facts import machine, short
 from cpeft.report.starts import headline
-from cpeft.report.stats import Paired, compare, holm
 from cpeft.report.study import Run, Study, distinct
 from cpeft.report.variants import told_apart
+from cpeft.stats.many import holm
+from cpeft.stats.paired import Paired, compare
 
 Key = tuple[str, str, str]  # stage, method, task
 Group = tuple[str, str, tuple[str, ...]]  # stage, label in the recipe, tasks

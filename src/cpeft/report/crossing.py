@@ -18,8 +18,9 @@ from safetensors.numpy import load_file
 
 from cpeft.report.families import Tested, judged, summed
 from cpeft.report.starts import Asked, Start, metric_of, origin_of, score, untrained
-from cpeft.report.stats import Paired, Summary, compare
 from cpeft.report.study import Run, Study
+from cpeft.stats.paired import Paired, compare
+from cpeft.stats.summaries import Summary
 
 OWN, OTHER = "own origin", "other origin"
 CONTROLS = {"noise": "noise", "shuffle": "shuffled rows", "task": "another task", "": "origin alone"}
@@ -123,7 +124,7 @@ def _paired(other: Cells, own: Cells) -> Paired | None:
     crossed, kept = (
         {origin: float(np.mean(cells[origin])) for origin in own if origin in other} for cells in (other, own)
     )
-    return compare(crossed, kept) if len(kept) > 1 else None
+    return compare(crossed, kept, "origins") if len(kept) > 1 else None
 
 
 def _ratio(task: str, sources: Sequence[Run]) -> float | None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cpeft.errors import NotComparable
-from cpeft.report.stats import ALPHA, Interval, Paired, Summary, Verdict, holm, published_t_test
+from cpeft.stats.intervals import ALPHA, Verdict
+from cpeft.stats.many import holm
+from cpeft.stats.paired import Paired
+from cpeft.stats.summaries import Summary, published_t_test
 
-ENOUGH = 10  # units from which on the bootstrap's interval is worth a look beside the t interval
 Sides = tuple[Summary, Summary]
 
 
@@ -36,8 +38,10 @@ class Tested:
     published: Published | None
 
     @property
-    def bootstrap(self) -> Interval | None:
-        return self.paired.bootstrap if self.paired.units >= ENOUGH else None
+    def said(self) -> str:
+        """The verdict in words."""
+        words = {Verdict.CANNOT: f"too few {self.paired.of}", Verdict.NOT: "not shown"}
+        return words.get(self.verdict, self.verdict.value)
 
 
 def judged(family: Sequence[Paired], published: Sequence[Sides] = ()) -> list[Tested]:

@@ -1,8 +1,8 @@
 """Methods over tasks: which does better over all of them, and whether that is more than chance.
 
-Two looks at the same runs. Each method against plain prompt tuning from a drawn prompt, paired over (task, seed), with Holm's
-correction over the methods; and mean ranks over tasks with the tests of Friedman and Nemenyi, for which a task counts once, as
-the mean of the seeds that all methods have.
+Two looks at the same runs. Each method against plain prompt tuning from a drawn prompt, paired over tasks, with Holm's
+correction over the methods; and mean ranks over tasks with the tests of Friedman and Nemenyi. For both a task counts once, as
+the mean of the seeds that all methods have: seeds of one task are alike, and say nothing of other tasks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,9 @@ import numpy as np
 
 from cpeft.report.families import Tested, judged
 from cpeft.report.lines import Line, Shots, Trial, gather, rising, untrained, without_probes
-from cpeft.report.stats import Ranking, compare, rank_methods
 from cpeft.report.study import Study
+from cpeft.stats.many import Ranking, rank_methods
+from cpeft.stats.paired import compare_tasks, task_means
 
 Units = Mapping[tuple[str, int], float]  # score by task and seed
 
@@ -75,21 +76,13 @@ def _contest(dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[L
         return None
     scores = {name: {unit: units[unit] for unit in common} for name, units in of_line.items()}
     base = next((line.name for line in lines if line.plain), "")
-    against = {name: compare(units, scores[base]) for name, units in scores.items() if base and name != base}
+    against = {name: compare_tasks(units, scores[base]) for name, units in scores.items() if base and name != base}
     tested = dict(zip(against, judged(list(against.values())), strict=True))
     methods = [
         Contestant(name, float(np.mean(list(units.values()))), tested.get(name)) for name, units in scores.items()
     ]
-    return Contest(
-        dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores, tasks)
-    )
+    return Contest(dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores))
 
 
-def _ranking(scores: Mapping[str, Units], tasks: Sequence[str]) -> Ranking | None:
-    if len(scores) < 3:
-        return None
-    return rank_methods({name: {task: _mean(units, task) for task in tasks} for name, units in scores.items()})
-
-
-def _mean(units: Units, task: str) -> float:
-    return float(np.mean([score for (of, _), score in units.items() if of == task]))
+def _ranking(scores: Mapping[str, Units]) -> Ranking | None:
+    return rank_methods({name: task_means(units) for name, units in scores.items()}) if len(scores) > 2 else None

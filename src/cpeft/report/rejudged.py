@@ -14,11 +14,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import DataError, NotComparable
-from cpeft.report.stats import (
-    ALPHA,
+from cpeft.stats.intervals import ALPHA, Verdict
+from cpeft.stats.summaries import (
     Judged,
     Summary,
-    Verdict,
     difference_interval,
     holm_judged,
     judge_rounded,

@@ -17,9 +17,10 @@ from cpeft.report.bands import MOST, Frame, Point, panels_legend, shot_curves, s
 from cpeft.report.families import Sides, Tested, judged, summed
 from cpeft.report.lines import Line, Shots, Trial, gather, rising, without_probes
 from cpeft.report.plots import line_style
-from cpeft.report.stats import Paired, Verdict, compare
 from cpeft.report.study import Study
 from cpeft.report.tables import score_interval
+from cpeft.stats.intervals import Verdict
+from cpeft.stats.paired import Paired, compare
 
 Sample = tuple[str, str, tuple[float, ...]]  # of a legend: name, colour and dashes
 

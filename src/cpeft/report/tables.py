@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
-from scipy import stats
 
-LEVEL = 0.95
+from cpeft.stats import intervals
+
 CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed choice, plain and calibrated
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
 Key = tuple[str, str, str, str, str]  # task, stage, method, metric, dtype
@@ -120,10 +120,7 @@ def _plain(metric: str) -> str:
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Student's t interval of the mean; None of a single value, which says nothing of the spread."""
-    if len(values) < 2:
-        return None
-    mean, half = np.mean(values), stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
-    return float(mean - half), float(mean + half)
+    return intervals.t_interval(values) if len(values) > 1 else None
 
 
 HEAD = ("task", "stage", "method", "metric", "dtype", "mean", "sd", "95% interval", "seeds", "trained")

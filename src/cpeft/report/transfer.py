@@ -17,13 +17,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from cpeft.prompts.expression import Name, names, parse_prompt
 from cpeft.report import plots
-from cpeft.report.stats import Interval, t_interval
 from cpeft.report.study import Run, Section, Study, distinct
-from cpeft.seeds import generator
+from cpeft.stats.correlation import rank_correlation
+from cpeft.stats.intervals import Interval, t_interval
 
 INIT = "prompt.init"
 PREDICTORS = {  # what is compared, and the measure
@@ -31,7 +30,6 @@ PREDICTORS = {  # what is compared, and the measure
     "prompts (cosine of the token means, as in SPoT)": ("prompts", "token_mean"),
 }
 FEWEST = 4  # pairs that can be ranked
-RESAMPLES = 1 << 14  # permutations: exact up to 7 pairs
 
 
 class Trial(NamedTuple):
@@ -75,13 +73,14 @@ class Pair:
 
 
 class Ranked(NamedTuple):
-    """Spearman's correlation of predicted and observed gains over `pairs`, with its permutation p; both None below `FEWEST`
-    pairs and where all pairs are alike in one of the two."""
+    """Spearman's correlation of predicted and observed gains over `pairs`, with its permutation p over sources; None where
+    `why` says so."""
 
     predictor: str
     pairs: int
     rho: float | None = None
     p: float | None = None
+    why: str = ""
 
 
 def transfer_maps(study: Study) -> Section | None:
@@ -144,26 +143,22 @@ def _map(trials: Sequence[Trial], name: str) -> dict[str, Any]:
         "group": trials[0].group,
         "columns": [source.partition("/")[2] if one_stage else source for source in sources],
         "rows": [(t, metrics[t], [pairs.get((t, source)) for source in sources]) for t in targets],
-        "ranks": [rank(i, list(pairs.values())) for i in range(len(PREDICTORS))],
-        "predictors": list(PREDICTORS), "fewest": FEWEST, **_picture(pairs, targets, name),
+        "ranks": [rank(i, pairs) for i in range(len(PREDICTORS))],
+        "predictors": list(PREDICTORS), **_picture(pairs, targets, name),
     }  # fmt: skip
 
 
-def rank(predictor: int, pairs: Sequence[Pair]) -> Ranked:
-    """Do gains rise with what the predictor of this number says? p: two-sided, over permutations of the pairs."""
+def rank(predictor: int, pairs: Mapping[tuple[str, str], Pair]) -> Ranked:
+    """Do gains rise with what the predictor of this number says? `pairs` by target and source."""
     name = list(PREDICTORS)[predictor]
-    known = [(x, pair.gain) for pair in pairs if (x := pair.predicted[predictor]) is not None]
+    known = {
+        (source, target): (x, pair.gain)
+        for (target, source), pair in pairs.items()
+        if (x := pair.predicted[predictor]) is not None
+    }
     if len(known) < FEWEST:
-        return Ranked(name, len(known))
-    first, second = (stats.rankdata(values) for values in zip(*known, strict=True))
-    if not (np.ptp(first) and np.ptp(second)):
-        return Ranked(name, len(known))
-    centred = second - second.mean()
-    test = stats.permutation_test(
-        (first,), lambda ranks, axis: np.sum(ranks * centred, axis=axis), permutation_type="pairings",
-        n_resamples=RESAMPLES, vectorized=True, random_state=generator(0, "rank correlation"),
-    )  # fmt: skip
-    return Ranked(name, len(known), float(stats.spearmanr(first, second).statistic), float(test.pvalue))
+        return Ranked(name, len(known), why=f"too few pairs, {FEWEST} are the least")
+    return Ranked(name, len(known), *rank_correlation(known))
 
 
 def _picture(pairs: Mapping[tuple[str, str], Pair], targets: Sequence[str], name: str) -> dict[str, Any]:

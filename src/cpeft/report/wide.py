@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from cpeft.report.lines import Shots
-from cpeft.report.stats import Interval, Judged, Summary
+from cpeft.stats.intervals import Interval
+from cpeft.stats.summaries import Judged, Summary
 
 AVERAGE = "avg"  # how the names of printed averages begin
 NAMES = {"glue": "GLUE", "superglue": "SuperGLUE"}
