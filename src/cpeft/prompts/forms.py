@@ -48,7 +48,8 @@ def check_joins(*parts: Rows) -> None:
             if ours != theirs:
                 raise PromptMismatch(
                     f"prompts '{label_of(first)}' and '{label_of(other)}' were trained on text of different forms, "
-                    f"data.{name} = {ours!r} and {theirs!r}: train both under one, or join them on purpose with mixed(...) around one of them"
+                    f"data.{name} = {ours!r} and {theirs!r}: train both under one, or join them on purpose with mixed(...) "
+                    "around one of them"
                 )
 
 
