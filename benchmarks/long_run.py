@@ -1,8 +1,8 @@
 """python -m benchmarks.long_run [--runs 200] [--task mini/mood] [--few-shot 16] [--out DIR]: memory of a long `cpeft run`.
 
 One process works off a recipe of one task and many seeds of three steps, and what it holds is read after every finished run:
-the resident set (VmRSS) and the share of it that is its own (Pss), in mebibytes. Every seed draws other rows, so nothing that is
-kept for one run is of use to the next. `long_run.json` has every figure, `long_run.svg` the curve.
+the resident set (VmRSS) and the share of it that is its own (Pss), in mebibytes. Every seed draws other rows, so nothing
+that is kept for one run is of use to the next. `long_run.json` has every figure, `long_run.svg` the curve.
 """
 
 import json
