@@ -37,10 +37,14 @@ NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that
 
 def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
     """Findings about recipes (`.toml` files or packaged names), about prompts (anything `cpeft import` reads) and formulas of
-    them, and about the prompts together. What cannot be seen without the model is looked at on `model`, else on the one that
+    them, and about the prompts together; `key=value` overrides settings of the recipes, as for `cpeft run`. What cannot be seen without the model is looked at on `model`, else on the one that
     a prompt names, where that is on this machine."""
+    overrides = [subject for subject in subjects if "=" in subject and not os.path.exists(subject)]
+    subjects = [subject for subject in subjects if subject not in overrides]
+    if overrides and all(map(_is_prompt, subjects)):
+        raise ConfigError(f"override '{overrides[0]}': overrides change recipes, and none is given")
     models = _models(model)
-    found = [finding for subject in subjects for finding in _examine(subject, models)]
+    found = [finding for subject in subjects for finding in _examine(subject, models, overrides)]
     prompts = list(dict.fromkeys(subject for subject in subjects if _is_prompt(subject)))
     return found + list(_together(prompts))
 
@@ -72,9 +76,12 @@ def _is_prompt(subject: str) -> bool:
         return True  # what reads it says what is wrong
 
 
-def _examine(subject: str, models: Models) -> list[Finding]:
+def _examine(subject: str, models: Models, overrides: Sequence[str]) -> list[Finding]:
     try:
-        found = list(_prompt(subject, models) if _is_prompt(subject) else _recipe(load_recipe(find_recipe(subject))))
+        if _is_prompt(subject):
+            found = list(_prompt(subject, models))
+        else:
+            found = list(_recipe(load_recipe(find_recipe(subject), overrides)))
     except UnknownName as error:
         return [Finding("error", subject, f"neither a prompt nor a recipe: {error}")]
     except CpeftError as error:

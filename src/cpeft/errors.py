@@ -4,6 +4,7 @@ Every message says where, what and the likely fix. The command line prints the m
 `exit_code`: 1 a run failed, 2 bad input, 3 data or model missing offline, 4 stopped and resumable.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -93,6 +94,14 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        in_the_way = isinstance(error, FileExistsError)  # of all errors the one whose own words mislead
-        why = "a file is in its way" if in_the_way else (error.strerror or str(error)).lower()
-        raise CannotWrite(f"cannot write {path}: {why}; name another place") from None
+        raise CannotWrite(f"cannot write {path}: {reason(error)}; name another place") from None
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its own words but where these mislead."""
+    path = error.filename or ""
+    if os.path.islink(path) and not os.path.exists(path):
+        return f"it is a link to {os.readlink(path)}, which does not exist"
+    if isinstance(error, FileExistsError):
+        return "a file is in its way"
+    return (error.strerror or str(error)).lower()

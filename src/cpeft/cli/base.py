@@ -11,11 +11,30 @@ from rich.markup import escape
 from rich.table import Table
 from typer import Option
 
+from cpeft import __version__
+
 app = typer.Typer(
-    help="Soft prompts on frozen language models: train, mix, compare.",
+    help="Soft prompts on frozen language models: train, mix, compare.", context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 140)  # None: closed, as by `>&-`
+
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        console.print(f"cpeft {__version__}", markup=False)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, Option("--version", "-V", callback=_tell_version, is_eager=True, help="Say which version this is and leave.")
+    ] = False,
+) -> None:
+    """Soft prompts on frozen language models: train, mix, compare."""
+
 
 StoreOption = Annotated[Path | None, Option("--store", help="Folder of run folders [default: stores/RECIPE].")]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]

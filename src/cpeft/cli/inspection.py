@@ -39,12 +39,18 @@ def fetch(
 
 @app.command("list")
 def list_things(
-    kind: Annotated[str, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs.")],
+    kind: Annotated[
+        str | None, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs [default: say what there is].")
+    ] = None,
     store: StoreOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """List what there is: tasks, methods, metrics, named models, packaged recipes, prompts or finished runs of a store."""
     from cpeft.study import catalogue
 
+    if kind is None:
+        menu = [{"cpeft list ...": name, "what": what} for name, what in catalogue.KINDS.items()]
+        show_rows(menu, "what there is to list", menu if as_json else None)
+        return
     rows = catalogue.rows(kind, store)
     if as_json or kind != "runs":
         show_rows(rows, kind, rows if as_json else None)
@@ -84,7 +90,9 @@ def show(
 
 @app.command()
 def doctor(
-    what: Annotated[list[str], Argument(help="Prompt folders or files, formulas of them, and recipes.")],
+    what: Annotated[
+        list[str], Argument(help="Prompt folders or files, formulas of them, recipes, and overrides of these (train.steps=100).")
+    ],
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip

@@ -14,7 +14,11 @@ from cpeft.registry import suggest
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
 
-KINDS = ("tasks", "methods", "metrics", "models", "recipes", "prompts", "runs")
+KINDS = {
+    "tasks": "what to do, with metrics, languages and sizes", "methods": "what trains a prompt, and baselines",
+    "metrics": "what scores answers", "models": "models known by a short name", "recipes": "packaged studies",
+    "prompts": "saved prompts of a store (--store)", "runs": "finished runs of a store (--store)",
+}  # fmt: skip
 
 
 def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:

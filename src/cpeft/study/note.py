@@ -68,6 +68,10 @@ class Note:
         """What two notes of one study share, whatever its recipe's text was."""
         return [self.name, sorted(self.overrides), sorted(self.only)]
 
+    def of_one_recipe(self, other: "Note") -> bool:
+        """Whether both were left by one recipe: by one file, or by files of one text."""
+        return self.recipe == other.recipe or list(self.files.values()) == list(other.files.values())
+
     def card(self) -> dict[str, object]:
         """The JSON object that `read` reads back."""
         runs = [asdict(run) for run in self.runs]
@@ -96,9 +100,13 @@ def read_notes(store: Path) -> list[Note]:
 
 
 def current_notes(store: Path) -> list[Note]:
-    """The studies of a store as their recipes were last run, by name."""
-    notes = {digest(note.study): note for note in reversed(read_notes(store))}
-    return sorted(notes.values(), key=lambda note: str(note.path))
+    """The studies of a store as their recipes were last run, by name. A recipe that was edited, or moved as it is, is one study;
+    two recipes of one name are two."""
+    notes: list[Note] = []
+    for note in read_notes(store):
+        if not any(note.study == newer.study and note.of_one_recipe(newer) for newer in notes):
+            notes.append(note)
+    return sorted(notes, key=lambda note: str(note.path))
 
 
 def _read(path: Path) -> Note:

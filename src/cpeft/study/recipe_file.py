@@ -12,12 +12,13 @@ place of the old ones, and what a task needed goes with a task that a new list l
 (models, tasks) are looked up beside the recipe that extends it.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 
 from cpeft.config import Table, located, merge, read_toml
 from cpeft.errors import ConfigError, UnknownName
-from cpeft.registry import suggest
+from cpeft.registry import closest, suggest
 
 EXTENDS = "extends"
 Files = tuple[Path, ...]  # what a recipe was read from, its own file first
@@ -25,11 +26,14 @@ Files = tuple[Path, ...]  # what a recipe was read from, its own file first
 
 def find_recipe(name: str) -> Path:
     """A file, or the name of a packaged recipe such as `quickstart`; raises UnknownName with the closest."""
-    if Path(name).exists():
+    if os.path.exists(name):  # unlike Path.exists, False for a text too long to be a name
         return Path(name)
+    if "://" in name:
+        raise UnknownName(f"'{name}' is an address, and recipes are read from files: download it and give the file")
     packaged = packaged_recipes()
     if name not in packaged:
-        raise UnknownName(f"no recipe file or packaged recipe '{name}'{suggest(name, list(packaged))}")
+        near = closest(name, packaged) or "; `cpeft list recipes` shows the packaged ones"
+        raise UnknownName(f"no recipe file or packaged recipe '{name}'{near}")
     return packaged[name]
 
 
