@@ -17,8 +17,9 @@ app = typer.Typer(
     help="Soft prompts on frozen language models: train, mix, compare.", context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
-console = Console(highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 140)  # None: closed, as by `>&-`
-
+console = Console(
+    highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 140
+)  # None: closed, as by `>&-`
 
 
 def _tell_version(asked: bool) -> None:
@@ -30,7 +31,8 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, Option("--version", "-V", callback=_tell_version, is_eager=True, help="Say which version this is and leave.")
+        bool,
+        Option("--version", "-V", callback=_tell_version, is_eager=True, help="Say which version this is and leave."),
     ] = False,
 ) -> None:
     """Soft prompts on frozen language models: train, mix, compare."""

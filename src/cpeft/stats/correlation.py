@@ -9,7 +9,7 @@ target. With S sources p is at least 1 / S!, so below four sources nothing can b
 from collections.abc import Hashable, Mapping
 from itertools import permutations
 from math import factorial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -18,7 +18,8 @@ from cpeft.seeds import generator
 from cpeft.stats.intervals import ALPHA
 
 RESAMPLES = 1 << 13  # permutations: exact up to seven sources
-Grid = Mapping[tuple[Hashable, Hashable], tuple[float, float]]  # (source, target): similarity, gain
+Name = TypeVar("Name", bound=Hashable)
+Grid = Mapping[tuple[Name, Name], tuple[float, float]]  # (source, target): similarity, gain
 
 
 class Correlation(NamedTuple):
@@ -29,7 +30,7 @@ class Correlation(NamedTuple):
     why: str = ""
 
 
-def rank_correlation(grid: Grid, seed: int = 0) -> Correlation:
+def rank_correlation(grid: Grid[Name], seed: int = 0) -> Correlation:
     """Spearman's rho over all pairs; p is two-sided, of the ranks within targets, over permutations of whole sources."""
     x, y = (stats.rankdata(values) for values in zip(*grid.values(), strict=True))
     if not (np.ptp(x) and np.ptp(y)):
