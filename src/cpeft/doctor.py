@@ -37,8 +37,8 @@ NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that
 
 def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
     """Findings about recipes (`.toml` files or packaged names), about prompts (anything `cpeft import` reads) and formulas of
-    them, and about the prompts together; `key=value` overrides settings of the recipes, as for `cpeft run`. What cannot be seen without the model is looked at on `model`, else on the one that
-    a prompt names, where that is on this machine."""
+    them, and about the prompts together; `key=value` overrides settings of the recipes, as for `cpeft run`. What cannot be seen
+    without the model is looked at on `model`, else on the one that a prompt names, where that is on this machine."""
     overrides = [subject for subject in subjects if "=" in subject and not os.path.exists(subject)]
     subjects = [subject for subject in subjects if subject not in overrides]
     if overrides and all(map(_is_prompt, subjects)):

@@ -7,7 +7,6 @@ imported inside commands, so that help and listings are quick.
 import gc
 import os
 import sys
-
 from typing import Any
 
 import typer

@@ -14,7 +14,8 @@ from typer import Option
 from cpeft import __version__
 
 app = typer.Typer(
-    help="Soft prompts on frozen language models: train, mix, compare.", context_settings={"help_option_names": ["-h", "--help"]},
+    help="Soft prompts on frozen language models: train, mix, compare.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 console = Console(

@@ -91,7 +91,8 @@ def show(
 @app.command()
 def doctor(
     what: Annotated[
-        list[str], Argument(help="Prompt folders or files, formulas of them, recipes, and overrides of these (train.steps=100).")
+        list[str],
+        Argument(help="Prompt folders or files, formulas of them, recipes, and overrides of these (train.steps=100)."),
     ],
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
     as_json: JsonOption = False,

@@ -200,8 +200,8 @@ def _control(name: str, sums: Sets, found: Sets, asked: Asked) -> Control | None
                 same, single = same and scores.shared is not None, scores.values[2]
                 for part, value in zip(shares, scores.values[:2], strict=True):
                     part.update({seed: 100 * value / single} if single > 0 else {})
-            for tasks, found_shares in zip(kept, shares, strict=True):
-                tasks.append((task, found_shares))
+            for rows, found_shares in zip(kept, shares, strict=True):
+                rows.append((task, found_shares))
     means = [_by_task(part) for part in kept]
     of_control, of_sums = (Relative.of(each.values()) for each in means)
     if of_control is None or of_sums is None:

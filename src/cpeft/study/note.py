@@ -100,8 +100,8 @@ def read_notes(store: Path) -> list[Note]:
 
 
 def current_notes(store: Path) -> list[Note]:
-    """The studies of a store as their recipes were last run, by name. A recipe that was edited, or moved as it is, is one study;
-    two recipes of one name are two."""
+    """The studies of a store as their recipes were last run, by name. A recipe that was edited, or moved as it is, is one
+    study; two recipes of one name are two."""
     notes: list[Note] = []
     for note in read_notes(store):
         if not any(note.study == newer.study and note.of_one_recipe(newer) for newer in notes):
