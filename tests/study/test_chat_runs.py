@@ -128,16 +128,17 @@ def test_a_recipe_and_what_is_made_of_its_run(world, tmp_path, chat_model, cpeft
         "predict", entry.folder.path, "--task", "mood.toml", "--input", tmp_path / "rows.jsonl", "--out", answered
     )
     assert code == 0, error
-    said = {json.loads(line)["prediction"] for line in answered.read_text().splitlines()}
-    assert said <= {"negative", "positive", "none"}, "the published rule knows no other words"
+    said = [json.loads(line)["prediction"] for line in answered.read_text().splitlines()]
+    assert len(said) == len(ROWS)
+    assert "none" not in said, "what is no label is answered with what was said, not with a word of ours"
 
 
 def test_show_and_doctor_know_the_form(world, tmp_path, chat_model, cpeft_main):
     code, out, _ = cpeft_main("show", "task", "mood.toml", "--model", chat_model, "data.form=chat")
     assert code == 0
-    assert "<|start_header_id|>user<|end_header_id|>\n    \n    Which label fits the text?\n    Answer with" in out
-    assert "\n    label:<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n" in out
-    assert "and says it:\n    negative<|eot_id|>\n" in out or "and says it:\n    positive<|eot_id|>\n" in out
+    assert "answer questions<|im_end|>\n    <|im_start|>user\n    Which label fits the text?\n    Answer with" in out
+    assert "\n    label:<|im_end|>\n    <|im_start|>assistant\n" in out
+    assert "and says it:\n    negative<|im_end|>\n" in out or "and says it:\n    positive<|im_end|>\n" in out
     assert "longest" in out
     code, out, error = cpeft_main("show", "task", "mood.toml", "--model", "model", "data.form=chat")
     assert (code, out) == (2, "")
