@@ -25,7 +25,7 @@ def cell_text(value: Any) -> str:
     """The text of a value that is not missing; raises ValueError for one that is no text."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list | tuple | dict | set | bytes | bytearray | memoryview) or getattr(value, "ndim", 0):
+    if isinstance(value, list | tuple | dict | set | bytes | bytearray | memoryview) or getattr(value, "ndim", False):
         raise ValueError(f"holds a {type(value).__name__}, not text: {str(value)[:60]}")
     text = str(value)
     if text in ("True", "False"):
