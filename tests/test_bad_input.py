@@ -176,6 +176,8 @@ def test_overrides(cpeft_main, place, override):
 
 
 def test_a_recipe_that_is_not_there(cpeft_main, place):
+    said = refused(cpeft_main, 2, "run", "https://example.org/r.toml")
+    assert said.endswith("is an address; recipes are read from files: download it and name the file")
     assert "did you mean 'small/smoke'?" in refused(cpeft_main, 2, "run", "small/smok")
     assert "recipe file" in refused(cpeft_main, 2, "plan", "nothing.toml")
 
