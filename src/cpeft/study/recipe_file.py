@@ -27,6 +27,8 @@ def find_recipe(name: str) -> Path:
     """A file, or the name of a packaged recipe such as `quickstart`; raises UnknownName with the closest."""
     if Path(name).exists():
         return Path(name)
+    if "://" in name:
+        raise ConfigError(f"'{name}' is an address; recipes are read from files: download it and name the file")
     packaged = packaged_recipes()
     if name not in packaged:
         raise UnknownName(f"no recipe file or packaged recipe '{name}'{suggest(name, list(packaged))}")

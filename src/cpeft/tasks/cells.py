@@ -16,6 +16,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 def is_missing(value: Any) -> bool:
     """Whether a value is none: None, NaN, or what pandas writes for them."""
+    if isinstance(value, str):
+        return False
     if isinstance(value, float) or hasattr(value, "is_integer"):  # numpy's floats too
         return bool(value != value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")
