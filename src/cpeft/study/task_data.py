@@ -1,16 +1,14 @@
 """The rows of one task as a run sees them: split, drawn, rendered, encoded, with everything worth a warning counted; and
 what a learner answers to them, and how those answers score. Validation, test and `cpeft eval` share it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from cpeft.data.encode import EncodedRow
 from cpeft.data.few_shot import example_places, few_shot, limit
-from cpeft.data.notes import FEW, absent, cut, few_validated, unknown
+from cpeft.data.notes import cut
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.splits import Policy, Rows, Splits, make_splits
@@ -22,6 +20,7 @@ from cpeft.models.examples import Frame, Pair
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
+from cpeft.study.row_notes import Lost, class_notes
 from cpeft.study.settings import find_task
 from cpeft.study.shown import Shown
 from cpeft.tasks import Example, Row, Task, instruction
@@ -220,7 +219,7 @@ def _part(
     """The rows of a split that a run sees, encoded, what is to be noted of how they were drawn and read, and notes that quote
     them; with `at_most` only so many of the rows."""
     task, rows = find_task(name, base), _drawn(name, base, options, split, seed)
-    notes = [*rows.notes, *_class_notes(task, rows, split)]
+    notes = [*rows.notes, *class_notes(task, rows, split)]
     if at_most is not None:
         rows = limit(rows, at_most, 42)
     frame = frame_of(task, options, codec)
@@ -244,40 +243,6 @@ def _part(
         notes.append(f"{fewer} of {len(encoded)} {split} rows have fewer examples before them than the others, to be no more "
                      f"than data.max_source = {options.max_source} tokens")  # fmt: skip
     return Part(tuple(examples), tuple(encoded), shorter, longest), tuple(notes), tuple(lost.notes(len(encoded), split))
-
-
-@dataclass
-class Lost:
-    """Characters of sources that the tokenizer has no token for."""
-
-    rows: int = 0
-    tokens: int = 0
-    of: int = 0
-    example: str = ""
-
-    def count(self, codec: TextCodec, sources: Sequence[Sequence[int]], told: Sequence[Example]) -> None:
-        """Count the tokens of encoded sources."""
-        for ids, example in zip(sources, told, strict=True):
-            self.of += len(ids)
-            if unread := codec.unknown(ids):
-                self.rows += 1
-                self.tokens += unread
-                self.example = self.example or example.source
-
-    def notes(self, rows: int, split: str) -> list[str]:
-        """What is to be said of them."""
-        return [unknown(self.rows, rows, split, (self.tokens, self.of), self.example)] if self.rows else []
-
-
-def _class_notes(task: Task, rows: Rows, split: str) -> Iterator[str]:
-    """Classes without rows, and a validation that is too small to choose by."""
-    if split == "validation" and 0 < len(rows) < FEW:
-        yield few_validated(len(rows))
-    if task.words and task.kind == "classification" and len(rows):
-        words = list(task.words.values())
-        there = {words[index] for index in np.unique(rows.classes)}
-        if missing := [word for word in dict.fromkeys(words) if word not in there]:
-            yield absent(missing, len(rows), split)
 
 
 def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:

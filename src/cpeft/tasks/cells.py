@@ -16,6 +16,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 def is_missing(value: Any) -> bool:
     """Whether a value is none: None, NaN, or what pandas writes for them."""
+    if isinstance(value, str):
+        return False
     if isinstance(value, float) or hasattr(value, "is_integer"):  # numpy's floats too
         return bool(value != value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")
@@ -25,7 +27,11 @@ def cell_text(value: Any) -> str:
     """The text of a value that is not missing; raises ValueError for one that is no text."""
     if isinstance(value, str):
         return value
+<<<<<<< HEAD
     if isinstance(value, list | tuple | dict | set | bytes | bytearray | memoryview) or getattr(value, "ndim", None):
+=======
+    if isinstance(value, list | tuple | dict | set | bytes | bytearray | memoryview) or getattr(value, "ndim", False):
+>>>>>>> files
         raise ValueError(f"holds a {type(value).__name__}, not text: {str(value)[:60]}")
     text = str(value)
     if text in ("True", "False"):

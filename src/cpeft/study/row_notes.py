@@ -1,0 +1,45 @@
+"""What is counted of the rows of a split while they are drawn and encoded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpeft.data.few_shot import Rows
+from cpeft.data.notes import FEW, absent, few_validated, unknown
+from cpeft.models.text import TextCodec
+from cpeft.tasks import Example, Task
+
+
+@dataclass
+class Lost:
+    """Characters of sources that the tokenizer has no token for."""
+
+    rows: int = 0
+    tokens: int = 0
+    of: int = 0
+    example: str = ""
+
+    def count(self, codec: TextCodec, sources: Sequence[Sequence[int]], told: Sequence[Example]) -> None:
+        """Count the tokens of encoded sources."""
+        for ids, example in zip(sources, told, strict=True):
+            self.of += len(ids)
+            if unread := codec.unknown(ids):
+                self.rows += 1
+                self.tokens += unread
+                self.example = self.example or example.source
+
+    def notes(self, rows: int, split: str) -> list[str]:
+        """What is to be said of them."""
+        return [unknown(self.rows, rows, split, (self.tokens, self.of), self.example)] if self.rows else []
+
+
+def class_notes(task: Task, rows: Rows, split: str) -> Iterator[str]:
+    """Classes without rows, and a validation that is too small to choose by."""
+    if split == "validation" and 0 < len(rows) < FEW:
+        yield few_validated(len(rows))
+    if task.words and task.kind == "classification" and len(rows):
+        words = list(task.words.values())
+        there = {words[index] for index in np.unique(rows.classes)}
+        if missing := [word for word in dict.fromkeys(words) if word not in there]:
+            yield absent(missing, len(rows), split)
