@@ -29,7 +29,7 @@ class Frame:
 
     def tokens(self, examples: Sequence[Pair]) -> int:
         """How many tokens examples add to a row."""
-        alone, behind = (self.codec.count(self.codec.head(each, self.opening, self.cue)) for each in ((), examples))
+        alone, behind = (self.codec.count(self.codec.lead(each, self.opening, self.cue)) for each in ((), examples))
         return behind - alone
 
     def fitting(self, room: int) -> list[int]:
@@ -46,8 +46,8 @@ class Frame:
         done: dict[int, list[int]] = {}
         left, fewer = list(range(len(texts))), 0
         for count in range(len(self.examples), 0, -1):
-            head = self.codec.head(self.examples[:count], self.opening, self.cue)
-            rows, _ = self.codec.sources([texts[i] for i in left], self.cue, None, self.opening, head)
+            lead = self.codec.lead(self.examples[:count], self.opening, self.cue)
+            rows, _ = self.codec.sources([texts[i] for i in left], self.cue, None, self.opening, lead)
             done |= {i: row for i, row in zip(left, rows, strict=True) if limit is None or len(row) <= limit}
             left = [i for i in left if i not in done]
             fewer = fewer or len(left)
