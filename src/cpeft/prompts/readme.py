@@ -86,4 +86,6 @@ def _remarks(known: dict[str, Any], card: dict[str, Any]) -> list[str]:
         found.append("CPEFT rewrites the columns of a row of this task first; give `answer` the rewritten ones.")
     if known["asked"] and (limit := known["text"].get("max_source")):
         found.append(f"CPEFT cuts texts of more than {limit} tokens, and these lines do not.")
+        if known["text"].get("examples"):
+            found.append("It leaves examples out first where a text would otherwise be cut.")
     return found
