@@ -11,7 +11,7 @@ from cpeft.errors import ConfigError, TooLong
 from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched, mean_loss
 from cpeft.models.chat import ChatCodec
 from cpeft.models.prompted import PromptedLM, pooled_losses
-from cpeft.study.task_data import encode_sources, example_of, opening
+from cpeft.study.row_text import encode_sources, example_of, opening
 from cpeft.tasks import TASKS
 from tiny import LABELS, P, make_batch, make_lm, make_method, teach
 from tiny_chat import FAMILIES, make_chat_lm, make_chat_tokenizer

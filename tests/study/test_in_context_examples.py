@@ -281,6 +281,18 @@ def test_runs_say_what_they_were_shown_and_are_made_again_alike(done, tmp_path, 
         assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s["value"] for m, s in kept.items()}
 
 
+def test_examples_are_texts_that_may_not_leave(at_home, tmp_path):
+    path = at_home / f"{tmp_path.name}.toml"
+    path.write_text(RECIPE)
+    plan = Plan(load_recipe(path, ["predictions.texts='hash'"]), Store(tmp_path / "store"), only=["s/mood.tuned*"])
+    assert run_recipe(plan, Console(quiet=True)).failures == {}
+    [entry] = plan.entries()
+    shown = drawn_examples("mood.toml", None, DataOptions(examples=2), SUBSET).values()
+    files = [file for file in entry.folder.path.rglob("*") if file.is_file()]
+    assert {"cpeft.json", "README.md", "result.json", "predictions.parquet"} <= {file.name for file in files}
+    assert not [file for file in files for text, _ in shown if text.encode() in file.read_bytes()]
+
+
 def test_a_prompt_is_used_behind_the_examples_it_was_trained_behind(done, at_home):
     folder = done["tuned"].path / "prompts" / "mood"
     prompt = cpeft.load_prompt(folder)

@@ -75,6 +75,21 @@ def test_the_lines_answer_as_cpeft_does(kind, form, saved, open_task, tmp_path, 
     assert len(set(expected)) > 1, "answers must depend on rows for this to mean anything"
 
 
+@pytest.mark.parametrize(
+    ("kind", "form"), [("smollm", "chat"), ("smollm", "instruction"), ("mistral", "chat"), ("t5", "fields")]
+)
+def test_the_lines_have_the_examples_of_the_run(kind, form, saved, world, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(world)
+    data = {"form": form, "examples": 2, "max_source": None}
+    learner = cpeft.train(saved(kind), "mood.toml", data=data, **SETTINGS)
+    [prompt] = learner.export().values()
+    prompt.save(tmp_path / "prompt")
+    expected = cpeft.predict(learner, "mood.toml", ROWS)
+    without = cpeft.predict(learner, "mood.toml", ROWS, examples=0)
+    answer, _ = run(tmp_path / "prompt", monkeypatch, capsys)
+    assert [answer(row) for row in ROWS] == expected != without
+
+
 def test_labels_of_a_run_are_said_alike(world, tmp_path, monkeypatch, capsys):
     """A model that has learned to say labels; the folder is what `cpeft export` writes of a formula."""
     monkeypatch.chdir(world)

@@ -18,7 +18,7 @@ LEFT_IN = re.compile(r"have the text of a .* left in")
 UNKNOWN = re.compile(r"(\d+) of (\d+) (\w+) sources have characters that the tokenizer does not know")
 ABSENT = re.compile(r"no (\w+) row of (\d+) is labelled")
 VALIDATED = re.compile(r"only (\d+) validation rows? choose")
-FEWER = re.compile(r"fewer examples before them|examples were left out")
+FEWER = re.compile(r"\d+ of \d+ (\w+ rows have fewer examples|examples were left out)")
 SWALLOWED = re.compile(re.escape(STRAY))
 
 
@@ -44,6 +44,17 @@ def absent(classes: Sequence[str], of: int, split: str) -> str:
 def few_validated(rows: int) -> str:
     """Too few rows to choose by."""
     return f"only {rows} validation row{'s' * (rows > 1)} choose the best step: each is {100 / rows:.3g} points of the score"
+
+
+def fewer_examples(rows: int, of: int, split: str, most: int | None) -> str:
+    """Rows that did not fit behind all examples."""
+    what = f"{rows} of {of} {split} rows have fewer examples before them than the others"
+    return f"{what}, to be no more than data.max_source = {most} tokens"
+
+
+def examples_left_out(count: int, of: int, most: int) -> str:
+    """Examples that are too long together."""
+    return f"{count} of {of} examples were left out, which would be more than data.examples_tokens = {most} tokens together"
 
 
 def worrying(note: str) -> bool:

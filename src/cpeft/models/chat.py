@@ -9,6 +9,7 @@ special tokens as the template writes them: none is added a second time, which t
 template puts something before every answer (an empty block of thoughts, say), it stands in the source.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ from cpeft.errors import ConfigError
 from cpeft.models.row_tokens import RowTokens
 from cpeft.models.text import TextCodec
 
-ASKED, SAID, EARLIER = "cpeft-asked", "cpeft-said", ("cpeft-earlier", "cpeft-answered")
+ASKED, SAID = "cpeft-asked", "cpeft-said"
 # Templates that tell the date must not read differently tomorrow; this day is the one LLaMA 3.1's template falls back on.
 DAY = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}"
 
@@ -48,28 +49,30 @@ class ChatCodec(TextCodec):
 
     @cached_property
     def takes_turns(self) -> bool:
-        """Whether the template renders earlier turns, and goes on behind them as it does without."""
-        try:
-            before, *rest = rendered(self.tokenizer, self.name, [EARLIER])
-        except ConfigError:
-            return False
-        _, _, said = before.partition(EARLIER[0])
-        return EARLIER[1] in said and rest == list(rendered(self.tokenizer, self.name)[1:])
+        return bool(self._around(2))
 
-    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
+    def _around(self, turns: int) -> list[str]:
+        """The template's text around the words of earlier turns of user and assistant; none where it does not render them, or
+        goes on behind them in another way than without."""
+        pairs = [(f"cpeft-turn-{i}-asked", f"cpeft-turn-{i}-said") for i in range(turns)]
+        words = [word for pair in pairs for word in pair]
+        try:
+            before, *rest = rendered(self.tokenizer, self.name, pairs)
+        except ConfigError:
+            return []
+        told = re.findall("|".join(words), before)
+        same = told == words and rest == list(rendered(self.tokenizer, self.name)[1:])
+        return re.split("|".join(words), before) if same else []
+
+    def lead(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
         """Examples as earlier turns, or within the user's turn where the template renders none."""
-        if not examples or not self.takes_turns:
-            return super().head(examples, opening, cue)
-        texts = [said.strip() for text, answer in examples for said in (text + cue.rstrip(), answer)]
-        places = [
-            f"{EARLIER[i % 2]}-{i}-" for i in range(len(texts))
-        ]  # what the template writes in the place of a text
-        left = rendered(self.tokenizer, self.name, list(zip(places[::2], places[1::2], strict=True)))[0]
+        around = self._around(len(examples)) if examples else []
+        if not around:
+            return super().lead(examples, opening, cue)
         parts: list[str] = []
-        for place, text in zip(places, texts, strict=True):
-            written, _, left = left.partition(place)
-            parts += [written, text]
-        return [*parts, left, opening]
+        for place, (text, answer) in enumerate(examples):
+            parts += [around[2 * place], text.strip(), cue.rstrip() + around[2 * place + 1], answer.strip()]
+        return [*parts, around[-1], opening]
 
     def after(self, cue: str) -> str:
         """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""

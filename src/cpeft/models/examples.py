@@ -13,7 +13,7 @@ behind none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cpeft.models.text import TextCodec
+from cpeft.models.text import Lead, TextCodec
 
 Pair = tuple[str, str]  # the source of an example, and its answer
 
@@ -27,10 +27,14 @@ class Frame:
     opening: str = ""
     examples: tuple[Pair, ...] = ()
 
+    def lead(self, count: int | None = None) -> Lead:
+        """What stands before a row's own text behind the first `count` of the examples, or behind all of them."""
+        return self.codec.lead(self.examples[:count], self.opening, self.cue)
+
     def tokens(self, examples: Sequence[Pair]) -> int:
         """How many tokens examples add to a row."""
-        alone, behind = (self.codec.count(self.codec.head(each, self.opening, self.cue)) for each in ((), examples))
-        return behind - alone
+        behind = self.codec.lead(examples, self.opening, self.cue)
+        return self.codec.count(behind) - self.codec.count(self.lead(0))
 
     def fitting(self, room: int) -> list[int]:
         """The places of the examples that are together at most `room` tokens, taken in their order."""
@@ -46,8 +50,7 @@ class Frame:
         done: dict[int, list[int]] = {}
         left, fewer = list(range(len(texts))), 0
         for count in range(len(self.examples), 0, -1):
-            head = self.codec.head(self.examples[:count], self.opening, self.cue)
-            rows, _ = self.codec.sources([texts[i] for i in left], self.cue, None, self.opening, head)
+            rows, _ = self.codec.sources([texts[i] for i in left], self.cue, None, self.opening, self.lead(count))
             done |= {i: row for i, row in zip(left, rows, strict=True) if limit is None or len(row) <= limit}
             left = [i for i in left if i not in done]
             fewer = fewer or len(left)

@@ -33,7 +33,7 @@ class TextCodec:
 
     @cached_property
     def takes_turns(self) -> bool:
-        """False where examples are to be turns of a chat and cannot be."""
+        """False where examples are to be earlier turns of a chat and cannot be."""
         return True
 
     @cached_property
@@ -41,13 +41,14 @@ class TextCodec:
         tokens = self.tokens.ids(["a"])[0] + self.tokens.ids(["b"])[0]
         return "" if " " in self.tokenizer.decode(tokens).strip() else " "
 
-    def count(self, head: Sequence[str]) -> int:
+    def count(self, lead: Sequence[str]) -> int:
         """How many tokens stand before a row."""
-        return len(self.tokens.ids([""], self.special, head)[0])
+        return len(self.tokens.ids([""], self.special, lead)[0])
 
-    def head(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
+    def lead(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
         """What stands before a row's own text behind these examples, sources and answers: what begins every source, then each
-        example with its answer and an empty line. Template and rows by turns, as `RowTokens.ids` takes them."""
+        example with cue and answer and an empty line. What template and cue write and what rows say, by turns, as
+        `RowTokens.ids` takes them."""
         gap = "\n" if opening else ""  # between opening and row, which the row's own text has
         parts = [self.before, opening + gap]
         for text, answer in examples:
@@ -57,14 +58,14 @@ class TextCodec:
 
     def sources(
         self, texts: Sequence[str], cue: str = "", limit: int | None = None, opening: str = "",
-        head: Sequence[str] | None = None,
+        lead: Sequence[str] = (),
     ) -> tuple[list[list[int]], int]:  # fmt: skip
         """Token ids of source texts, cut to `limit`, and how many were cut. `cue` is put behind the text of decoder-only
         models, with the control tokens that it writes; a cut takes the end of the text and leaves the cue, or the tokenizer's
-        end token, in place. Raises TooLong where a cut would reach into the `opening` that all texts begin with. A `head` takes
+        end token, in place. Raises TooLong where a cut would reach into the `opening` that all texts begin with. A `lead` takes
         the place of that opening and of what stands before it."""
-        before, behind = head or [self.before], self.after(cue)
-        if head is not None:
+        before, behind = lead or [self.before], self.after(cue)
+        if lead:
             texts = [text.removeprefix(opening) for text in texts]
         rows = self.tokens.ids(texts, self.special, before, behind)
         if self.special and not self.encoder_decoder:

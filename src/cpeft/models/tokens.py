@@ -11,10 +11,7 @@ from cpeft.models.text import TextCodec
 def load_codec(options: ModelOptions, form: Form) -> TextCodec:
     """How a model reads and says text of a form; nothing is fetched. Raises MissingModel for one that is not here."""
     where = str(folder_of(options.name, options.file, fetch=False) or options.name)
-<<<<<<< HEAD
     at = {"revision": options.revision, "local_files_only": True}
-=======
->>>>>>> files
     try:
         config, tokenizer = read_config(where, **at), read_tokenizer(where, **at)
     except UNREADABLE as error:

@@ -84,9 +84,11 @@ def _remarks(known: dict[str, Any], card: dict[str, Any]) -> list[str]:
         found.append(f"Note: {known['note']}.")
     if card.get("cleaned"):
         found.append("CPEFT rewrites the columns of a row of this task first; give `answer` the rewritten ones.")
-    if examples := known["text"].get("examples"):
-        found.append(f"CPEFT writes {examples} training rows with their answers before each row, which these lines leave out.")
     if known["asked"] and (limit := known["text"].get("max_source")):
-        found.append(f"CPEFT cuts texts of more than {limit} tokens, and reads a control token that a row spells as text; these "
-                     "lines do neither.")  # fmt: skip
+        found.append(
+            f"CPEFT cuts texts of more than {limit} tokens, and reads a control token that a row spells as text; "
+            "these lines do neither."
+        )
+        if known["text"].get("examples"):
+            found.append("It leaves examples out first where a text would otherwise be cut.")
     return found

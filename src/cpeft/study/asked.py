@@ -9,22 +9,24 @@ from cpeft.data.options import DataOptions
 from cpeft.evaluation.decoding import EvalOptions, new_tokens, plain_greedy
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
-from cpeft.study.task_data import TaskData, opening, source_of
+from cpeft.study.row_text import frame_of, opening, source_of
+from cpeft.study.task_data import TaskData
 from cpeft.tasks import Task
 from cpeft.tasks.base import PLACEHOLDER
 
 
 def asked(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str, Any]:
-    """The card of one task: `before`, `fields` (each {column} is replaced by the row's value), `behind`, `most` tokens of an
-    answer, the `tokens` that begin and end it, the `labels` as they are said, in `lower` case if case does not matter, and
-    whether the tokenizer adds `special` tokens, of which the last `ends` a text and is left out."""
+    """The card of one task: `before`, with the examples of the run, `fields` (each {column} is replaced by the row's value),
+    `behind`, `most` tokens of an answer, the `tokens` that begin and end it, the `labels` as they are said, in `lower` case if
+    case does not matter, and whether the tokenizer adds `special` tokens, of which the last `ends` a text and is left out."""
     lm, data, codec = learner.lm, learner.data, learner.text
     before, fields = _parts(each.task, data)
+    frame = replace(frame_of(each.task, data, codec), examples=each.shown.examples)
     lower = bool(each.labels) and options.match == "lower"
     place = Path(lm.tokenizer.name_or_path or lm.name)
     ids = lm.tokenizer("a")["input_ids"] if codec.special and not lm.encoder_decoder else []
     return {
-        "before": codec.before + before,
+        "before": "".join(frame.lead()) + before.removeprefix(frame.opening),
         "fields": fields,
         "behind": codec.after(data.cue_for(bool(each.labels))),
         "columns": PLACEHOLDER.findall(fields),

@@ -110,8 +110,9 @@ def prompt_card(text: str) -> dict[str, Any]:
 
 def task_page(name: str, model: str | None, examples: int, overrides: list[str]) -> list[str]:
     """A task's text on real rows: examples, splits and their notes, and with a model token ids, lengths, truncation."""
+    from cpeft.study.row_text import example_of, opening
     from cpeft.study.settings import find_task
-    from cpeft.study.task_data import drawn_examples, example_of, opening
+    from cpeft.study.task_data import drawn_examples
 
     task, seed = find_task(name), derive(0, "subset")
     options = parse(DataOptions, changed_by(overrides, "data"), "data")

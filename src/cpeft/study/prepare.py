@@ -120,7 +120,8 @@ def make_learner(
     inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
     method = find_method(settings.method.name)(settings.method, inputs)
     learner = PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
-    learner.asked = {each.task.name: asked(each, learner, settings.eval) for each in data}
+    if settings.predictions.kept or not settings.data.examples:  # examples are texts of rows
+        learner.asked = {each.task.name: asked(each, learner, settings.eval) for each in data}
     return learner
 
 

@@ -29,11 +29,7 @@ def find_recipe(name: str) -> Path:
     if os.path.exists(name):  # unlike Path.exists, False for a text too long to be a name
         return Path(name)
     if "://" in name:
-<<<<<<< HEAD
-        raise UnknownName(f"'{name}' is an address, and recipes are read from files: download it and give the file")
-=======
         raise ConfigError(f"'{name}' is an address; recipes are read from files: download it and name the file")
->>>>>>> files
     packaged = packaged_recipes()
     if name not in packaged:
         near = closest(name, packaged) or "; `cpeft list recipes` shows the packaged ones"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cpeft.data.notes import examples_left_out
 from cpeft.data.options import DataOptions
 from cpeft.models.examples import Frame, Pair
 
@@ -28,8 +29,7 @@ class Shown:
         if len(places) < asked:
             notes.append(f"there are {len(places)} training rows for data.examples = {asked}")
         if len(fit) < len(places):
-            notes.append(f"{len(places) - len(fit)} of {len(places)} examples were left out, which would be more than "
-                         f"data.examples_tokens = {room} tokens together")  # fmt: skip
+            notes.append(examples_left_out(len(places) - len(fit), len(places), room))
         if not frame.codec.takes_turns:
             notes.append("the chat template renders no earlier turns, so examples are written into the user's turn")
         return cls(kept, tuple(places[i] for i in fit), tuple(notes))

@@ -23,8 +23,9 @@ from cpeft.models.saved import load_method
 from cpeft.prompts.composition import compose_files
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json
 from cpeft.study.prepare import same_space
+from cpeft.study.row_text import frame_of, source_of, spoken_labels
 from cpeft.study.settings import find_task
-from cpeft.study.task_data import frame_of, shown_examples, source_of, spoken_labels, task_data
+from cpeft.study.task_data import shown_examples, task_data
 from cpeft.tasks import Row, Task
 
 

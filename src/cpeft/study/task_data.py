@@ -8,22 +8,22 @@ from pathlib import Path
 
 from cpeft.data.encode import EncodedRow
 from cpeft.data.few_shot import example_places, few_shot, limit
-from cpeft.data.notes import cut
+from cpeft.data.notes import cut, fewer_examples
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.splits import Policy, Rows, Splits, make_splits
 from cpeft.errors import ConfigError
-from cpeft.evaluation.choice import CONTENT_FREE
 from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score, score_texts
-from cpeft.models.examples import Frame, Pair
+from cpeft.models.examples import Pair
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
 from cpeft.study.row_notes import Lost, class_notes
+from cpeft.study.row_text import content_free, example_of, filled, frame_of, speech_notes, spoken_labels
 from cpeft.study.settings import find_task
 from cpeft.study.shown import Shown
-from cpeft.tasks import Example, Row, Task, instruction
+from cpeft.tasks import Example, Task
 from cpeft.training.workers import Workers
 
 SPLITS = ("train", "validation", "test")
@@ -44,7 +44,8 @@ class Part:
 @dataclass(frozen=True)
 class TaskData:
     """A task with its three parts. `spoken` maps what the tokenizer can say of each label, or value of a scale, to it;
-    `content_free` are texts of the task without content, by which closed choice is calibrated; `quotes` are notes that quote
+    `content_free` are texts of the task without content, by which closed choice is calibrated, `shown` the examples before
+    every row; `quotes` are notes that quote
     rows."""
 
     task: Task
@@ -54,6 +55,7 @@ class TaskData:
     spoken: dict[str, str]
     notes: tuple[str, ...]
     content_free: tuple[EncodedRow, ...]
+    shown: Shown
     quotes: tuple[str, ...] = ()
 
     def told(self, texts: bool = True) -> list[str]:
@@ -160,13 +162,13 @@ def _encoded(
     parts = {split: part for split, (part, _, _) in drawn.items()}
     splits = _splits_of(name, base, options.revision, options.folder, options.split)
     notes = [*splits.notes, *(note for _, told, _ in drawn.values() for note in told), *shown.notes]
-    said, quotes = _speech_notes(spoken, parts["test"], codec)
+    said, quotes = speech_notes(spoken, [example.target for example in parts["test"].examples], codec)
     notes += said
     notes += [cut(part.cut, len(part.rows), split, options.max_source) for split, part in parts.items() if part.cut]
     quotes = [*(note for _, _, quoted in drawn.values() for note in quoted), *quotes]
     labels = task.labels(options.labels)
-    free = _content_free(task, options, codec, shown) if labels else ()
-    return TaskData(task, dataset, parts, labels, spoken, tuple(notes), free, tuple(quotes))
+    free = content_free(task, options, codec, shown) if labels else ()
+    return TaskData(task, dataset, parts, labels, spoken, tuple(notes), free, shown, tuple(quotes))
 
 
 def _deciding(split: str, options: DataOptions) -> DataOptions:
@@ -227,12 +229,12 @@ def _part(
     known: dict[int, int] = {}  # one object per token id, of which a large task has millions
     for chunk in rows.table.to_batches(max_chunksize=AT_ONCE):
         told = [example_of(task, row, options) for row in chunk.to_pylist()]
-        first = len(encoded) if split == "train" else None
+        first = len(encoded) if split == "train" and at_most is None else None
         texts = [example.source for example in told]
         sources, shortened, left_out = shown.encode(frame, texts, options.max_source, first)
         targets = codec.targets([example.target for example in told])
         if options.label_padding == "in-loss":
-            targets = _filled(targets, task, options, codec)
+            targets = filled(targets, task, options, codec)
         kept = ([tuple(known.setdefault(i, i) for i in ids) for ids in texts] for texts in (sources, targets))
         encoded += map(EncodedRow, *kept)
         examples += told if split != "train" else []
@@ -240,80 +242,5 @@ def _part(
         lost.count(codec, sources, told)
     longest = max((len(row.source) for row in encoded), default=0)
     if fewer:
-        notes.append(f"{fewer} of {len(encoded)} {split} rows have fewer examples before them than the others, to be no more "
-                     f"than data.max_source = {options.max_source} tokens")  # fmt: skip
+        notes.append(fewer_examples(fewer, len(encoded), split, options.max_source))
     return Part(tuple(examples), tuple(encoded), shorter, longest), tuple(notes), tuple(lost.notes(len(encoded), split))
-
-
-def _filled(targets: list[list[int]], task: Task, options: DataOptions, codec: TextCodec) -> list[list[int]]:
-    """Targets with the pad token behind them, up to the longest label or value of the task."""
-    texts = task.labels(options.labels) or task.values
-    if not texts or not codec.encoder_decoder:
-        raise ConfigError(
-            f"task '{task.name}': data.label_padding = 'in-loss' is for tasks with labels on encoder-decoder models"
-        )
-    width = max(map(len, codec.targets(texts)))
-    return [[*ids, *[codec.pad] * (width - len(ids))] for ids in targets]
-
-
-def opening(task: Task, options: DataOptions) -> str:
-    """The instruction that sources begin with, empty where they have none."""
-    return "" if options.form == "fields" else instruction(task, options.labels, options.squad_target)
-
-
-def source_of(task: Task, row: Row, options: DataOptions) -> str:
-    """The source of a row, which may be unlabelled; the cue is not yet behind it."""
-    return task.source(row, options.prefix == "task", opening(task, options))
-
-
-def example_of(task: Task, row: Row, options: DataOptions) -> Example:
-    """A row as the text that a run sees."""
-    return task.example(row, options.prefix == "task", options.labels, opening(task, options), options.squad_target)
-
-
-def frame_of(task: Task, options: DataOptions, codec: TextCodec) -> Frame:
-    """What the task's rows stand behind, without examples."""
-    return Frame(codec, options.cue_for(bool(task.labels())), opening(task, options))
-
-
-def encode_sources(
-    task: Task, texts: Sequence[str], options: DataOptions, codec: TextCodec
-) -> tuple[list[list[int]], int]:
-    """Token ids of sources, and how many were cut to fit."""
-    rows, cut, _ = frame_of(task, options, codec).encode(texts, options.max_source)
-    return rows, cut
-
-
-def _content_free(task: Task, options: DataOptions, codec: TextCodec, shown: Shown) -> tuple[EncodedRow, ...]:
-    """The task's text without content, encoded as a row's."""
-    told = [task.without_content(filler, options.prefix == "task", opening(task, options)) for filler in CONTENT_FREE]
-    sources, _, _ = shown.encode(frame_of(task, options, codec), told, options.max_source)
-    return tuple(EncodedRow(tuple(ids), ()) for ids in sources)
-
-
-def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[str, str]:
-    """What the tokenizer makes of each label, or of each value of a scale, to the label itself.
-
-    Raises ConfigError where two of them are one to the tokenizer.
-    """
-    texts = task.labels(options.labels) or task.values
-    spoken = dict(zip(codec.spoken(texts), texts, strict=True))
-    if len(spoken) < len(texts):
-        raise ConfigError(
-            f"task '{task.name}': two of its labels ({', '.join(texts)}) are one and the same to this tokenizer; "
-            "use labels = 'numbers' or other words"
-        )
-    return spoken
-
-
-def _speech_notes(spoken: dict[str, str], test: Part, codec: TextCodec) -> tuple[list[str], list[str]]:
-    """How the tokenizer changes labels, or how many open answers it cannot give back as they are written; and an example."""
-    if spoken:
-        changed = [f"'{label}' is said '{said}'" for said, label in spoken.items() if said != label]
-        return [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else [], []
-    targets = [example.target for example in test.examples]
-    lost = [(t, said) for t, said in zip(targets, codec.spoken(targets), strict=True) if t.strip() != said]
-    if not lost:
-        return [], []
-    example = f"a test answer, {lost[0][0][:60]!r}, is said {lost[0][1][:60]!r}"
-    return [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer"], [example]

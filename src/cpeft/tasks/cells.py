@@ -27,11 +27,7 @@ def cell_text(value: Any) -> str:
     """The text of a value that is not missing; raises ValueError for one that is no text."""
     if isinstance(value, str):
         return value
-<<<<<<< HEAD
-    if isinstance(value, list | tuple | dict | set | bytes | bytearray | memoryview) or getattr(value, "ndim", None):
-=======
     if isinstance(value, list | tuple | dict | set | bytes | bytearray | memoryview) or getattr(value, "ndim", False):
->>>>>>> files
         raise ValueError(f"holds a {type(value).__name__}, not text: {str(value)[:60]}")
     text = str(value)
     if text in ("True", "False"):
