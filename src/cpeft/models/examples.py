@@ -13,7 +13,7 @@ behind none.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cpeft.models.text import Lead, TextCodec
+from cpeft.models.text import TextCodec
 
 Pair = tuple[str, str]  # the source of an example, and its answer
 
@@ -27,7 +27,7 @@ class Frame:
     opening: str = ""
     examples: tuple[Pair, ...] = ()
 
-    def lead(self, count: int | None = None) -> Lead:
+    def lead(self, count: int | None = None) -> list[str]:
         """What stands before a row's own text behind the first `count` of the examples, or behind all of them."""
         return self.codec.lead(self.examples[:count], self.opening, self.cue)
 
