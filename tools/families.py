@@ -280,8 +280,8 @@ def judge_apart(family: str, seq2seq: bool) -> Verdict:
     return Verdict(family, "encoder-decoder" if seq2seq else "decoder-only", "fails", why)
 
 
-def page(verdicts: Sequence[Verdict]) -> str:
-    """The table as Markdown."""
+def page(verdicts: Sequence[Verdict], untried: Sequence[str]) -> str:
+    """The table as Markdown, with the types that were not tried."""
     count = {
         state: sum(v.state == state for v in verdicts)
         for state in ("equal", "refused", "differs", "fails", "not built")
@@ -314,26 +314,30 @@ answers, of {2 * len(TEXTS)}, that differ between alone and together: ours / tra
         figures = f"{v.near} | {v.apart:.0e} | {v.half}" if v.state in ("equal", "differs") else " | | "
         why = v.why.replace("|", "\\|").replace("\n", " ")
         lines.append(f"| `{v.family}` | {v.kind} | {v.state} | {v.kept} | {figures} | {why} |")
-    return head + "\n".join(lines) + "\n"
+    rest = f"\nNot tried in this reading: {', '.join(f'`{name}`' for name in untried)}.\n" if untried else ""
+    return head + "\n".join(lines) + "\n" + rest
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", help="transformers' model types; without any, all of them")
-    parser.add_argument("--out", type=Path, default=Path("docs/families.md"))
+    parser.add_argument("--out", type=Path, help="the page to write [default: docs/families.md where all are tried]")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     both = [(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, False), (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, True)]
+    known = [(family, seq2seq) for names, seq2seq in both for family in names]
     verdicts = []
-    for names, seq2seq in both:
-        for family in names:
-            if not options.families or family in options.families:
-                verdicts.append(judge_apart(family, seq2seq))
-                print(verdicts[-1], flush=True)
-    if not options.families:
-        options.out.write_text(page(verdicts), encoding="utf-8")
+    for family, seq2seq in known:
+        if not options.families or family in options.families:
+            verdicts.append(judge_apart(family, seq2seq))
+            print(verdicts[-1], flush=True)
+    out = options.out or (None if options.families else Path("docs/families.md"))
+    if out:
+        tried = {(verdict.family, verdict.kind == "encoder-decoder") for verdict in verdicts}
+        untried = dict.fromkeys(family for family, seq2seq in known if (family, seq2seq) not in tried)
+        out.write_text(page(verdicts, list(untried)), encoding="utf-8")
 
 
 if __name__ == "__main__":
