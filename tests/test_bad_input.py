@@ -241,7 +241,7 @@ def test_an_unknown_metric_of_a_task(cpeft_main, place):
 
 def test_a_model_that_is_missing(cpeft_main, place):
     said = run_refused(cpeft_main, place, HEAD.replace('"model"', '"no/such"'), 3)
-    assert "model 'no/such' could not be loaded" in said
+    assert "model 'no/such': no such folder, here or in CPEFT_MODELS" in said
     assert "cpeft fetch model:no/such" in said
 
 

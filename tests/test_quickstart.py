@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cpeft.cli import app
-from cpeft.models.loading import ASSETS
+from cpeft.models.named_models import ASSETS
 
 SHORT = [
     "train.steps=2", "train.eval_every=2", "train.batch=2", "seeds=[0]", "data.limit_train=8", "data.limit_validation=4",

@@ -110,9 +110,7 @@ def test_python(number):
 # The checks themselves find what they are for
 
 
-@pytest.mark.parametrize(
-    "line", ["runn x.toml", "run x.toml --stor y", "eval x", "list", "run x.toml steps", "run nosuch"]
-)
+@pytest.mark.parametrize("line", ["runn x.toml", "run x.toml --stor y", "eval x", "run x.toml steps", "run nosuch"])
 def test_wrong_commands_are_found(line):
     with pytest.raises(Exception, match=r"No such|Missing parameter|is no override|no recipe"):
         check(line.split())

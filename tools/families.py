@@ -38,7 +38,7 @@ from cpeft.models.tiny import write_tokenizer
 
 WINDOW, POSITIONS, VOCABULARY, LARGER = 16, 256, 259, 6.0
 PROMPTS = (5, 24)  # rows: shorter and longer than a window
-TEXTS = (1, 40, 3, 17, 9, 28)  # tokens
+TEXTS = (1, 40, 3, 17, 9, 28, 2, 12)  # tokens
 NEW = 5
 DTYPES = ("float32", "float64", "bfloat16")
 LABELS = ("yes", "no", "not at all")

@@ -78,7 +78,9 @@ def test_special_tokens_stand_once(lm):
     assert all(row.source.count(begin) == (begin is not None) for row in rows)
     assert all(row.target.count(lm.codec("chat").end) == 1 for row in rows)
     pad = lm.tokenizer.pad_token_id
-    assert pad == lm.codec("chat").end or pad not in rows[0].source, "a template may end earlier turns with what fills rows"
+    assert pad == lm.codec("chat").end or pad not in rows[0].source, (
+        "a template may end earlier turns with what fills rows"
+    )
 
 
 GOLDEN = {

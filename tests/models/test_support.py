@@ -94,7 +94,8 @@ def test_commands_say_so_in_one_sentence(command, tmp_path, capsys, monkeypatch)
     monkeypatch.setattr("sys.argv", ["cpeft", command, "t.toml"])
     with pytest.raises(SystemExit) as left:
         main()
-    said = " ".join(capsys.readouterr().out.split())
+    told = capsys.readouterr()
+    said = " ".join((told.out + told.err).split())
     assert left.value.code == 2
     assert "its positions see later ones, so it is no causal language model" in said
     assert "Traceback" not in said

@@ -375,7 +375,7 @@ def test_no_rows_to_show_is_an_error(at_home, cpeft_main, tmp_path):
     for setting in ("data.examples=-1", "data.examples_tokens=0"):
         code, out, error = cpeft_main("run", path, setting, "--store", tmp_path / "store")
         assert (code, out) == (2, "")
-        assert "greater than or equal to" in error
+        assert "or more" in error
 
 
 def test_rows_behind_examples_answer_as_alone(at_home):

@@ -40,7 +40,7 @@ Decode = Literal["greedy", "choice", "calibrated"]
 class EvalOptions(Options):
     """`[eval]`: how answers are taken; `match = "lower"` compares greedy texts with labels in lower case and calls
     every other text no label, as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
-    answers; `bootstrap` resamples of test rows for intervals.
+    answers; `bootstrap` resamples of test rows for intervals (0: none).
 
     `decode` names what is scored: greedy texts, which always are because tables begin with them, and for a closed label set
     `choice` and `calibrated`. None is greedy alone behind a prompt, and all three without one."""
@@ -49,7 +49,7 @@ class EvalOptions(Options):
     match: Literal["exact", "lower"] = "exact"
     max_new_tokens: Count | None = None
     token_budget: Count = 16384
-    bootstrap: Annotated[int, Field(ge=1, le=1_000_000), NUMBER] = 1000
+    bootstrap: Annotated[int, Field(ge=0, le=1_000_000), NUMBER] = 1000
 
     @field_validator("decode")
     @classmethod
