@@ -142,7 +142,7 @@ def test_any_name_is_written_so_that_it_reads_back(name):
         ("v(a)/2", r"did not expect '/2'"),
         ("v(a)*v(b)", r"a number must follow '\*', not 'v'"),
         ("v(a)*", r"a number must follow '\*', not ''"),
-        ("w(a)", r"unknown function 'w'; use mean, sum, weighted, v, cross, noise, shuffle, mixed or text"),
+        ("w(a)", r"unknown function 'w'; use mean, sum, weighted, v, cross, mixed, noise, shuffle or text"),
         ("__import__('os')", "unknown function '__import__'"),
         ("origin0-v(mnli_0)", r"unknown function 'origin0-v'.*; a minus directly .* write origin0 - v\(\.\.\.\)"),
         ("sst-2-0.5*v(a)", r"write sst-2 - 0\.5\*v\(\.\.\.\)"),

@@ -75,8 +75,8 @@ def _hub_description(name: str, revision: str | None) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(READ)))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise MissingModel(
-            f"model '{name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach\nGive a local "
-            f"folder, or on a machine with a network run: cpeft fetch model:{name} --out DIR, then set model.name to "
+            f"model '{name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach\n"
+            f"Give a local folder, or on a machine with a network run: cpeft fetch model:{name} --out DIR, then set model.name to "
             f"DIR/{Path(name).name}"
         ) from None
     except UNREACHED as error:
