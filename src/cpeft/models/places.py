@@ -76,8 +76,8 @@ def _hub_description(name: str, revision: str | None) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise MissingModel(
             f"model '{name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach\n"
-            f"Give a local folder, or on a machine with a network run: cpeft fetch model:{name} --out DIR, then set model.name to "
-            f"DIR/{Path(name).name}"
+            f"Give a local folder, or on a machine with a network run: cpeft fetch model:{name} --out DIR, then set model.name "
+            f"to DIR/{Path(name).name}"
         ) from None
     except UNREACHED as error:
         raise MissingModel(f"model '{name}': no such folder, and {str(error).splitlines()[0]}") from None
