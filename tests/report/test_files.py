@@ -80,7 +80,7 @@ def test_markdown_says_what_the_page_says(made):
     sums = (made[1] / "addition-1.md").read_text()
     assert "| rte + cb | 0: 0.5, 1: 1 | rte accuracy | 47.00 | 55.00 | 85.0 | [21.5, 148.5] | 2 | 47.50 |" in sums
     assert "|  |  | cb accuracy | 63.00 |" in sums  # under a cell of two rows
-    assert "| Mean of all tasks of all sums |  |  |  |  | 95.0 |" in sums
+    assert "| Mean over tasks |  |  |  |  | 95.0 |" in sums
     for path in made[1].glob("*.md"):
         lines = [re.sub(r"\\\\|\\\|", "", line) for line in path.read_text().splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1, path

@@ -137,7 +137,7 @@ def test_a_setting_changed_in_one_store_is_another_study(world, cpeft_main, tmp_
     for rate in ("optim.lr=0.05", "optim.lr=0.3"):
         assert cpeft_main("run", *words, rate)[0] == 0
         tables.append([line for line in (tmp_path / "table.md").read_text().splitlines() if "| sources |" in line])
-    assert [len(rows) for rows in tables] == [1, 1]
+    assert [len(rows) for rows in tables] == [2, 2]  # accuracy and macro F1
     scores = [result["scores"]["mood"]["accuracy"]["value"] for result in Store(tmp_path).results()]
     assert len(scores) == 2
     assert sorted(float(rows[0].split(" | ")[5]) for rows in tables) == pytest.approx(sorted(scores), abs=0.01)
@@ -229,7 +229,7 @@ def test_the_runs_of_a_store_and_what_they_were_made_from(finished, cpeft_main):
     for row in rows:
         about = results[row["run"].rpartition("-")[0]]
         for task, data in about["data"].items():
-            assert f"{task} v1 {data['fingerprint'][:12]}" in row["data"]
+            assert f"{task} v2 {data['fingerprint'][:12]}" in row["data"]
         assert about["weights"].startswith(row["weights"])
         assert f"torch {about['versions']['torch']}" in row["versions"]
     assert cpeft_main("list", "runs")[0] == 2

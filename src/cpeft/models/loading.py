@@ -242,7 +242,9 @@ def load_lm(
 
 def _check_vocabulary(name: str, tokenizer: Any, rows: int) -> None:
     """Raise ConfigError for tokens that a text or a batch may hold and that have no row in the embedding table."""
-    special = set(tokenizer.all_special_ids) - {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}
+    added = {place for place, token in tokenizer.added_tokens_decoder.items() if token.special}
+    written = {tokenizer.pad_token_id, tokenizer.eos_token_id, *tokenizer("a")["input_ids"]}
+    special = (added | set(tokenizer.all_special_ids)) - written
     beyond = {place: token for token, place in tokenizer.get_vocab().items() if place >= rows and place not in special}
     if beyond:
         first = min(beyond)
