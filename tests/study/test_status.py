@@ -192,11 +192,12 @@ def test_status_prints_failures_and_progress(store, cpeft_main, world):
 
 
 def test_an_edited_recipe_is_told(world, tmp_path, cpeft_main):
-    for name in ("study.toml", "mood.toml", *(f"mood-{split}.csv" for split in ("train", "validation", "test"))):
-        shutil.copy(world / name, tmp_path / name)
+    for path in (*world.glob("*.toml"), *world.glob("*.csv")):  # what a recipe names is looked at, run or not
+        shutil.copy(path, tmp_path / path.name)
     shutil.copytree(world / "model", tmp_path / "model")
     arguments = [*FEW, "--only", "sources/*", "--store", tmp_path / "store"]
-    assert cpeft_main("run", tmp_path / "study.toml", *arguments)[0] == 0
+    code, out, error = cpeft_main("run", tmp_path / "study.toml", *arguments)
+    assert code == 0, out + error
     assert "edited since" not in cpeft_main("status", tmp_path / "store")[1]
     with (tmp_path / "study.toml").open("a") as file:
         file.write("# more\n")
