@@ -14,8 +14,16 @@ from typing import Any, NamedTuple
 
 # As in run ids: what only says how a run shares the machine, what it costs, who watches it, where files lie, and how it logs.
 APART = ("gang", "energy", "track")
-NEUTRAL = ("eval.token_budget", "train.log_every", "train.checkpoint_every", "model.name", "model.file", "model.device", "model.dtype",
-           "data.folder")  # fmt: skip
+NEUTRAL = (
+    "eval.token_budget",
+    "train.log_every",
+    "train.checkpoint_every",
+    "model.name",
+    "model.file",
+    "model.device",
+    "model.dtype",
+    "data.folder",
+)  # fmt: skip
 SHORT = 8  # digits of a hash that stand in a name
 LONG = 60  # letters of a value
 
