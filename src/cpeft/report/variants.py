@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 # As in run ids: what only says how a run shares the machine, what it costs, who watches it, where files lie, and how it logs.
-APART = ("gang", "energy", "track")
+APART = ("gang", "energy", "track", "predictions")
 NEUTRAL = (
     "eval.token_budget",
     "train.log_every",
