@@ -135,7 +135,7 @@ def test_no_circles():
 
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if room_of(m) == "prompts"))
 def test_prompts_need_little(module):
-    allowed = {*sys.stdlib_module_names, "torch", "numpy", "safetensors", "jaxtyping", "pydantic", "cpeft"}
+    allowed = {*sys.stdlib_module_names, "torch", "numpy", "safetensors", "jaxtyping", "cpeft"}
     assert {target.split(".")[0] for target, _, _ in imports(parsed(MODULES[module]))} <= allowed
 
 

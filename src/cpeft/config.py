@@ -36,6 +36,7 @@ def _no_truth_value(value: Any) -> Any:
 NUMBER = BeforeValidator(_no_truth_value)
 Count = Annotated[int, Field(ge=1, le=MOST), NUMBER]
 CountOrZero = Annotated[int, Field(ge=0, le=MOST), NUMBER]
+Rows = Annotated[int, Field(ge=1, le=65_536), NUMBER]  # of a prompt: a longer one fits no model
 Seed = Annotated[int, Field(ge=0, lt=2**63), NUMBER]
 Positive = Annotated[float, Field(gt=0), NUMBER]
 PositiveOrZero = Annotated[float, Field(ge=0), NUMBER]

@@ -12,7 +12,7 @@ from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched, mean_lo
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.chat import ChatCodec
 from cpeft.models.prompted import PromptedLM, pooled_losses
-from cpeft.study.row_text import encode_sources, example_of, opening
+from cpeft.study.row_text import example_of, frame_of, opening
 from cpeft.tasks import TASKS
 from tiny import LABELS, P, make_batch, make_lm, make_method, teach
 from tiny_chat import FAMILIES, make_chat_lm, make_chat_tokenizer
@@ -31,6 +31,11 @@ def family(request):
 @pytest.fixture(scope="module")
 def lm(family):
     return make_chat_lm(family)
+
+
+def encode_sources(task, texts, options, codec):
+    rows, cut, _ = frame_of(task, options, codec).encode(texts, options.max_source)
+    return rows, cut
 
 
 def encoded(lm, rows=ROWS, options=CHAT, task=RTE):

@@ -14,7 +14,7 @@ from cpeft.data.hub import ask_hub_once
 from cpeft.errors import MissingModel
 from cpeft.models.cache import file_hash
 from cpeft.models.content import READ, weights_hash
-from cpeft.models.gguf import SUFFIX, converted, gguf_file
+from cpeft.models.gguf import converted, gguf_file
 from cpeft.models.named_models import Download, named_model
 from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, embedded_folder, models_folder, obtain
 
@@ -81,9 +81,3 @@ def _hub_description(name: str, revision: str | None) -> Path:
         ) from None
     except UNREACHED as error:
         raise MissingModel(f"model '{name}': no such folder, and {str(error).splitlines()[0]}") from None
-
-
-def is_local(name: Name) -> bool:
-    """Whether a name means a path of this machine and no model of the hub, even where nothing is there."""
-    place = local_place(name)
-    return place.exists() or place.suffix.lower() == SUFFIX

@@ -6,21 +6,18 @@ entries are of order 10, LLaMA's of order 0.01, and a standard normal draw is fa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
-from cpeft.config import NUMBER, CountOrZero, Options
+from cpeft.config import CountOrZero, Options, Rows
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
 from cpeft.prompts.composition import compose
 from cpeft.prompts.expression import Fresh, names, parse_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
-
-Rows = Annotated[int, Field(ge=1, le=65_536), NUMBER]  # a longer prompt fits no model
 
 
 class PromptOptions(Options):

@@ -32,14 +32,6 @@ def frame_of(task: Task, options: DataOptions, codec: TextCodec) -> Frame:
     return Frame(codec, options.cue_for(bool(task.labels())), opening(task, options))
 
 
-def encode_sources(
-    task: Task, texts: Sequence[str], options: DataOptions, codec: TextCodec
-) -> tuple[list[list[int]], int]:
-    """Token ids of sources, and how many were cut to fit."""
-    rows, cut, _ = frame_of(task, options, codec).encode(texts, options.max_source)
-    return rows, cut
-
-
 def content_free(task: Task, options: DataOptions, codec: TextCodec, shown: Shown) -> tuple[EncodedRow, ...]:
     """The task's text without content, encoded as a row's."""
     told = [task.without_content(filler, options.prefix == "task", opening(task, options)) for filler in CONTENT_FREE]
