@@ -218,7 +218,7 @@ def named(tasks):
 
 STUDIES = [
     (S, "", "stages", ["sources", "number", "rows", "untrained", "ladder", "quality", "attention", "attention-use", "reduce",
-                       "spread"], "issue 5: the studies it names"),
+                       "spread"], "the studies it names"),
     (S, "", "model.name", "google-t5/t5-base", "B.1"),
     (S, "", "model.dtype", "auto", "ours"),
     (S, "", "prompt.length", 100, "B.1 prompt len"),
@@ -239,13 +239,13 @@ STUDIES = [
         "5 sources (mnli to squad)": named(UP), "1 source (record)": named(DOWN[:1]),
         "2 sources (record to squad)": named(DOWN[:2]), "3 sources (record to sst2)": named(DOWN[:3]),
         "4 sources (record to qqp)": named(DOWN[:4]), "5 sources (record to qnli)": named(DOWN), "6 sources": ("sources/*",),
-    }, "issue 5: number of source prompts, in two orders"),
+    }, "number of source prompts, in two orders"),
     (S, "number", "method.name", {"no source": "prompt_tuning", "*": "attempt"}, "ours"),
     (S, "rows", "tasks", ["yelp", "paws", "scitail", "boolq"], "ours"),
     (S, "rows", "data.limit_train", {
         f"{name} limit_train={rows}": rows for name in ("prompt tuning", "SPoT mnli", "ATTEMPT")
         for rows in (100, 300, 1000, 3000, 10_000)
-    }, "issue 5: size of the target data"),
+    }, "size of the target data"),
     (S, "rows/paws", "train.steps, train.epochs, train.eval_every", [(3000, None, 300)], "ours: the same for every size"),
     (S, "rows/paws", "prompt.init, method.name, sources", [
         ("vocab", "prompt_tuning", ()), ("sources/mnli", "prompt_tuning", ()), ("sources/mnli", "attempt", ("sources/*",)),
@@ -260,7 +260,7 @@ STUDIES = [
     (S, "ladder", "train.epochs, train.eval_every", [(None, 0.5)], "ours"),
     (S, "ladder", "data.max_source", {"squad": 512, "*": 256}, "B.1 max source"),
     (S, "quality", "sources", {"sources of 0 steps": ("untrained/*",), **LADDER, "sources of 5 epochs": ("sources/*",)},
-     "issue 5: quality of the sources"),
+     "quality of the sources"),
     (S, "quality", "method.name", "attempt", "ours"),
     (S, "attention", "tasks", ["sst2+qnli+mnli+qqp"], "A.2.7"),
     (S, "attention", "sources", ("sources/*",), "A.2.7"),
@@ -270,19 +270,19 @@ STUDIES = [
     (S, "attention-use/rte", "method.attention_from, method.attention_lr",
      [(start, rate) for start in (None, "attention/*") for rate in (0.3, 0.1, 0.01, 0.001)], "A.2.7"),
     (S, "attention-use", "labels", ["fresh attention", "pre-trained attention"], "A.2.7"),
-    (S, "reduce", "sources", ("sources/*",), "issue 5"),
+    (S, "reduce", "sources", ("sources/*",), "our study"),
     (S, "reduce", "method.reduce",
-     {f"ATTEMPT reduce={how}": how for how in ("max", "mean", "max-mean", "attention")}, "issue 5"),
-    (S, "spread", "tasks", [*FEW, "wic", "wsc"], "issue 5: targets under 10k rows"),
-    (S, "spread", "method.name", "attempt", "issue 5"),
+     {f"ATTEMPT reduce={how}": how for how in ("max", "mean", "max-mean", "attention")}, "our study"),
+    (S, "spread", "tasks", [*FEW, "wic", "wsc"], "targets under 10k rows"),
+    (S, "spread", "method.name", "attempt", "our study"),
     (S, "spread", "data.limit_train", 200, "ours: so that rows are drawn"),
     (S, "spread", "train.base_dropout", "on", "ours: else nothing hangs on the seed of dropout"),
     (S, "spread/rte", "sources, seeds.init, seeds.order, seeds.dropout, seeds.subset", [
         (("sources/*",), None, None, None, None), (("sources/*",), 0, 0, 0, 0), (("sources/*@0",), None, 0, 0, 0),
         (("sources/*@0",), 0, None, 0, 0), (("sources/*@0",), 0, 0, None, 0), (("sources/*@0",), 0, 0, 0, None),
-    ], "issue 5: initialisation, order, dropout and subset seeds"),
+    ], "initialisation, order, dropout and subset seeds"),
     (S, "spread", "labels", ["all seeds", *(f"{what} alone" for what in
-                             ("sources", "initialisation", "order", "dropout", "subset"))], "issue 5"),
+                             ("sources", "initialisation", "order", "dropout", "subset"))], "our study"),
 ]  # fmt: skip
 
 M = "paper/attempt-multilingual"
@@ -299,7 +299,7 @@ def languages(task):
         (M, stage, "tasks", [f"{task}/{language}" for language in few], "ours: languages that no source is in"),
         (M, stage, "seeds", RUNS, "B.1 runs"),
         (M, stage, "labels", ["prompt tuning", "SPoT, the task in English", "ATTEMPT, English sources",
-                              "ATTEMPT, the task in four languages", "ATTEMPT, both tasks in four languages"], "issue 5"),
+                              "ATTEMPT, the task in four languages", "ATTEMPT, both tasks in four languages"], "our study"),
         (M, stage, "prompt.init, method.name, sources, method.temperature", [none, spot, *mixed], "A.2.3; DESIGN 7"),
         (M, stage, "data.few_shot, train.steps, train.epochs",
          [(0, 0, None), (16, 500, None), (256, 2000, None), ("full", None, 5)], "ours"),
@@ -307,14 +307,20 @@ def languages(task):
 
 
 MULTILINGUAL = [
-    (M, "", "stages", ["sources", "xnli", "paws-x"], "issue 5: XNLI and PAWS-X"),
-    (M, "", "model.name", "google/mt5-base", "issue 5: an mT5 recipe"),
+    (M, "", "stages", ["sources", "xnli", "paws-x"], "XNLI and PAWS-X"),
+    (M, "", "model.name", "google/mt5-base", "an mT5 recipe"),
     (M, "", "prompt.length", 100, "B.1 prompt len"),
     (M, "", "optim.lr", None, "DESIGN 5: by the scale of the embeddings"),
     (M, "", "data.limit_train", 40_000, "ours: as many rows of every language"),
     (M, "", "train.batch", 32, "B.1 batch"),
     (M, "sources", "train.epochs", 5, "B.1 epochs"),
-    (M, "sources", "tasks", [f"{task}/{language}" for task in ("xnli", "paws_x") for language in FOUR], "issue 5"),
+    (
+        M,
+        "sources",
+        "tasks",
+        [f"{task}/{language}" for task in ("xnli", "paws_x") for language in FOUR],
+        "our study",
+    ),
     (M, "sources", "seeds", RUNS, "B.1 runs"),
     *languages("xnli"),
     *languages("paws_x"),

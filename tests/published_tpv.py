@@ -55,7 +55,7 @@ TPV = [
      {f"vector of origin {i}": f"vocab + cross(v(sources/rte@{i}))" for i in RUNS}, "A.4"),
     (T, "heat-maps", "compare", tuple(f"sources/*@{i}" for i in RUNS), "D.5: origins 0-2"),
     (T, "similarity", "compare",
-     ("sources/*@*", *(f"{stage}/vocabulary few_shot=full/*@*" for stage in TARGETS)), "issue 4: 4 and 5"),
+     ("sources/*@*", *(f"{stage}/vocabulary few_shot=full/*@*" for stage in TARGETS)), "4 and 5"),
     (T, "addition", "tasks", [f"{a}+{b}" for i, a in enumerate(ELEVEN) for b in ELEVEN[i + 1:]], "A.4: 55 pairs"),
     (T, "addition", "seeds", RUNS, "A.4; B.3 origins"),
     (T, "addition", "train.steps", 0, "A.4"),
@@ -129,7 +129,7 @@ KINDS = {
 }
 OTHER_VECTOR = {"dbpedia": "vocab + v(sources/mnli)", "*": "vocab + v(sources/dbpedia)"}
 TPV_CORRECTED = [
-    (TC, "", "stages", [*TPV[0][3], "unrelated", "addition-controls", "addition-triples", "probes", "weighted"], "issue 4"),
+    (TC, "", "stages", [*TPV[0][3], "unrelated", "addition-controls", "addition-triples", "probes", "weighted"], "our study"),
     (TC, "", "prompt.length, prompt.rows", [(100, "live")], "ours"),
     (TC, "", "model.dtype", "auto", "ours"),
     (TC, "", "data.split", "disjoint", "ours"),
@@ -146,25 +146,25 @@ TPV_CORRECTED = [
     (TC, "cross-origin/rte", "prompt.init", {
         **{f"vector of origin {i}": f"vocab + cross(v(sources/rte@{i}))" for i in RUNS}, "origin alone": "vocab",
         "noise": "vocab + noise(v(sources/rte))", "shuffled rows": "vocab + shuffle(v(sources/rte))",
-    }, "issue 4: controls"),
-    (TC, "unrelated", "tasks", ELEVEN, "issue 4: controls"),
+    }, "controls"),
+    (TC, "unrelated", "tasks", ELEVEN, "controls"),
     (TC, "unrelated", "seeds", RUNS, "A.4: 3 origins"),
     (TC, "unrelated", "train.steps", 0, "A.4"),
-    (TC, "unrelated", "labels", ["unrelated vector"], "issue 4: controls"),
-    (TC, "unrelated", "prompt.init", OTHER_VECTOR, "issue 4: controls"),
+    (TC, "unrelated", "labels", ["unrelated vector"], "controls"),
+    (TC, "unrelated", "prompt.init", OTHER_VECTOR, "controls"),
     *((TC, f"addition-{stage}", key, value, where) for stage in ("controls", "triples") for key, value, where in [
         ("seeds", RUNS, "A.4"), ("train.steps", 0, "A.4"),
     ]),
-    (TC, "addition-controls", "tasks", [f"{a}+{b}" for i, a in enumerate(FOUR_TASKS) for b in FOUR_TASKS[i + 1:]], "issue 4"),
+    (TC, "addition-controls", "tasks", [f"{a}+{b}" for i, a in enumerate(FOUR_TASKS) for b in FOUR_TASKS[i + 1:]], "our study"),
     (TC, "addition-controls/mnli+yelp", "prompt.init", {
         f"{name} at {scale}": f"vocab + {scale}*{control.format('v(sources/mnli), v(sources/yelp)')}"
         for scale in ("0.50", "1.00") for name, control in KINDS.items()
-    }, "issue 4: controls"),
+    }, "controls"),
     (TC, "addition-triples", "tasks",
-     ["mnli+qnli+sst2", "mnli+qnli+yelp", "mnli+sst2+yelp", "qnli+sst2+yelp"], "issue 4: larger sets"),
+     ["mnli+qnli+sst2", "mnli+qnli+yelp", "mnli+sst2+yelp", "qnli+sst2+yelp"], "larger sets"),
     (TC, "addition-triples/mnli+sst2+yelp", "prompt.init",
      {f"sum at {scale}": f"vocab + {scale}*sum(v(sources/mnli), v(sources/sst2), v(sources/yelp))"
-      for scale in ("0.50", "1.00")}, "issue 4: larger sets"),
+      for scale in ("0.50", "1.00")}, "larger sets"),
     *((TC, stage, key, value, where) for stage, (_, (one, two)) in TARGETS.items() for key, value, where in [
         ("prompt.init", {
             "vocabulary": "vocab", f"SPoT {one}": f"sources/{one}", f"SPoT {two}": f"sources/{two}",
@@ -172,13 +172,13 @@ TPV_CORRECTED = [
             "noise of that size": f"vocab + noise(v(sources/{one}) + v(sources/{two}))",
             "its rows shuffled": f"vocab + shuffle(v(sources/{one}) + v(sources/{two}))",
             f"SPoT {FAR[stage]}": f"sources/{FAR[stage]}",
-        }, "issue 4: controls"),
+        }, "controls"),
         ("seeds", dict.fromkeys(["SPoT both", "noise of that size", "its rows shuffled", f"SPoT {FAR[stage]}"], RUNS)
          | {"*": TEN}, "B.3 origins"),
     ]),
     *((TC, f"attempt-{stage}", FEW_SHOT, budget(2000), "ours: 1,000 steps for each of two tasks") for stage in TARGETS),
     *((TC, stage, key, value, where) for stage in ("probes", "weighted") for key, value, where in [
-        ("tasks", [task for tasks, _ in TARGETS.values() for task in tasks], "issue 4: 3"), ("seeds", TEN, "B.3 origins"),
+        ("tasks", [task for tasks, _ in TARGETS.values() for task in tasks], "3"), ("seeds", TEN, "B.3 origins"),
     ]),
     (TC, "probes", "prompt.init", "vocab", "A.3"),
     (TC, "probes", FEW_SHOT, budget(100, (100, None), untrained=False), "ours"),
@@ -201,7 +201,7 @@ CHAT = [
     *((name, "", "model.name", LLAMA, "B.4") for name in (P, PL, PC)),
     *((name, "", "model.name", DEEPSEEK, "B.4") for name in (D, DL, DC)),
     *((name, "", "stages", ["sources", "cross-origin", "similarity"], "B.4; A.4") for name in (P, PL, D, DL)),
-    *((name, "", "stages", ["sources", "cross-origin", "similarity", "unrelated"], "issue 4: controls") for name in (PC, DC)),
+    *((name, "", "stages", ["sources", "cross-origin", "similarity", "unrelated"], "controls") for name in (PC, DC)),
     *((name, "", key, value, where) for name in (P, PL, D, DL) for key, value, where in [
         ("model.dtype", "bfloat16", "B.4"),
         ("prompt.length", 100, "B.4 num_virtual_tokens"),
@@ -245,11 +245,11 @@ CHAT = [
     (PC, "cross-origin/math", "prompt.init", {
         **{f"vector of origin {i}": f"vocab + cross(v(sources/math@{i}))" for i in RUNS}, "origin alone": "vocab",
         "noise": "vocab + noise(v(sources/math))", "shuffled rows": "vocab + shuffle(v(sources/math))",
-    }, "issue 4: controls"),
-    (PC, "unrelated", "tasks", THIRTEEN_CHAT, "issue 4: controls"),
+    }, "controls"),
+    (PC, "unrelated", "tasks", THIRTEEN_CHAT, "controls"),
     (PC, "unrelated", "train.steps", 0, "A.4"),
-    (PC, "unrelated", "labels", ["unrelated vector"], "issue 4: controls"),
-    (PC, "unrelated", "prompt.init", OTHER_VECTOR, "issue 4: controls"),
+    (PC, "unrelated", "labels", ["unrelated vector"], "controls"),
+    (PC, "unrelated", "prompt.init", OTHER_VECTOR, "controls"),
 ]  # fmt: skip
 
 ROWS = [*TPV, *TPV_LEGACY, *TPV_CORRECTED, *CHAT]

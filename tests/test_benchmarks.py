@@ -12,7 +12,6 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
 
 from benchmarks import evaluation, memory, mixture, outside, real, rows, startup, training  # noqa: E402

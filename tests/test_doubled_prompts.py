@@ -3,12 +3,12 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tools import doubled_prompts
 
 from cpeft.doctor import examine
 from cpeft.prompts.composition import read_items
@@ -21,16 +21,7 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(ROOT))
-    from tools import doubled_prompts
-
-    sys.path.remove(str(ROOT))
-    return doubled_prompts
-
-
-@pytest.fixture(scope="module")
-def doubled(tool, tmp_path_factory):
+def doubled(tmp_path_factory):
     """Two tasks from two origins as peft saves them, the doubled origins as bare matrices, and the model."""
     folder, lm = tmp_path_factory.mktemp("doubled"), make_lm("t5")
     for number in range(2):
@@ -40,7 +31,9 @@ def doubled(tool, tmp_path_factory):
         for seed, task in enumerate(("mood", "topic")):
             batch = make_batch(make_rows(lm, seed=seed))
             same = (batch.source_BL, batch.mask_BL.long(), batch.target_BT)
-            largest = tool.train_doubled(lm.model, origin_ND, [same] * STEPS, {STEPS: folder / f"{task}-{number}"})
+            largest = doubled_prompts.train_doubled(
+                lm.model, origin_ND, [same] * STEPS, {STEPS: folder / f"{task}-{number}"}
+            )
             assert float(largest) == 0, "no gradient ever reaches the second half"
     lm.model.save_pretrained(folder / "model")
     lm.tokenizer.save_pretrained(folder / "model")
@@ -52,12 +45,12 @@ def labelled(doubled):
     return [f"{task}@{n}={doubled}/{task}-{n}" for task in ("mood", "topic") for n in range(2)]
 
 
-def test_the_second_half_only_decays(doubled, tool):
+def test_the_second_half_only_decays(doubled):
     for number in range(2):
         start = torch.from_numpy(np.load(doubled / f"origin-{number}.npy"))
         prompt, dead = load_stored(doubled / f"mood-{number}")
         assert (prompt.length, dead.shape) == (P, (P, D))
-        torch.testing.assert_close(dead, start[P:] * (1 - tool.LR * tool.DECAY) ** STEPS)
+        torch.testing.assert_close(dead, start[P:] * (1 - doubled_prompts.LR * doubled_prompts.DECAY) ** STEPS)
         assert (prompt.weight - start[:P]).norm() > 0.1 * start[:P].norm()
         assert torch.equal(load_prompt(doubled / f"mood-{number}").weight, prompt.weight), (
             "dead rows are in no SoftPrompt"

@@ -36,7 +36,9 @@ from cpeft.models.prompted import PromptedLM
 from cpeft.models.splice import join
 from cpeft.models.tiny import write_tokenizer
 
-WINDOW, POSITIONS, VOCABULARY, LARGER = 16, 256, 259, 6.0
+WINDOW, POSITIONS, VOCABULARY = 16, 256, 259
+LARGER, FARTHER = 6.0, 4.0  # weights, so that rows are answered differently; attention to the encoder once more
+ACROSS = ("encoder_attn", "EncDecAttention", "cross")  # in the names of attention to the encoder
 PROMPTS = (5, 24)  # rows: shorter and longer than a window
 TEXTS = (1, 40, 3, 17, 9, 28, 2, 12)  # tokens
 NEW = 5
@@ -126,9 +128,9 @@ def write_model(family: str, folder: Path, seq2seq: bool) -> None:
     auto = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
     model = auto.from_config(tiny_config(family, seq2seq))
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
-                parameter.mul_(LARGER)
+                parameter.mul_(LARGER * (FARTHER if any(part in name for part in ACROSS) else 1))
             else:  # norms, biases and gates that begin at zero
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)

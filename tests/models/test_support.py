@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+from tools import families
 from transformers import BertConfig, BertLMHeadModel
 
 from cpeft.errors import ConfigError
@@ -39,14 +40,12 @@ REFUSED = {"mamba": "running state", "gemma4_text": "embeddings in the place of 
 )
 def test_a_row_is_answered_alike_alone_and_in_a_batch(family, seq2seq):
     """Prompts shorter and longer than a window of 16, texts of 1 to 40 tokens, against transformers' own `generate` too."""
-    families = pytest.importorskip("tools.families")
     verdict = families.judge(family, seq2seq, ("float32", "float64"))
     assert (verdict.state, verdict.why) == ("equal", "")
 
 
 @pytest.mark.parametrize("family", REFUSED)
 def test_a_family_that_cannot_hold_this_is_refused_by_name(family, tmp_path):
-    families = pytest.importorskip("tools.families")
     families.write_model(family, tmp_path, False)
     with pytest.raises(ConfigError, match=rf"\({family}\) cannot be used with soft prompts: .*{REFUSED[family]}"):
         load_lm(tmp_path, dtype="float32")

@@ -55,12 +55,10 @@ class Spent:
 
 
 def check_energy(options: EnergyOptions) -> None:
-    """Raise ConfigError for a measurement that cannot be made as asked: no package, a country codecarbon does not know, a
-    country and an intensity, or an intensity that is none."""
+    """Raise ConfigError for a measurement that cannot be made as asked: no package, a country codecarbon does not know, or
+    a country and an intensity."""
     if options.country and options.intensity is not None:
         raise ConfigError("[energy] give a country or an intensity, not both")
-    if options.intensity is not None and not options.intensity >= 0:
-        raise ConfigError(f"[energy] intensity = {options.intensity}: kg of CO2e per kWh are not negative")
     if options.measure == "off":
         return
     if find_spec("codecarbon") is None:
