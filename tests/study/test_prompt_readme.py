@@ -137,3 +137,15 @@ def test_a_readme_tells_what_its_lines_leave_out(tmp_path, monkeypatch, world):
     assert "Note: target prompt of a mixture." in text
     assert "more than 50 tokens" in text
     assert SoftPrompt.load(tmp_path).provenance.asked.keys() == {"mood"}
+
+
+def test_the_real_chat_model_answers_alike(smollm2, tmp_path, monkeypatch, capsys):
+    """A vocabulary prompt that was never trained: what it makes the model say is open text that ends where CPEFT ends it."""
+    rows = [{"text": text} for text in ("What a lovely day it is.", "the train was late again", "Fine.")]
+    settings = {"prompt": {"length": 8}, "train": {"steps": 0}, "eval": {"max_new_tokens": 6}}
+    learner = cpeft.train(smollm2, "mini/mood", data={"form": "chat", "limit_validation": 2}, **settings)
+    expected = Subject(learner, eval=EvalOptions(max_new_tokens=6)).predict("mini/mood", rows)
+    learner.export()["mini/mood"].save(tmp_path)
+    answer, _ = run(tmp_path, monkeypatch, capsys)
+    assert [answer(row) for row in rows] == expected
+    assert len(set(expected)) > 1
