@@ -62,6 +62,13 @@ def test_few_validation_rows(recipe):
     assert told(path) == ["only 5 validation rows choose the best step: each is 20 points of the score"]
 
 
+@pytest.mark.parametrize("setting", ["train.steps=0", 'method.name="no_prompt"'])
+def test_what_concerns_training_alone_is_not_said_without_it(recipe, setting):
+    path = recipe(train=rows("w80", labels=[1]), validation=rows("w81", 5), test=rows("w82"))
+    found = check_data(load_recipe(path, [setting]).training)
+    assert [f.what for f in found if f.level in ("warning", "error")] == []
+
+
 def test_characters_that_the_tokenizer_does_not_know(recipe):
     train = rows("w80")
     train[3:5] = ["Příliš w1 žluťoučký,0", "w1 kůň w2 w3,1"]

@@ -217,7 +217,7 @@ def test_examples_go_before_a_rows_own_text_is_cut():
         fewer += row.source != whole.source
     assert 0 < fewer < len(full)
     assert data.parts["test"].cut == 0
-    wanted = f"{fewer} of {len(full)} test rows have fewer examples before them than the others, to be no more than"
+    wanted = f"{fewer} of {len(full)} test rows have fewer examples before them than there are, to be no more than"
     assert any(note.startswith(wanted) for note in data.notes)
     short = max(len(row.source) for row in plain) - 1
     cut = data_of(lm, max_source=short)

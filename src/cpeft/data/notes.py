@@ -48,13 +48,18 @@ def few_validated(rows: int) -> str:
 
 def fewer_examples(rows: int, of: int, split: str, most: int | None) -> str:
     """Rows that did not fit behind all examples."""
-    what = f"{rows} of {of} {split} rows have fewer examples before them than the others"
+    what = f"{rows} of {of} {split} rows have fewer examples before them than there are"
     return f"{what}, to be no more than data.max_source = {most} tokens"
 
 
 def examples_left_out(count: int, of: int, most: int) -> str:
     """Examples that are too long together."""
     return f"{count} of {of} examples were left out, which would be more than data.examples_tokens = {most} tokens together"
+
+
+def of_training(note: str) -> bool:
+    """Whether a note means something only where a prompt is trained."""
+    return bool(VALIDATED.search(note) or note.startswith("no train row "))
 
 
 def worrying(note: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED
+from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED, of_training
 from cpeft.report.study import Study, distinct, logged
 from cpeft.report.tables import summarise
 from cpeft.study.store import RunFolder
@@ -136,7 +136,7 @@ def _notes(study: Study, wanted: Callable[[str], bool]) -> list[str]:
     """The notes on data that are wanted, with their task."""
     return distinct(
         f"{task}: {note}" for result in study.results for task, about in result["data"].items() for note in about["notes"]
-        if wanted(note)
+        if wanted(note) and (result["steps"] or not of_training(note))
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Literal
 
-from cpeft.data.notes import worrying
+from cpeft.data.notes import of_training, worrying
 from cpeft.data.options import Form
 from cpeft.errors import CpeftError, MissingModel
 from cpeft.models.loading import ModelOptions
@@ -74,7 +74,8 @@ def _check(run: TrainingRun, name: str, most: int | None, codec: Callable[[], Te
         raise
     except CpeftError as error:
         return [Finding("error", where, str(error))]
-    noted = [Finding("warning" if worrying(note) else "ok", where, note) for note in data.told()]
+    told = [note for note in data.told() if run.settings.trains or not of_training(note)]
+    noted = [Finding("warning" if worrying(note) else "ok", where, note) for note in told]
     return [*noted, *_labels(where, data, codec(), run.settings.eval.max_new_tokens)]
 
 

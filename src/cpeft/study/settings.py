@@ -55,7 +55,9 @@ class SeedOptions(Options):
     def _a_table(cls, value: Any) -> Any:
         if isinstance(value, Mapping | SeedOptions):
             return value
-        raise ValueError("which seeds to run is a list, as in seeds = [0, 1, 2]")
+        if isinstance(value, list):
+            raise ValueError(f"the seeds to run belong to a stage: put seeds = {value} below its [[stage]]")
+        raise ValueError("the seeds to run are a list in a stage, as in seeds = [0, 1, 2]")
 
 
 class SourceOptions(Options):
@@ -89,6 +91,11 @@ class RunSettings(Options):
         """Whether the method is a baseline, which trains a copy of the model in the place of a prompt."""
         return self.method.name in BASELINES
 
+    @property
+    def trains(self) -> bool:
+        """Whether steps are to be made: not so where they are 0, or where there is nothing to train."""
+        return 0 not in (self.train.steps, self.train.epochs) and not find_method(self.method.name).zero_shot
+
     def seed_for(self, purpose: str) -> int:
         """The seed of one purpose: `init`, `order`, `dropout` or `subset`."""
         given = getattr(self.seeds, purpose)
@@ -119,8 +126,7 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
 def _check_rows(settings: RunSettings, path: Place) -> None:
     """Raises ConfigError for steps that have no rows to be made on."""
     train = settings.train
-    steps = None if 0 in (train.steps, train.epochs) else train.steps or train.epochs
-    if settings.data.few_shot == 0 and steps and not find_method(settings.method.name).zero_shot:
+    if settings.data.few_shot == 0 and settings.trains and (train.steps or train.epochs):
         named = f"train.steps = {train.steps}" if train.steps else f"train.epochs = {train.epochs}"
         raise ConfigError(
             f"{located(path, 'few_shot')}[data] few_shot = 0 leaves no rows to train on, and {named}: set train.steps = 0 to "
