@@ -406,6 +406,8 @@ tasks = ["mood.toml", "topic.toml", "nothing.toml"]
     (world / "unsayable.toml").write_text(
         (world / "mood.toml").read_text().replace('"mood"', '"odd"').replace('"negative"', '"zorg"')
     )
+    [finding] = findings(cpeft_main, world / "study.toml", "tasks=mnlii")
+    assert finding["what"] == "the setting tasks=mnlii on the command line: unknown task 'mnlii', did you mean 'mnli'?"
     bad.write_text(bad.read_text().replace('"mood.toml", "topic.toml", "rte"', '"unsayable.toml"'))
     assert any("no output can reach zorg" in each["what"] for each in findings(cpeft_main, bad))
 
@@ -432,7 +434,9 @@ def test_exit_codes_of_the_process(world, tmp_path):
     assert done.returncode == 2
     done = run_cpeft("run", recipe, "trian.steps=3")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: override 'trian.steps=3': unknown key 'trian', did you mean 'train'?\n"
+    assert done.stderr == (
+        "error: the setting trian.steps=3 on the command line: unknown key 'trian', did you mean 'train'?\n"
+    )
 
 
 def test_decoder_only_models_run_too(world, tmp_path, ok):

@@ -78,11 +78,13 @@ def parse(model: type[M], data: Table, where: str = "", path: Place = ()) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_sentence(model, error, where, path)) from None
+        found = error.errors()
+        first, *others = (_sentence(model, each, found, where, path) for each in found)
+        raise ConfigError(first, others) from None
 
 
-def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: Place) -> str:
-    first = error.errors()[0]
+def _sentence(model: type[BaseModel], first: Any, found: Sequence[Any], where: str, path: Place) -> str:
+    """One of the problems that pydantic found."""
     keys: list[str] = []
     kind: Any = model
     for part in first["loc"]:
@@ -101,7 +103,7 @@ def _sentence(model: type[BaseModel], error: ValidationError, where: str, path: 
         return f"{at}unknown key '{key}'{suggest(key, list(fields))}"
     if first["type"] == "missing":
         return f"{at}missing key '{key}'"
-    alike = [each for each in error.errors() if tuple(map(str, each["loc"][: len(keys)])) == tuple(keys)]
+    alike = [each for each in found if tuple(map(str, each["loc"][: len(keys)])) == tuple(keys)]
     message = ", or ".join(dict.fromkeys(map(_reason, alike if key else [first]))).replace(", or must be ", ", or ")
     return f"{at}'{key}' = {first.get('input')!r}: {message}" if key else f"{at}{message}"
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cpeft.data.encode import Batch, EncodedRow, collate
 from cpeft.errors import ConfigError, CpeftError, Missing, MissingModel, PromptMismatch, UnknownName
-from cpeft.models.loading import Dtype, FrozenLM, load_lm
+from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
+from cpeft.models.places import folder_of
 from cpeft.models.prompted import example_losses
 from cpeft.prompts.composition import compose_files, read_items
 from cpeft.prompts.exchange import load_stored
@@ -81,13 +82,18 @@ def _examine(subject: str, models: Models, overrides: Sequence[str]) -> list[Fin
         if _is_prompt(subject):
             found = list(_prompt(subject, models))
         else:
-            found = list(_recipe(load_recipe(find_recipe(subject), overrides)))
-    except UnknownName as error:
-        return [Finding("error", subject, f"neither a prompt nor a recipe: {error}")]
+            found = list(_recipe(load_recipe(_file_of(subject), overrides)))
     except CpeftError as error:
         return [Finding("error", subject, str(error))]
     said = any(finding.level != "note" for finding in found)
     return found if said else [*found, Finding("ok", subject, "nothing wrong found")]
+
+
+def _file_of(subject: str) -> Path:
+    try:
+        return find_recipe(subject)
+    except UnknownName as error:
+        raise UnknownName(f"neither a prompt nor a recipe: {error}") from None
 
 
 def _prompt(where: str, models: Models) -> Iterator[Finding]:
@@ -242,7 +248,7 @@ def _spans(rows: Sequence[int]) -> str:
 def _recipe(recipe: Recipe) -> Iterator[Finding]:
     """What is wrong with its data, with its runs, and where a prompt and a text do not fit the model; each thing once."""
     said = set()
-    for finding in check_data(recipe.training, codec_of=lambda options, form: model_of(options).codec(form)):
+    for finding in check_data(recipe.training, codec_of=lambda options, form: _model(options).codec(form)):
         said.add(finding.what)
         yield finding
     plan = Plan(recipe, Store(Path("stores") / recipe.name))
@@ -268,10 +274,18 @@ def _fits(runs: Sequence[TrainingRun], said: set[str]) -> Iterator[Finding]:
                 continue
             seen.add(key)
             try:
-                lm = model_of(located_model(settings.model, run.base))
+                lm = _model(located_model(settings.model, run.base))
                 data = task_data(name, run.base, settings.data, settings.seed_for("subset"), lm)
                 lm.check_fits(length, max(part.longest for part in data.parts.values()))
+            except Missing:
+                continue  # said of the data
             except CpeftError as error:
                 if str(error) not in said:
                     said.add(str(error))
                     yield Finding("error", f"{run.stage}: {name}", str(error))
+
+
+def _model(options: ModelOptions) -> FrozenLM:
+    """The model of a run; raises MissingModel for a named one that a run would download first, which no check does."""
+    folder_of(options.name, options.file, fetch=False)
+    return model_of(options)

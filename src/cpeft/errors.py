@@ -5,7 +5,7 @@ Every message says where, what and the likely fix. The command line prints the m
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 
@@ -17,9 +17,13 @@ class CpeftError(Exception):
 
 
 class ConfigError(CpeftError):
-    """A recipe, an override or an option is wrong."""
+    """A recipe, an override or an option is wrong; `others` says what else is wrong with the same table."""
 
     exit_code = 2
+
+    def __init__(self, what: str, others: Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.others = tuple(others)
 
 
 class UnknownName(ConfigError):

@@ -236,6 +236,13 @@ def test_the_commands(file, cpeft_main, world, tmp_path, monkeypatch):
     assert code == 0
     assert f"{NAME} is not here yet: `cpeft run` downloads it first" in out
     assert json.loads(cpeft_main("plan", recipe, "--json")[1])["downloads"] == [NAME]
+    code, out, error = cpeft_main("doctor", recipe)
+    assert (code, error) == (0, "")  # nothing was asked for it
+    assert "unchecked s: model 'tiny' is not here yet: cpeft fetch tiny; not checked: " in out
+    assert "error" not in out
+    code, out, _ = cpeft_main("doctor", recipe, "tasks=nothing.toml")
+    assert code == 2
+    assert "nothing.toml: no such file" in out
     write_wheel(tmp_path / "index", file)
     code, out, error = cpeft_main("run", recipe)
     assert code == 0, out + error

@@ -8,12 +8,14 @@ that splits share, labels that no output can reach.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Literal
 
 from cpeft.data.notes import of_training, worrying
 from cpeft.data.options import Form
 from cpeft.errors import CpeftError, MissingModel
 from cpeft.models.loading import ModelOptions
+from cpeft.models.named_models import named_model
 from cpeft.models.text import TextCodec
 from cpeft.models.tokens import load_codec
 from cpeft.study.recipe_run import TrainingRun
@@ -58,11 +60,20 @@ def check_data(
             try:
                 found = _check(run, name, most, partial(codec_of, model, options.form))
             except MissingModel as error:
-                found = [Finding("error", run.stage, str(error))]
+                found = [_without(model.name, run.stage, error)]
             for finding in found:
                 if (told := ("" if finding.level == "error" else name, finding.what)) not in said:
                     said.add(told)
                     yield finding
+
+
+def _without(model: str, stage: str, error: MissingModel) -> Finding:
+    """What is said of a model that is not here: an error, unless a run downloads it first."""
+    named = named_model(model)
+    if named is None or isinstance(named.source, Path):
+        return Finding("error", stage, str(error))
+    what = f"model '{model}' is not here yet: cpeft fetch {model}"
+    return Finding("unchecked", stage, f"{what}; not checked: whether texts, labels and prompts fit it")
 
 
 def _check(run: TrainingRun, name: str, most: int | None, codec: Callable[[], TextCodec]) -> list[Finding]:

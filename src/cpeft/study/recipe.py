@@ -54,6 +54,7 @@ from cpeft.errors import ConfigError
 from cpeft.registry import suggest
 from cpeft.study.comparison import ComparisonStage
 from cpeft.study.launchers.base import LAUNCHERS, LauncherOptions
+from cpeft.study.overrides import blame
 from cpeft.study.recipe_file import Files, read_recipe
 from cpeft.study.recipe_file import find_recipe as find_recipe
 from cpeft.study.recipe_file import packaged_recipes as packaged_recipes
@@ -101,8 +102,19 @@ class Recipe:
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Parse a recipe and expand it to runs; every mistake is one ConfigError with file and line."""
+    """Parse a recipe and expand it to runs; every mistake is one ConfigError that names file and line, or the override."""
     data, files = read_recipe(path)
+    for argument in overrides:
+        override(argument)  # what is none is said to be none
+    try:
+        return _under(overrides, data, files)
+    except ConfigError as error:
+        raise blame(error, overrides, files, lambda few: _under(few, data, files)) from None
+
+
+def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
+    """The recipe of some tables and overrides."""
+    data, path = dict(data), files[0]
     texts, base = tuple(file.read_text(encoding="utf-8") for file in files), path.parent / str(data.pop("base", ""))
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
     whole = {"name": name, "about": about, "base": str(base.resolve()), **data}
@@ -190,7 +202,7 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
         elif key in (*SETTINGS, "seeds", "tasks"):
             everywhere = merge(everywhere, table)
         else:
-            raise ConfigError(f"override '{argument}': unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
+            raise ConfigError(f"unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
     return everywhere, of_stage
 
 
