@@ -88,7 +88,7 @@ def whole(world, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "more"), [(10, ()), (6, ("gang.size=3", "gang.pool=member"))])
+@pytest.mark.parametrize(("kills", "more"), [(6, ()), (4, ("gang.size=3", "gang.pool=member"))])
 def test_kills_change_nothing(world, whole, tmp_path, kills, more):
     """Of runs one after the other, and of a gang whose places are filled again."""
     store, log = tmp_path / "store", tmp_path / "log"

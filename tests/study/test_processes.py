@@ -17,6 +17,7 @@ from cpeft.study.store import Store, _started
 from launched import LIMIT_S, outcome_of, wait_until
 from told import events, in_every_process
 
+KILLS = 5
 STEPS, EVERY = 20, 5  # of a run of the longer study, and between two of its checkpoints
 STAGE = ("seeds=[0]", "tasks=mood.toml")
 
@@ -66,13 +67,13 @@ def test_none_are_started_for_one_process(world, tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_kills_of_the_command_and_its_helper_change_nothing(world, alone, longer, tmp_path, start):
+def test_kills_of_the_command_and_its_helper_change_nothing(world, alone, longer, tmp_path, start):
     """Whoever is in the middle of a run is killed; a killed command leaves its helper at work and is given again."""
     store, rng, told = tmp_path / "store", random.Random(1), in_every_process(tmp_path / "told")
     log = tmp_path / "told" / "log"
     arguments = (tmp_path / "out", "run", world / "study.toml", *longer, "--store", store, "--processes", 2)
     command, finished, victims = start(*arguments, **told), {}, []
-    while len(victims) < 10:
+    while len(victims) < KILLS:
         steps = rng.randrange(1, 30)
         pid = wait_until(lambda: kill_in_a_run(log, steps), command)  # noqa: B023 (called at once)
         victims.append(pid == command.pid)
@@ -82,13 +83,13 @@ def test_ten_kills_of_the_command_and_its_helper_change_nothing(world, alone, lo
         now = {run.path: stamps(run) for run in Store(store).runs() if run.done}
         assert all(now[path] == before for path, before in finished.items()), "a finished run was touched"
         finished = now
-    assert 0 < sum(victims) < 10, "commands and helpers both"
+    assert 0 < sum(victims) < KILLS, "commands and helpers both"
     assert len(finished) < 16, "the study was over before the last kill"
     assert command.wait(LIMIT_S) == 0, (tmp_path / "out").read_text()
     assert outcome_of(store) == alone
     lost = steps_lost(events(log))
     assert all(0 <= steps <= EVERY for steps in lost), "at most one checkpoint interval"
-    assert len(lost) == 10, "every kill lands in the middle of a run"
+    assert len(lost) == KILLS, "every kill lands in the middle of a run"
     assert all(
         (path.parent / "result.json").exists() for path in store.rglob("claim.json")
     )  # killed right after its last word

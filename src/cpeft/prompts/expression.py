@@ -19,6 +19,7 @@ differences. So does a star (`sources/*`), unless a number stands before it: `0.
 """
 
 import re
+from functools import lru_cache
 
 from cpeft.errors import ConfigError
 from cpeft.prompts.tree import (
@@ -48,6 +49,7 @@ FUNCTIONS = ("mean", "sum", "weighted", "v", "cross", "mixed", "noise", "shuffle
 DEEPEST = 100  # levels of a tree: everything that walks one recurses
 
 
+@lru_cache(maxsize=4096)  # a plan reads the same few over and over
 def parse_expression(text: str) -> Expression:
     """The expression in `text`, a prompt or a vector; raises ConfigError pointing at what does not parse or not fit."""
     try:

@@ -20,6 +20,7 @@ ASKED = {{  # text before a row, the row, text behind it; most tokens of an answ
 tokenizer = AutoTokenizer.from_pretrained(MODEL{revision})
 base = {auto}.from_pretrained(MODEL{revision}, dtype=torch.{dtype})
 base.generation_config = GenerationConfig({generation})
+# (without a cache: with one, some versions of peft and transformers lose the prompt behind the first token)
 model = PeftModel.from_pretrained(base, ".").eval()  # the folder of this file
 
 def answer(row, task={first}):
@@ -62,7 +63,7 @@ def readme(known: dict[str, Any]) -> str:
 def _code(known: dict[str, Any], cards: dict[str, Any]) -> str:
     first, card = next(iter(cards.items()))
     closed = CLOSED.format(text="text.lower()" if card.get("lower") else "text")
-    tokens = {"do_sample": False, "num_beams": 1, **card.get("tokens", {})}
+    tokens = {"do_sample": False, "num_beams": 1, "use_cache": False, **card.get("tokens", {})}
     return CODE.format(
         auto="AutoModelForSeq2SeqLM" if known["encoder_decoder"] else "AutoModelForCausalLM",
         model=repr(card.get("model") or known["model"]), first=repr(first),
