@@ -37,7 +37,7 @@ from hypothesis import seed as seeded
 from cpeft import cli
 from cpeft.models import loading
 from cpeft.models.tiny import write_tiny
-from tools.fuzz_inputs import Case, cases
+from tools.fuzz_inputs import Case, cases, good_prompt
 
 SECONDS = 60  # that one case may take
 MEMORY = 12 * 2**30  # bytes of address space, of a process that fuzzes by itself
@@ -81,7 +81,6 @@ class Campaign:
     the slowest case."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    sentences: Counter[str] = field(default_factory=Counter)
     faults: dict[str, tuple[Case, Outcome]] = field(default_factory=dict)
     times: Counter[str] = field(default_factory=Counter)
     slowest: tuple[float, tuple[str, ...]] = (0.0, ())
@@ -184,6 +183,7 @@ def fuzz(examples: int, seed: int, place: Path, seconds: float = float("inf"), t
     import cpeft.study.api
     import cpeft.study.subject  # noqa: F401 (all that load models, before they are wrapped)
 
+    good_prompt(str(model))
     campaign, began = Campaign(), time.monotonic()
     with loaded_once(str(model)):
         for number in range(0, examples, ROUND):

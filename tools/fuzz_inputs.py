@@ -80,6 +80,8 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "train.patience": (1,), "train.base_dropout": ("on", "off", "outside-attention"),
     "seed": (0, 5), "seeds.init": (1, 2**62), "seeds.subset": (0,),
     "gang.size": (1, 2), "predictions.texts": ("keep", "hash", "none"), "track.use": ([], ["tensorboard"], ["wandb"]),
+    "base": (".", "p", "nowhere"), "extends": ("small/smoke", "r.toml", "own.toml"), "about": ("x",),
+    "launcher.slurm.workers": (1,), "launcher.processes.workers": (1, 2), "launcher.slurm.stage.a.gpus": (0, 1),
     "model.dtype": ("auto", "float32", "bfloat16", "float16"), "model.attention": ("auto", "eager", "sdpa"),
     "model.quantize": ("none", "8bit"), "energy.measure": ("off", "auto"),
 }  # fmt: skip
@@ -117,7 +119,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 def _changed(draw: Draw, table: Table, odd: st.SearchStrategy[Any], least: int = 0) -> Table:
     """A table with a few places changed."""
     table = deepcopy(table)
-    for _ in range(draw(st.integers(least, 3))):
+    for _ in range(max(least, draw(st.sampled_from((0, 1, 1, 1, 2, 3))))):
         places = list(_places(table))
         if not places:
             return table
@@ -142,7 +144,7 @@ def _spoiled(draw: Draw, text: str) -> bytes:
     lines = text.splitlines(keepends=True) or [""]
     at = partial(draw, st.integers(0, len(text)))
     line = partial(draw, st.integers(0, len(lines) - 1))
-    match draw(st.sampled_from(("as is",) * 8 + ("encoded", "cut", "put in", "put in", "doubled", "dropped", "wild", "empty"))):
+    match draw(st.sampled_from(("as is",) * 20 + ("encoded", "cut", "put in", "put in", "doubled", "dropped", "wild", "empty"))):
         case "encoded":
             encoding = draw(st.sampled_from(("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "utf-7")))
             return text.encode(encoding, errors="replace")
@@ -191,6 +193,13 @@ def task_table(kind: str = "csv") -> Table:
             "files": {"train": f"train.{kind}", "validation": f"validation.{kind}", "test": f"test.{kind}"}}  # fmt: skip
 
 
+MORE: dict[str, tuple[Any, ...]] = {  # keys of a task that may as well be there
+    "missing": ("", "none"), "encoding": ("latin-1", "utf-16", "ascii", "cp1252"), "prefix": ("", "own:"), "ask": ("Good?",),
+    "labels": ({"0": "a", "1": "a b"}, {"0": "same", "1": "same"}, {"0": "</s>", "1": "é"}, {"1": "x", "01": "y"}, {"0": "one"}),
+    "template": ("{text} {text}", "{label}", "{nothing}", "{ text}", "x {text} y" * 50),
+}  # fmt: skip
+
+
 def _rows(split: str, count: int) -> list[Table]:
     return [{"text": f"{split} {i} is {'good' if i % 2 else 'bad'}", "label": str(i % 2)} for i in range(count)]
 
@@ -221,19 +230,24 @@ def _csv(draw: Draw, rows: list[Table], separator: str, spoil: bool) -> bytes:
     return _spoiled(draw, out.getvalue()) if spoil else out.getvalue().encode()
 
 
-def _task(draw: Draw, spoil: bool = True) -> dict[str, bytes]:
-    """A task and its files, of which at most one is spoiled beside the table."""
+def _task(draw: Draw) -> dict[str, bytes]:
+    """A task and its files, of which at most one is spoiled."""
     kind = draw(st.sampled_from(("csv", "csv", "tsv", "jsonl", "json")))
     table = task_table(kind)
-    if spoil:
-        if draw(st.integers(0, 3)) == 0:
-            del table["labels"]
-        if draw(st.integers(0, 3)) == 0:
-            table["metrics"] = draw(st.sampled_from((["squad_em", "squad_f1"], ["macro_f1"], ["pearson"], ["rouge"], [])))
-        table = _changed(draw, table, ODD)
-    chosen = draw(st.sampled_from(("train", "validation", "test", ""))) if spoil else ""
+    if draw(st.integers(0, 3)) == 0:
+        del table["labels"]
+    if draw(st.integers(0, 3)) == 0:
+        table["metrics"] = draw(st.sampled_from((["squad_em", "squad_f1"], ["macro_f1"], ["pearson"], ["rouge_l"], ["bleu"])))
+    for key, values in MORE.items():
+        if draw(st.integers(0, 7)) == 0:
+            table[key] = draw(st.sampled_from(values))
+    for split in ("validation", "test", "train"):
+        if len(table["files"]) > 1 and draw(st.integers(0, 9)) == 0:
+            del table["files"][split]
+    chosen = draw(st.sampled_from(("train", "validation", "test", "", "table", "table")))
     files = {f"{split}.{kind}": _row_file(draw, kind, split, split == chosen) for split in ("train", "validation", "test")}
-    return {"own.toml": _toml(draw, table) if spoil else tomli_w.dumps(table).encode(), **files}
+    own = _toml(draw, _changed(draw, table, ODD)) if chosen == "table" else tomli_w.dumps(table).encode()
+    return {"own.toml": own, **files}
 
 
 @cache
@@ -330,14 +344,15 @@ def _bare_prompt(draw: Draw) -> tuple[str, bytes]:
 def _recipe_table(draw: Draw, model: str) -> Table:
     table: Table = {
         "name": "t", "model": {"name": model, "dtype": "float32"}, "prompt": {"length": 3}, "optim": {"lr": 0.05},
-        "train": {"steps": 1, "batch": 4, "eval_every": 1}, "eval": {"bootstrap": 2, "max_new_tokens": 3},
+        "train": {"steps": 1, "batch": 4, "eval_every": 1}, "eval": {"bootstrap": 2, "max_new_tokens": 9},
         "energy": {"measure": "off"}, "stage": [{"name": "a", "tasks": ["own.toml"], "seeds": [0]}],
     }  # fmt: skip
     if draw(st.booleans()):
         table["stage"].append(deepcopy(draw(st.sampled_from(STAGES))))
     for _ in range(draw(st.integers(0, 3))):
         dotted = draw(st.sampled_from(sorted(SETTINGS)))
-        _set(table if draw(st.booleans()) else table["stage"][-1], dotted, draw(st.sampled_from(SETTINGS[dotted])))
+        of_all = dotted.startswith(("base", "extends", "launcher", "seeds", "about")) or draw(st.booleans())
+        _set(table if of_all else table["stage"][-1], dotted, draw(st.sampled_from(SETTINGS[dotted])))
     return table
 
 
@@ -361,7 +376,7 @@ def _override(draw: Draw) -> str:
 
 def _fixed(draw: Draw) -> list[str]:
     """Overrides that keep a run short, whatever its recipe says: who asks for a billion steps waits for them."""
-    small = {"train.steps": draw(st.integers(0, 2)), "eval.bootstrap": 2, "eval.max_new_tokens": 2}
+    small = {"train.steps": draw(st.integers(0, 2)), "eval.bootstrap": 2, "eval.max_new_tokens": 9}
     return [f"{key}={value}" for key, value in small.items()]
 
 
@@ -380,7 +395,7 @@ def recipes(draw: Draw, model: str) -> Case:
     if command == "run":
         overrides = [one for one in overrides if not one.startswith(WORK)] + _fixed(draw)
         overrides += [] if "prompt" not in tomli_w.dumps(_writable(table)) else ["prompt.length=3"]
-    if draw(st.integers(0, 15)) == 0:
+    if command != "run" and draw(st.integers(0, 15)) == 0:
         overrides.append("--json")
     return Case(files, (command, "@/r.toml", *(one for one in overrides if not one.startswith("-") or one == "--json"), *more))
 
