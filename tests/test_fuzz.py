@@ -9,7 +9,7 @@ from tiny import SRC
 
 sys.path.insert(0, str(Path(SRC).parent))
 
-from tools.fuzz import Outcome, call, fuzz  # noqa: E402
+from tools.fuzz import Outcome, call, fuzz
 
 CASES = 300
 

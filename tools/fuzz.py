@@ -100,7 +100,9 @@ class Campaign:
 
 def _where(error: BaseException) -> str:
     """The class of an exception and the innermost line of cpeft that it came through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}cpeft{os.sep}" in frame.filename]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}cpeft{os.sep}" in frame.filename
+    ]
     last = frames[-1] if frames else None
     place = f"{last.filename.rpartition('/cpeft/')[2]}:{last.lineno} {last.name}" if last else "outside"
     return f"{type(error).__name__} at {place}: {str(error)[:80]!r}"
@@ -225,7 +227,8 @@ def main() -> None:
         print(f"{count:8} {what}")
     print(f"{found.count} cases; the slowest took {found.slowest[0]:.1f} s: {' '.join(found.slowest[1])[:200]}")
     for number, (fault, (case, outcome)) in enumerate(found.faults.items()):
-        print(f"FAULT {number}, {found.times[fault]} times: {fault}\n    {' '.join(case.arguments)[:300]}\n    {outcome.err[-300:]}")
+        print(f"FAULT {number}, {found.times[fault]} times: {fault}")
+        print(f"    {' '.join(case.arguments)[:300]}\n    {outcome.err[-300:]}")
         if options.keep:
             _keep(options.keep / str(number), fault, case)
     sys.exit(bool(found.faults))

@@ -1,8 +1,8 @@
 """What `tools/fuzz.py` writes: cases for the command, nearly right ones and wild ones, as hypothesis strategies.
 
 A case is some files and a command line. It begins as one that works and is changed in a few places: values of other types and
-out of range, missing and misspelt keys, other encodings, cut and doubled lines, deep nesting, damaged matrices. In a command line
-`@` is the folder of the case's files.
+out of range, missing and misspelt keys, other encodings, cut and doubled lines, deep nesting, damaged matrices. In a command
+line `@` is the folder of the case's files.
 """
 
 import csv
@@ -31,17 +31,27 @@ from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Table = dict[str, Any]
 
-TEXTS = ("", " ", "a", "0", "1", "-1", "1.0", "nan", "NA", "none", "true", "default", "full", "a b", "a/b", "../x", "/", "~", ".",
+TEXTS = ("", " ", "a", "0", "1", "-1", "1.0", "nan", "NA", "none", "true", "default", "full", "a b", "a/b", "../x",
+         "/", "~", ".",
          "x" * 300, "x" * 5000, "\0", "\n", "\r", "\t", '"', "'", "\\", "{", "}", "{text}", "{task}", "{x}", "[", ",", ";", "=",
-         "é", "日本", "\u202e", "\ufeff", "\u2028", "😀", "</s>", "<pad>", "own.toml", "train.csv", "a/own", "a/*", "@*", "a/own@0",
-         "$HOME", "%s", "*", "**", "?", "[a", "-", "--help", "[red]", "[/]", "text", "label", "mood", "mini", "mini/mood", "rte",
+         "é", "日本", "\u202e", "\ufeff", "\u2028", "😀", "</s>", "<pad>", "own.toml", "train.csv", "a/own", "a/*", "@*",
+         "a/own@0",
+         "$HOME", "%s", "*", "**", "?", "[a", "-", "--help", "[red]", "[/]", "text", "label", "mood", "mini",
+         "mini/mood", "rte",
          "prompt", "vocab", "random", "labels", "text('a')", "mean(a/own)", "v(a/own)", "vocab + v(a/own)", "origin", "3*vocab",
          "mean(", "a/own + ", "sum(v(a/{task}), ...)", "...", "{other}", "a/{other}", "((((", "text(", "first:1", "first:0",
          "first:x", "all", "epoch", "cuda", "cpu", "float16", "utf-16", "latin-1", "rot13", "hex", "idna", "utf-7")  # fmt: skip
-NUMBERS = (0, 1, -1, 2, 3, 7, 100, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63), 10**400, 0.0, -0.0, 0.5, 1.0, 1.5, -1.5, 1e-320, 1e308,
+NUMBERS = (0, 1, -1, 2, 3, 7, 100, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63), 10**400, 0.0, -0.0, 0.5, 1.0, 1.5, -1.5,
+           1e-320, 1e308,
            float("nan"), float("inf"), float("-inf"))  # fmt: skip
+PUT_IN = (*TEXTS, "[" * 3000, '{"a":' * 3000, "9" * 5000, "1e999999", "\x1a", "= =", "[[stage]]\n", "[labels]\n",
+          "\n\n", "\r\n",
+          "null", "NaN", "\\ud800", "\\u0000")  # fmt: skip
 PLAIN = st.one_of(
-    st.sampled_from(TEXTS), st.sampled_from(NUMBERS), st.booleans(), st.text(max_size=8).filter(lambda text: text.isprintable())
+    st.sampled_from(TEXTS),
+    st.sampled_from(NUMBERS),
+    st.booleans(),
+    st.text(max_size=8).filter(lambda text: text.isprintable()),
 )
 ODD = st.one_of(
     PLAIN,
@@ -51,7 +61,18 @@ ODD = st.one_of(
 )
 ODD_JSON = st.one_of(ODD.filter(lambda value: not isinstance(value, date | time)), st.none())
 
-METHODS = ("prompt_tuning", "attempt", "no_prompt", "mpt", "lora", "bitfit", "ia3", "prefix_tuning", "adapters", "fine_tuning")
+METHODS = (
+    "prompt_tuning",
+    "attempt",
+    "no_prompt",
+    "mpt",
+    "lora",
+    "bitfit",
+    "ia3",
+    "prefix_tuning",
+    "adapters",
+    "fine_tuning",
+)
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "method.name": METHODS,
     "prompt.init": ("vocab", "random", "labels", "text('a b')", "random + v(a/own)", "a/own", "a/own@0", "mean(a/own, a/own)",
@@ -94,7 +115,13 @@ STAGES: tuple[Table, ...] = (
     {"name": "b", "tasks": ["own.toml", "mini/mood"], "together": "yes", "data": {"limit_train": 4, "limit_test": 4}},
     {"name": "b", "compare": ["a/own", "p"]},
 )
-WORK = ("train.steps", "train.epochs", "eval.bootstrap", "eval.max_new_tokens", "prompt.length")  # what a run's time grows with
+WORK = (
+    "train.steps",
+    "train.epochs",
+    "eval.bootstrap",
+    "eval.max_new_tokens",
+    "prompt.length",
+)  # what a run's time grows with
 
 
 @dataclass(frozen=True)
@@ -110,7 +137,9 @@ class Case:
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every (container, key) of nested tables and lists."""
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    pairs = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     for key, inner in pairs:
         yield value, key
         yield from _places(inner)
@@ -144,16 +173,17 @@ def _spoiled(draw: Draw, text: str) -> bytes:
     lines = text.splitlines(keepends=True) or [""]
     at = partial(draw, st.integers(0, len(text)))
     line = partial(draw, st.integers(0, len(lines) - 1))
-    match draw(st.sampled_from(("as is",) * 20 + ("encoded", "cut", "put in", "put in", "doubled", "dropped", "wild", "empty"))):
+    slips = ("encoded", "cut", "put in", "put in", "doubled", "dropped", "wild", "empty")
+    match draw(st.sampled_from(("as is",) * 20 + slips)):
         case "encoded":
-            encoding = draw(st.sampled_from(("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "utf-7")))
+            encoding = draw(
+                st.sampled_from(("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "utf-7"))
+            )
             return text.encode(encoding, errors="replace")
         case "cut":
             return text[: at()].encode()
         case "put in":
-            more = draw(st.sampled_from((*TEXTS, "[" * 3000, '{"a":' * 3000, "9" * 5000, "1e999999", "\x1a", "= =", "[[stage]]\n",
-                                         "[labels]\n", "\n\n", "\r\n", "null", "NaN", "\\ud800", "\\u0000")))  # fmt: skip
-            place = at()
+            more, place = draw(st.sampled_from(PUT_IN)), at()
             return (text[:place] + more + text[place:]).encode()
         case "doubled":
             lines.insert(line(), lines[line()])
@@ -195,7 +225,8 @@ def task_table(kind: str = "csv") -> Table:
 
 MORE: dict[str, tuple[Any, ...]] = {  # keys of a task that may as well be there
     "missing": ("", "none"), "encoding": ("latin-1", "utf-16", "ascii", "cp1252"), "prefix": ("", "own:"), "ask": ("Good?",),
-    "labels": ({"0": "a", "1": "a b"}, {"0": "same", "1": "same"}, {"0": "</s>", "1": "é"}, {"1": "x", "01": "y"}, {"0": "one"}),
+    "labels": ({"0": "a", "1": "a b"}, {"0": "same", "1": "same"}, {"0": "</s>", "1": "é"}, {"1": "x", "01": "y"},
+               {"0": "one"}),
     "template": ("{text} {text}", "{label}", "{nothing}", "{ text}", "x {text} y" * 50),
 }  # fmt: skip
 
@@ -214,7 +245,9 @@ def _row_file(draw: Draw, kind: str, split: str, spoil: bool, count: int = 8) ->
     elif kind == "json":
         content = _json(draw, rows) if spoil else json.dumps(rows).encode()
     else:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in (rows if isinstance(rows, list) else [rows]))
+        text = "".join(
+            json.dumps(row, ensure_ascii=False) + "\n" for row in (rows if isinstance(rows, list) else [rows])
+        )
         content = _spoiled(draw, text) if spoil else text.encode()
     return gzip.compress(content) if spoil and draw(st.integers(0, 15)) == 0 else content
 
@@ -237,7 +270,9 @@ def _task(draw: Draw) -> dict[str, bytes]:
     if draw(st.integers(0, 3)) == 0:
         del table["labels"]
     if draw(st.integers(0, 3)) == 0:
-        table["metrics"] = draw(st.sampled_from((["squad_em", "squad_f1"], ["macro_f1"], ["pearson"], ["rouge_l"], ["bleu"])))
+        table["metrics"] = draw(
+            st.sampled_from((["squad_em", "squad_f1"], ["macro_f1"], ["pearson"], ["rouge_l"], ["bleu"]))
+        )
     for key, values in MORE.items():
         if draw(st.integers(0, 7)) == 0:
             table[key] = draw(st.sampled_from(values))
@@ -245,7 +280,9 @@ def _task(draw: Draw) -> dict[str, bytes]:
         if len(table["files"]) > 1 and draw(st.integers(0, 9)) == 0:
             del table["files"][split]
     chosen = draw(st.sampled_from(("train", "validation", "test", "", "table", "table")))
-    files = {f"{split}.{kind}": _row_file(draw, kind, split, split == chosen) for split in ("train", "validation", "test")}
+    files = {
+        f"{split}.{kind}": _row_file(draw, kind, split, split == chosen) for split in ("train", "validation", "test")
+    }
     own = _toml(draw, _changed(draw, table, ODD)) if chosen == "table" else tomli_w.dumps(table).encode()
     return {"own.toml": own, **files}
 
@@ -278,13 +315,27 @@ def good_prompt(model: str) -> dict[str, bytes]:
 
 KINDS = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.uint8, torch.bool, torch.float8_e4m3fn,
          torch.float8_e5m2)  # fmt: skip
-SHAPES = ((3, WIDTH), (0, WIDTH), (3, 0), (1, 1), (6, WIDTH), (3, WIDTH + 1), (WIDTH,), (), (3, WIDTH, 1), (2, WIDTH), (3, 64))
+SHAPES = (
+    (3, WIDTH),
+    (0, WIDTH),
+    (3, 0),
+    (1, 1),
+    (6, WIDTH),
+    (3, WIDTH + 1),
+    (WIDTH,),
+    (),
+    (3, WIDTH, 1),
+    (2, WIDTH),
+    (3, 64),
+)
 
 
 def _matrix(draw: Draw) -> torch.Tensor:
     shape = draw(st.sampled_from(SHAPES))
     value = draw(st.sampled_from((0.0, 1.0, -2.5, 1e38, float("nan"), float("inf"))))
-    matrix = torch.full(shape, value) if draw(st.booleans()) else torch.arange(float(np.prod(shape))).reshape(shape) + value
+    matrix = (
+        torch.full(shape, value) if draw(st.booleans()) else torch.arange(float(np.prod(shape))).reshape(shape) + value
+    )
     return matrix.to(draw(st.sampled_from(KINDS))) if draw(st.booleans()) else matrix
 
 
@@ -293,7 +344,9 @@ def _tensors(draw: Draw, content: bytes, key: str) -> bytes:
         case "matrix":
             return save({key: _matrix(draw)})
         case "key":
-            return save({draw(st.sampled_from((PEFT_KEY, "origin", "weight", "", "x"))): _matrix(draw), "y": torch.zeros(1)})
+            return save(
+                {draw(st.sampled_from((PEFT_KEY, "origin", "weight", "", "x"))): _matrix(draw), "y": torch.zeros(1)}
+            )
         case "cut":
             return content[: draw(st.integers(0, len(content)))]
         case "byte":
@@ -302,7 +355,9 @@ def _tensors(draw: Draw, content: bytes, key: str) -> bytes:
         case "none":
             return save({})
         case "header":
-            head = json.dumps({key: _changed(draw, {"dtype": "F32", "shape": [3, WIDTH], "data_offsets": [0, 384]}, ODD_JSON)})
+            head = json.dumps(
+                {key: _changed(draw, {"dtype": "F32", "shape": [3, WIDTH], "data_offsets": [0, 384]}, ODD_JSON)}
+            )
             return len(head).to_bytes(8, "little") + head.encode() + bytes(384)
     return draw(st.binary(max_size=40))
 
@@ -370,7 +425,8 @@ def _override(draw: Draw) -> str:
     if draw(st.booleans()):
         value = draw(st.sampled_from(SETTINGS[dotted]))
         return f"{dotted}={json.dumps(value, ensure_ascii=False)}"
-    key = draw(st.sampled_from((dotted, dotted[:-1], f"a.{dotted}", dotted.split(".")[0], "seeds", "tasks", "tiny", "a", "x", "")))
+    keys = (dotted, dotted[:-1], f"a.{dotted}", dotted.split(".")[0], "seeds", "tasks", "tiny", "a", "x", "")
+    key = draw(st.sampled_from(keys))
     return f"{key}={draw(st.sampled_from((*TEXTS, '[[[', '[' * 3000, '9' * 5000, '{a=1}', '[0]', '1_', 'nan')))}"
 
 
@@ -397,7 +453,9 @@ def recipes(draw: Draw, model: str) -> Case:
         overrides += [] if "prompt" not in tomli_w.dumps(_writable(table)) else ["prompt.length=3"]
     if command != "run" and draw(st.integers(0, 15)) == 0:
         overrides.append("--json")
-    return Case(files, (command, "@/r.toml", *(one for one in overrides if not one.startswith("-") or one == "--json"), *more))
+    return Case(
+        files, (command, "@/r.toml", *(one for one in overrides if not one.startswith("-") or one == "--json"), *more)
+    )
 
 
 @st.composite
@@ -421,16 +479,22 @@ def tasks(draw: Draw, model: str) -> Case:
 @st.composite
 def rows(draw: Draw, model: str) -> Case:
     """A file of rows to predict, or a task to read them by, spoiled."""
-    kind, out = draw(st.sampled_from(("csv", "csv", "tsv", "jsonl", "json"))), draw(st.sampled_from(("csv", "jsonl", "tsv", "parquet")))
+    kind = draw(st.sampled_from(("csv", "csv", "tsv", "jsonl", "json")))
+    out = draw(st.sampled_from(("csv", "jsonl", "tsv", "parquet")))
     files = good_task() if draw(st.integers(0, 2)) else _task(draw)
     files = {**files, f"in.{kind}": _row_file(draw, kind, "new", True, count=3)}
     files |= {f"p/{name}": content for name, content in good_prompt(model).items()}
     more = ["--encoding", draw(st.sampled_from(TEXTS))] if draw(st.integers(0, 15)) == 0 else []
-    more += ["--prompt-column", draw(st.sampled_from(("text", "label", "prompt", "")))] if draw(st.integers(0, 15)) == 0 else []
+    if draw(st.integers(0, 15)) == 0:
+        more += ["--prompt-column", draw(st.sampled_from(("text", "label", "prompt", "")))]
     overrides = [_override(draw)] if draw(st.integers(0, 7)) == 0 else []
     overrides = [one for one in overrides if one.startswith(("data.", "eval.")) and not one.startswith(WORK)]
     return Case(files, ("predict", "@/p", "--task", "@/own.toml", "--input", f"@/in.{kind}", "--out", f"@/out.{out}",
                         *overrides, "eval.max_new_tokens=2", *more))  # fmt: skip
+
+
+FORMULAS = ("v({})", "mean({}, {good})", "{good} + v({})", "{} + 0.5*v({good})", "cross({} - {good})",
+            "{good} + cross({} - {good})", "mixed({}, {good})", "weighted({}, {good})", "2*{}")  # fmt: skip
 
 
 @st.composite
@@ -444,20 +508,22 @@ def prompts(draw: Draw, model: str) -> Case:
         name, content = _bare_prompt(draw)
         what, files = f"@/{name}", {**files, name: content}
     files["in.jsonl"] = b'{"text": "a"}\n'
-    formula = draw(st.sampled_from(("v({})", "mean({}, {good})", "{good} + v({})", "{} + 0.5*v({good})", "cross({} - {good})",
-                                    "{good} + cross({} - {good})", "mixed({}, {good})", "weighted({}, {good})", "2*{}")))  # fmt: skip
-    formula = formula.format(f"'{what}'", good="'@/g'")
+    formula = draw(st.sampled_from(FORMULAS)).format(f"'{what}'", good="'@/g'")
     named = ("--model", model) if draw(st.booleans()) else ()
     short = "eval.max_new_tokens=2"
     recipe = {**_recipe_table(draw, model), "prompt": {"length": 3, "init": "'p'"}}
     files["r.toml"] = tomli_w.dumps(_writable(recipe)).encode()
     arguments = draw(st.sampled_from((
-        ("show", "prompt", what), ("show", "prompt", formula), ("doctor", what), ("doctor", what, "@/g"), ("doctor", what, *named),
+        ("show", "prompt", what), ("show", "prompt", formula), ("doctor", what), ("doctor", what, "@/g"),
+        ("doctor", what, *named),
         ("predict", what, "--task", "@/own.toml", "--input", "@/in.jsonl", "--out", "@/out.jsonl", short, *named),
         ("eval", what, "--task", "@/own.toml", short, "eval.bootstrap=2", *named), ("compose", formula, "--out", "@/made"),
-        ("similar", what, "@/g"), ("similar", "--vectors", what, "@/g"), ("similar", "--rows", "all", what, "@/g"),
-        ("import", what, "@/made"), ("import", what, "@/made", "--origin", "@/g"), ("import", "@/g", "@/made", "--origin", what),
-        ("export", what, "--out", "@/made"), ("export", what, "--out", "@/made.npy", "--form", "npy"), ("run", "@/r.toml", *_fixed(draw), "--store", "@/s"),
+        ("similar", what, "@/g"),
+        ("similar", "--vectors", what, "@/g"), ("similar", "--rows", "all", what, "@/g"),
+        ("import", what, "@/made"), ("import", what, "@/made", "--origin", "@/g"),
+        ("import", "@/g", "@/made", "--origin", what),
+        ("export", what, "--out", "@/made"), ("export", what, "--out", "@/made.npy", "--form", "npy"),
+        ("run", "@/r.toml", *_fixed(draw), "--store", "@/s"),
     )))  # fmt: skip
     return Case(files, arguments)
 
@@ -468,11 +534,11 @@ def command_lines(draw: Draw, model: str) -> Case:
     files = {**good_task(), **{f"p/{name}": content for name, content in good_prompt(model).items()}}
     commands = ("show", "plan", "doctor", "eval", "predict", "compose", "similar", "origins", "import", "export", "list",
                 "status", "report", "fetch", "suggest")  # fmt: skip
-    words = st.one_of(
-        st.sampled_from((*commands, "@/p", "@/own.toml", "@/train.jsonl", "task", "prompt", "--json", "--model", model, "--out", "@/x",
-                         "--task", "--store", "@/s", "@", "--rows", "--split", "--input", "tasks", "prompts", "--vectors", "--only")),
-        st.sampled_from(TEXTS).filter(lambda text: "\0" not in text and "rte" not in text),
-    )  # fmt: skip
+    ours = ("@/p", "@/own.toml", "@/train.jsonl", "task", "prompt", "--json", "--model", model, "--out", "@/x", "--task",
+            "--store",
+            "@/s", "@", "--rows", "--split", "--input", "tasks", "prompts", "--vectors", "--only")  # fmt: skip
+    texts = st.sampled_from(TEXTS).filter(lambda text: "\0" not in text and "rte" not in text)
+    words = st.one_of(st.sampled_from((*commands, *ours)), texts)
     command = draw(st.sampled_from(commands))
     rest = draw(st.lists(words, max_size=5))
     if command == "fetch":  # what it fetches is no matter of this
@@ -485,6 +551,6 @@ def command_lines(draw: Draw, model: str) -> Case:
 @st.composite
 def cases(draw: Draw, model: str) -> Case:
     """Any of them; no argument holds a NUL, which no shell can pass."""
-    kind = draw(st.sampled_from((recipes, recipes, recipes, tasks, tasks, tasks, rows, rows, prompts, prompts, prompts, command_lines)))
+    kind = draw(st.sampled_from((*[recipes] * 3, *[tasks] * 3, *[rows] * 2, *[prompts] * 3, command_lines)))
     case = draw(kind(model))
     return replace(case, arguments=tuple(word.replace("\0", "") for word in case.arguments))

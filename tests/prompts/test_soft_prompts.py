@@ -268,8 +268,8 @@ def test_damaged_prompt_folder(tmp_path):
 
 
 CARDS = {
-    "revision": {"a": 1}, "embedding": 3, "text": "x", "task": None, "scores": {"a": "high"}, "seeds": {"init": 1.5}, "crossed": [1],
-    "encoder_decoder": 1, "length": "4", "linear": [], "model": ["tiny"],
+    "revision": {"a": 1}, "embedding": 3, "text": "x", "task": None, "scores": {"a": "high"}, "seeds": {"init": 1.5},
+    "crossed": [1], "encoder_decoder": 1, "length": "4", "linear": [], "model": ["tiny"],
 }  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def test_a_card_of_another_number_of_rows(tmp_path, length):
 def test_json_nested_too_deeply(tmp_path):
     prompt().save(tmp_path)
     (tmp_path / "cpeft.json").write_text('{"a":' * 5000)
-    with pytest.raises(PromptError, match="cpeft.json: not valid JSON"):
+    with pytest.raises(PromptError, match=r"cpeft.json: not valid JSON"):
         load_prompt(tmp_path)
 
 
@@ -303,6 +303,14 @@ def test_folders_without_a_matrix_where_it_belongs(tmp_path, file, shape):
     key = {"adapter_model": "prompt_embeddings", "origin": "origin"}[file]
     save_file({key if shape is not None else "x": torch.zeros(shape or ())}, tmp_path / f"{file}.safetensors")
     with pytest.raises(PromptError, match=f"{file}.safetensors: a matrix '{key}' is wanted, and "):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(P + 1, D), (P, D - 1), (1, 1)])
+def test_an_origin_of_another_shape_is_told_of_its_file(tmp_path, shape):
+    prompt().save(tmp_path)
+    save_file({"origin": torch.zeros(shape)}, tmp_path / "origin.safetensors")
+    with pytest.raises(PromptError, match=r"origin.safetensors: the origin of a prompt has its rows and width"):
         load_prompt(tmp_path)
 
 

@@ -16,7 +16,9 @@ def checked(kind: type[T], card: dict[str, Any], path: Path) -> T:
     known = {key: value for key, value in card.items() if key in hints}
     for key, value in known.items():
         if not _is_a(value, hints[key]):
-            raise PromptError(f"{path}: '{key}' is {str(value)[:60]!r}, which it cannot be; copy the file again, or mend it")
+            raise PromptError(
+                f"{path}: '{key}' is {str(value)[:60]!r}, which it cannot be; copy the file again, or mend it"
+            )
     return kind(**known)
 
 

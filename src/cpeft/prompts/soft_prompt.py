@@ -186,8 +186,12 @@ class SoftPrompt:
         card, origin = read_json(path), folder / "origin.safetensors"
         length = card.get("length", len(weight))
         if length not in (len(weight), len(weight) / 2):
-            raise PromptError(f"{path}: 'length' is {str(length)[:20]}, and {len(weight)} rows are stored; copy the folder again")
+            said = f"'length' is {str(length)[:20]}, and {len(weight)} rows are stored"
+            raise PromptError(f"{path}: {said}; copy the folder again")
         known, start = checked(Provenance, card, path), read_matrix(origin, "origin") if origin.exists() else None
+        if start is not None and start.shape != weight.shape:
+            shapes = f"{tuple(start.shape)}, and the prompt is {tuple(weight.shape)}"
+            raise PromptError(f"{origin}: the origin of a prompt has its rows and width; this one is {shapes}")
         return cls.stored(weight, int(length), known, start)
 
 
