@@ -104,6 +104,8 @@ RECIPES = {  # name -> (recipe text, words of the message)
     ),
     "variant without a name": (HEAD + "[[stage.variant]]\noptim.lr = 1.0\n", ["has no name"]),
     "no TOML": (HEAD.replace("lr = 0.05", "lr = = 3"), ["bad.toml: not valid TOML", "line 10"]),
+    "nested too deeply": (HEAD + "x = " + "[" * 3000 + "\n", ["bad.toml: not valid TOML"]),
+    "a number of thousands of digits": (HEAD.replace("steps = 6", f"steps = {'6' * 5000}"), ["bad.toml: not valid TOML"]),
     "steps and epochs": (HEAD.replace("steps = 6", "steps = 6\nepochs = 1"), ["either steps or epochs"]),
     "unknown stage": (HEAD + TARGET + 'prompt.init = "source/mood"\n', ["'source/mood'", "did you mean 'sources'?"]),
     "unknown task of a stage": (HEAD + TARGET + 'prompt.init = "sources/rank"\n', ["'sources/rank'", "trains no such task"]),

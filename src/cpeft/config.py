@@ -66,7 +66,7 @@ def read_toml(path: Path) -> Table:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write its mark
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, nested as deep
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -158,7 +158,7 @@ def override(argument: str) -> Table:
         raise ConfigError(f"override '{argument}' is not of the form key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     return nested(key.strip(), value)
 

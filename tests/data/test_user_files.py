@@ -14,6 +14,7 @@ from cpeft.data.resolve import load_tables
 from cpeft.data.user_files import UserFile
 from cpeft.errors import DataError, MissingData
 from cpeft.tasks.base import Task
+from cpeft.tasks.custom import load_custom
 
 
 def read(path, content, encoding="utf-8"):
@@ -245,3 +246,12 @@ def test_an_empty_answer_of_csv_is_refused(tmp_path):
         rows_of(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_text("q,c,a\nx,,1\n")
     assert rows_of(tmp_path / "a.csv") == [{"q": "x", "c": "", "a": "1"}]  # an empty cell is the empty text
+
+
+def test_a_template_that_shows_a_column_twice(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"a{i},b\n" for i in range(9)))
+    (tmp_path / "own.toml").write_text('name = "own"\ntemplate = "{text} and {text}"\n[files]\ntrain = "a.csv"\n')
+    task = load_custom(tmp_path / "own.toml")
+    table = load_tables(task).tables["train"]
+    assert table.column_names == ["text", "label"]
+    assert [task.source(row, prefix=False) for row in table.to_pylist()] == [f"a{i} and a{i}" for i in range(9)]

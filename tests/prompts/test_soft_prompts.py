@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.exchange import export_prompt, load_prompt
@@ -264,6 +265,76 @@ def test_damaged_prompt_folder(tmp_path):
     (tmp_path / "adapter_model.safetensors").unlink()
     with pytest.raises(PromptError, match=r"adapter_model.safetensors: no such file"):
         SoftPrompt.load(tmp_path)
+
+
+CARDS = {
+    "revision": {"a": 1}, "embedding": 3, "text": "x", "task": None, "scores": {"a": "high"}, "seeds": {"init": 1.5},
+    "crossed": [1], "encoder_decoder": 1, "length": "4", "linear": [], "model": ["tiny"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", CARDS)
+def test_a_card_with_a_value_that_cannot_be(tmp_path, key):
+    card = json.loads((prompt().save(tmp_path) / "cpeft.json").read_text())
+    (tmp_path / "cpeft.json").write_text(json.dumps(card | {key: CARDS[key]}))
+    with pytest.raises(PromptError, match=rf"cpeft.json: '{key}' is "):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("length", [P + 1, 2 * P, P - 1, 0, -1, P // 2 - 1])
+def test_a_card_of_another_number_of_rows(tmp_path, length):
+    card = json.loads((prompt().save(tmp_path) / "cpeft.json").read_text())
+    (tmp_path / "cpeft.json").write_text(json.dumps(card | {"length": length}))
+    with pytest.raises(PromptError, match=f"'length' is {length}, and {P} rows are stored"):
+        load_prompt(tmp_path)
+
+
+def test_json_nested_too_deeply(tmp_path):
+    prompt().save(tmp_path)
+    (tmp_path / "cpeft.json").write_text('{"a":' * 5000)
+    with pytest.raises(PromptError, match=r"cpeft.json: not valid JSON"):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["adapter_model", "origin"])
+@pytest.mark.parametrize("shape", [None, (), (D,), (P, D, 1)])
+def test_folders_without_a_matrix_where_it_belongs(tmp_path, file, shape):
+    prompt().save(tmp_path)
+    key = {"adapter_model": "prompt_embeddings", "origin": "origin"}[file]
+    save_file({key if shape is not None else "x": torch.zeros(shape or ())}, tmp_path / f"{file}.safetensors")
+    with pytest.raises(PromptError, match=f"{file}.safetensors: a matrix '{key}' is wanted, and "):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(P + 1, D), (P, D - 1), (1, 1)])
+def test_an_origin_of_another_shape_is_told_of_its_file(tmp_path, shape):
+    prompt().save(tmp_path)
+    save_file({"origin": torch.zeros(shape)}, tmp_path / "origin.safetensors")
+    with pytest.raises(PromptError, match=r"origin.safetensors: the origin of a prompt has its rows and width"):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.bool])
+def test_matrices_of_other_numbers(tmp_path, dtype):
+    prompt().save(tmp_path)
+    save_file({"prompt_embeddings": torch.ones(P, D).to(dtype)}, tmp_path / "adapter_model.safetensors")
+    assert torch.equal(load_prompt(tmp_path).weight, torch.ones(P, D))
+
+
+@pytest.mark.parametrize("wrong", [{"num_virtual_tokens": {}}, {"base_model_name_or_path": 3}, {"revision": [1]}])
+def test_a_peft_configuration_that_cannot_be(tmp_path, wrong):
+    prompt().save(tmp_path)
+    (tmp_path / "cpeft.json").unlink()
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(PromptError, match=rf"adapter_config.json: '{next(iter(wrong))}' is "):
+        load_prompt(tmp_path)
+
+
+def test_matrices_whose_names_are_no_text(tmp_path):
+    torch.save({3: torch.ones(P, D), "b": torch.ones(P, D)}, tmp_path / "two.pt")
+    with pytest.raises(PromptError, match="found 3, b"):
+        load_prompt(tmp_path / "two.pt")
 
 
 def test_npz_under_a_false_name(tmp_path):

@@ -163,13 +163,13 @@ def read_texts(task: Task, path: Path) -> tuple[pa.Table, tuple[str, ...]]:
     """The columns of a user's file that a task reads, as text, and what is to be noted of the file. Raises DataError, naming
     file and row, for a row that does not fit the task."""
     file = UserFile(path, task.encoding)
-    columns = list(dict.fromkeys((*task.shown, task.label_column)))
-    texts: dict[str, list[str]] = {column: [] for column in columns}
+    shown = dict.fromkeys(task.shown)  # a template may show a column twice
+    texts: dict[str, list[str]] = {column: [] for column in (*shown, task.label_column)}
     seen: set[str] = set()
     for row in file:
         seen.update(row.cells.keys() & texts.keys())
         try:
-            for column in task.shown:
+            for column in shown:
                 texts[column].append(task.text(row.cells, column))
             texts[task.label_column].append(task.answer_text(row.cells))
             task.code(row.cells) if task.words else task.open_answer(row.cells)

@@ -8,7 +8,7 @@ them. Foreign pickles are opened by `torch.load(weights_only=True)`, which refus
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cpeft.errors import PromptError
+from cpeft.prompts.card import checked
 from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_json, read_tensors, replace_bytes
 
 
@@ -59,18 +60,29 @@ def _load(path: Path, live: int | None) -> SoftPrompt:
 
 
 def _from_peft(folder: Path) -> SoftPrompt:
-    config = read_json(folder / "adapter_config.json")
-    kind = config.get("task_type")
-    if config.get("peft_type") != "PROMPT_TUNING":
-        raise PromptError(f"{folder}: peft type {config.get('peft_type')} is not PROMPT_TUNING")
+    path = folder / "adapter_config.json"
+    config = checked(_PeftConfig, read_json(path), path)
+    if config.peft_type != "PROMPT_TUNING":
+        raise PromptError(f"{folder}: peft type {config.peft_type} is not PROMPT_TUNING")
     safe = folder / "adapter_model.safetensors"
     weight = _read_matrix(safe if safe.exists() else folder / "adapter_model.bin")
-    live = int(config.get("num_virtual_tokens") or weight.shape[0])
-    if weight.shape[0] != live and not (weight.shape[0] == 2 * live and kind == "SEQ_2_SEQ_LM"):
-        raise PromptError(f"{folder}: {weight.shape[0]} rows stored, but num_virtual_tokens is {live}")
-    model, revision = config.get("base_model_name_or_path") or "", config.get("revision")
+    live, kind = config.num_virtual_tokens or len(weight), config.task_type
+    if len(weight) != live and not (len(weight) == 2 * live and kind == "SEQ_2_SEQ_LM"):
+        raise PromptError(f"{folder}: {len(weight)} rows stored, but num_virtual_tokens is {live}")
     seq2seq = None if kind is None else kind == "SEQ_2_SEQ_LM"
-    return SoftPrompt.stored(weight, live, Provenance(model, revision, encoder_decoder=seq2seq, method="peft"))
+    known = Provenance(config.base_model_name_or_path or "", config.revision, encoder_decoder=seq2seq, method="peft")
+    return SoftPrompt.stored(weight, live, known)
+
+
+@dataclass(frozen=True)
+class _PeftConfig:
+    """What is read of `adapter_config.json`."""
+
+    peft_type: str | None = None
+    task_type: str | None = None
+    num_virtual_tokens: int | None = None
+    base_model_name_or_path: str | None = None
+    revision: str | None = None
 
 
 def _read_npy(path: Path) -> Tensor:
@@ -100,7 +112,7 @@ def _read_matrix(path: Path) -> Tensor:
         matrices = {k: v for k, v in content.items() if isinstance(v, Tensor) and v.dim() == 2}
         content = matrices.get(PEFT_KEY, next(iter(matrices.values())) if len(matrices) == 1 else None)
         if content is None:
-            found = ", ".join(matrices) or "none"
+            found = ", ".join(map(str, matrices)) or "none"
             raise PromptError(f"{path}: expected '{PEFT_KEY}' or a single matrix, found {found}")
     if not isinstance(content, Tensor) or content.dim() != 2:
         raise PromptError(f"{path}: expected one matrix of prompt rows, found {type(content).__name__}")

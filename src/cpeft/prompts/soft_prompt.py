@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
+from cpeft.prompts.card import checked
 from cpeft.prompts.readme import readme
 
 MODEL_PARTS = {"tokenizer": "tokenizer", "template": "chat template", "config": "configuration"}
@@ -181,14 +182,17 @@ class SoftPrompt:
     def load(cls, folder: str | Path) -> "SoftPrompt":
         """Read a folder written by `save`; raises PromptError with the file and the reason."""
         folder = Path(folder)
-        weight = read_tensors(folder / "adapter_model.safetensors").get(PEFT_KEY)
-        if weight is None:
-            raise PromptError(f"{folder}/adapter_model.safetensors: no tensor '{PEFT_KEY}'; is this a prompt?")
-        card = read_json(folder / "cpeft.json")
-        known = {key: value for key, value in card.items() if key in Provenance.__dataclass_fields__}
-        path = folder / "origin.safetensors"
-        origin = read_tensors(path)["origin"] if path.exists() else None
-        return cls.stored(weight, card.get("length", len(weight)), Provenance(**known), origin)
+        path, weight = folder / "cpeft.json", read_matrix(folder / "adapter_model.safetensors", PEFT_KEY)
+        card, origin = read_json(path), folder / "origin.safetensors"
+        length = card.get("length", len(weight))
+        if length not in (len(weight), len(weight) / 2):
+            said = f"'length' is {str(length)[:20]}, and {len(weight)} rows are stored"
+            raise PromptError(f"{path}: {said}; copy the folder again")
+        known, start = checked(Provenance, card, path), read_matrix(origin, "origin") if origin.exists() else None
+        if start is not None and start.shape != weight.shape:
+            shapes = f"{tuple(start.shape)}, and the prompt is {tuple(weight.shape)}"
+            raise PromptError(f"{origin}: the origin of a prompt has its rows and width; this one is {shapes}")
+        return cls.stored(weight, int(length), known, start)
 
 
 @runtime_checkable
@@ -253,13 +257,22 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise PromptError(f"{path}: not a readable safetensors file ({error}); copy it again") from None
 
 
+def read_matrix(path: Path, key: str) -> Float[Tensor, "N D"]:
+    """A matrix of a safetensors file in float32; raises PromptError naming the file."""
+    matrix = read_tensors(path).get(key)
+    if matrix is None or matrix.dim() != 2:
+        found = "there is none" if matrix is None else f"it has shape {tuple(matrix.shape)}"
+        raise PromptError(f"{path}: a matrix '{key}' is wanted, and {found}; is this a prompt?")
+    return matrix.float()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises PromptError naming the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PromptError(f"{path}: no such file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(value, dict):
         raise PromptError(f"{path}: expected a JSON object")

@@ -201,6 +201,8 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
             of_stage[key] = merge(of_stage[key], table[key])
         elif key in (*SETTINGS, "seeds", "tasks"):
             everywhere = merge(everywhere, table)
+        elif key in stages:
+            raise ConfigError(f"'{key}' is a stage, whose settings are set one by one, as in {key}.train.steps=100")
         else:
             raise ConfigError(f"unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
     return everywhere, of_stage

@@ -1,0 +1,38 @@
+"""What the JSON file of a prompt says, with every value of the type it is written with."""
+
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from cpeft.errors import PromptError
+
+T = TypeVar("T")
+
+
+def checked(kind: type[T], card: dict[str, Any], path: Path) -> T:
+    """The fields of a dataclass from a JSON object, which may hold others beside them; raises PromptError, naming the file, for
+    a value of another type than its field's."""
+    hints = get_type_hints(kind)
+    known = {key: value for key, value in card.items() if key in hints}
+    for key, value in known.items():
+        if not _is_a(value, hints[key]):
+            raise PromptError(
+                f"{path}: '{key}' is {str(value)[:60]!r}, which it cannot be; copy the file again, or mend it"
+            )
+    return kind(**known)
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of an annotated type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_is_a(value, each) for each in inner)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_a(each, inner[1]) for each in value.values())
+    if origin is list:
+        return isinstance(value, list) and all(_is_a(each, inner[0]) for each in value)
+    if hint is Any:
+        return True
+    if hint in (int, float):
+        return isinstance(value, int | float if hint is float else int) and not isinstance(value, bool)
+    return isinstance(value, hint)
