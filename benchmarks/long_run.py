@@ -1,10 +1,12 @@
 """python -m benchmarks.long_run [--runs 200] [--task mini/mood] [--few-shot 16] [--out DIR]: memory of a long `cpeft run`.
 
-One process works off a recipe of one task and many seeds of three steps, and what it holds is read after every finished run:
-the resident set (VmRSS) and the share of it that is its own (Pss), in mebibytes. Every seed draws other rows, so nothing
-that is kept for one run is of use to the next. `long_run.json` has every figure, `long_run.svg` the curve.
+One process works off a recipe of many seeds of three steps, and what it holds is read after every finished run: the resident
+set (VmRSS) and the share of it that is its own (Pss), in mebibytes. Every seed draws other rows, so nothing that is kept for
+one run is of use to the next. `--task` may name several with commas between, whose runs are done one task after the other.
+`long_run.json` has every figure, `long_run.svg` the curve, beside that of an earlier `long_run.json` (`--before FILE`).
 """
 
+import gc
 import json
 import tempfile
 from pathlib import Path
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.memory import resident
+from cpeft.cli import COLLECT
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
@@ -45,7 +48,7 @@ def own() -> float:
     return float(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
 
 
-def recipe(task: str, runs: int, few_shot: str, test_rows: int) -> str:
+def recipe(tasks: list[str], seeds: int, few_shot: str, test_rows: int) -> str:
     return f"""
 name = "long"
 [model]
@@ -61,8 +64,8 @@ steps = 3
 batch = 8
 [[stage]]
 name = "seeds"
-tasks = ["{task}"]
-seeds = {list(range(runs))}
+tasks = {tasks}
+seeds = {list(range(seeds))}
 """
 
 
@@ -82,10 +85,10 @@ def growth(values: list[float]) -> float:
     return float(np.polyfit(np.arange(len(later)), later, 1)[0])
 
 
-def draw(rss: list[float], pss: list[float], title: str, path: Path) -> None:
+def draw(curves: dict[str, list[float]], title: str, path: Path) -> None:
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
-    for values, name, colour in ((rss, "resident set", "#0072b2"), (pss, "its own share", "#d55e00")):
+    for (name, values), colour in zip(curves.items(), ("#0072b2", "#d55e00", "#999999"), strict=False):
         axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=name)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("finished runs")
@@ -101,13 +104,19 @@ def main(
     few_shot: Annotated[str, typer.Option(help="Rows per class, or full.")] = "16",
     test_rows: int = 100,
     out: Annotated[Path, typer.Option(help="Where long_run.json and long_run.svg go.")] = Path("build/bench"),
+    before: Annotated[Path | None, typer.Option(help="A long_run.json to draw beside.")] = None,
 ) -> None:
     torch.set_num_threads(1)
-    found = measure(recipe(task, runs, few_shot, test_rows))
+    gc.set_threshold(*COLLECT)  # as in the command
+    tasks = task.split(",")
+    found = measure(recipe(tasks, -(-runs // len(tasks)), few_shot, test_rows))
     out.mkdir(parents=True, exist_ok=True)
     told = {"task": task, "few_shot": few_shot, "test_rows": test_rows, "rss": found.rss, "pss": found.pss}
     (out / "long_run.json").write_text(json.dumps(told))
-    draw(found.rss, found.pss, f"{len(found.rss)} runs of {task}, few_shot = {few_shot}", out / "long_run.svg")
+    curves = {"resident set": found.rss, "its own share": found.pss}
+    if before:
+        curves["resident set, before"] = json.loads(before.read_text())["rss"]
+    draw(curves, f"{len(found.rss)} runs of {task}, few_shot = {few_shot}", out / "long_run.svg")
     for number in sorted({1, 5, SETTLED, *range(50, len(found.rss) + 1, 50), len(found.rss)}):
         print(f"after {number} runs: {found.rss[number - 1]:.0f} MiB resident, {found.pss[number - 1]:.0f} MiB its own")
     print(f"from run {SETTLED} on: {growth(found.rss):+.2f} MiB a run, at most {max(found.rss):.0f} MiB")

@@ -1,8 +1,10 @@
 """Gangs in a study: what ends makes room for the next run that is ready, and nothing of it is seen in the results."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 from rich.console import Console
@@ -87,6 +89,31 @@ def test_one_that_cannot_be_prepared_leaves_its_place_to_the_next(recipe, tmp_pa
     summary = run_recipe(plan, Console(quiet=True))
     assert (summary.done, list(summary.failures)) == (3, ["sources/rank.sources.s0"])
     assert not list(plan.store.path.rglob("claim.json"))
+
+
+def test_nothing_of_a_finished_run_stays(recipe, tmp_path, monkeypatch):
+    """While a run is prepared, those that ended before it are gone, and not because the collector came by; the first of a
+    gang stays until the gang ends."""
+    from cpeft.study import gang
+
+    old, seen, alive = gang.prepare, [], []
+
+    def prepare(run, *more):
+        alive.append([name for name, *parts in seen if any(part() is not None for part in parts)])
+        ready = old(run, *more)
+        seen.append((run.name, weakref.ref(ready.member), weakref.ref(ready.member.learner.method)))
+        return ready
+
+    monkeypatch.setattr(gang, "prepare", prepare)
+    changes = ["gang.size=1", "seeds=[0]", "train.steps=2"]
+    gc.disable()
+    try:
+        assert run_recipe(Plan(load_recipe(recipe, changes), Store(tmp_path / "store")), Console(quiet=True)).done == 4
+    finally:
+        gc.enable()
+    first, second = seen[0][0], seen[1][0]
+    assert [len(names) for names in alive[:2]] == [0, 1]
+    assert set(alive[3]) <= {first, seen[2][0]} and second not in alive[3]
 
 
 @pytest.mark.slow

@@ -25,11 +25,14 @@ from cpeft.cli import runs, status, prompts, inspection  # in this order their c
 __all__ = ["app", "base", "inspection", "main", "prompts", "runs", "status"]
 
 
+# The imports make a million objects that stay; at its usual thresholds the collector walks them again and again, for a fifth
+# of the time until the first step.
+COLLECT = (100_000, 50, 100)
+
+
 def main() -> None:
     """The entry point: errors of the user become one sentence and an exit code."""
-    # The imports make a million objects that stay; at its usual thresholds the collector walks them again and again, for
-    # a fifth of the time until the first step.
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(*COLLECT)
     _open_streams()
     try:
         sys.exit(app(standalone_mode=False))  # what typer.Exit carries comes back as the value

@@ -21,7 +21,7 @@ from cpeft.study.store import Claim
 from cpeft.study.unfinished import BROKEN, write_config, write_failure
 from cpeft.training.callbacks.tracker import check_trackers
 from cpeft.training.carbon import check_energy
-from cpeft.training.memory import free
+from cpeft.training.memory import bound_kernels, free
 from cpeft.training.workers import Workers
 
 WAIT_S = 2.0  # between looks at runs that another process is working on
@@ -41,6 +41,7 @@ def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summar
     """Run everything of a recipe that is not finished, or of one stage what nobody works on. Raises Stopped after a signal in
     training, with all progress saved, and ConfigError before anything runs for a tracker or a measurement that cannot be had
     here."""
+    bound_kernels()
     workers = Workers()
     versions()  # of the source as it is loaded: somebody may edit it before the first result
     for run in plan.recipe.training:

@@ -75,7 +75,12 @@ class EnergyMeter(Callback):
             self.pause()
 
     def on_close(self, member: Member) -> None:
+        """Write down what was spent, and let go of the run: the gang goes on, and its rows and its prompt would stay with it."""
         self._divide(self.meter.stop())
+        self.done.pop(member, None)
+        self.ended.discard(member)
+        for account in (self.training, self.scored):
+            account.pop(member, None)
 
     def _divide(self, spent: Spent | None) -> None:
         """Put what was spent since the last division on the accounts of the runs in training, and write these down."""
