@@ -14,9 +14,9 @@ from torch import Tensor
 
 from cpeft.data.encode import Batch, EncodedRow, collate
 from cpeft.errors import ConfigError, CpeftError, Missing, MissingModel, PromptMismatch, UnknownName
+from cpeft.models.example_losses import example_losses
 from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
 from cpeft.models.places import folder_of
-from cpeft.models.prompted import example_losses
 from cpeft.prompts.composition import compose_files, read_items
 from cpeft.prompts.exchange import load_stored
 from cpeft.prompts.expression import Name, parse_expression
@@ -183,7 +183,8 @@ def _read_rows(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, lm: Froze
     else:
         prompt_PD = prompt.weight.to(lm.device).requires_grad_()
         x_BLD = lm.embed(batch.source_BL)
-        loss = example_losses(lm, prompt_PD.expand(len(batch), -1, -1), x_BLD, batch).sum()
+        one_B = torch.zeros(len(batch), dtype=torch.long, device=lm.device)
+        loss = example_losses(lm, prompt_PD.expand(len(batch), -1, -1), x_BLD, batch, alike_B=one_B).sum()
         gradient_PD, how = torch.autograd.grad(loss, prompt_PD)[0], "the gradient"
     norms = gradient_PD.float().norm(dim=1)
     reached, silent = ([i for i, norm in enumerate(norms.tolist()) if bool(norm) is there] for there in (True, False))

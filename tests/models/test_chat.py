@@ -11,6 +11,7 @@ from cpeft.errors import ConfigError, TooLong
 from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched, mean_loss
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.chat import ChatCodec
+from cpeft.models.fast.packed_llama import PackedLlama
 from cpeft.models.prompted import PromptedLM, pooled_losses
 from cpeft.study.row_text import example_of, frame_of, opening
 from cpeft.tasks import TASKS
@@ -240,8 +241,20 @@ def test_loss_is_on_the_answer_and_its_end_or_on_everything(lm, method):
         torch.testing.assert_close(torch.cat([loss for loss, _ in pooled]), want[:, 1], rtol=1e-4, atol=1e-3)
 
 
-def test_the_prompt_stands_before_everything(lm):
+def test_the_prompt_stands_before_everything_in_the_packed_form(lm, monkeypatch):
+    learner, (_, [row, *_]) = learner_of(lm), encoded(lm)
+    assert lm.packed is not None
+    seen, hidden = [], PackedLlama.hidden
+    monkeypatch.setattr(PackedLlama, "hidden", lambda self, x_ND, *more: seen.append(x_ND) or hidden(self, x_ND, *more))
+    learner.losses(make_batch([row]))
+    prompt_PD = next(iter(learner.export().values())).weight
+    told = lm.embed(torch.tensor([*row.source, *row.target[:-1]]))
+    assert torch.equal(seen[0], torch.cat([prompt_PD, told]))
+
+
+def test_the_prompt_stands_before_everything(lm, monkeypatch):
     """Virtual tokens first, then the template's own begin token; `generate` asks the prompt once, then the text."""
+    monkeypatch.setitem(vars(lm), "packed", None)
     learner, (_, [row, *_]) = learner_of(lm), encoded(lm)
     assert learner.lm.keeps_prompt  # settled before passes are counted
     seen = []

@@ -10,11 +10,12 @@ from cpeft.baselines.base import BASELINES
 from cpeft.data.encode import EncodedRow, collate
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
-from cpeft.models.fast import product, sublayers
+from cpeft.models.example_losses import example_losses
+from cpeft.models.fast import product, sublayers, t5_attention
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_t5 import packed_t5
 from cpeft.models.fast.product import Product, arranges
-from cpeft.models.prompted import PromptedLM, example_losses
+from cpeft.models.prompted import PromptedLM
 from tiny import EOS, LABELS, PAD, D, P, V, close, make_learner, make_lm, make_rows
 
 T5S = ("t5", "t5-gated")
@@ -145,7 +146,7 @@ def test_a_model_too_large_to_be_held_three_times_is_not_arranged(monkeypatch):
 
 def test_long_rows_go_through_fused_attention(t5, monkeypatch):
     """Longer than `SHORT`, beside shorter ones."""
-    monkeypatch.setattr(sublayers, "SHORT", P + 4)
+    monkeypatch.setattr(t5_attention, "SHORT", P + 4)
     ours = losses_and_gradient(t5, uneven_rows())
     theirs = losses_and_gradient(by_module(t5, monkeypatch), uneven_rows())
     for own, other in zip(ours, theirs, strict=True):

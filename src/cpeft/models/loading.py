@@ -34,7 +34,9 @@ from cpeft.models.content import (
     read_config,
     read_tokenizer,
 )
+from cpeft.models.fast.packed_llama import PackedLlama, packed_llama
 from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
+from cpeft.models.greedy import one_piece
 from cpeft.models.named_models import named_model
 from cpeft.models.places import content_of, description_of, folder_of
 from cpeft.models.support import GAP, TOKENS, check_supported, reads_alike, shortest_window
@@ -62,13 +64,6 @@ class ModelOptions(Options):
     attention: Attention = "auto"
 
 
-def _one_piece(head: nn.Linear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What the vocabulary head reads, in one piece of memory. `generate` hands it the last position of every row, a view with
-    gaps, for which torch reads the weights of the whole vocabulary once a row instead of once a batch: a quarter of an
-    evaluation of a decoder-only model on a CPU."""
-    return (inputs[0].contiguous(), *inputs[1:])
-
-
 @dataclass(eq=False)
 class FrozenLM:
     """A frozen model with its tokenizer."""
@@ -88,8 +83,8 @@ class FrozenLM:
         self.width = int(self.embeddings.weight.shape[1])
         if not self.encoder_decoder:
             head = self.model.get_output_embeddings()
-            if isinstance(head, nn.Linear) and _one_piece not in head._forward_pre_hooks.values():
-                head.register_forward_pre_hook(_one_piece)
+            if isinstance(head, nn.Linear) and one_piece not in head._forward_pre_hooks.values():
+                head.register_forward_pre_hook(one_piece)
 
     @property
     def device(self) -> torch.device:
@@ -115,9 +110,9 @@ class FrozenLM:
         return self._chat if form == "chat" else self.text
 
     @cached_property
-    def packed(self) -> PackedT5 | None:
+    def packed(self) -> PackedT5 | PackedLlama | None:
         """The fast form of the model, where there is one that agrees with it."""
-        return packed_t5(self.model)
+        return packed_t5(self.model) if self.encoder_decoder else packed_llama(self.model)
 
     @property
     def pads(self) -> bool:

@@ -21,40 +21,14 @@ from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
 from cpeft.data.options import DataOptions, Loss
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.models.example_losses import example_losses
+from cpeft.models.fast.packed_t5 import PackedT5
 from cpeft.models.fast.reading import Reading
 from cpeft.models.loading import FrozenLM
 from cpeft.models.losses import precise, row_losses
-from cpeft.models.splice import before_labels, decoder_inputs, join, rearrange
+from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.models.text import TextCodec
 from cpeft.prompts.soft_prompt import SoftPrompt
-
-
-def example_losses(
-    lm: FrozenLM, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch, loss: Loss = "answer"
-) -> Float[Tensor, "B"]:
-    """Summed cross-entropy (nats, float32) of every row's target tokens, given its prompt and embedded source; with
-    `loss = "sequence"` of the source's tokens too."""
-    if lm.encoder_decoder and lm.packed:
-        return lm.packed.losses(prompt_BPD, x_BLD, batch)
-    if lm.encoder_decoder:
-        joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
-        starts = decoder_inputs(lm.model, batch.target_BT)
-        out = lm.model(inputs_embeds=joined, attention_mask=mask.long(), decoder_input_ids=starts, use_cache=False)
-        logits, labels = out.logits, batch.target_BT
-    else:
-        known_BT = batch.target_BT != IGNORE
-        y_BTD = lm.embed(batch.target_BT.masked_fill(~known_BT, lm.text.pad or 0))
-        told_BLD, mask_BL = torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1)
-        joined, mask, order = join(prompt_BPD, told_BLD, mask_BL, pad="right")
-        asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
-        told_BN = torch.cat([asked_BL, batch.target_BT], 1)
-        labels = rearrange(F.pad(told_BN, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
-        heard = (labels != IGNORE).any(0).nonzero()[:, 0]  # the vocabulary is asked where some row has a label
-        kept = {"logits_to_keep": heard} if lm.keeps_logits else {}
-        logits = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False, **kept).logits
-        logits, labels = logits if kept else logits[:, heard], labels[:, heard]
-    return row_losses(logits, labels)
-
 
 Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
 
@@ -97,6 +71,12 @@ class PromptedLM(nn.Module):
             return output
         return replace(output, prompt_BPD=output.prompt_BPD[:, : self.method.live])
 
+    def alike(self, task_B: Tensor) -> Int[Tensor, "B"]:
+        """Numbers that are equal where rows have the same prompt."""
+        if self.method.reads_input:
+            return torch.arange(len(task_B), device=task_B.device)
+        return task_B if self.method.by_task else torch.zeros_like(task_B)
+
     def _context(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptContext:
         pad_D = self.lm.embed(torch.tensor(self.lm.text.pad or 0, device=self.lm.device))
         return PromptContext(x_BLD.detach(), mask_BL, task_B, pad_D.detach(), self.data.max_source)
@@ -114,7 +94,7 @@ class PromptedLM(nn.Module):
         batch = batch.to(self.lm.device)
         x_BLD = self.lm.embed(batch.source_BL)
         output = self.prompts(x_BLD, batch.mask_BL, batch.task_B)
-        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch, loss), output.notes
+        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch, loss, self.alike(batch.task_B)), output.notes
 
     def forward(
         self,
@@ -233,7 +213,7 @@ class PromptedLM(nn.Module):
     @torch.no_grad()
     def read(self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor) -> Reading | None:
         """What the encoder makes of rows behind their prompts; None for a model without a packed form."""
-        if not (packed := self.lm.packed):
+        if not isinstance(packed := self.lm.packed, PackedT5):
             return None
         x_BLD = self.lm.embed(source_BL)
         output = self.prompts(x_BLD, mask_BL, task_B)
@@ -316,5 +296,8 @@ def pooled_losses(learners: list[PromptedLM], rows: list[list[EncodedRow]]) -> l
     parts = zip(x_BLD.split(sizes), batch.mask_BL.split(sizes), batch.task_B.split(sizes), strict=True)
     outputs = [learner.prompts(*part) for learner, part in zip(learners, parts, strict=True)]
     prompts_BPD = torch.cat([output.prompt_BPD for output in outputs])
-    losses = example_losses(lm, prompts_BPD, x_BLD, batch, learners[0].data.loss).split(sizes)
+    alike = [learner.alike(task_B) for learner, task_B in zip(learners, batch.task_B.split(sizes), strict=True)]
+    apart = 1 + max(int(each.max()) for each in alike)
+    alike_B = torch.cat([apart * i + each for i, each in enumerate(alike)])
+    losses = example_losses(lm, prompts_BPD, x_BLD, batch, learners[0].data.loss, alike_B).split(sizes)
     return [(loss, output.notes) for loss, output in zip(losses, outputs, strict=True)]

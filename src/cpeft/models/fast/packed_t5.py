@@ -12,24 +12,27 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cpeft.data.encode import IGNORE, Batch
+from cpeft.models.fast.agreement import agree, check_batch, is_plain
 from cpeft.models.fast.dropout import Drops
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.product import Product, arranges
 from cpeft.models.fast.rows import Rows
-from cpeft.models.fast.sublayers import FeedForward, Norm, SelfAttention
+from cpeft.models.fast.sublayers import FeedForward, Norm
+from cpeft.models.fast.t5_attention import SelfAttention
 from cpeft.models.losses import precise, row_losses
 
 KINDS = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
 AT_ONCE = 2**24  # logits held at once
-AGREE = {
-    torch.float64: 1e-6,
-    torch.float32: 1e-3,
-    torch.bfloat16: 0.1,
-}  # relative error of loss and gradient in the check
+
+
+def _feed_forward(layer: Any, arranged: bool) -> FeedForward:
+    dense = layer.DenseReluDense
+    into = [dense.wi_0, dense.wi_1] if hasattr(dense, "wi_0") else [dense.wi]
+    return FeedForward(layer.layer_norm, into, dense.act, dense.wo, arranged)
 
 
 class _EncoderBlock:
@@ -37,7 +40,7 @@ class _EncoderBlock:
 
     def __init__(self, block: Any, arranged: bool) -> None:
         self.attention = SelfAttention(block.layer[0], arranged)
-        self.feed_forward = FeedForward(block.layer[1], arranged)
+        self.feed_forward = _feed_forward(block.layer[1], arranged)
 
 
 class _DecoderBlock:
@@ -49,7 +52,7 @@ class _DecoderBlock:
         self.qkv, self.out = Product([own.q, own.k, own.v], arranged), Product([own.o], arranged)
         self.cross_q, self.cross_out = Product([cross.q], arranged), Product([cross.o], arranged)
         self.cross_kv = Product([cross.k, cross.v], arranged)
-        self.feed_forward = FeedForward(block.layer[2], arranged)
+        self.feed_forward = _feed_forward(block.layer[2], arranged)
 
 
 class PackedT5:
@@ -186,14 +189,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, drops: Drops |
 
 def packed_t5(model: Any) -> PackedT5 | None:
     """The packed form of a frozen model on the CPU, or None where it is another kind of model, changed in any way, or does not
-    agree with its own module. (On a GPU many small attentions would wait for their launches.)"""
-    plain = all(type(module) is nn.Linear and module.bias is None for module in model.modules() if _is_linear(module))
-    weights = list(model.parameters())
-    alike = len({(p.dtype, p.device.type) for p in weights}) == 1 and not any(p.requires_grad for p in weights)
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    if type(model).__name__ not in KINDS or not plain or not alike or hooked or weights[0].device.type != "cpu":
-        return None
-    if weights[0].dtype not in AGREE:
+    agree with its own module."""
+    if type(model).__name__ not in KINDS or not is_plain(model, biases=False):
         return None
     packed, training = PackedT5(model), model.training
     model.eval()  # dropout agrees in distribution alone
@@ -202,37 +199,15 @@ def packed_t5(model: Any) -> PackedT5 | None:
     return packed if agrees else None
 
 
-def _is_linear(module: Any) -> bool:
-    return hasattr(module, "in_features") or hasattr(module, "base_layer")
-
-
 def _agrees(packed: PackedT5, model: Any) -> bool:
     """Whether loss and gradient of a prompt are those of the module, on the actual weights and rows of unlike lengths."""
-    rng = torch.Generator().manual_seed(0)
-    vocabulary = model.get_input_embeddings().weight
-    ids_BL = torch.randint(len(vocabulary), (3, 9), generator=rng)
-    mask_BL = torch.arange(9) < torch.tensor([[9], [4], [6]])
-    target_BT = torch.randint(1, len(vocabulary), (3, 3), generator=rng)
-    target_BT[1, 2] = IGNORE
-    batch = Batch(ids_BL, mask_BL, target_BT, torch.zeros(3, dtype=torch.long))
-    x_BLD = model.get_input_embeddings()(ids_BL)
-    found = []
-    for way in (packed.losses, lambda *given: _module_losses(model, *given)):
-        prompt_PD = vocabulary[torch.randint(len(vocabulary), (5,), generator=torch.Generator().manual_seed(1))].clone()
-        prompt_PD.requires_grad_(True)
-        with torch.enable_grad():
-            loss_B = way(prompt_PD.expand(3, -1, -1), x_BLD, batch)
-            (gradient,) = torch.autograd.grad(loss_B.sum(), prompt_PD)
-        found.append((loss_B.detach().double(), gradient.double()))
-    close = AGREE[vocabulary.dtype]
-    return all(
-        float((ours - theirs).norm()) <= close * float(theirs.norm()) for ours, theirs in zip(*found, strict=True)
-    )
+    batch = check_batch(model)
 
+    def by_module(prompt_BPD: Tensor, x_BLD: Tensor) -> Tensor:
+        joined = torch.cat([prompt_BPD, x_BLD], 1)
+        mask = torch.cat([batch.mask_BL.new_ones(prompt_BPD.shape[:2]), batch.mask_BL], 1).long()
+        starts = model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
+        logits = model(inputs_embeds=joined, attention_mask=mask, decoder_input_ids=starts, use_cache=False).logits
+        return row_losses(logits, batch.target_BT)
 
-def _module_losses(model: Any, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch) -> Tensor:
-    joined = torch.cat([prompt_BPD, x_BLD], 1)
-    mask = torch.cat([batch.mask_BL.new_ones(prompt_BPD.shape[:2]), batch.mask_BL], 1)
-    starts = model.prepare_decoder_input_ids_from_labels(labels=batch.target_BT)
-    logits = model(inputs_embeds=joined, attention_mask=mask.long(), decoder_input_ids=starts, use_cache=False).logits
-    return row_losses(logits, batch.target_BT)
+    return agree(model, batch, lambda prompt_BPD, x_BLD: packed.losses(prompt_BPD, x_BLD, batch), by_module)

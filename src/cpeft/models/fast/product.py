@@ -20,12 +20,20 @@ SHARE = 8  # rearranged matrices may fill this part of the machine's memory
 
 
 class Product:
-    """x [..., inputs] -> x W^T [..., outputs] for the frozen weights W of linear layers, one below the other, with a gradient
-    for x alone. `plain` is W where it is not `arranged`."""
+    """x [..., inputs] -> x W^T + b [..., outputs] for the frozen weights W and biases b of linear layers, one below the
+    other, with a gradient for x alone. `plain` is W where it is not `arranged`."""
 
     plain: Float[Tensor, "O I"] | None = None
+    bias: Float[Tensor, "O"] | None = None
 
     def __init__(self, linears: Sequence[nn.Linear], arranged: bool) -> None:
+        if any(linear.bias is not None for linear in linears):  # one without adds nothing
+            none = [linear.weight.new_zeros(linear.out_features) for linear in linears]
+            biases = [
+                zero if linear.bias is None else linear.bias.detach()
+                for linear, zero in zip(linears, none, strict=True)
+            ]
+            self.bias = torch.cat(biases)
         weight = torch.cat([linear.weight.detach() for linear in linears]) if len(linears) > 1 else linears[0].weight
         if arranged:
             self._ahead, self._back = _arrange(weight.detach()), _arrange(weight.detach().t().contiguous())
@@ -43,15 +51,15 @@ class Product:
         """The product, and max(., 0) of it; without gradient."""
         if self.plain is None:
             kind = "relu" if relu else "none"
-            return torch.ops.mkldnn._linear_pointwise(x, self._ahead, None, kind, [], "")  # type: ignore[no-any-return]
-        y = F.linear(x, self.plain)
+            return torch.ops.mkldnn._linear_pointwise(x, self._ahead, self.bias, kind, [], "")  # type: ignore[no-any-return]
+        y = F.linear(x, self.plain, self.bias)
         return y.relu_() if relu else y
 
     def onto(self, x: Float[Tensor, "N I"], y: Float[Tensor, "N O"]) -> Float[Tensor, "N O"]:
         """y plus the product; without gradient."""
         if self.plain is None:
-            return torch.ops.mkldnn._linear_pointwise(x, y, self._ahead, None, "add")  # type: ignore[no-any-return]
-        return torch.addmm(y, x, self.plain.t())
+            return torch.ops.mkldnn._linear_pointwise(x, y, self._ahead, self.bias, "add")  # type: ignore[no-any-return]
+        return torch.addmm(y if self.bias is None else y + self.bias, x, self.plain.t())
 
     def backward(self, g: Float[Tensor, "N O"]) -> Float[Tensor, "N I"]:
         """The gradient for x, given that of the product: g W."""

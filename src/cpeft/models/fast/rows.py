@@ -27,6 +27,11 @@ class Rows:
         return cls(torch.tensor(order), tuple(spans))
 
     @property
+    def length_B(self) -> Int[Tensor, "B"]:
+        """The length of each row, in their order."""
+        return torch.tensor([length for _, count, length in self.spans for _ in range(count)])
+
+    @property
     def longest(self) -> int:
         return self.spans[0][2]
 

@@ -1,0 +1,158 @@
+"""The LLaMA family (LLaMA, Qwen 2 and 3, Mistral) over packed rows behind shared prompts.
+
+Why: behind causal attention a prompt does not depend on the texts that follow it, yet a batch computes it once for every
+row, and pads the rows to their longest. Here every prompt of a batch is computed once, with its gradient, and the real tokens
+of all rows stand behind it in one matrix [N, D]. Query, key and value are one product, gate and value of the feed-forward layer
+another; the vocabulary is asked at label positions alone, the last layer computes what these need, and the first layer's
+backward pass what the prompts need. What it gains is in `docs/results/speed.md`; its oracle is transformers' own module.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from cpeft.data.encode import IGNORE, Batch
+from cpeft.data.options import Loss
+from cpeft.models.fast.agreement import agree, check_batch, is_plain
+from cpeft.models.fast.causal_attention import Angles, CausalAttention, Layout
+from cpeft.models.fast.product import Product, arranges
+from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.sublayers import FeedForward, Norm, precise_dtype
+from cpeft.models.losses import precise, row_losses
+from cpeft.models.support import shortest_window
+
+KINDS = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "MistralForCausalLM")
+ROTARY = ("default", "linear", "llama3", "yarn")  # whose frequencies do not depend on the length of a text
+
+
+class _Block:
+    """The sublayers of one decoder block."""
+
+    def __init__(self, block: Any, arranged: bool) -> None:
+        mlp = block.mlp
+        self.attention = CausalAttention(block.input_layernorm, block.self_attn, arranged)
+        into = [mlp.gate_proj, mlp.up_proj]
+        self.feed_forward = FeedForward(block.post_attention_layernorm, into, mlp.act_fn, mlp.down_proj, arranged)
+
+
+class PackedLlama:
+    """The packed forward passes of one frozen model. `window` is how many positions its layers see, None for all."""
+
+    def __init__(self, model: Any) -> None:
+        arranged, body = arranges(model), model.model
+        self.model, self.embed = model, model.get_input_embeddings()
+        self.blocks = [_Block(block, arranged) for block in body.layers]
+        self.norm, self.vocabulary = Norm.of(body.norm), Product([model.lm_head], arranged)
+        self.window = shortest_window(model.config)
+
+    def takes(self, positions: int) -> bool:
+        """Whether rows of so many positions, prompts included, are computed here: within the window, and without dropout."""
+        drops = self.model.training and self.model.model.layers[0].self_attn.attention_dropout > 0
+        return not drops and (self.window is None or positions <= self.window)
+
+    def losses(
+        self, prompt_BPD: Tensor, x_BLD: Tensor, batch: Batch, alike_B: Tensor, loss: Loss = "answer"
+    ) -> Float[Tensor, "B"]:
+        """Summed cross-entropy (nats) of every row, as `example_losses` defines it; rows of one number in `alike_B` have the
+        same prompt."""
+        known_BT = batch.target_BT != IGNORE
+        told_BLD = torch.cat([x_BLD, self.embed(batch.target_BT.masked_fill(~known_BT, 0))], 1)
+        mask_BL = torch.cat([batch.mask_BL, known_BT], 1)
+        asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
+        label_BL = torch.cat([asked_BL, batch.target_BT], 1)
+        prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
+        rows = Rows.of((mask_BL.sum(1) - 1).clamp(min=1).tolist())  # a row's last token says nothing of a later one
+        order_B = rows.order_B
+        layout = self.layout(len(prompt_KPD), prompt_KPD.shape[1], rows, owner_B[order_B])
+        rank_BL = mask_BL.cumsum(1)[order_B] - 1
+        within = mask_BL[order_B] & (rank_BL < rows.length_B[:, None])
+        x_ND = torch.cat([prompt_KPD.flatten(0, 1), told_BLD[order_B][within].detach()])
+        at_BL = _before(rank_BL, layout)
+        label_BL = label_BL[order_B].masked_fill(at_BL < 0, IGNORE)
+        heard_BL = label_BL != IGNORE
+        at_C, back_C = at_BL[heard_BL].unique(
+            return_inverse=True
+        )  # a prompt's last position may be asked for several rows
+        hidden = self.hidden(x_ND, layout, at_C)[back_C]
+        token_losses = F.cross_entropy(self.logits(hidden), label_BL[heard_BL], reduction="none")
+        owner = order_B[:, None].expand_as(heard_BL)[heard_BL]
+        return token_losses.new_zeros(len(batch)).index_add(0, owner, token_losses)
+
+    def layout(self, prompts: int, length: int, rows: Rows, owner_B: Int[Tensor, "B"]) -> Layout:
+        """Where prompts and texts stand, each text's positions behind those of its prompt."""
+        text = [torch.arange(n).repeat(count) for _, count, n in rows.spans]
+        positions_N = torch.cat([torch.arange(length).repeat(prompts), torch.cat(text) + length])
+        return Layout(prompts, length, rows, owner_B, self.angles(positions_N))
+
+    def angles(self, positions_N: Int[Tensor, "N"]) -> Angles:
+        """The rotation of every position, as the module computes it: in float32."""
+        rotary, kind = self.model.model.rotary_emb, precise_dtype(self.embed.weight)
+        angle_N1W = (positions_N.float()[:, None] * rotary.inv_freq.float())[:, None]
+        scale = rotary.attention_scaling
+        return Angles((angle_N1W.cos() * scale).to(kind), (angle_N1W.sin() * scale).to(kind))
+
+    def hidden(self, x_ND: Float[Tensor, "N D"], layout: Layout, at_C: Int[Tensor, "C"]) -> Float[Tensor, "C D"]:
+        """What the vocabulary is asked with at these places of packed prompts and texts."""
+        last = len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            learns = layout.head if number == 0 else len(x_ND)
+            x_ND = block.attention(x_ND, layout, learns, at_C if number == last else None)
+            x_ND = block.feed_forward(x_ND)
+        return self.norm(x_ND)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits, float32 at least."""
+        return precise(self.vocabulary(hidden))
+
+
+def distinct(prompt_BPD: Tensor, alike_B: Int[Tensor, "B"]) -> tuple[Float[Tensor, "K P D"], Int[Tensor, "B"]]:
+    """Each different prompt once, and which of them every row has."""
+    numbers, owner_B = alike_B.unique(return_inverse=True)
+    first = [owner_B.tolist().index(number) for number in range(len(numbers))]
+    return prompt_BPD[first], owner_B
+
+
+def _before(rank_BL: Tensor, layout: Layout) -> Int[Tensor, "B L"]:
+    """The packed place that stands before each token of these texts, by the token's rank in its row: in the text, else the end
+    of the prompt; -1 where there is neither."""
+    length_B = layout.rows.length_B
+    start_B = layout.head + length_B.cumsum(0) - length_B
+    end_B = (layout.owner_B + 1) * layout.length - 1 if layout.length else torch.full_like(layout.owner_B, -1)
+    return torch.where(rank_BL > 0, start_B[:, None] + rank_BL - 1, end_B[:, None])
+
+
+def packed_llama(model: Any) -> PackedLlama | None:
+    """The packed form of a frozen model on the CPU, or None where it is another kind of model, changed in any way, or does not
+    agree with its own module."""
+    if type(model).__name__ not in KINDS or not is_plain(model, biases=True):
+        return None
+    rotary = model.model.rotary_emb
+    whole = 2 * len(rotary.inv_freq) == model.model.layers[0].self_attn.head_dim
+    if rotary.rope_type not in ROTARY or not whole:
+        return None
+    packed, training = PackedLlama(model), model.training
+    model.eval()  # dropout is the module's alone
+    agrees = _agrees(packed, model)
+    model.train(training)
+    return packed if agrees else None
+
+
+def _agrees(packed: PackedLlama, model: Any) -> bool:
+    """Whether loss and gradient of a prompt are those of the module, on the actual weights and rows of unlike lengths."""
+    batch = check_batch(model)
+    one = torch.zeros(len(batch), dtype=torch.long)
+    known_BT = batch.target_BT != IGNORE
+
+    def by_module(prompt_BPD: Tensor, x_BLD: Tensor) -> Tensor:
+        losses = []
+        for row, prompt_PD in enumerate(prompt_BPD):
+            target_T = batch.target_BT[row][known_BT[row]]
+            told = [prompt_PD, x_BLD[row][batch.mask_BL[row]], packed.embed(target_T)]
+            logits_BLV = model(inputs_embeds=torch.cat(told)[None], use_cache=False).logits
+            losses.append(row_losses(logits_BLV[:, -len(target_T) - 1 : -1], target_T[None]))
+        return torch.cat(losses)
+
+    return agree(model, batch, lambda prompt_BPD, x_BLD: packed.losses(prompt_BPD, x_BLD, batch, one), by_module)
