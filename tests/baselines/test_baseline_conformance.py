@@ -181,7 +181,7 @@ def test_training_starts_from_the_model_as_it_is(arch, name, options):
     with torch.no_grad():
         own = learner.losses(make_batch(rows))[0]
         frozen = make_learner(lm, "no_prompt", {}).losses(make_batch(rows))[0]
-    torch.testing.assert_close(own, frozen, rtol=1e-12, atol=1e-12)
+    close(lm, own, frozen, 1e-12)  # the frozen model may be read in its packed form, whose norms are float64
 
 
 class Crash(BaseException):
