@@ -1,5 +1,6 @@
 """Mistakes a user makes: one sentence that says where and what, the right exit code, nothing half-written in the store."""
 
+import json
 import os
 import pickle
 import re
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from cpeft.errors import MissingModel
+from cpeft.errors import ConfigError, MissingModel
 from cpeft.models.loading import load_lm
 from cpeft.models.named_models import MODELS
 from cpeft.prompts.exchange import load_prompt
@@ -435,3 +436,22 @@ def test_a_copy_without_the_embedded_model_says_so(monkeypatch, tmp_path):
 
 def test_nothing_is_fetched_for_a_recipe_of_embedded_model_and_generated_tasks(tmp_path):
     assert list(fetch_all(["quickstart"], tmp_path, None)) == []
+
+
+@pytest.mark.parametrize("device", ["x", "cpu:x"])
+def test_a_device_that_is_none(cpeft_main, place, device):
+    said = f"device '{device}' of a model: use "
+    with pytest.raises(ConfigError, match=said):
+        load_lm(place / "model", device=device)
+    assert said in run_refused(cpeft_main, place, HEAD, 2, f"model.device={device}")
+    assert said in " ".join(cpeft_main("doctor", "bad.toml", f"model.device={device}")[1].split())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "x"])
+def test_a_prompt_of_a_number_format_that_is_none(cpeft_main, place, prompt, dtype):
+    shutil.copytree(prompt, place / "p")
+    card = json.loads((place / "p" / "cpeft.json").read_text())
+    (place / "p" / "cpeft.json").write_text(json.dumps(card | {"dtype": dtype}))
+    said = f"[the prompt's model] 'dtype' = '{dtype}': must be 'auto', 'float32', "
+    assert said in refused(cpeft_main, 2, "eval", "p", "--task", "mood.toml")
+    assert said in " ".join(cpeft_main("doctor", "p")[1].split())

@@ -231,7 +231,7 @@ def main() -> None:
         print(f"    {' '.join(case.arguments)[:300]}\n    {outcome.err[-300:]}")
         if options.keep:
             _keep(options.keep / str(number), fault, case)
-    sys.exit(bool(found.faults))
+    sys.exit(1 if found.faults else 0)
 
 
 def _keep(folder: Path, fault: str, case: Case) -> None:

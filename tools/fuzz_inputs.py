@@ -100,9 +100,10 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "train.batch": (1, 4, 10**9), "train.eval_every": (1, 0.5, "epoch"), "train.select": ("metric", "loss"),
     "train.patience": (1,), "train.base_dropout": ("on", "off", "outside-attention"),
     "seed": (0, 5), "seeds.init": (1, 2**62), "seeds.subset": (0,),
-    "gang.size": (1, 2), "predictions.texts": ("keep", "hash", "none"), "track.use": ([], ["tensorboard"], ["wandb"]),
+    "gang.size": (1, 2), "predictions.texts": ("keep", "hash", "none"), "track.use": ([], ["tensorboard"], ["wnadb"]),
     "base": (".", "p", "nowhere"), "extends": ("small/smoke", "r.toml", "own.toml"), "about": ("x",),
     "launcher.slurm.workers": (1,), "launcher.processes.workers": (1, 2), "launcher.slurm.stage.a.gpus": (0, 1),
+    "model.device": ("cpu", "auto", "x", "cuda:99"),
     "model.dtype": ("auto", "float32", "bfloat16", "float16"), "model.attention": ("auto", "eager", "sdpa"),
     "model.quantize": ("none", "8bit"), "energy.measure": ("off", "auto"),
 }  # fmt: skip

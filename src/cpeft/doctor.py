@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from cpeft.data.encode import Batch, EncodedRow, collate
 from cpeft.errors import ConfigError, CpeftError, Missing, MissingModel, PromptMismatch, UnknownName
 from cpeft.models.example_losses import example_losses
-from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
+from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.places import folder_of
 from cpeft.prompts.composition import compose_files, read_items
 from cpeft.prompts.exchange import load_stored
@@ -30,6 +30,7 @@ from cpeft.study.recipe import Recipe, find_recipe, load_recipe
 from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import located_model
 from cpeft.study.store import Store
+from cpeft.study.subject import model_options
 from cpeft.study.task_data import task_data
 
 Models = Callable[[Provenance], FrozenLM]
@@ -56,13 +57,13 @@ def _models(given: str | None) -> Models:
     forced = load_lm(given) if given else None
 
     @lru_cache(maxsize=1)
-    def named(name: str, revision: str | None, dtype: Dtype) -> FrozenLM:
-        return load_lm(name, revision, dtype, fetch=False)
+    def named(options: ModelOptions) -> FrozenLM:
+        return load_lm(options.name, options.revision, options.dtype, fetch=False)
 
     def model(known: Provenance) -> FrozenLM:
         if forced is None and not known.model:
             raise ConfigError("it names no model")
-        return forced or named(known.model, known.revision, cast(Dtype, known.dtype or "auto"))
+        return forced or named(model_options(known.model, known.revision, known.dtype))
 
     return model
 

@@ -289,9 +289,10 @@ def test_a_card_of_another_number_of_rows(tmp_path, length):
         load_prompt(tmp_path)
 
 
-def test_json_nested_too_deeply(tmp_path):
+@pytest.mark.parametrize("text", ['{"a":' * 5000, '{"task": "\\ud800"}'])
+def test_json_nested_too_deeply_or_with_half_a_character(tmp_path, text):
     prompt().save(tmp_path)
-    (tmp_path / "cpeft.json").write_text('{"a":' * 5000)
+    (tmp_path / "cpeft.json").write_text(text)
     with pytest.raises(PromptError, match=r"cpeft.json: not valid JSON"):
         load_prompt(tmp_path)
 

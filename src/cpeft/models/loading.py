@@ -251,8 +251,14 @@ def _check_vocabulary(name: str, tokenizer: Any, rows: int) -> None:
 
 
 def placed(dtype: Dtype, device: str) -> tuple[str, str]:
-    """The device and dtype that `auto` stands for on this machine."""
+    """The device and dtype that `auto` stands for on this machine; raises ConfigError for a device that is none."""
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        torch.device(place)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"device '{place}' of a model: use auto, cpu or cuda ({str(error).splitlines()[0]})"
+        ) from None
     if dtype != "auto":
         return place, dtype
     amx = CPU.exists() and "amx_bf16" in CPU.read_text()  # bfloat16 matrices in hardware: three to four times float32

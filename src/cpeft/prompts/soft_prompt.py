@@ -270,6 +270,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises PromptError naming the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # half a character may be written as \\ud800
     except FileNotFoundError:
         raise PromptError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:

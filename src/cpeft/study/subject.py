@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 from cpeft.baselines import BASELINES, load_baseline
 from cpeft.config import Table, digest, merge, parse
@@ -17,7 +16,7 @@ from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score
 from cpeft.methods.bank import PromptBank
 from cpeft.metrics.base import NO_LABEL
-from cpeft.models.loading import Dtype, FrozenLM, ModelOptions, load_lm
+from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
 from cpeft.prompts.composition import compose_files
@@ -131,7 +130,12 @@ def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:
     """The model a prompt was trained on, or `model` in its dtype; raises ConfigError where neither names one."""
     if not (name := model or known.model):
         raise ConfigError("this prompt does not say which model it belongs to: give --model")
-    return load_lm(name, known.revision if not model else None, cast(Dtype, known.dtype or "auto"))
+    return load_lm(**model_options(name, known.revision if not model else None, known.dtype).model_dump())
+
+
+def model_options(name: str, revision: str | None, dtype: str) -> ModelOptions:
+    """How to load the model that a prompt records; raises ConfigError for a number format that is none."""
+    return parse(ModelOptions, {"name": name, "revision": revision, "dtype": dtype or "auto"}, "the prompt's model")
 
 
 def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None, lm: FrozenLM | None = None) -> Subject:
