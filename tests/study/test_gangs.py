@@ -113,7 +113,8 @@ def test_nothing_of_a_finished_run_stays(recipe, tmp_path, monkeypatch):
         gc.enable()
     first, second = seen[0][0], seen[1][0]
     assert [len(names) for names in alive[:2]] == [0, 1]
-    assert set(alive[3]) <= {first, seen[2][0]} and second not in alive[3]
+    assert set(alive[3]) <= {first, seen[2][0]}
+    assert second not in alive[3]
 
 
 @pytest.mark.slow
