@@ -75,7 +75,7 @@ class EnergyMeter(Callback):
             self.pause()
 
     def on_close(self, member: Member) -> None:
-        """Write down what was spent, and let go of the run: the gang goes on, and would keep its rows and its prompt."""
+        """Write down what was spent, and let go of the run, which would stay in memory as long as its gang."""
         self._divide(self.meter.stop())
         self.done.pop(member, None)
         self.ended.discard(member)
