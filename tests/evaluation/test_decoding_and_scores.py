@@ -204,8 +204,10 @@ def test_an_evaluation_sees_the_prompt_of_the_moment(tmp_path):
 
 @pytest.mark.parametrize("arch", ["llama", "gpt2"])
 def test_keys_and_values_of_a_prompt_are_computed_once_for_all_batches(arch, monkeypatch):
-    """Until the prompt changes; answers are those of a learner that never kept any."""
+    """Until the prompt changes; answers are those of a learner that never kept any. (Of packed forms `test_packed_llama.py`
+    says so.)"""
     lm = make_lm(arch)
+    monkeypatch.setitem(vars(lm), "packed", None)
     learner, rows, calls = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 12), []
     assert lm.keeps_prompt  # settled before calls are counted, as is the packed form
     assert (lm.packed is None) == (arch == "gpt2")

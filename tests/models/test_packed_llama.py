@@ -15,11 +15,14 @@ from cpeft.baselines import changed_lm
 from cpeft.baselines.base import BASELINES
 from cpeft.data.encode import EncodedRow, collate
 from cpeft.data.options import DataOptions
+from cpeft.evaluation.choice import label_scores
+from cpeft.evaluation.decoding import EvalOptions, decode_rows
 from cpeft.models.example_losses import example_losses
-from cpeft.models.fast import causal_attention
+from cpeft.models.fast import causal_attention, causal_reading
+from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_llama import PackedLlama, packed_llama
 from cpeft.models.prompted import PromptedLM, pooled_losses
-from tiny import EOS, PAD, D, V, make_learner, make_lm, make_method
+from tiny import EOS, LABELS, PAD, D, V, make_learner, make_lm, make_method, make_rows
 
 EXACT = 1e-12  # relative, in float64 throughout
 WINDOW = 24
@@ -246,3 +249,147 @@ def test_bfloat16_agrees_with_its_module(monkeypatch):
     true, module, ours = found
     assert float((ours - true).norm()) <= 2 * float((module - true).norm())
     assert ours.dtype == torch.float32
+
+
+# Answers
+
+
+def ended(tokens):
+    """Each row up to its end."""
+    return [tuple(row[: row.index(EOS) + 1] if EOS in row else row) for row in tokens.tolist()]
+
+
+def spoken_by(learner, rows, count=3):
+    """What `generate` says of each row alone."""
+    how = {"max_new_tokens": count, "do_sample": False}
+    said = [learner.generate(torch.tensor([row.source]), task_ids=torch.tensor(row.task), **how) for row in rows]
+    return [ended(tokens)[0] for tokens in said]
+
+
+def reading_of(learner, rows, new=3):
+    batch = learner.shape.batch(rows)
+    return learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
+
+
+@pytest.mark.parametrize("name", ["prompt_tuning", "mpt", "attempt", "no_prompt"])
+def test_answers_are_those_of_generate(lm, name, monkeypatch):
+    """Row by row through plain transformers, for label sets that greedy decoding meets and misses."""
+    learner, rows = make_learner(lm, name, {}, tasks=2), [*make_rows(lm, 9, tasks=2), *uneven_rows(tasks=2)]
+    with monkeypatch.context() as off:
+        plain = spoken_by(PromptedLM(by_module(lm, off), learner.method), rows)
+    labels = list(dict.fromkeys([*plain[:3], (plain[4][0], V - 1), (V - 1, V - 2, V - 3)]))
+    reading = reading_of(learner, rows)
+    assert reading.said(LabelTrie(labels)) == [labels.index(row) if row in labels else -1 for row in plain]
+    assert ended(learner.tell(reading, max_new_tokens=3, do_sample=False)) == plain
+    assert ended(learner.tell(reading, [5, 1], max_new_tokens=3, do_sample=False)) == [plain[5], plain[1]]
+    assert len(set(plain)) > 3
+
+
+@pytest.mark.parametrize("name", ["prompt_tuning", "mpt", "attempt", "no_prompt"])
+def test_label_scores_are_the_modules(lm, name, monkeypatch):
+    learner, rows = make_learner(lm, name, {}, tasks=2), uneven_rows(tasks=2)
+    ours = label_scores(learner, rows, LABELS)
+    by_module(lm, monkeypatch)
+    theirs = label_scores(learner, rows, LABELS)
+    assert float((ours - theirs).abs().max()) <= EXACT * float(theirs.abs().max())
+
+
+@pytest.mark.parametrize("lm", ["llama"], indirect=True)
+def test_a_thousand_labels_are_scored_in_pieces(lm, monkeypatch):
+    """Of one to four tokens, many with common beginnings; a row is read once."""
+    rng = torch.Generator().manual_seed(3)
+    drawn = [(*torch.randint(4, V, (n % 4 + 1,), generator=rng).tolist(), EOS) for n in range(1100)]
+    labels, rows, learner = list(dict.fromkeys(drawn)), uneven_rows(), make_learner(lm, "prompt_tuning", {})
+    reading, passes = reading_of(learner, rows, 6), []
+    monkeypatch.setattr(causal_reading, "NODES", 10**6)
+    read = PackedLlama.read
+    monkeypatch.setattr(PackedLlama, "read", lambda self, x, *more: passes.append(len(x)) or read(self, x, *more))
+    ours = reading.label_scores(LabelTrie(labels))
+    assert len(passes) == 1
+    monkeypatch.setattr(causal_reading, "NODES", 2500)
+    pieces = reading.label_scores(LabelTrie(labels))
+    assert 1 + 3 <= len(passes) <= 1 + 7
+    torch.testing.assert_close(pieces, ours, rtol=1e-12, atol=1e-12)
+    chosen = [0, 1, 500, len(labels) - 1]
+    theirs = PromptedLM(by_module(lm, monkeypatch), learner.method).label_scores(
+        batch_of(rows), [labels[i] for i in chosen]
+    )
+    torch.testing.assert_close(ours[:, chosen], theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_prompts_of_a_mixed_batch_are_computed_once_until_they_change(lm, monkeypatch):
+    """Each for itself: a changed prompt alone is computed anew."""
+    learner, rows = make_learner(lm, "mpt", {}, tasks=3), make_rows(lm, 12, tasks=3)
+    assert lm.packed is not None
+    seen, read = [], PackedLlama.read_prompts
+    monkeypatch.setattr(PackedLlama, "read_prompts", lambda self, p_KPD: seen.append(len(p_KPD)) or read(self, p_KPD))
+    few = EvalOptions(token_budget=60)
+    first = decode_rows(learner, rows, LABELS, few)
+    assert sum(seen) == 3
+    with torch.no_grad():
+        learner.method.u_TPR[1] += 1
+    changed = decode_rows(learner, rows, LABELS, few)
+    assert sum(seen) == 4
+    alone = [decode_rows(make_copy(learner), [row], LABELS, few)[0] for row in rows]
+    assert changed == alone
+    with torch.no_grad():
+        learner.method.u_TPR[1] -= 1
+    assert decode_rows(learner, rows, LABELS, few) == first
+
+
+def make_copy(learner):
+    """A learner that has kept nothing."""
+    return PromptedLM(learner.lm, learner.method)
+
+
+def test_few_prompts_are_kept(monkeypatch):
+    lm = make_lm("llama")
+    monkeypatch.setattr(causal_reading, "KEPT", 2)
+    learner, rows = make_learner(lm, "mpt", {}, tasks=4), make_rows(lm, 8, tasks=4)
+    decode_rows(learner, rows, LABELS, EvalOptions())
+    assert list(learner._kept._known) == [2, 3]
+    assert decode_rows(learner, rows, LABELS, EvalOptions()) == decode_rows(
+        make_copy(learner), rows, LABELS, EvalOptions()
+    )
+
+
+def test_a_text_is_read_once(monkeypatch):
+    """Also where its answer is no label, which is then told token by token."""
+    lm = make_lm("llama")
+    learner, rows = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 12)
+    assert lm.packed is not None
+    read, forward, passes, told = PackedLlama.read, type(lm.model.model).forward, [], []
+
+    def seen(self, *given, inputs_embeds=None, **known):
+        told.append(known["past_key_values"].get_seq_length() > 0)
+        return forward(self, *given, inputs_embeds=inputs_embeds, **known)
+
+    monkeypatch.setattr(PackedLlama, "read", lambda self, x, *more: passes.append(len(x)) or read(self, x, *more))
+    monkeypatch.setattr(type(lm.model.model), "forward", seen)
+    decoded = decode_rows(learner, rows, LABELS, EvalOptions(decode=("greedy", "choice")))
+    assert passes[1] == sum(len(row.source) for row in rows)
+    assert len(passes) <= 4, "the prompt, the texts, the labels for greedy decoding and for choice"
+    assert any(row.text not in LABELS for row in decoded)
+    assert all(told), "generate goes on from kept keys and values"
+
+
+def test_beams_are_generates_own(monkeypatch):
+    """Of one text more rows are made, whose prompt is not kept apart."""
+    lm = make_lm("llama")
+    learner, ids = make_learner(lm, "attempt", {}), torch.full((2, 3), 7)
+    ours = learner.generate(ids, max_new_tokens=3, num_beams=3)
+    by_module(lm, monkeypatch)
+    assert torch.equal(ours, learner.generate(ids, max_new_tokens=3, num_beams=3))
+
+
+def test_answers_beyond_the_window_are_the_modules(monkeypatch):
+    """A batch whose widest row and new tokens pass it, and whose tokens are not counted."""
+    lm = make_lm("mistral", double=True)
+    learner, rows = make_learner(lm, "prompt_tuning", {}), uneven_rows((18, 3, 15, 9))
+    assert reading_of(learner, rows, WINDOW - 4 - 18) is not None
+    assert reading_of(learner, rows, WINDOW - 4 - 18 + 1) is None
+    assert reading_of(learner, rows, None) is None
+    together = [row.text for row in decode_rows(learner, rows, (), EvalOptions(max_new_tokens=4))]
+    with monkeypatch.context() as off:
+        plain = spoken_by(PromptedLM(by_module(lm, off), learner.method), rows, 4)
+    assert together == [learner.text.decode(ids) for ids in plain]

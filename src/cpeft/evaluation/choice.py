@@ -33,11 +33,12 @@ CONTENT_FREE = ("N/A", "[MASK]", "")  # what stands in every field, Zhao et al.'
 def label_scores(
     learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str], reading: Reading | None = None
 ) -> Float[Tensor, "B C"]:
-    """The log-probability (nats) of every label, with its end token, as the answer to every row. An encoder reads a row once
-    for all labels; `reading` is what it made of these rows, where that is known."""
+    """The log-probability (nats) of every label, with its end token, as the answer to every row. A packed form reads a row
+    once for all labels; `reading` is what it made of these rows, where that is known."""
     spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
     batch = learner.shape.batch(rows).to(learner.lm.device)
-    if reading := reading or learner.read(batch.source_BL, batch.mask_BL, batch.task_B):
+    longest = max(map(len, spoken))
+    if reading := reading or learner.read(batch.source_BL, batch.mask_BL, batch.task_B, longest):
         return reading.label_scores(LabelTrie(spoken))
     return learner.label_scores(batch, spoken)
 

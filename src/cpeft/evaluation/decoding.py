@@ -117,7 +117,8 @@ def _decode_group(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, prior_C: Tensor | None, rows: list[EncodedRow]
 ) -> list[Decoded]:
     batch = learner.shape.batch(rows).to(learner.lm.device)
-    reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
+    new = new_tokens(learner.text, labels, options)
+    reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
     texts: list[str | None] = _said(learner, labels, options, reading) if reading else [None] * len(rows)
     attention = _attention(reading.notes) if reading else None
     if left := [i for i, text in enumerate(texts) if text is None]:

@@ -22,14 +22,17 @@ from cpeft.data.options import DataOptions, Loss
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.example_losses import example_losses
+from cpeft.models.fast.causal_reading import KeptPrompts, read_texts
+from cpeft.models.fast.packed_llama import PackedLlama
 from cpeft.models.fast.packed_t5 import PackedT5
-from cpeft.models.fast.reading import Reading
+from cpeft.models.fast.reading import EncoderReading, Reading
 from cpeft.models.loading import FrozenLM
 from cpeft.models.losses import precise, row_losses
 from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.models.text import TextCodec
 from cpeft.prompts.soft_prompt import SoftPrompt
 
+MANY = {"num_beams", "num_return_sequences"}  # which make more rows of one: its keys and values are not kept
 Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
 
 
@@ -45,6 +48,7 @@ class PromptedLM(nn.Module):
         self.data, self.subset = data or DataOptions(), subset
         self.asked: dict[str, Any] = {}  # by task, what exported prompts know of how it is asked
         self._cached: tuple[Tensor, Any] | None = None  # a prompt, and a decoder-only model's keys and values of it
+        self._kept: KeptPrompts | None = None  # the same in the model's packed form
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")
 
@@ -144,7 +148,8 @@ class PromptedLM(nn.Module):
         self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
     ) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
         """Generated tokens, and the method's notes on every row."""
-        if reading := self.read(source_BL, mask_BL, task_B):
+        goes_on = self.lm.encoder_decoder or not MANY & kwargs.keys()
+        if goes_on and (reading := self.read(source_BL, mask_BL, task_B, kwargs.get("max_new_tokens"))):
             return self.tell(reading, **kwargs), reading.notes
         self.lm.check_fits(self.method.length, source_BL.shape[1])
         if (groups := self._apart(mask_BL, task_B, kwargs.get("max_new_tokens"))) is None:
@@ -211,21 +216,32 @@ class PromptedLM(nn.Module):
         return {"inputs_embeds": torch.cat([prompt_BPD, text_BLD], 1), "past_key_values": cache}, mask
 
     @torch.no_grad()
-    def read(self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor) -> Reading | None:
-        """What the encoder makes of rows behind their prompts; None for a model without a packed form."""
-        if not isinstance(packed := self.lm.packed, PackedT5):
+    def read(self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, new: int | None = None) -> Reading | None:
+        """What the model makes of rows behind their prompts, for `new` tokens (None: unknown) to be asked of; None where it has
+        no packed form that takes them."""
+        packed, method = self.lm.packed, self.method
+        if isinstance(packed, PackedLlama):
+            self.lm.check_fits(method.length, source_BL.shape[1])
+            taken = new is not None or packed.window is None
+            if not taken or not packed.takes(method.length + source_BL.shape[1] + (new or 0)):
+                return None
+        elif not packed:
             return None
         x_BLD = self.lm.embed(source_BL)
         output = self.prompts(x_BLD, mask_BL, task_B)
-        x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
-        return Reading(packed, packed.encode(x_ND, rows), rows, output.notes)
+        if isinstance(packed, PackedT5):
+            x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
+            return EncoderReading(rows, output.notes, packed, packed.encode(x_ND, rows))
+        if not method.reads_input and (self._kept is None or self._kept.packed is not packed):
+            self._kept = KeptPrompts(packed)
+        kept = None if method.reads_input else self._kept
+        given = (output.prompt_BPD, self.alike(task_B), x_BLD, source_BL, mask_BL, output.notes)
+        return read_texts(kept, packed, *given)
 
     @torch.no_grad()
     def tell(self, reading: Reading, chosen: Sequence[int] | None = None, **kwargs: Any) -> Int[Tensor, "B T"]:
         """What the base model's `generate` says of rows that are read, or of some of them."""
-        states_BSD, mask_BS = reading.padded(chosen)
-        encoded = BaseModelOutput(last_hidden_state=states_BSD)
-        said: Tensor = self.lm.model.generate(encoder_outputs=encoded, attention_mask=mask_BS.long(), **kwargs)
+        said: Tensor = self.lm.model.generate(**reading.resumed(chosen), **kwargs)
         return said
 
     @torch.no_grad()

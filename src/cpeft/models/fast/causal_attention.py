@@ -102,6 +102,10 @@ class CausalAttention:
             known.append(span.kv)
         return self.out.onto(mixed.flatten(1), x_ND), known
 
+    def nothing(self, rows: int, like: Tensor) -> Float[Tensor, "2 B H 0 W"]:
+        """The keys and values of no positions."""
+        return like.new_empty(2, rows, self.keys, 0, self.width, dtype=precise_dtype(like))
+
     def heads(self, normed_ND: Tensor, angles: Angles) -> tuple[Tensor | None, Float[Tensor, "N H W"]]:
         """Queries, keys and values by head, float32 at least; and the first two before their norm, where they have one."""
         qkv = self.qkv.forward(normed_ND)

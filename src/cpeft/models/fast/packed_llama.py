@@ -7,6 +7,7 @@ another; the vocabulary is asked at label positions alone, the last layer comput
 backward pass what the prompts need. What it gains is in `docs/results/speed.md`; its oracle is transformers' own module.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from cpeft.data.encode import IGNORE, Batch
 from cpeft.data.options import Loss
 from cpeft.models.fast.agreement import agree, check_batch, is_plain
-from cpeft.models.fast.causal_attention import Angles, CausalAttention, Layout
+from cpeft.models.fast.causal_attention import Angles, CausalAttention, Layout, causal
 from cpeft.models.fast.product import Product, arranges
 from cpeft.models.fast.rows import Rows
 from cpeft.models.fast.sublayers import FeedForward, Norm, precise_dtype
@@ -26,6 +27,7 @@ from cpeft.models.support import shortest_window
 
 KINDS = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "MistralForCausalLM")
 ROTARY = ("default", "linear", "llama3", "yarn")  # whose frequencies do not depend on the length of a text
+Known = list[Tensor]  # keys and values, by layer or by span of rows
 
 
 class _Block:
@@ -102,6 +104,29 @@ class PackedLlama:
             x_ND = block.attention(x_ND, layout, learns, at_C if number == last else None)
             x_ND = block.feed_forward(x_ND)
         return self.norm(x_ND)
+
+    def read(
+        self, x_ND: Tensor, rows: Rows, positions_N: Tensor, contexts: Sequence[Sequence[Tensor | None]],
+        own_LL: Tensor | None = None,
+    ) -> tuple[Float[Tensor, "N D"], list[Known]]:  # fmt: skip
+        """Rows through all layers, without gradient, and the keys and values by layer and span of what they saw and made.
+        `contexts` are keys and values that they see, by layer and span; they see one another causally or as `own_LL` says."""
+        angles, known = self.angles(positions_N), []
+        own_LL = causal(rows.longest, x_ND) if own_LL is None else own_LL.to(precise_dtype(x_ND))
+        for block, context in zip(self.blocks, contexts, strict=True):
+            x_ND, made = block.attention.read(x_ND, rows, angles, context, own_LL)
+            x_ND = block.feed_forward(x_ND)
+            known.append(made)
+        return x_ND, known
+
+    def read_prompts(self, prompt_KPD: Float[Tensor, "K P D"]) -> Known:
+        """Keys and values of prompts by layer, [2, K, keys, P, width]."""
+        count, length, _ = prompt_KPD.shape
+        if not length:
+            return [block.attention.nothing(count, prompt_KPD) for block in self.blocks]
+        rows, positions_N = Rows.of([length] * count), torch.arange(length).repeat(count)
+        _, known = self.read(prompt_KPD.flatten(0, 1), rows, positions_N, [[None]] * len(self.blocks))
+        return [layer[0] for layer in known]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits, float32 at least."""

@@ -118,23 +118,7 @@ class PackedT5:
         owner = rows.order_B[:, None].expand_as(known_BT)[known_BT]
         return token_losses.new_zeros(len(batch)).index_add(0, owner, token_losses)
 
-    def said(self, y_ND: Tensor, rows: Rows, trie: LabelTrie) -> list[int]:
-        """For every row, in the batch's order, the label that greedy decoding says, or -1."""
-        best_BM = torch.cat([logits.argmax(-1) for logits in self._asked(y_ND, rows, trie)]).view(-1, len(trie))
-        said = dict(zip(rows.order_B.tolist(), map(trie.said, best_BM.tolist()), strict=True))
-        return [said[i] for i in range(len(said))]
-
-    def label_scores(self, y_ND: Tensor, rows: Rows, trie: LabelTrie) -> Float[Tensor, "B C"]:
-        """For every row, in the batch's order, the log-probability (nats) of each label with its end token."""
-        tokens = sorted({token for path in trie.paths for _, token in path})
-        parts = [logits.log_softmax(-1)[:, tokens] for logits in self._asked(y_ND, rows, trie)]
-        logp_BMU = torch.cat(parts).view(-1, len(trie), len(tokens))
-        nodes = [[node for node, _ in path] for path in trie.paths]
-        places = [[tokens.index(token) for _, token in path] for path in trie.paths]
-        scores = [logp_BMU[:, at, of].sum(-1) for at, of in zip(nodes, places, strict=True)]
-        return torch.stack(scores, 1)[rows.order_B.argsort()]
-
-    def _asked(self, y_ND: Tensor, rows: Rows, trie: LabelTrie) -> Iterator[Tensor]:
+    def asked(self, y_ND: Tensor, rows: Rows, trie: LabelTrie) -> Iterator[Tensor]:
         """Logits at every node of a trie for every row in the order of `rows`, as many at once as memory is meant to hold."""
         count, depth = len(rows.order_B), trie.depth_M
         longest = int(depth.max()) + 1
