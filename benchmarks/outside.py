@@ -12,6 +12,7 @@ from cpeft.data.encode import EncodedRow
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
 from cpeft.evaluation.scoring import score_texts
 from cpeft.models.fast.packed_t5 import PackedT5
+from cpeft.models.fast.reading import Reading
 from cpeft.training.engine import GangOptions
 
 
@@ -52,10 +53,11 @@ def shares(rounds: int, shape: str = "small") -> dict[str, float]:
 def _outside(work: Callable[[], object], rounds: int) -> float:
     work()
     clock, began = Clock(), time.process_time()
-    names = ("losses", "encode", "said")
+    names = ("losses", "encode")
     generate = type(model("toy")).generate
     with (
         patch.multiple(PackedT5, **{name: clock.around(getattr(PackedT5, name)) for name in names}),
+        patch.object(Reading, "said", clock.around(Reading.said)),
         patch.object(torch.Tensor, "backward", clock.around(torch.Tensor.backward)),
         patch.object(type(model("toy")), "generate", clock.around(generate)),
     ):
