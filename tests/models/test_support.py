@@ -12,7 +12,7 @@ from tools import families
 from transformers import BertConfig, BertLMHeadModel
 
 from cpeft.errors import ConfigError
-from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.models.loading import load_lm
 from cpeft.models.support import shortest_window
 from cpeft.models.tiny import write_tokenizer
 from tiny import make_learner, make_lm, make_rows
@@ -30,6 +30,8 @@ SAME = (
     "mixtral",
     "blenderbot",
     "bert",
+    "moshi",
+    "minimax",
 )
 SEQ2SEQ = ("t5", "bart", "m2m_100", "pegasus_x")
 REFUSED = {"mamba": "running state", "gemma4_text": "embeddings in the place of token ids"}
@@ -114,14 +116,28 @@ def test_windows_are_read_from_any_configuration():
 
 
 def test_a_prompt_is_computed_once_where_that_is_exact():
-    """LLaMA always; a window counts padding beyond its end; text of one length has none."""
+    """LLaMA always; within a window, where all of it is known to fit; where padding is counted, text of one length has none."""
     lm = make_lm("llama")
     learner, rows = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 6)
     assert lm.keeps_prompt
-    assert lm.gap_limit is None
-    batch = learner.shape.batch(rows)
-    lm.gap_limit = 12  # a model with such a window
-    assert learner._may_gap(batch.mask_BL[:, :4], 2)
-    assert not learner._may_gap(batch.mask_BL, 9)
-    assert learner._may_gap(batch.mask_BL[:1], None)
-    assert isinstance(lm, FrozenLM)
+    assert (lm.window, lm.gap_limit) == (None, None)
+    mask_BL = learner.shape.batch(rows).mask_BL
+    assert learner._may_gap(mask_BL, None)
+    lm.window = lm.gap_limit = 12
+    assert learner._may_gap(mask_BL[:, :4], 2)
+    assert not learner._may_gap(mask_BL, 9)
+    assert not learner._may_gap(mask_BL[:1], None)
+    lm.window, lm.gap_limit = None, 0
+    assert learner._may_gap(mask_BL[:1], None)
+    assert not learner._may_gap(mask_BL, 2)
+
+
+def test_prompts_of_each_row_where_padding_is_not_borne(tmp_path):
+    """ATTEMPT makes a prompt for every row: rows of one length stand in one batch, and no padding of the others with them."""
+    families.write_model("minimax", tmp_path, False)
+    lm = load_lm(tmp_path, dtype="float32")
+    assert not lm.pads_left
+    learner, rows = make_learner(lm, "attempt", {}), families.texts(lm)
+    alone = families.answers(learner, [[row] for row in rows])
+    assert families.answers(learner, [rows]) == alone
+    assert len(set(alone)) > 2

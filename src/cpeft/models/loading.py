@@ -39,7 +39,7 @@ from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
 from cpeft.models.greedy import one_piece
 from cpeft.models.named_models import named_model
 from cpeft.models.places import content_of, description_of, folder_of
-from cpeft.models.support import GAP, TOKENS, check_supported, reads_alike, shortest_window
+from cpeft.models.support import GAP, SAID, TOKENS, check_supported, reads_alike, shortest_window
 from cpeft.models.text import TextCodec
 from cpeft.prompts.init import Vocabulary
 from cpeft.prompts.soft_prompt import differing_part
@@ -125,12 +125,16 @@ class FrozenLM:
         return reads_alike(self.model, kept=True)
 
     @cached_property
+    def window(self) -> int | None:
+        """The fewest positions that some layer attends to, None where every layer attends to all."""
+        return shortest_window(self.model.config)
+
+    @cached_property
     def gap_limit(self) -> int | None:
         """How many positions may be filled where padding stands between a prompt and a text: 0 where the model counts that
         padding (ALiBi by index), its shortest window, or None for no limit."""
-        limit = shortest_window(self.model.config)
-        gap = GAP if limit is None else max(min(GAP, limit - TOKENS - 1), 0)
-        return limit if gap and reads_alike(self.model, kept=True, pads=gap) else 0
+        gap = GAP if self.window is None else max(min(GAP, self.window - TOKENS - SAID), 0)
+        return self.window if gap and reads_alike(self.model, kept=True, pads=gap) else 0
 
     @cached_property
     def pads_left(self) -> bool:

@@ -180,6 +180,9 @@ class PromptedLM(nn.Module):
         else:
             side = "right" if self.lm.encoder_decoder else "left"
             joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
+            if side == "left":  # rows of one length have no padding, and may stand where none is borne
+                longest = int(mask.sum(1).max())
+                joined, mask = joined[:, -longest:], mask[:, -longest:]
             known = {"inputs_embeds": joined}
         return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
 
@@ -188,14 +191,15 @@ class PromptedLM(nn.Module):
         return self.method.length > 0 and not self.method.reads_input and bool((task_B == task_B[0]).all())
 
     def _may_gap(self, mask_BL: Tensor, new: int | None) -> bool:
-        """Whether a prompt computed once may stand before these texts and `new` tokens (None: unknown): the model does not see
-        the padding behind it, or there is none."""
-        lengths_B = mask_BL.sum(1)
-        if self.lm.encoder_decoder or not self.lm.keeps_prompt:
+        """Whether a prompt computed once may stand before these texts and `new` tokens (None: unknown): all lie within the
+        model's window, beyond which some models forget what they keep and still see what they read at once, and it does
+        not see the padding behind the prompt, or there is none."""
+        lm, lengths_B = self.lm, mask_BL.sum(1)
+        if lm.encoder_decoder or not lm.keeps_prompt:
             return False
-        if bool((lengths_B == lengths_B[0]).all()) or (limit := self.lm.gap_limit) is None:
-            return True
-        return new is not None and self.method.length + int(lengths_B.max()) + new <= limit
+        if lm.window is not None and (new is None or self.method.length + int(lengths_B.max()) + new > lm.window):
+            return False
+        return bool((lengths_B == lengths_B[0]).all()) or lm.gap_limit != 0
 
     def _behind_one_prompt(
         self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor

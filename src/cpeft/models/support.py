@@ -21,6 +21,7 @@ from cpeft.errors import ConfigError
 from cpeft.models.greedy import plain_greedy
 
 TOKENS, PADS = 8, 3  # of the text that is read, and beside it
+SAID = 3  # tokens that follow: what a model keeps of padding may show only behind the first
 GAP = 64  # padding before a text, or between prompt and text: so far that every score moves that counts positions by index
 # Largest difference between logits, as a share of their largest, that rounding explains in a pass of the same or another shape.
 SAME_SHAPE = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -53,7 +54,7 @@ def reads_alike(model: Any, kept: bool, pads: int = 0) -> bool:
     padding, or with keys and values of its first half `kept` from before and the padding between the halves."""
     x_BLD = _embedded(model)
     try:
-        apart = _apart(_first_logits(model, x_BLD), _first_logits(model, x_BLD, pads, x_BLD.shape[1] // 2 * kept))
+        apart = _apart(_answer(model, x_BLD), _answer(model, x_BLD, pads, x_BLD.shape[1] // 2 * kept))
     except FAILS:  # a cache that does not repeat over rows, say: what is not known to be right is not done
         return False
     return apart <= OTHER_SHAPE[_dtype(model)]  # not so for NaN
@@ -89,7 +90,7 @@ def _decoder_only(model: Any) -> str:
         return "it returns no keys and values of what it has read"
     if _apart(seen.logits, model(inputs_embeds=x_BLD, use_cache=True).logits) > OTHER_SHAPE[_dtype(model)]:
         return "it reads token ids beside embeddings, and the rows of a prompt have no ids"
-    _first_logits(model, (x_BLD + x_BLD.flip(1)) / 2)  # rows of no token, as those of a prompt
+    _answer(model, (x_BLD + x_BLD.flip(1)) / 2)  # rows of no token, as those of a prompt
     return ""
 
 
@@ -125,8 +126,9 @@ def _dtype(model: Any) -> torch.dtype:
 
 
 @torch.no_grad()
-def _first_logits(model: Any, x_BLD: Tensor, pads: int = 0, kept: int = 0) -> Float[Tensor, "1 V"]:
-    """The logits from which `generate` takes its first token: `kept` positions computed before, padding, the others."""
+def _answer(model: Any, x_BLD: Tensor, pads: int = 0, kept: int = 0) -> Float[Tensor, "S 1 V"]:
+    """The logits of `SAID` tokens in `generate`, which are given so that rounding chooses none: `kept` positions computed
+    before, padding, the others."""
     cache = {}
     if kept:
         known = deepcopy(model.base_model(inputs_embeds=x_BLD[:, :kept], use_cache=True).past_key_values)
@@ -136,9 +138,11 @@ def _first_logits(model: Any, x_BLD: Tensor, pads: int = 0, kept: int = 0) -> Fl
     mask = torch.ones(padded.shape[:2], dtype=torch.long, device=padded.device)
     mask[:, kept : kept + pads] = 0
     with plain_greedy(model):
-        out = model.generate(inputs_embeds=padded, attention_mask=mask, max_new_tokens=1, output_logits=True,
-                             return_dict_in_generate=True, **cache)  # fmt: skip
-    return out.logits[0]  # type: ignore[no-any-return]
+        said = _ids(model)[0].tolist()
+        out = model.generate(inputs_embeds=padded, attention_mask=mask, max_new_tokens=SAID, output_logits=True,
+                             return_dict_in_generate=True, prefix_allowed_tokens_fn=lambda _, before: [said[len(before)]],
+                             **cache)  # fmt: skip
+    return torch.stack(out.logits)
 
 
 def _apart(one: Tensor, other: Tensor) -> float:
