@@ -317,6 +317,7 @@ def talker():
 def test_the_turn_ends_where_the_template_ends_it(talker):
     learner, rows, said = talker
     assert learner.text.end == learner.lm.tokenizer.convert_tokens_to_ids("<|eot_id|>") != learner.lm.text.end
+    assert learner.lm.pads_left  # settled before passes are counted
     calls = []
     hook = learner.lm.model.register_forward_hook(lambda *args: calls.append(1))
     try:
