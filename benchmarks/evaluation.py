@@ -80,7 +80,7 @@ def prompt_cache(rounds: int, walls: int, batches: int, size: int = 8, length: i
     prompt_BPD = mine.method.export()["task"].weight.expand(size, -1, -1)
 
     def ours() -> torch.Tensor:
-        mine._cached = None  # an evaluation begins with a new prompt
+        mine._kept = None  # an evaluation begins with a new prompt
         return torch.cat([mine.decode(ids, mask_BL, task_B, max_new_tokens=1, do_sample=False)[0] for ids in texts])
 
     @torch.no_grad()

@@ -6,20 +6,21 @@ from functools import partial
 
 import torch
 
-from benchmarks import real
+from benchmarks import causal, real
 from benchmarks.evaluation import evaluation, prompt_cache
 from benchmarks.measure import Ratio
 from benchmarks.memory import peak
 from benchmarks.mixture import mixture
 from benchmarks.scene import LENGTHS
-from benchmarks.training import attempt, gang, own_bfloat16, own_dropout, training
+from benchmarks.training import attempt, gang, own_bfloat16, own_dropout, short, training
 
 Row = tuple[str, Callable[[], Ratio]]
 AIMS = {  # by key: times as fast
     "small-SST-2-published": 5, "small-SST-2-trainer": 5, "small-SST-2-trainer-bf16": 11, "small-SST-2-padded": 3.4,
     "small-SST-2-dynamic": 1.4, "small-MNLI-dynamic": 1.6, "small-SQuAD-dynamic": 2.0, "small-SST-2-bf16": 2.5,
     "gang-8-member": 1.2, "gang-8-all": 1.2, "evaluation-goes-on": 2.3, "evaluation-goes-on-loss": 4, "mixture-6": 8.9,
-    "mixture-64": 44, "cache": 3.5,
+    "mixture-64": 44, "cache": 3.5, "causal-100-8-float32": 2.8, "causal-100-32-bfloat16": 6, "causal-20-8-float32": 1.8,
+    "causal-20-8-bfloat16": 2.6, "causal-greedy": 3, "causal-choice-2": 4,
 }  # fmt: skip
 MEMORY = {  # by key: scenes of ours and of theirs, and whether it is what the work adds, not the whole process
     "small-SST-2-padded": ("gang-1-member", "peft-256", False), "small-SST-2-dynamic": ("gang-1-member", "peft-dynamic", False),
@@ -52,6 +53,8 @@ def quick(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
     yield "evaluation-ends", partial(evaluation, "small", "SST-2", 8, 5, 0, with_loss=False, ends=True)
     yield "mixture-6", partial(mixture, 6, 32, 5, 0)
     yield "cache", partial(prompt_cache, 5, 0, 4)
+    yield "causal-100-8-float32", partial(causal.training, "smollm2", 100, 8, 60, torch.float32, 1)
+    yield "causal-choice-2", partial(causal.choice, "smollm2", 100, 8, 60, 2, 1)
 
 
 def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
@@ -68,6 +71,7 @@ def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
     for kind in ("on", "outside-attention"):
         yield f"dropout-{kind}", partial(own_dropout, "small", "SST-2", 8, kind, 5, 3)
     yield from _answers(5, 3)
+    yield from _causal(3, 0, peaks)
     for sources in (6, 64):
         yield f"mixture-{sources}", partial(mixture, sources, 32, 7, 3)
         yield f"attempt-{sources}-dynamic", partial(attempt, "small", "SST-2", 8, sources, 5, 3)
@@ -77,6 +81,16 @@ def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
     if real.MINILM.is_dir():
         for what in ("training", "evaluation"):
             yield f"minilm-{what}", partial(real.minilm, "mnli", what, 5, 3)
+
+
+def _causal(rounds: int, walls: int, peaks: dict[torch.dtype, float]) -> Iterator[Row]:
+    for dtype, fastest in peaks.items():
+        for prompt, batch, mean in ((100, 8, 60), (20, 8, 60), (100, 32, 40)):
+            key = f"causal-{prompt}-{batch}-{short(dtype)}"
+            yield key, partial(causal.training, "smollm2", prompt, batch, mean, dtype, rounds, walls, fastest)
+    yield "causal-greedy", partial(causal.greedy, "smollm2", 100, 8, 60, rounds, walls)
+    for labels in (2, 14):
+        yield f"causal-choice-{labels}", partial(causal.choice, "smollm2", 100, 8, 60, labels, rounds, walls)
 
 
 def _answers(rounds: int, walls: int) -> Iterator[Row]:

@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
 
-from benchmarks import evaluation, memory, mixture, outside, real, rows, startup, training  # noqa: E402
+from benchmarks import causal, evaluation, memory, mixture, outside, real, rows, startup, training  # noqa: E402
 from benchmarks.figure import draw  # noqa: E402
 from benchmarks.measure import Ratio, compare, table  # noqa: E402
 
@@ -32,6 +32,10 @@ TOYS = {
     "attempt as published": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0, published=True),
     "evaluation": partial(evaluation.evaluation, "toy", "SST-2", 2, 1, 0, with_loss=True, ends=False),
     "cache": partial(evaluation.prompt_cache, 1, 0, 2, size=2, length=5),
+    "causal": partial(causal.training, "toy", 5, 3, 9, torch.float32, 1),
+    "causal bfloat16": partial(causal.training, "toy", 5, 3, 9, torch.bfloat16, 1),
+    "causal greedy": partial(causal.greedy, "toy", 5, 3, 9, 1),
+    "causal choice": partial(causal.choice, "toy", 5, 3, 9, 14, 1),
     "mixture": partial(mixture.mixture, 2, 2, 1, 0),
 }
 
