@@ -82,9 +82,9 @@ def _bart() -> Any:
     ))  # fmt: skip
 
 
-def _llama_like(config: type, model: type, **more: Any) -> Any:
+def _llama_like(config: type, model: type, layers: int = 2, **more: Any) -> Any:
     return model(config(
-        vocab_size=V, hidden_size=D, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=V, hidden_size=D, intermediate_size=48, num_hidden_layers=layers, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=64, pad_token_id=PAD, eos_token_id=EOS, bos_token_id=BOS,
         initializer_range=0.3, **more,
     ))  # fmt: skip

@@ -33,6 +33,9 @@ BUILDERS = {
     "llama-biased": (
         lambda: tiny._llama_like(tiny.LlamaConfig, tiny.LlamaForCausalLM, attention_bias=True, mlp_bias=True), "<s> $A",
     ),
+    "llama-one-layer": (
+        lambda: tiny._llama_like(tiny.LlamaConfig, tiny.LlamaForCausalLM, layers=1), "<s> $A",
+    ),
     "llama-yarn": (
         lambda: tiny._llama_like(
             tiny.LlamaConfig, tiny.LlamaForCausalLM,
@@ -148,6 +151,12 @@ def test_methods_get_the_gradient_of_the_module(lm, name, monkeypatch):
         loss_B.sum().backward()
         found.append([loss_B.detach(), *(p.grad for p in learner.parameters() if p.grad is not None)])
     same(*found)
+
+
+@pytest.mark.parametrize("lm", ["llama-one-layer"], indirect=True)
+def test_in_a_model_of_one_layer_texts_learn_nothing(lm, monkeypatch):
+    """Its only layer is the first, where prompts alone learn, and the last, where places are kept that are asked for."""
+    test_methods_get_the_gradient_of_the_module(lm, "prompt_tuning", monkeypatch)
 
 
 def test_a_gang_computes_the_prompt_of_every_member_once(lm, monkeypatch):

@@ -488,7 +488,7 @@ def test_a_full_micro_batch_takes_no_row_that_it_would_pad(widths, enough):
     assert len(whole) == 1
 
 
-@pytest.mark.parametrize(("arch", "pads"), [("t5", False), ("bart", True), ("llama", True)])
+@pytest.mark.parametrize(("arch", "pads"), [("t5", False), ("llama", False), ("bart", True), ("gpt2", True)])
 def test_rows_of_like_length_share_a_pass_where_padding_costs_time(arch, pads, tmp_path, monkeypatch):
     """The same losses and steps up to rounding, in passes that are padded less."""
     monkeypatch.setattr("cpeft.training.engine.ENOUGH", 12)

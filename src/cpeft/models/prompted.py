@@ -181,8 +181,7 @@ class PromptedLM(nn.Module):
             side = "right" if self.lm.encoder_decoder else "left"
             joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
             if side == "left":  # rows of one length have no padding, and may stand where none is borne
-                longest = int(mask.sum(1).max())
-                joined, mask = joined[:, -longest:], mask[:, -longest:]
+                joined, mask = (part[:, -int(mask.sum(1).max()) :] for part in (joined, mask))
             known = {"inputs_embeds": joined}
         return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
 
@@ -192,8 +191,7 @@ class PromptedLM(nn.Module):
 
     def _may_gap(self, mask_BL: Tensor, new: int | None) -> bool:
         """Whether a prompt computed once may stand before these texts and `new` tokens (None: unknown): all lie within the
-        model's window, beyond which some models forget what they keep and still see what they read at once, and it does
-        not see the padding behind the prompt, or there is none."""
+        window, beyond which some models lose what they keep, and the model does not see the padding behind the prompt."""
         lm, lengths_B = self.lm, mask_BL.sum(1)
         if lm.encoder_decoder or not lm.keeps_prompt:
             return False
@@ -204,9 +202,8 @@ class PromptedLM(nn.Module):
     def _behind_one_prompt(
         self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor
     ) -> tuple[dict[str, Any], Bool[Tensor, "B N"]]:
-        """What a decoder-only model generates from, its keys and values of the prompt computed once for all rows, and for all
-        batches until the prompt changes: text moved to the right, padding between prompt and text where lengths differ,
-        which no row sees."""
+        """What a decoder-only model generates from, keys and values of the prompt computed once until it changes: text moved to
+        the right, padding between prompt and text where lengths differ, which no row sees."""
         prompt_BPD = prompt_BPD.to(x_BLD.dtype)
         if self._cached is None or not torch.equal(self._cached[0], prompt_BPD[0]):
             told = self.lm.model.base_model(inputs_embeds=prompt_BPD[:1], use_cache=True)  # nothing is asked here

@@ -239,7 +239,8 @@ class _CausalAttention(torch.autograd.Function):
         g_normed = layer.qkv.backward(g_qkv.flatten(1).to(x_ND.dtype))
         g_ND = layer.norm.backward(g_normed, x_ND[:learns], ctx.scale[:learns])
         if ctx.kept is not None:
-            g_ND.index_add_(0, ctx.kept, g_CD)
+            own = ctx.kept < learns  # in a model of one layer, places that are asked for learn nothing
+            g_ND.index_add_(0, ctx.kept[own], g_CD[own])
         else:
             g_ND += g_CD[:learns]
         if learns < len(x_ND):
