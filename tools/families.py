@@ -107,14 +107,14 @@ def tiny_config(family: str, seq2seq: bool) -> Any:
             config = AutoConfig.for_model(family, **{k: v for k, v in known.items() if k not in left_out})
             auto = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
             with torch.device("meta"):
-                large = sum(p.numel() for p in auto.from_config(config).parameters())
-            if large > LARGEST:
-                raise ValueError(
-                    f"its parts have {large / 1e6:,.0f} million parameters at the smallest size known here"
-                )
+                count = sum(p.numel() for p in auto.from_config(config).parameters())
         except Exception as error:
             reason = reason or error
         else:
+            if count > LARGEST:
+                raise ValueError(
+                    f"its parts have {count / 1e6:,.0f} million parameters at the smallest size known here"
+                )
             return config
     assert reason
     raise reason

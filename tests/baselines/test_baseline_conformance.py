@@ -20,6 +20,7 @@ from tiny import (
     make_lm,
     make_member,
     make_rows,
+    rounding,
     same_bits,
     trained_state,
 )
@@ -181,7 +182,10 @@ def test_training_starts_from_the_model_as_it_is(arch, name, options):
     with torch.no_grad():
         own = learner.losses(make_batch(rows))[0]
         frozen = make_learner(lm, "no_prompt", {}).losses(make_batch(rows))[0]
-    close(lm, own, frozen, 1e-12)  # the frozen model may be read in its packed form, whose norms are float64
+    bound = (
+        rounding(lm.model, 1e-12) if arch == "llama" else 1e-12
+    )  # its packed form takes norms in float64, its module not
+    torch.testing.assert_close(own, frozen, rtol=bound, atol=bound)
 
 
 class Crash(BaseException):

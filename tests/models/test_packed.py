@@ -117,12 +117,13 @@ def test_plain_matrices_are_held_once_and_the_module_keeps_working(t5):
     assert block.k.weight.data_ptr() == fused.data_ptr() + fused[: block.q.out_features].nbytes
 
 
+@pytest.mark.parametrize("biased", [(), (0,), (0, 1)], ids=["plain", "one biased", "biased"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_arranged_matrices_multiply_as_plain_ones(dtype):
+def test_arranged_matrices_multiply_as_plain_ones(dtype, biased):
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this processor has no bfloat16 products in oneDNN")
     rng = torch.Generator().manual_seed(0)
-    linears = [torch.nn.Linear(24, n, bias=False).to(dtype) for n in (16, 40)]
+    linears = [torch.nn.Linear(24, n, bias=i in biased).to(dtype) for i, n in enumerate((16, 40))]
     arranged, plain = Product(linears, True), Product(linears, False)
     assert arranged.plain is None
     x, y, g = (torch.randn(7, n, generator=rng).to(dtype) for n in (24, 56, 56))

@@ -86,8 +86,8 @@ def test_every_place_of_the_module_drops_with_its_rate(arch, kind, scripted, mon
     layers = len(lm.model.encoder.block) * 3 + len(lm.model.decoder.block) * 4 + 4  # two ends of two stacks
     attention = len(lm.model.encoder.block) + 2 * len(lm.model.decoder.block)
     assert len(ours.shapes) == layers + (attention if kind == "on" else 0)
-    for own, other in zip(packed, module, strict=True):  # the module's eager softmax and norms are in float32
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+    for own, other in zip(packed, module, strict=True):  # the module's eager softmax is in float32
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5])

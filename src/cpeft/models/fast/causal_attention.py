@@ -21,9 +21,7 @@ from torch.nn import functional as F
 
 from cpeft.models.fast.product import Product
 from cpeft.models.fast.rows import Rows
-from cpeft.models.fast.sublayers import Norm, precise_dtype
-
-SHORT = 192
+from cpeft.models.fast.sublayers import SHORT, Norm, precise_dtype
 
 
 class Angles(NamedTuple):

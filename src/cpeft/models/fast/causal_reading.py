@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from cpeft.models.fast.label_trie import LabelTrie
-from cpeft.models.fast.packed_llama import Known, PackedLlama
+from cpeft.models.fast.packed_llama import Known, PackedLlama, distinct
+from cpeft.models.fast.packed_t5 import AT_ONCE
 from cpeft.models.fast.reading import Reading
 from cpeft.models.fast.rows import Rows
 
-AT_ONCE = 2**24  # logits held at once
 NODES = 2**13  # of a trie, over all rows, in one pass
 KEPT = 64  # prompts whose keys and values are kept
 
@@ -120,10 +120,8 @@ def read_texts(
 ) -> CausalReading:  # fmt: skip
     """Read texts behind their prompts, each prompt once: rows of one number in `alike_B` have the same, and `kept` knows
     prompts by these numbers (None: they are of these rows alone)."""
-    numbers, owner_B = alike_B.unique(return_inverse=True)
-    places = owner_B.tolist()
-    prompt_KPD = prompt_BPD[[places.index(number) for number in range(len(numbers))]].to(x_BLD.dtype)
-    prompts = kept.of(numbers.tolist(), prompt_KPD) if kept else packed.read_prompts(prompt_KPD)
+    numbers, prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
+    prompts = kept.of(numbers, prompt_KPD) if kept else packed.read_prompts(prompt_KPD)
     rows = Rows.of(mask_BL.sum(1).tolist())
     order_B, length = rows.order_B, prompt_KPD.shape[1]
     owners = owner_B[order_B].split([count for _, count, _ in rows.spans])

@@ -22,7 +22,7 @@ from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.product import Product, arranges
 from cpeft.models.fast.rows import Rows
 from cpeft.models.fast.sublayers import FeedForward, Norm
-from cpeft.models.fast.t5_attention import SelfAttention
+from cpeft.models.fast.t5_attention import SINGLE, SelfAttention
 from cpeft.models.losses import precise, row_losses
 
 KINDS = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
@@ -32,7 +32,7 @@ AT_ONCE = 2**24  # logits held at once
 def _feed_forward(layer: Any, arranged: bool) -> FeedForward:
     dense = layer.DenseReluDense
     into = [dense.wi_0, dense.wi_1] if hasattr(dense, "wi_0") else [dense.wi]
-    return FeedForward(layer.layer_norm, into, dense.act, dense.wo, arranged)
+    return FeedForward(Norm.of(layer.layer_norm, SINGLE), into, dense.act, dense.wo, arranged)
 
 
 class _EncoderBlock:
@@ -48,7 +48,7 @@ class _DecoderBlock:
 
     def __init__(self, block: Any, arranged: bool) -> None:
         own, cross = block.layer[0].SelfAttention, block.layer[1].EncDecAttention
-        self.norm, self.cross_norm = Norm.of(block.layer[0].layer_norm), Norm.of(block.layer[1].layer_norm)
+        self.norm, self.cross_norm = (Norm.of(layer.layer_norm, SINGLE) for layer in block.layer[:2])
         self.qkv, self.out = Product([own.q, own.k, own.v], arranged), Product([own.o], arranged)
         self.cross_q, self.cross_out = Product([cross.q], arranged), Product([cross.o], arranged)
         self.cross_kv = Product([cross.k, cross.v], arranged)
@@ -135,7 +135,7 @@ class PackedT5:
 
     def _last_norm(self, x: Tensor, decoder: bool) -> Tensor:
         stack = self.model.decoder if decoder else self.model.encoder
-        return Norm.of(stack.final_layer_norm)(x)
+        return Norm.of(stack.final_layer_norm, SINGLE)(x)
 
     def _drops(self) -> Drops | None:
         """The module's dropout of one pass. Attention has a rate of its own, which training may set to 0."""

@@ -20,34 +20,38 @@ from torch.autograd.function import once_differentiable
 from cpeft.models.fast.dropout import Drops, Kept, dropped
 from cpeft.models.fast.product import Product
 
+SHORT = 192  # positions of a row up to which attention keeps its probabilities
+
 
 @dataclass(frozen=True)
 class Norm:
-    """Root mean square norm: w * x * s, s = 1 / sqrt(mean(x^2) + eps), and s in float32 at least."""
+    """Root mean square norm: w * x * s, s = 1 / sqrt(mean(x^2) + eps), and s in `kind`, or float32 at least where that is None.
+    (T5's module takes s in float32 whatever x is. LLaMA's rounds x with it, which no packed form repeats.)"""
 
     weight: Float[Tensor, "*H D"]
     eps: float
+    kind: torch.dtype | None = None
 
     @classmethod
-    def of(cls, module: Any) -> "Norm":
-        return cls(module.weight.detach(), module.variance_epsilon)
+    def of(cls, module: Any, kind: torch.dtype | None = None) -> "Norm":
+        return cls(module.weight.detach(), module.variance_epsilon, kind)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The normed rows, with gradient."""
-        scale = torch.rsqrt(x.to(precise_dtype(x)).pow(2).mean(-1, keepdim=True) + self.eps)
+        scale = torch.rsqrt(x.to(self.kind or precise_dtype(x)).pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * (x * scale).to(x.dtype)
 
     def forward(self, x_ND: Tensor) -> tuple[Float[Tensor, "*N D"], Float[Tensor, "*N 1"]]:
         """The normed rows, and s; without gradient."""
-        x32 = x_ND.to(precise_dtype(x_ND))
-        scale_N1 = torch.linalg.vecdot(x32, x32).div_(x_ND.shape[-1]).add_(self.eps).rsqrt_().unsqueeze(-1)
+        whole_ND = x_ND.to(self.kind or precise_dtype(x_ND))
+        scale_N1 = torch.linalg.vecdot(whole_ND, whole_ND).div_(x_ND.shape[-1]).add_(self.eps).rsqrt_().unsqueeze(-1)
         return (x_ND * scale_N1).to(x_ND.dtype).mul_(self.weight), scale_N1
 
     def backward(self, g_ND: Tensor, x_ND: Tensor, scale_N1: Tensor) -> Float[Tensor, "*N D"]:
         """The gradient for x: s (g w) - x s^3 <g w, x> / D."""
         g_ND = (g_ND * self.weight).to(precise_dtype(x_ND))
-        along_N1 = torch.linalg.vecdot(g_ND, x_ND.to(g_ND.dtype)).unsqueeze(-1)
-        g_ND.mul_(scale_N1).add_(x_ND.to(g_ND.dtype) * along_N1.mul_(scale_N1.pow(3)).div_(-x_ND.shape[-1]))
+        along_N1 = torch.linalg.vecdot(g_ND, x_ND.to(g_ND.dtype)).to(scale_N1.dtype).unsqueeze(-1)
+        g_ND.mul_(scale_N1).add_(x_ND.to(scale_N1.dtype) * along_N1.mul_(scale_N1.pow(3)).div_(-x_ND.shape[-1]))
         return g_ND.to(x_ND.dtype)
 
 
@@ -62,8 +66,8 @@ def residual(product: Product, inner: Tensor, x_ND: Tensor, drops: Drops | None)
 class FeedForward:
     """The feed-forward sublayer of a block: `into` is one layer, or those of gate and value."""
 
-    def __init__(self, norm: Any, into: Sequence[nn.Linear], act: Any, back: nn.Linear, arranged: bool) -> None:
-        self.norm, self.act, self.gated = Norm.of(norm), act, len(into) == 2
+    def __init__(self, norm: Norm, into: Sequence[nn.Linear], act: Any, back: nn.Linear, arranged: bool) -> None:
+        self.norm, self.act, self.gated = norm, act, len(into) == 2
         self.into, self.back = Product(into, arranged), Product([back], arranged)
         self.relu = isinstance(act, nn.ReLU) and not self.gated
 

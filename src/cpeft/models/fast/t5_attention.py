@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from cpeft.models.fast.dropout import Drops, dropped
 from cpeft.models.fast.product import Product
 from cpeft.models.fast.rows import Rows
-from cpeft.models.fast.sublayers import Norm, precise_dtype, residual
+from cpeft.models.fast.sublayers import SHORT, Norm, precise_dtype, residual
 
-SHORT = 192
+SINGLE = torch.float32  # of a norm's scale, whatever the model's number format
 
 
 class SelfAttention:
@@ -29,7 +29,7 @@ class SelfAttention:
         own = layer.SelfAttention
         self.heads = own.n_heads
         self.qkv, self.out = Product([own.q, own.k, own.v], arranged), Product([own.o], arranged)
-        self.norm = Norm.of(layer.layer_norm)
+        self.norm = Norm.of(layer.layer_norm, SINGLE)
 
     def __call__(self, x_ND: Tensor, rows: Rows, bias_1HSS: Tensor, drops: Drops | None) -> Float[Tensor, "N D"]:
         y: Tensor = _SelfAttention.apply(x_ND, self, rows, bias_1HSS, drops)
