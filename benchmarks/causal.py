@@ -1,8 +1,8 @@
-"""Rows on a decoder-only model of SmolLM2-135M's shape with random weights: training steps and answers beside peft as its
-documentation shows it, every row behind its own copy of the prompt, padded to the longest, labels -100 outside the answer. In
-bfloat16 the peer's attention is `eager`, which is the faster one there on a CPU."""
+"""Rows on decoder-only models of SmolLM2-135M's shape or LLaMA-1B's width, with random weights: training steps and answers
+beside peft as its documentation shows it, every row behind its own copy of the prompt, padded to the longest, labels -100
+outside the answer. In bfloat16 the peer's attention is `eager`, which is the faster one there on a CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.measure import Ratio, compare
 from benchmarks.scene import Ours, V, frozen, learner
-from benchmarks.training import ALONE, short
+from benchmarks.training import ALONE, Pool, halves, short, together
 from cpeft.data.encode import EncodedRow, collate
 from cpeft.evaluation.choice import label_scores
 from cpeft.evaluation.decoding import EvalOptions, decode_rows
@@ -24,11 +24,13 @@ from cpeft.models.prompted import PromptedLM
 SHAPES = {
     "smollm2": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
                 "num_key_value_heads": 3, "vocab_size": 49152},
+    "1B width, 2 layers": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 2, "num_attention_heads": 32,
+                           "num_key_value_heads": 8, "vocab_size": V},
     "toy": {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
             "num_key_value_heads": 2, "vocab_size": V},
 }  # fmt: skip
 TARGET = 3  # tokens of an answer with its end
-WORDS = tuple(f"w{10 + i} w{200 + i}" for i in range(14))
+WORDS = tuple(f"w{10 + i} w{2000 + i}" for i in range(1000))
 
 
 def decoder(shape: str, dtype: torch.dtype) -> Any:
@@ -127,6 +129,24 @@ def training(
                    rounds, walls, flops, peak)  # fmt: skip
 
 
+def own_bfloat16(shape: str, prompt: int, batch: int, mean: int, rounds: int, walls: int, peak: float) -> Ratio:
+    """A training step of ours in bfloat16 beside the same in float32."""
+    rows = rows_of(mean, batch)
+    half, full = (
+        learner(frozen(decoder(shape, dtype), dtype), length=prompt) for dtype in (torch.bfloat16, torch.float32)
+    )
+    name = f"training step, LLaMA ({shape}), {prompt} prompt rows, batch {batch}, mean {mean} tokens, bfloat16"
+    return halves(name, half, full, rows, rounds, walls, _flops(shape, prompt, rows), peak)
+
+
+def gang(shape: str, prompt: int, batch: int, mean: int, size: int, pool: Pool, rounds: int) -> Ratio:
+    """A gang beside its members one after another; float32."""
+    lm, rows = frozen(decoder(shape, torch.float32)), rows_of(mean, 8 * batch)
+    learners = [learner(lm, seed=i, length=prompt) for i in range(size)]
+    said = f"LLaMA ({shape}), {prompt} prompt rows, batch {batch}, mean {mean} tokens"
+    return together(said, learners, rows, batch, pool, rounds)
+
+
 def _same_losses(mine: PromptedLM, theirs: CausalPeftLoop, rows: list[EncodedRow], dtype: torch.dtype) -> str:
     loss = mine.losses(collate(rows, 0))[0].sum() / sum(len(row.target) for row in rows)
     loss.backward()
@@ -194,7 +214,19 @@ def choice(shape: str, prompt: int, batch: int, mean: int, labels: int, rounds: 
                    rounds, walls)  # fmt: skip
 
 
-def _fresh(mine: PromptedLM, work: Any) -> object:
+def many_labels(shape: str, prompt: int, batch: int, mean: int, rounds: int) -> Ratio:
+    """What a thousand labels cost beside fourteen; float32."""
+    rows = [replace(row, target=()) for row in rows_of(mean, batch)]
+    mine = learner(frozen(decoder(shape, torch.float32)), length=prompt)
+    few, many = (partial(_fresh, mine, partial(label_scores, mine, rows, WORDS[:count])) for count in (14, len(WORDS)))
+    apart = float((few() - many()[:, :14]).abs().max())
+    if apart > 1e-3:
+        raise SystemExit(f"scores differ by {apart}")
+    name = f"choice of 14 labels, LLaMA ({shape}), {prompt} prompt rows, batch {batch}, mean {mean} tokens, float32"
+    return compare(name, f"ours, {len(WORDS)} labels", f"same scores to {apart:.0e} nats", few, many, rounds)
+
+
+def _fresh(mine: PromptedLM, work: Callable[[], Any]) -> Any:
     """An evaluation begins with a new prompt."""
     mine._kept = None
     return work()

@@ -10,17 +10,20 @@ from benchmarks import causal, real
 from benchmarks.evaluation import evaluation, prompt_cache
 from benchmarks.measure import Ratio
 from benchmarks.memory import peak
+from benchmarks.mixed import GAINS, mixed
 from benchmarks.mixture import mixture
 from benchmarks.scene import LENGTHS
-from benchmarks.training import attempt, gang, own_bfloat16, own_dropout, short, training
+from benchmarks.training import Pool, attempt, gang, own_bfloat16, own_dropout, short, training
 
 Row = tuple[str, Callable[[], Ratio]]
+POOLS: tuple[Pool, ...] = ("member", "all")
 AIMS = {  # by key: times as fast
     "small-SST-2-published": 5, "small-SST-2-trainer": 5, "small-SST-2-trainer-bf16": 11, "small-SST-2-padded": 3.4,
     "small-SST-2-dynamic": 1.4, "small-MNLI-dynamic": 1.6, "small-SQuAD-dynamic": 2.0, "small-SST-2-bf16": 2.5,
     "gang-8-member": 1.2, "gang-8-all": 1.2, "evaluation-goes-on": 2.3, "evaluation-goes-on-loss": 4, "mixture-6": 8.9,
     "mixture-64": 44, "cache": 3.5, "causal-100-8-float32": 2.8, "causal-100-32-bfloat16": 6, "causal-20-8-float32": 1.8,
-    "causal-20-8-bfloat16": 2.6, "causal-greedy": 3, "causal-choice-2": 4,
+    "causal-20-8-bfloat16": 2.6, "causal-greedy": 3, "causal-choice-2": 4, "causal-bf16-8": 2.5, "causal-bf16-32": 2.5,
+    "causal-mixed-100-all": 6, "causal-mixed-20-all": 2.5, "mixed-t5-all": 2.5,
 }  # fmt: skip
 MEMORY = {  # by key: scenes of ours and of theirs, and whether it is what the work adds, not the whole process
     "small-SST-2-padded": ("gang-1-member", "peft-256", False), "small-SST-2-dynamic": ("gang-1-member", "peft-dynamic", False),
@@ -76,8 +79,8 @@ def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
         yield f"mixture-{sources}", partial(mixture, sources, 32, 7, 3)
         yield f"attempt-{sources}-dynamic", partial(attempt, "small", "SST-2", 8, sources, 5, 3)
     yield "attempt-6-published", partial(attempt, "small", "SST-2", 8, 6, 3, 0, published=True)
-    for pool in ("member", "all"):
-        yield f"gang-8-{pool}", partial(gang, "small", "SST-2", 8, 8, pool, 5, 0)
+    for pool in POOLS:
+        yield f"gang-8-{pool}", partial(gang, "small", "SST-2", 8, 8, pool, 5)
     if real.MINILM.is_dir():
         for what in ("training", "evaluation"):
             yield f"minilm-{what}", partial(real.minilm, "mnli", what, 5, 3)
@@ -85,12 +88,24 @@ def standard(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
 
 def _causal(rounds: int, walls: int, peaks: dict[torch.dtype, float]) -> Iterator[Row]:
     for dtype, fastest in peaks.items():
-        for prompt, batch, mean in ((100, 8, 60), (20, 8, 60), (100, 32, 40)):
-            key = f"causal-{prompt}-{batch}-{short(dtype)}"
+        for prompt, batch, mean in ((100, 8, 60), (20, 8, 60), (100, 32, 40), (100, 8, 200)):
+            key = f"causal-{prompt}-{batch}-{short(dtype)}" + ("-long" if mean == 200 else "")
             yield key, partial(causal.training, "smollm2", prompt, batch, mean, dtype, rounds, walls, fastest)
+        wide = partial(causal.training, "1B width, 2 layers", 100, 8, 60, dtype, rounds, walls, fastest)
+        yield f"causal-wide-{short(dtype)}", wide
+    for batch in (8, 32):
+        asked = (100, batch, 60 if batch == 8 else 40, rounds, walls, peaks[torch.bfloat16])
+        yield f"causal-bf16-{batch}", partial(causal.own_bfloat16, "smollm2", *asked)
+    for pool in POOLS:
+        yield f"causal-gang-{pool}", partial(causal.gang, "smollm2", 100, 8, 60, 8, pool, rounds)
     yield "causal-greedy", partial(causal.greedy, "smollm2", 100, 8, 60, rounds, walls)
     for labels in (2, 14):
         yield f"causal-choice-{labels}", partial(causal.choice, "smollm2", 100, 8, 60, labels, rounds, walls)
+    yield "causal-labels", partial(causal.many_labels, "smollm2", 100, 8, 60, rounds)
+    for length in (100, 20):
+        for gain in GAINS:
+            yield f"causal-mixed-{length}-{gain}", partial(mixed, "LLaMA", "smollm2", length, 64, rounds, gain, walls)
+    yield "mixed-t5-all", partial(mixed, "T5", "small", 100, 64, rounds, "all", walls)
 
 
 def _answers(rounds: int, walls: int) -> Iterator[Row]:
@@ -122,6 +137,6 @@ def full(peaks: dict[torch.dtype, float]) -> Iterator[Row]:
 
 def _gangs(sizes: Sequence[int], batch: int) -> Iterator[Row]:
     for size in sizes:
-        for pool in ("member", "all"):
+        for pool in POOLS:
             key = f"gang-{size}-{pool}" + (f"-{batch}" if batch != 8 else "")
-            yield key, partial(gang, "small", "SST-2", batch, size, pool, 5, 0)
+            yield key, partial(gang, "small", "SST-2", batch, size, pool, 5)

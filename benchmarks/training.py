@@ -1,5 +1,6 @@
 """Rows on training steps: prompt tuning beside peft, our own precisions and dropout, gangs, ATTEMPT."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from cpeft.training.engine import GangOptions
 
 ALONE = GangOptions()
 Peer = Literal["published", "trainer", "padded", "dynamic"]
+Pool = Literal["member", "all"]
 PADS = {
     "published": "by hand, padded to {width} with dropout, as published",
     "trainer": "in Seq2SeqTrainer, padded to {width} with dropout, as published",
@@ -74,15 +76,22 @@ def own_bfloat16(shape: str, task: str, batch: int, rounds: int, walls: int, pea
     """Our bfloat16 beside our float32."""
     rows = rows_of(task, batch)
     half, full = (learner(frozen(model(shape), dtype)) for dtype in (torch.bfloat16, torch.float32))
+    name = f"training step, T5-{shape}, {task} lengths, batch {batch}, bfloat16"
+    return halves(name, half, full, rows, rounds, walls, step_flops(shape, rows), peak)
+
+
+def halves(
+    name: str, half: PromptedLM, full: PromptedLM, rows: list[EncodedRow], rounds: int, walls: int, flops: float, peak: float
+) -> Ratio:  # fmt: skip
+    """A training step of the same prompt in bfloat16 and in float32, with the cosine of their gradients."""
     gradients = []
     for each in (half, full):
         each.losses(collate(rows, 0))[0].sum().backward()
         gradients += [p.grad.flatten().double() for p in each.parameters() if p.grad is not None]
         each.zero_grad()
     cosine = float(torch.nn.functional.cosine_similarity(*gradients, dim=0))
-    name = f"training step, T5-{shape}, {task} lengths, batch {batch}, bfloat16"
-    return compare(name, "ours in float32", f"gradient cosine {cosine:.4f}", Ours([half], rows, batch, ALONE),
-                   Ours([full], rows, batch, ALONE), rounds, walls, step_flops(shape, rows), peak)  # fmt: skip
+    ours, theirs = (Ours([each], rows, len(rows), ALONE) for each in (half, full))
+    return compare(name, "ours in float32", f"gradient cosine {cosine:.4f}", ours, theirs, rounds, walls, flops, peak)
 
 
 def own_dropout(shape: str, task: str, batch: int, kind: BaseDropout, rounds: int, walls: int) -> Ratio:
@@ -95,16 +104,24 @@ def own_dropout(shape: str, task: str, batch: int, kind: BaseDropout, rounds: in
     return compare(name, f"ours, base_dropout = {kind}", "another computation: its cost", off, on, rounds, walls)
 
 
-def gang(
-    shape: str, task: str, batch: int, size: int, pool: Literal["member", "all"], rounds: int, walls: int
-) -> Ratio:
+def gang(shape: str, task: str, batch: int, size: int, pool: Pool, rounds: int) -> Ratio:
     """A gang beside its members one after another."""
-    lm, rows = frozen(model(shape)), rows_of(task, 8 * batch)
-    together = Ours([learner(lm, seed=i) for i in range(size)], rows, batch, GangOptions(pool=pool))
-    alone = [Ours([learner(lm, seed=i)], rows, batch, ALONE) for i in range(size)]
-    name = f"gang of {size}, pool = {pool}, T5-{shape}, {task} lengths, batch {batch}"
-    return compare(name, "one run after another, ours", "equality to 1e-12 is tested in float64", together,
-                   lambda: [each() for each in alone], rounds, walls)  # fmt: skip
+    lm = frozen(model(shape))
+    learners = [learner(lm, seed=i) for i in range(size)]
+    return together(
+        f"T5-{shape}, {task} lengths, batch {batch}", learners, rows_of(task, 8 * batch), batch, pool, rounds
+    )
+
+
+def together(
+    said: str, learners: Sequence[PromptedLM], rows: list[EncodedRow], batch: int, pool: Pool, rounds: int
+) -> Ratio:  # fmt: skip
+    """A step of each of these learners as a gang beside one after another."""
+    gang = Ours(learners, rows, batch, GangOptions(pool=pool))
+    alone = [Ours([each], rows, batch, ALONE) for each in learners]
+    name = f"gang of {len(learners)}, pool = {pool}, {said}"
+    return compare(name, "one run after another, ours", "equality to 1e-12 is tested in float64", gang,
+                   lambda: [each() for each in alone], rounds)  # fmt: skip
 
 
 def attempt(shape: str, task: str, batch: int, sources: int, rounds: int, walls: int, published: bool = False) -> Ratio:

@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
 
-from benchmarks import causal, evaluation, memory, mixture, outside, real, rows, startup, training  # noqa: E402
+from benchmarks import causal, evaluation, memory, mixed, mixture, outside, real, rows, startup, training  # noqa: E402
 from benchmarks.figure import draw  # noqa: E402
 from benchmarks.measure import Ratio, compare, table  # noqa: E402
 
@@ -27,7 +27,7 @@ TOYS = {
     "trainer": partial(training.training, "toy", "SST-2", 2, "trainer", 1),
     "bfloat16": partial(training.own_bfloat16, "toy", "SST-2", 2, 1, 0, 1e9),
     "dropout": partial(training.own_dropout, "toy", "SST-2", 2, "on", 1, 0),
-    "gang": partial(training.gang, "toy", "SST-2", 2, 2, "all", 1, 0),
+    "gang": partial(training.gang, "toy", "SST-2", 2, 2, "all", 1),
     "attempt": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0),
     "attempt as published": partial(training.attempt, "toy", "SST-2", 2, 2, 1, 0, published=True),
     "evaluation": partial(evaluation.evaluation, "toy", "SST-2", 2, 1, 0, with_loss=True, ends=False),
@@ -36,6 +36,11 @@ TOYS = {
     "causal bfloat16": partial(causal.training, "toy", 5, 3, 9, torch.bfloat16, 1),
     "causal greedy": partial(causal.greedy, "toy", 5, 3, 9, 1),
     "causal choice": partial(causal.choice, "toy", 5, 3, 9, 14, 1),
+    "causal many labels": partial(causal.many_labels, "toy", 5, 3, 9, 1),
+    "causal own bfloat16": partial(causal.own_bfloat16, "toy", 5, 3, 9, 1, 0, 1e9),
+    "causal gang": partial(causal.gang, "toy", 5, 3, 9, 2, "member", 1),
+    **{f"mixed {gain}": partial(mixed.mixed, "LLaMA", "toy", 5, 3, 1, gain, mean=9) for gain in mixed.GAINS},
+    "mixed T5": partial(mixed.mixed, "T5", "toy", 5, 3, 1),
     "mixture": partial(mixture.mixture, 2, 2, 1, 0),
 }
 
