@@ -7,7 +7,10 @@ import pytest
 from cpeft.study import pace as module
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
-from cpeft.study.pace import Pace, StageHours, duration, hours_left, total
+from cpeft.study.pace import Pace, duration
+from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe_run import Effort
+from cpeft.study.status import StageHours, hours_left, total
 
 
 class Listener:
@@ -32,15 +35,23 @@ class Run(SimpleNamespace):
         return f"{self.stage}/{self.name}"
 
 
+class Folder(SimpleNamespace):
+    def result(self):
+        return {"seconds": {"training": 3000 * self.hours, "scoring": 600 * self.hours}}
+
+
 def study(**stages):
     """Entries as a plan gives them: of every stage the hours of its runs, None for one that is not finished."""
     return [
-        SimpleNamespace(
-            run=Run(stage=stage, name=str(i)), state="ready" if h is None else "done", pending=h is None,
-            folder=h and SimpleNamespace(result=lambda h=h: {"seconds": {"training": 3000 * h, "scoring": 600 * h}}),
-        )
-        for stage, hours in stages.items() for i, h in enumerate(hours)
-    ]  # fmt: skip
+        entry(Run(stage=stage, name=str(i), kind=stage, effort=Effort(10, 80, 20)), hours)
+        for stage, given in stages.items()
+        for i, hours in enumerate(given)
+    ]
+
+
+def entry(run, hours=None, path=None):
+    folder = Folder(hours=hours, path=path) if hours or path else None
+    return SimpleNamespace(run=run, state="done" if hours else "ready", pending=not hours, folder=folder)
 
 
 def test_a_stage_goes_by_its_own_runs_and_else_by_all():
@@ -91,6 +102,70 @@ def test_who_waits_for_workers_elsewhere_tells_the_time_left(clock, monkeypatch)
     watch(SimpleNamespace(entries=entries), listener, lambda: True)
     assert listener.said == ["0 of 3 runs done", "1 of 3 runs done, about 4.0 h left", "3 of 3 runs done"]
     assert watching.WAIT_S > 0
+
+
+def test_what_is_not_finished_anywhere_goes_by_its_rows(clock):
+    """A row takes 36 seconds: 100 rows an hour, so 400 rows take four."""
+    cheap, dear = (Run(stage=s, name="0", kind=s, effort=Effort(10, r, r / 4)) for s, r in (("a", 80), ("b", 320)))
+    assert Pace(Listener()).left([entry(cheap, 1.0), entry(dear)]) == pytest.approx(4.0)
+    assert Pace(Listener()).left([entry(cheap), entry(dear)]) is None
+
+
+def test_two_kinds_of_one_stage_do_not_share_a_mean(clock):
+    """Of a stage with short and long texts one run of each is finished; two long ones are to come."""
+    short, long = (
+        [Run(stage="s", name=f"{kind}{i}", kind=kind, effort=Effort(1, 8, 2)) for i in range(3)] for kind in ("a", "b")
+    )
+    entries = [*(entry(run, 1.0) for run in short), entry(long[0], 5.0), *map(entry, long[1:])]
+    assert Pace(Listener()).left(entries) == pytest.approx(10.0)
+
+
+def test_runs_at_work_count_by_their_steps(clock, tmp_path):
+    """One of four runs of ten hours is finished when fourteen hours are gone, and another is at its fifth step of ten, four
+    fifths of which are training: one process, 26 hours to go."""
+    run = [Run(stage="s", name=str(i), kind="s", effort=Effort(10, 80, 20)) for i in range(4)]
+    listener = Listener()
+    pace = Pace(listener)
+    pace.tell([entry(each) for each in run])
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st')
+    clock.s = 14 * 3600
+    pace.tell([entry(run[0], 10.0), entry(run[1], path=tmp_path), entry(run[2]), entry(run[3])])
+    assert listener.said[-1] == "1 of 4 runs done, about 26.0 h left"
+
+
+def test_the_effort_of_a_run_is_counted_from_its_settings(tmp_path):
+    text = """
+name = "x"
+[model]
+name = "mini"
+[data]
+limit_validation = 50
+limit_test = 100
+[train]
+steps = 40
+batch = 8
+eval_every = 0.25
+[[stage]]
+name = "s"
+tasks = ["mini/mood"]
+seeds = [0, 1]
+[[stage]]
+name = "longer"
+tasks = ["mini/mood"]
+train.steps = 80
+train.eval_every = 80
+[[stage]]
+name = "nothing"
+tasks = ["mini/mood"]
+method.name = "no_prompt"
+"""
+    (tmp_path / "x.toml").write_text(text)
+    first, second, longer, nothing = load_recipe(tmp_path / "x.toml").runs
+    assert first.effort == Effort(40, 3 * 40 * 8 + 2 * 4 * 50, 2 * 100)
+    assert longer.effort == Effort(80, 3 * 80 * 8 + 2 * 50, 2 * 100)
+    assert nothing.effort == Effort(0, 0.0, 200)
+    assert first.kind == second.kind != longer.kind
+    assert first.effort.share(20) == pytest.approx(0.5 * 1360 / 1560)
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(5, "5 s"), (600, "10 min"), (9000, "2.5 h")])

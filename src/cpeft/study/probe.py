@@ -61,7 +61,7 @@ def estimate(plan: Plan, told: Callable[[int, int], None] = lambda done, kinds: 
     kinds: dict[Hashable, list[TrainingRun]] = {}
     for run in pending:
         if isinstance(run, TrainingRun):
-            kinds.setdefault(_kind(run), []).append(run)
+            kinds.setdefault(run.kind, []).append(run)
     if not kinds:
         return Estimate(0, 0, 0, 0.0, 0.0, "")
     meter = Meter(plan.recipe.training[0].settings.energy)
@@ -78,12 +78,6 @@ def estimate(plan: Plan, told: Callable[[int, int], None] = lambda done, kinds: 
     seconds *= total / max(probed, 1)
     kwh = None if spent is None else seconds * spent.kwh / spent.seconds
     return Estimate(total, len(kinds), total - probed, seconds / 3600, kwh, meter.reason)
-
-
-def _kind(run: TrainingRun) -> Hashable:
-    """What decides how long a step and a row take, and how many there are."""
-    like = _from_vocabulary(run.settings)
-    return run.tasks, like.sources, like.model_dump_json(include={"model", "method", "data", "prompt", "train", "eval"})
 
 
 def _from_vocabulary(settings: RunSettings) -> RunSettings:

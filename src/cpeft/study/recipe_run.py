@@ -6,10 +6,12 @@ runs are here; `comparison.py` has the runs that train nothing.
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cpeft.config import Table, digest
 from cpeft.data.options import DataOptions
@@ -26,7 +28,27 @@ from cpeft.training.engine import GangOptions
 if TYPE_CHECKING:
     from cpeft.study.plan import Plan
 
+UNKNOWN = 1000  # rows that a split is taken to have, where nothing says how many
+STEP, ANSWER = 3, 2  # a row that is trained on goes forward and back, one that is answered is read and then told
+
 Gang = tuple[ModelOptions, GangOptions, EnergyOptions]
+
+
+class Effort(NamedTuple):
+    """About what a run costs, in rows that go forward through the model once: `training` in all its `steps` with validation,
+    `scoring` behind the last one."""
+
+    steps: int
+    training: float
+    scoring: float
+
+    @property
+    def rows(self) -> float:
+        return self.training + self.scoring
+
+    def share(self, step: int) -> float:
+        """How much of it is done after so many steps."""
+        return min(step / self.steps, 1.0) * self.training / self.rows if self.steps else 0.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,16 @@ class RecipeRun(ABC):
     def gang(self) -> Gang | None:
         """What all runs of one gang share; None for a run that is alone."""
         return None
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for runs that take the same time."""
+        return self.stage
+
+    @property
+    def effort(self) -> Effort:
+        """What it costs, as far as that is known before."""
+        return Effort(0, 0.0, 1.0)
 
     @abstractmethod
     def references(self) -> list[str]:
@@ -82,6 +114,26 @@ class TrainingRun(RecipeRun):
     @property
     def gang(self) -> Gang | None:
         return None if self.settings.changes_model else (self.settings.model, self.settings.gang, self.settings.energy)
+
+    @cached_property
+    def kind(self) -> Hashable:
+        """All that decides how long a step and a row take, and how many there are; what a prompt starts from does not."""
+        told = self.settings.model_dump_json(include={"model", "method", "data", "train", "eval"})
+        return self.tasks, self.settings.sources, self.settings.prompt.length, told
+
+    @cached_property
+    def effort(self) -> Effort:
+        train, data, tasks = self.settings.train, self.settings.data, len(self.tasks)
+        if find_method(self.settings.method.name).zero_shot:
+            return Effort(0, 0.0, ANSWER * tasks * (data.limit_test or UNKNOWN))
+        an_epoch = max((data.limit_train or UNKNOWN) * tasks / train.batch, 1)
+        steps = ceil((train.epochs or 0) * an_epoch) if train.steps is None else train.steps
+        every = train.eval_every
+        interval = an_epoch if every == "epoch" else max(every * steps, 1) if every < 1 else every
+        validation = ceil(steps / interval) * tasks * (data.limit_validation or UNKNOWN)
+        return Effort(
+            steps, STEP * steps * train.batch + ANSWER * validation, ANSWER * tasks * (data.limit_test or UNKNOWN)
+        )
 
     def prompt_references(self) -> list[str]:
         """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""

@@ -8,13 +8,13 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cpeft.errors import ConfigError
 from cpeft.study.note import Note, NotedRun, current_notes
-from cpeft.study.pace import StageHours, hours_left, total
 from cpeft.study.store import Holder, RunFolder, Store
 
 State = Literal["done", "failed", "running", "stale", "begun", "blocked", "left"]
@@ -67,9 +67,38 @@ def last_step(path: Path) -> tuple[int | None, float | None]:
     return (json.loads(lines[-1])["step"] if lines else None), time.time() - changed
 
 
+class StageHours(NamedTuple):
+    """Hours of each finished run of a stage, and how many runs are still to come."""
+
+    finished: Sequence[float]
+    pending: int
+
+
+def hours_left(stages: Mapping[str, StageHours]) -> dict[str, float | None]:
+    """Hours to come by stage, in one process; None where nothing is finished anywhere. A run is expected to take the mean of
+    its own stage, or where nothing of its stage is finished, of the whole study; `cpeft run`, which knows all settings, tells
+    it more closely (`pace.py`)."""
+    everywhere = _mean([hours for stage in stages.values() for hours in stage.finished])
+    left: dict[str, float | None] = {}
+    for name, stage in stages.items():
+        mean = everywhere if not stage.finished else _mean(stage.finished)
+        left[name] = 0.0 if not stage.pending else None if mean is None else stage.pending * mean
+    return left
+
+
+def total(hours: Mapping[str, float | None]) -> float | None:
+    """The sum, None where a part is not known."""
+    known = [part for part in hours.values() if part is not None]
+    return sum(known) if len(known) == len(hours) else None
+
+
+def _mean(hours: Sequence[float]) -> float | None:
+    return sum(hours) / len(hours) if hours else None
+
+
 @dataclass(frozen=True)
 class StageStatus:
-    """The runs of one stage: counts by state, hours of the finished ones, and hours left in one process (`pace.py`)."""
+    """The runs of one stage: counts by state, hours of the finished ones, and hours left in one process."""
 
     stage: str
     counts: dict[str, int]
