@@ -164,3 +164,22 @@ def test_what_is_done_for_others_is_nobodys_training_time(lm, tmp_path):
 
     train_gang(pair, MEMBER, refill=refill)
     assert pair[1].seconds <= time.monotonic() - began - 2.0
+
+
+@pytest.mark.parametrize("pool", ["member", "all"])
+def test_the_seconds_of_a_gang_are_divided_among_its_runs(lm, tmp_path, pool):
+    """Three runs, one of which takes a second to validate: together no more than the clock says."""
+    slow, *others = gang = [run_of(lm, tmp_path, name) for name in "abc"]
+    scores = slow.evaluate
+
+    def evaluate():
+        time.sleep(1.0)
+        return scores()
+
+    slow.evaluate = evaluate
+    began = time.monotonic()
+    train_gang(gang, GangOptions(pool=pool))
+    took = time.monotonic() - began
+    assert sum(member.seconds for member in gang) <= took
+    assert slow.seconds > 1.0
+    assert all(member.seconds < 1.0 for member in others)

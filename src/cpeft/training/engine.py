@@ -62,8 +62,7 @@ def train_gang(
     """
     workers = workers or Workers()
     pool = pool_of(options)
-    for member in members:
-        _alone(member, member.start, workers)
+    _start(members, workers)
     active = list(members)
     while active:
         _until_one_ends(active, pool, options, workers)
@@ -77,7 +76,9 @@ def _until_one_ends(active: list[Member], pool: str, options: GangOptions, worke
     with stop_signals() as received:
         while not any(member.done for member in active) and not workers.agree(bool(received)):
             for group in _groups(active, pool):
+                began = time.monotonic()
                 _step(group, options, workers)
+                _waited([member for member in active if member not in group], began)
         if workers.agree(bool(received)):  # also what came in the very last step
             for member in active:
                 if member.total and member.failure is None:
@@ -92,8 +93,7 @@ def _joining(ended: list[Member], active: list[Member], refill: Refill | None, w
         for member in ended:
             member.finish()
         fresh = list(refill(ended)) if refill else []
-        for member in fresh:
-            _alone(member, member.start, workers)
+        _start(fresh, workers)
     except BaseException:  # a request to stop among them
         _waited(active, began)
         for member in active:
@@ -102,6 +102,13 @@ def _joining(ended: list[Member], active: list[Member], refill: Refill | None, w
         raise
     _waited(active, began)
     return fresh
+
+
+def _start(members: Sequence[Member], workers: Workers) -> None:
+    for number, member in enumerate(members):
+        began = time.monotonic()
+        _alone(member, member.start, workers)
+        _waited(members[:number], began)
 
 
 def _waited(members: Sequence[Member], since: float) -> None:
@@ -132,6 +139,7 @@ def _groups(active: list[Member], pool: str) -> list[list[Member]]:
 
 def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
     """One step of every member of the group; where memory runs out no step, and a smaller budget for the next try."""
+    began = time.monotonic()
     budget = min(member.budget or options.token_budget for member in group)
     rows = [member.next_rows() for member in group]
     tokens = [max(sum(map(member.shape.heard, own)), 1) for member, own in zip(group, rows, strict=True)]
@@ -141,6 +149,8 @@ def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
         if not out_of_memory(error):
             raise
         sums = []
+    for member in group:  # the passes are shared evenly
+        member.paused((time.monotonic() - began) * (1 - 1 / len(group)))
     if workers.agree(not sums):
         _lower_budget(group, rows, budget)
         return
@@ -152,7 +162,9 @@ def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
         workers.sum([*(p.grad for p in member.trainable if p.grad is not None), total])
         loss, entropy, attending = total.tolist()
         notes = {"attention_entropy": entropy / attending} if attending else {}
+        began = time.monotonic()
         _alone(member, partial(member.apply, loss / count, notes), workers)
+        _waited([other for other in group if other is not member], began)
 
 
 def _lower_budget(group: list[Member], rows: list[list[EncodedRow]], budget: int) -> None:

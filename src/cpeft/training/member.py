@@ -83,7 +83,7 @@ class Member:
     without_gain: int = 0
     stopped: str = ""
     budget: int | None = None  # tokens per micro-batch, if memory forced it below the engine's
-    seconds: float = 0.0
+    seconds: float = 0.0  # of training, its own share where a gang has passes together
     failure: Exception | None = None
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
@@ -122,6 +122,7 @@ class Member:
 
     def start(self) -> None:
         """Restore the checkpoint, or let the method see its first batch."""
+        self._since = time.monotonic()
         if self.path.exists():
             self._restore()
         elif self.rows:

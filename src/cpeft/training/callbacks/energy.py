@@ -122,7 +122,7 @@ class EnergyMeter(Callback):
         if not whole.seconds:
             return {"energy": None, "energy_reason": self.meter.reason}
         notes = [*self.meter.notes, *([self.meter.reason] if self.meter.reason else [])]
-        if training.seconds < SHORT * member.seconds:
+        if training.seconds < SHORT * member.seconds:  # in a gang `seconds` are its own share, so less is noticed
             notes.append(f"{training.seconds:.0f} of {member.seconds:.0f} seconds of training were measured")
         return {
             "energy": {
