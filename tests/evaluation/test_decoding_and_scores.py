@@ -169,6 +169,20 @@ def test_the_models_own_generation_habits_do_not_decide_scores(taught, habit):
             setattr(own, name, value)
 
 
+def test_what_can_become_no_label_is_told_by_the_pass_over_the_labels(taught, monkeypatch):
+    """`generate` is asked for no row of a packed model that leaves the labels for good, and the texts are those it says."""
+    learner, rows = taught
+    if not learner.lm.packed:
+        pytest.skip("it has no packed form")
+    labels = LABELS[:1]
+    told = [row.text for row in decode_rows(learner, rows, labels, EvalOptions())]
+    monkeypatch.setattr(type(learner), "tell", lambda *given, **more: pytest.fail("asked for again"))
+    assert [row.text for row in decode_rows(learner, rows, labels, EvalOptions())] == told
+    assert any(text not in labels for text in told)
+    monkeypatch.setattr(type(learner), "read", lambda *given: None)
+    assert [row.text for row in decode_rows(learner, rows, labels, EvalOptions())] == told
+
+
 def test_decided_rows(taught):
     """Open while the text is the beginning of a label, white space aside; closed once it is not."""
     codec = taught[0].lm.text

@@ -3,7 +3,8 @@
 Free greedy decoding is the published protocol. For a closed label set a row ends as soon as nothing it could still become
 is a label: its text so far is the beginning of none. What it would have said after that cannot match, so exact match equals
 plain greedy decoding row by row, and no more steps are made than the longest label has tokens. Where the model has a packed
-form, one pass over the tree of labels finds the rows that say one; the others are decoded token by token.
+form, one pass over the tree of labels tells what rows say until then; those that may yet say a label in other tokens than it is
+usually written in are decoded token by token.
 
 Closed choice picks the label of the highest log-probability, and calibrated choice the one that the text raises the most
 (`choice.py`). They are other metrics, reported as `choice_*` and `calibrated_*`.
@@ -149,13 +150,23 @@ Attention = list[list[float]] | None  # weights by row, where the method has any
 
 
 def _said(learner: PromptedLM, labels: Sequence[str], options: EvalOptions, reading: Reading) -> list[str | None]:
-    """The texts of rows whose greedy decoding says a label, in one pass; None for the others, and where it cannot be told."""
+    """The texts that one pass over the tree of labels tells; None for rows that may yet say a label in other tokens."""
     codec = learner.text
-    spoken = [tuple(ids) for ids in codec.targets(list(labels))]
-    if not spoken or new_tokens(codec, labels, options) < max(map(len, spoken)):
+    if not labels:
         return [None] * len(reading.rows.order_B)
-    texts = [codec.decode(ids) for ids in spoken]
-    return [texts[i] if i >= 0 else None for i in reading.said(LabelTrie(spoken))]
+    new, decided = new_tokens(codec, labels, options), _decided(codec, labels, options).decided
+
+    def text(tokens: tuple[int, ...]) -> str | None:
+        for count in range(1, len(tokens) + 1):
+            if count == new or tokens[count - 1] == codec.end or decided(tokens[:count]):
+                return codec.decode(tokens[:count])
+        return None
+
+    return [text(tokens) for tokens in reading.said(LabelTrie([tuple(ids) for ids in codec.targets(list(labels))]))]
+
+
+def _decided(codec: TextCodec, labels: Sequence[str], options: EvalOptions, skip: int = 0) -> Decided:
+    return Decided(codec, labels, skip, str.lower if options.match == "lower" else str)
 
 
 def _generated(
@@ -165,8 +176,7 @@ def _generated(
     """The texts that greedy decoding says of the rows that are left, token by token."""
     lm, codec = learner.lm, learner.text
     skip = 1 if lm.encoder_decoder else 0
-    form = str.lower if options.match == "lower" else str
-    criteria = StoppingCriteriaList([Decided(codec, labels, skip, form)] if labels else [])
+    criteria = StoppingCriteriaList([_decided(codec, labels, options, skip)] if labels else [])
     how = {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
     with plain_greedy(lm.model, codec.pad, codec.end):
         if reading:

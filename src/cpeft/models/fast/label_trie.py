@@ -2,9 +2,9 @@
 
 Free greedy decoding says a label exactly where at every node of the label's path the arg-max over the whole vocabulary is the
 next token of that path. All nodes of all paths stand in one decoder input: each sees its ancestors alone, at the distance of
-their depths. So one pass tells which label greedy decoding would say, or that it would say none of them. Its oracle is
-`generate`, which also answers what is said instead. The same pass gives the log-probability of every label, the sum over its
-path.
+their depths. So one pass tells which label greedy decoding would say, or where it would leave them all. Its oracle is
+`generate`, which also answers what is said from there on. The same pass gives the log-probability of every label, the sum over
+its path.
 """
 
 from collections.abc import Sequence
@@ -59,9 +59,11 @@ class LabelTrie:
         """The decoder's input ids, the start token at the root."""
         return torch.tensor([start, *self.tokens[1:]])
 
-    def said(self, best_M: Sequence[int]) -> int:
-        """The label that greedy decoding says, given the arg-max at every node; -1 where it leaves the tree."""
-        node = ROOT
+    def said(self, best_M: Sequence[int]) -> tuple[int, ...]:
+        """What greedy decoding says, given the arg-max at every node: a label, or its tokens up to the first that leaves the
+        tree."""
+        node, said = ROOT, []
         while (token := best_M[node]) in self.children[node]:
+            said.append(token)
             node = self.children[node][token]
-        return self.labels[node].get(token, -1)
+        return (*said, token)

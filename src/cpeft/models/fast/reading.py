@@ -31,8 +31,8 @@ class Reading(ABC):
         """What the model's `generate` goes on from for these rows of the batch, or for all."""
 
     @torch.no_grad()
-    def said(self, trie: LabelTrie) -> list[int]:
-        """The label of `trie` that greedy decoding says for every row of the batch, -1 where it says none."""
+    def said(self, trie: LabelTrie) -> list[tuple[int, ...]]:
+        """What greedy decoding says for every row of the batch until it leaves `trie`, the token that leaves it included."""
         best_BM = torch.cat([logits.argmax(-1) for logits in self.asked(trie)]).view(-1, len(trie))
         said = dict(zip(self.rows.order_B.tolist(), map(trie.said, best_BM.tolist()), strict=True))
         return [said[i] for i in range(len(said))]
