@@ -1,7 +1,7 @@
 """What a model must hold so that prompts can be trained and served on it, settled on the loaded weights with a few tokens.
 
 - Some token ends an answer.
-- Embeddings say all that token ids say, for the rows of a prompt have no ids.
+- Embeddings say all that token ids say, for the rows of a prompt have no ids, and are only read.
 - Decoder-only: no position sees a later one; what is kept of a text are keys and values, not a running state.
 - Encoder-decoder: a row before padding reads as it does alone, so that no answer depends on its batch.
 
@@ -26,6 +26,8 @@ GAP = 64  # padding before a text, or between prompt and text: so far that every
 # Largest difference between logits, as a share of their largest, that rounding explains in a pass of the same or another shape.
 SAME_SHAPE = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 OTHER_SHAPE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-3}
+IDS = "it reads token ids beside embeddings, and the rows of a prompt have no ids"
+WRITES = "it writes into the embeddings it is given, so that a prompt would be another one after it was read"
 FAILS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
@@ -89,7 +91,9 @@ def _decoder_only(model: Any) -> str:
     if getattr(seen, "past_key_values", None) is None:
         return "it returns no keys and values of what it has read"
     if _apart(seen.logits, model(inputs_embeds=x_BLD, use_cache=True).logits) > OTHER_SHAPE[_dtype(model)]:
-        return "it reads token ids beside embeddings, and the rows of a prompt have no ids"
+        return IDS
+    if not torch.equal(x_BLD, _embedded(model)):
+        return WRITES
     _answer(model, (x_BLD + x_BLD.flip(1)) / 2)  # rows of no token, as those of a prompt
     return ""
 
@@ -100,7 +104,9 @@ def _encoder_decoder(model: Any) -> str:
     start = {"decoder_input_ids": ids_BL[:, :3]}
     seen = model(input_ids=ids_BL, use_cache=False, **start).logits
     if _apart(seen, model(inputs_embeds=x_BLD, use_cache=False, **start).logits) > OTHER_SHAPE[_dtype(model)]:
-        return "it reads token ids beside embeddings, and the rows of a prompt have no ids"
+        return IDS
+    if not torch.equal(x_BLD, _embedded(model)):
+        return WRITES
     mask_BL = torch.ones_like(ids_BL)
     padded, mask_BL = torch.cat([x_BLD, x_BLD[:, :PADS]], 1), torch.cat([mask_BL, 0 * mask_BL[:, :PADS]], 1)
     behind = model(inputs_embeds=padded, attention_mask=mask_BL, use_cache=False, **start).logits
