@@ -438,8 +438,8 @@ def test_nothing_is_fetched_for_a_recipe_of_embedded_model_and_generated_tasks(t
     assert list(fetch_all(["quickstart"], tmp_path, None)) == []
 
 
-@pytest.mark.parametrize("device", ["x", "cpu:x"])
-def test_a_device_that_is_none(cpeft_main, place, device):
+@pytest.mark.parametrize("device", ["x", "cpu:x", "cuda:99", "meta"])
+def test_a_device_that_is_none_or_not_here(cpeft_main, place, device):
     said = f"device '{device}' of a model: use "
     with pytest.raises(ConfigError, match=said):
         load_lm(place / "model", device=device)

@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,17 @@ def test_doctor_on_doubled_prompts(doubled, capfd):
     assert f"mean of 6 pairs: {stored:.3f}, of which" in last.what
     assert "2 pairs have the same dead rows, so the same origin" in last.what
     assert not [each for each in found if each.level == "error"]
+
+
+def test_doctor_says_what_peft_does_not_load(doubled, tmp_path):
+    """A configuration that counts the rows of one half, where both are stored."""
+    shutil.copytree(doubled / "mood-0", tmp_path / "p")
+    config = json.loads((tmp_path / "p/adapter_config.json").read_text())
+    (tmp_path / "p/adapter_config.json").write_text(json.dumps(config | {"num_transformer_submodules": 1}))
+    found = examine([str(tmp_path / "p")], str(doubled / "model"))
+    [error] = [each.what for each in found if each.level == "error"]
+    assert "peft does not load this prompt: " in error
+    assert "size mismatch" in error
 
 
 def test_doctor_finds_the_dead_half_of_a_bare_matrix(doubled, tmp_path):

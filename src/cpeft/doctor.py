@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cpeft.data.encode import Batch, EncodedRow, collate
-from cpeft.errors import ConfigError, CpeftError, Missing, MissingModel, PromptMismatch, UnknownName
+from cpeft.errors import ConfigError, CpeftError, Missing, MissingModel, PromptError, PromptMismatch, UnknownName
 from cpeft.models.example_losses import example_losses
 from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
 from cpeft.models.places import folder_of
@@ -180,7 +180,11 @@ def _read_rows(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, lm: Froze
     ids = rng.integers(len(lm.vocabulary.table_VD), size=(4, 12)).tolist()
     batch = collate([EncodedRow(tuple(row[:9]), tuple(row[9:])) for row in ids], lm.text.pad or 0).to(lm.device)
     if dead_ND is not None and find_spec("peft"):
-        gradient_PD, how = _gradient_by_peft(where, lm, batch), "as peft runs it, the gradient"
+        try:
+            gradient_PD, how = _gradient_by_peft(where, lm, batch), "as peft runs it, the gradient"
+        except PromptError as error:
+            yield Finding("error", where, str(error))
+            return
     else:
         prompt_PD = prompt.weight.to(lm.device).requires_grad_()
         x_BLD = lm.embed(batch.source_BL)
@@ -198,10 +202,15 @@ def _read_rows(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, lm: Froze
 
 
 def _gradient_by_peft(folder: str, lm: FrozenLM, batch: Batch) -> Tensor:
-    """The gradient of all stored rows in the program that stored them; only encoder-decoder prompts are doubled."""
+    """The gradient of all stored rows in the program that stored them; only encoder-decoder prompts are doubled. Raises
+    PromptError where it does not load them."""
     import peft
 
-    theirs: Any = peft.PeftModel.from_pretrained(lm.model, folder)
+    try:
+        theirs: Any = peft.PeftModel.from_pretrained(lm.model, folder)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise PromptError(f"peft does not load this prompt: {reason}; adapter_config.json belongs to another") from None
     rows_ND = theirs.prompt_encoder["default"].embedding.weight.requires_grad_()
     loss = theirs(input_ids=batch.source_BL, attention_mask=batch.mask_BL.long(), labels=batch.target_BT).loss
     gradient_ND: Tensor = torch.autograd.grad(loss, rows_ND)[0]

@@ -255,14 +255,19 @@ def _check_vocabulary(name: str, tokenizer: Any, rows: int) -> None:
 
 
 def placed(dtype: Dtype, device: str) -> tuple[str, str]:
-    """The device and dtype that `auto` stands for on this machine; raises ConfigError for a device that is none."""
+    """The device and dtype that `auto` stands for on this machine; raises ConfigError for a device that is none or is not
+    here."""
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        torch.device(place)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"device '{place}' of a model: use auto, cpu or cuda ({str(error).splitlines()[0]})"
-        ) from None
+        if torch.empty(0, device=place).is_meta:
+            raise RuntimeError("it holds no numbers")
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # a name that is none; not compiled in; not here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"device '{place}' of a model: use auto, cpu or cuda ({reason})") from None
     if dtype != "auto":
         return place, dtype
     amx = CPU.exists() and "amx_bf16" in CPU.read_text()  # bfloat16 matrices in hardware: three to four times float32
