@@ -43,6 +43,7 @@ def said(world, tmp_path):
     "tasks=nothing.toml": "",
     "seeds=[-1]": "[stage.sources] 'seeds' = -1: must be 0 or more",
     "data.few_shot=0": "[data] few_shot = 0 leaves no rows to train on",
+    "train.epochs=1": "[train] give either steps or epochs",
     "launcher.slurm.wrkers=2": "[launcher.slurm] unknown key 'wrkers', did you mean 'workers'?",
 }.items())  # fmt: skip
 def test_a_mistake_on_the_command_line(said, override, what):

@@ -117,10 +117,20 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
     options = parse(find_method(str(method["name"])).Options, method, "method", path)
     track = parse_track(table.get("track", {}), path)
     settings = parse(RunSettings, {**table, "method": options, "track": track}, path=path)
+    _check_length(settings.train, path)
     _check_rows(settings, path)
     if not settings.changes_model:
         return settings
     return settings.model_copy(update={"prompt": PromptOptions(), "source": SourceOptions(), "sources": ()})
+
+
+def _check_length(train: TrainOptions, path: Place) -> None:
+    """Raises ConfigError for steps beside epochs, of which one would be left out."""
+    if train.steps is not None and train.epochs is not None:
+        raise ConfigError(
+            f"{located(path, 'epochs')}[train] give either steps or epochs: both are set, to {train.steps} and {train.epochs:g} "
+            '(epochs = "default" takes back what stands in another table)'
+        )
 
 
 def _check_rows(settings: RunSettings, path: Place) -> None:
