@@ -16,10 +16,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.measure import Ratio, compare
 from benchmarks.scene import Ours, V, frozen, learner
 from benchmarks.training import ALONE, Pool, halves, short, together
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 
 SHAPES = {
     "smollm2": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,

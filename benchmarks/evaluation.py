@@ -10,10 +10,12 @@ import transformers
 from benchmarks.measure import Ratio, compare
 from benchmarks.peers import PeftLoop, peft_generate
 from benchmarks.scene import LABELS, LENGTHS, P, frozen, learner, model, rows_of, tokenizer
-from cpeft.data.encode import EncodedRow, collate
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 
 V_CAUSAL = 32000
 

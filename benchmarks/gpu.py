@@ -19,9 +19,10 @@ import typer
 
 from benchmarks.peers import PeftLoop
 from benchmarks.scene import Ours, P, V, frozen, learner, model, rows_of, step_flops, tokenizer
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
 from cpeft.models.loading import FrozenLM
-from cpeft.training.engine import GangOptions
+from cpeft.options.training import GangOptions
 
 
 def decoder(toy: bool, dtype: torch.dtype) -> FrozenLM:

@@ -15,7 +15,7 @@ from benchmarks import mixture
 from benchmarks.measure import Work
 from benchmarks.peers import PeftLoop, published_mixture
 from benchmarks.scene import Ours, frozen, learner, model, rows_of
-from cpeft.training.engine import GangOptions
+from cpeft.options.training import GangOptions
 
 
 def gang(size: int, pool: str) -> Work:

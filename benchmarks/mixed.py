@@ -13,11 +13,12 @@ from benchmarks import scene
 from benchmarks.causal import decoder
 from benchmarks.causal import rows_of as causal_rows
 from benchmarks.measure import Ratio, compare
-from cpeft.data.encode import EncodedRow
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.data.rows import EncodedRow
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.methods.bank import PromptBank
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 from cpeft.prompts.soft_prompt import SoftPrompt
 
 TOKENS = 10

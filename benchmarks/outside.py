@@ -8,12 +8,13 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.scene import LABELS, Ours, frozen, learner, model, rows_of
-from cpeft.data.encode import EncodedRow
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.data.rows import EncodedRow
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.evaluation.scoring import score_texts
 from cpeft.models.fast.packed_t5 import PackedT5
 from cpeft.models.fast.reading import Reading
-from cpeft.training.engine import GangOptions
+from cpeft.options.evaluation import EvalOptions
+from cpeft.options.training import GangOptions
 
 
 class Clock:

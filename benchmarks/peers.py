@@ -12,7 +12,8 @@ from peft import PromptTuningConfig, TaskType, get_peft_model
 from torch import Tensor
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
 
 
 class PeftLoop:

@@ -9,10 +9,11 @@ from benchmarks.measure import Ratio, compare
 from benchmarks.peers import PeftLoop, peft_generate
 from benchmarks.scene import Ours, learner
 from benchmarks.training import ALONE, _same
-from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.data.rows import EncodedRow
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.models.loading import load_lm
+from cpeft.options.evaluation import EvalOptions
 from cpeft.study.task_data import task_data
 
 MINILM = Path(__file__).parents[2] / "shared" / "models" / "minilm-seq2seq"  # a BART of 30 million parameters

@@ -20,11 +20,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks import scene, startup
 from benchmarks.scene import Ours, frozen, learner, model, rows_of
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
 from cpeft.methods.base import PromptContext
+from cpeft.options.training import GangOptions
 from cpeft.report.page import write_report
 from cpeft.study.status import status_of
-from cpeft.training.engine import GangOptions
 
 ROUNDS = 3
 LAYERS = 2

@@ -15,16 +15,15 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from cpeft.data.encode import EncodedRow
+from cpeft.data.rows import EncodedRow
 from cpeft.methods import METHODS
 from cpeft.methods.base import MethodInputs
 from cpeft.models.loading import FrozenLM
-from cpeft.models.noise import BaseDropout
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.training import BaseDropout, GangOptions, OptimOptions, TrainOptions
 from cpeft.prompts.soft_prompt import SoftPrompt
-from cpeft.training.engine import GangOptions, train_gang
-from cpeft.training.member import Evaluation, Member, TrainOptions
-from cpeft.training.optim import OptimOptions
+from cpeft.training.engine import train_gang
+from cpeft.training.member import Evaluation, Member
 
 V, P = 32128, 100
 SHAPES = {

@@ -8,10 +8,10 @@ import torch
 from benchmarks.measure import Ratio, compare
 from benchmarks.peers import PeftLoop, ReplicationLoop, TrainerLoop
 from benchmarks.scene import Ours, frozen, learner, model, rows_of, step_flops
-from cpeft.data.encode import EncodedRow, collate
-from cpeft.models.noise import BaseDropout
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
 from cpeft.models.prompted import PromptedLM
-from cpeft.training.engine import GangOptions
+from cpeft.options.training import BaseDropout, GangOptions
 
 ALONE = GangOptions()
 Peer = Literal["published", "trainer", "padded", "dynamic"]

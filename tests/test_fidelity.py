@@ -13,6 +13,7 @@ from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptError
 from cpeft.evaluation.decoding import mean_loss
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.training import GangOptions
 from cpeft.prompts.composition import read_items
 from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
@@ -24,7 +25,7 @@ from cpeft.study.settings import parse_settings
 from cpeft.study.store import Store
 from cpeft.study.task_data import task_data
 from cpeft.training.callbacks import Callback
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.engine import train_gang
 from tiny import PAD, QUICK, P, make_batch, make_lm, make_member, make_method, make_rows, same_bits, trained_state
 
 IN_LOSS = DataOptions(label_padding="in-loss")

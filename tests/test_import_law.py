@@ -19,7 +19,8 @@ FLOORS = (
     ("training", "evaluation", "baselines"),
     ("models",),
     ("methods", "data"),
-    ("prompts", "metrics", "tasks", "stats", "config"),
+    ("prompts", "metrics", "tasks", "stats", "options"),
+    ("config", "files"),
     ("registry", "errors", "seeds"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,13 +10,13 @@ import pytest
 from cpeft.config import changed
 from cpeft.data.options import DataOptions
 from cpeft.methods import METHODS
+from cpeft.options.training import TrainOptions
 from cpeft.study import task_data
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, packaged_recipes
 from cpeft.study.settings import RunSettings
 from cpeft.study.store import Store
 from cpeft.study.tiny import STEPS
-from cpeft.training.member import TrainOptions
 
 PAPER = {name: path for name, path in packaged_recipes().items() if name.startswith("paper/")}
 DOUBLED = ("paper/tpv-t5-legacy", "paper/attempt-legacy", "paper/attempt-given-legacy")

@@ -35,14 +35,15 @@ from transformers import (
 )
 
 import cpeft
-from cpeft.data.encode import Batch, EncodedRow, collate
+from cpeft.data.encode import Batch, collate
+from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.decoding import mean_loss
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.training import OptimOptions, TrainOptions
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
-from cpeft.training.member import Evaluation, Member, TrainOptions
-from cpeft.training.optim import OptimOptions
+from cpeft.training.member import Evaluation, Member
 
 ARCHITECTURES = ("t5", "bart", "llama", "gpt2")
 CHAT = "chatml"  # a LLaMA with a chat template
@@ -181,7 +182,7 @@ def make_method(lm: FrozenLM, name: str, options: dict[str, Any], seed: int = 0,
     """A registered method with random initial prompt and sources; in the dtype of the model."""
     cls = METHODS.get(name)
     initial_PD = torch.randn(P, lm.width, generator=torch.Generator().manual_seed(100 + seed)) * 0.5
-    sources = make_sources(width=lm.width) if cls.uses_sources else {}
+    sources = make_sources(width=lm.width) if cls.Options.uses_sources else {}
     inputs = MethodInputs(tuple(f"task{i}" for i in range(tasks)), initial_PD, sources, seed)
     method = cls(cls.Options(name=name, **options), inputs)
     return method.double() if lm.embeddings.weight.dtype == torch.float64 else method

@@ -26,15 +26,16 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from cpeft.data.encode import EncodedRow
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.greedy import plain_greedy
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.splice import join
 from cpeft.models.tiny import write_tokenizer
+from cpeft.options.evaluation import EvalOptions
 
 WINDOW, POSITIONS, VOCABULARY = 16, 256, 259
 LARGER, FARTHER = 6.0, 4.0  # weights, so that rows are answered differently; attention to the encoder once more

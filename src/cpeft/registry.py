@@ -6,7 +6,7 @@ decorator and no other file changes. Packages outside ours join through entry po
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import entry_points
@@ -33,12 +33,14 @@ class Registry(Generic[T]):
     """Names to objects of one kind.
 
     `kind` is the word used in messages; `package` the package whose modules register themselves, or one module. Other
-    distributions may use the entry point group `cpeft.<kind>s` (each names an object, registered under its own name).
+    distributions may use the entry point `groups`, `cpeft.<kind>s` if none is given (each names an object, registered under
+    its own name).
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, groups: Sequence[str] = ()) -> None:
         self.kind = kind
         self.package = package
+        self.groups = groups or (f"cpeft.{kind}s",)
         self._items: dict[str, T] = {}
         self._loaded = False
 
@@ -76,5 +78,6 @@ class Registry(Generic[T]):
         package: Any = importlib.import_module(self.package)
         for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{self.package}."):
             importlib.import_module(module.name)
-        for point in entry_points(group=f"cpeft.{self.kind}s"):
-            self.add(point.name, point.load())
+        for group in self.groups:
+            for point in entry_points(group=group):
+                self.add(point.name, point.load())

@@ -9,9 +9,10 @@ from cpeft.baselines import BASELINES, changed_lm, load_baseline
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.models.loading import FrozenLM
 from cpeft.models.saved import save_method
+from cpeft.options.training import GangOptions
 from cpeft.study.settings import find_method
 from cpeft.training.callbacks import Callback
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.engine import train_gang
 from tiny import (
     ARCHITECTURES,
     close,

@@ -8,11 +8,12 @@ import torch
 from rich.console import Console
 
 import cpeft
-from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import label_scores, prior
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.evaluation.decoding import decode_rows
+from cpeft.options.evaluation import EvalOptions
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from cpeft.data.encode import EncodedRow, micro_batches
-from cpeft.evaluation.decoding import Decided, EvalOptions, decode_rows, mean_loss
+from cpeft.data.encode import micro_batches
+from cpeft.data.rows import EncodedRow
+from cpeft.evaluation.decoding import Decided, decode_rows, mean_loss
 from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
 from cpeft.metrics.base import mean_over, unit_of
 from cpeft.models.greedy import plain_greedy
+from cpeft.options.evaluation import EvalOptions
 from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, teach
 
 TEXTS = (*LABELS, "w1 w2 w3", "positive w4", "not w5")  # what the models learn to say; the last three are no labels

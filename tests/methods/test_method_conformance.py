@@ -4,10 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cpeft.data.encode import EncodedRow
+from cpeft.data.rows import EncodedRow
 from cpeft.methods.base import METHODS
 from cpeft.models.prompted import PromptedLM
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.options.training import GangOptions
+from cpeft.training.engine import train_gang
 from tiny import (
     ARCHITECTURES,
     CHAT,

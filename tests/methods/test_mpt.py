@@ -5,8 +5,9 @@ import torch
 
 from cpeft.errors import ConfigError
 from cpeft.methods import METHODS, MethodInputs, PromptContext
+from cpeft.options.training import OptimOptions
 from cpeft.study.settings import parse_settings
-from cpeft.training.optim import OptimOptions, make_optimizer
+from cpeft.training.optim import make_optimizer
 
 MPT = METHODS.get("mpt")
 P, D, T = 3, 5, 2

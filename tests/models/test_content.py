@@ -10,8 +10,10 @@ from transformers import AutoConfig, AutoTokenizer, LlamaConfig
 from cpeft.errors import ConfigError, MissingModel, PromptMismatch
 from cpeft.models import loading
 from cpeft.models.content import config_hash, folder_parts, template_hash, tokenizer_hash
-from cpeft.models.loading import ModelOptions, load_lm, model_identity
+from cpeft.models.loading import load_lm
 from cpeft.models.named_models import ASSETS
+from cpeft.models.places import model_identity
+from cpeft.options.model import ModelOptions
 from tiny_chat import make_chat_lm, make_chat_tokenizer
 
 
@@ -132,12 +134,12 @@ def test_a_hub_model_is_described_from_the_cache(mini, monkeypatch):
 
     asked = {}
 
-    def snapshot(name, revision, allow_patterns):
+    def snapshot(name, revision, allow_patterns, local_dir):
         asked.update(name=name, revision=revision, patterns=allow_patterns)
         return str(mini)
 
     places._hub_description.cache_clear()
-    monkeypatch.setattr(places, "snapshot_download", snapshot)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     found = model_identity(ModelOptions(name="some/mini", revision="v1"))
     assert found == {**identity(mini), "name": "some/mini"}
     assert asked["revision"] == "v1"

@@ -8,8 +8,9 @@ import torch
 
 import cpeft
 from cpeft.data.options import DataOptions
-from cpeft.models.loading import ModelOptions, model_identity
 from cpeft.models.named_models import ASSETS, MODELS
+from cpeft.models.places import model_identity
+from cpeft.options.model import ModelOptions
 from cpeft.study.settings import located_model
 from cpeft.study.task_data import task_data
 from cpeft.tasks import mini
@@ -28,7 +29,7 @@ def lm():
 def test_it_is_a_small_t5_with_its_own_vocabulary(lm) -> None:
     assert type(lm.model).__name__ == "T5ForConditionalGeneration"
     assert lm.encoder_decoder
-    assert lm.max_positions is None
+    assert lm.text.positions is None
     assert (FOLDER / "model.safetensors").stat().st_size <= 20e6
     assert 7_000 <= len(lm.tokenizer) <= 9_000
     assert len(lm.tokenizer) == lm.model.config.vocab_size

@@ -12,8 +12,9 @@ from cpeft.errors import CannotWrite, ConfigError, MissingModel
 from cpeft.models import gguf as module
 from cpeft.models.cache import file_hash, models_cache, write_once
 from cpeft.models.gguf import converted
-from cpeft.models.loading import ModelOptions, model_identity
+from cpeft.models.places import model_identity
 from cpeft.models.tiny import family_of
+from cpeft.options.model import ModelOptions
 from cpeft.study.settings import located_model
 from tiny_gguf import TEMPLATE, write_gguf
 

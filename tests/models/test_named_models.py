@@ -8,15 +8,17 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 import cpeft
 from cpeft import registry
 from cpeft.errors import ConfigError, MissingModel
 from cpeft.models import gguf, named_models, obtaining
 from cpeft.models.cache import file_hash
-from cpeft.models.loading import ModelOptions, model_identity
 from cpeft.models.named_models import MODELS, SMOLLM2, Download, NamedModel, named_model
+from cpeft.models.places import model_identity
 from cpeft.models.tiny import family_of
+from cpeft.options.model import ModelOptions
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.settings import located_model
@@ -103,10 +105,10 @@ def test_the_hub_comes_before_the_index(file, tmp_path, monkeypatch):
     def hub(repository, name, revision, local_files_only):
         asked.append((repository, name, local_files_only))
         if local_files_only:
-            raise obtaining.LocalEntryNotFoundError("not cached")
+            raise LocalEntryNotFoundError("not cached")
         return str(file)
 
-    monkeypatch.setattr(obtaining, "hf_hub_download", hub)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
     monkeypatch.setattr(obtaining, "_from_index", lambda *a: pytest.fail("the hub has it"))
     load()
     assert asked == [("o/n", file.name, True), ("o/n", file.name, False)]

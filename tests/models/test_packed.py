@@ -7,15 +7,17 @@ import torch
 
 from cpeft.baselines import changed_lm
 from cpeft.baselines.base import BASELINES
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
 from cpeft.data.options import DataOptions
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.data.rows import EncodedRow
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.models.example_losses import example_losses
 from cpeft.models.fast import product, sublayers, t5_attention
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_t5 import packed_t5
 from cpeft.models.fast.product import Product, arranges
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 from tiny import EOS, LABELS, PAD, D, P, V, close, make_learner, make_lm, make_rows
 
 T5S = ("t5", "t5-gated")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
+from cpeft.data.rows import EncodedRow
 from cpeft.models.example_losses import example_losses
 from cpeft.models.fast.dropout import Dropout, Kept
 from cpeft.models.noise import base_dropout

@@ -13,15 +13,17 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 import tiny
 from cpeft.baselines import changed_lm
 from cpeft.baselines.base import BASELINES
-from cpeft.data.encode import EncodedRow, collate
+from cpeft.data.encode import collate
 from cpeft.data.options import DataOptions
+from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
-from cpeft.evaluation.decoding import EvalOptions, decode_rows
+from cpeft.evaluation.decoding import decode_rows
 from cpeft.models.example_losses import example_losses
 from cpeft.models.fast import causal_attention, causal_reading
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_llama import PackedLlama, packed_llama
 from cpeft.models.prompted import PromptedLM, pooled_losses
+from cpeft.options.evaluation import EvalOptions
 from tiny import EOS, LABELS, PAD, D, V, make_learner, make_lm, make_method, make_rows
 
 EXACT = 1e-12  # relative, in float64 throughout

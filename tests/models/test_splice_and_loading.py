@@ -102,7 +102,7 @@ def test_too_long_names_the_numbers(arch):
 
 def test_relative_positions_set_no_limit():
     lm = make_lm("t5")
-    assert lm.max_positions is None
+    assert lm.text.positions is None
     lm.check_fits(100, 10_000)
 
 
@@ -184,7 +184,7 @@ def test_load_lm_from_a_folder_gives_the_same_model(saved_model):
     assert lm.encoder_decoder == source.encoder_decoder
     assert lm.fingerprint == source.fingerprint
     assert lm.width == source.width
-    assert lm.max_positions == source.max_positions
+    assert lm.text.positions == source.text.positions
     assert lm.dtype == "float32"
     assert not lm.model.training
     assert not any(p.requires_grad for p in lm.model.parameters())
@@ -247,9 +247,11 @@ def test_real_model_trains_and_generates(tmp_path):
     folder = Path(__file__).resolve().parents[3] / "shared" / "models" / "tinystories-656k"
     if not folder.exists():
         pytest.skip(f"no trained model in {folder}")
-    from cpeft.data.encode import EncodedRow
-    from cpeft.prompts.init import PromptOptions, initial_prompt
-    from cpeft.training.engine import GangOptions, train_gang
+    from cpeft.data.rows import EncodedRow
+    from cpeft.options.prompt import PromptOptions
+    from cpeft.options.training import GangOptions
+    from cpeft.prompts.init import initial_prompt
+    from cpeft.training.engine import train_gang
     from tiny import make_member, trained_state
 
     lm = load_lm(folder, dtype="float32", device="cpu")

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpeft.errors import ConfigError, CpeftError, PromptError, PromptMismatch
+from cpeft.options.prompt import PromptOptions
 from cpeft.prompts.expression import FRESH, Expression, Fresh, Mean, Name, names, parse_expression
-from cpeft.prompts.init import PromptOptions, Vocabulary, initial_prompt
+from cpeft.prompts.init import Vocabulary, initial_prompt
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 
 V, D, P = 50, 16, 6

@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from cpeft.errors import ConfigError
+from cpeft.models.cache import code_digest
 from cpeft.study import machine
-from cpeft.study.machine import CODE, code_digest
+from cpeft.study.machine import CODE
 from cpeft.study.note import current_notes, read_notes
 from cpeft.study.recipe import load_recipe
 from cpeft.study.record import record_of

@@ -11,10 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import cpeft
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
-from cpeft.evaluation.decoding import EvalOptions, decode_rows, mean_loss
+from cpeft.evaluation.decoding import decode_rows, mean_loss
 from cpeft.models.chat import ChatCodec
 from cpeft.models.greedy import plain_greedy
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 from cpeft.study.task_data import task_data
 from tiny import make_batch
 

@@ -13,6 +13,7 @@ import cpeft
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import locate
 from cpeft.errors import ConfigError
+from cpeft.options.training import GangOptions
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
@@ -20,7 +21,7 @@ from cpeft.study.store import Store
 from cpeft.study.subject import prompts_subject
 from cpeft.study.task_data import task_data
 from cpeft.tasks import TASKS
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.engine import train_gang
 from tiny import gap, make_member, make_method, rounding, trained_state
 from tiny_chat import make_chat_lm
 

@@ -9,11 +9,12 @@ import pytest
 from rich.console import Console
 
 import cpeft
-from cpeft.evaluation.decoding import Decoded, EvalOptions, matched
+from cpeft.evaluation.decoding import Decoded, matched
 from cpeft.evaluation.predictions import hashed, is_label, prediction_rows
 from cpeft.metrics import METRICS, MetricContext
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.text import TextCodec
+from cpeft.options.evaluation import EvalOptions
 from cpeft.report.page import write_report
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe

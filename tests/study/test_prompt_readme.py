@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import cpeft
-from cpeft.evaluation.decoding import EvalOptions
+from cpeft.options.evaluation import EvalOptions
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.study.subject import Subject
 from tiny import make_lm

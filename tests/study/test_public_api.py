@@ -109,7 +109,7 @@ def test_training_goes_on_where_it_stopped(lm, learner, tmp_path, monkeypatch):
 
 def test_a_users_own_loop(lm, finished):
     """PromptedLM is a module with the base model's outputs; the loss falls and only the prompt learns."""
-    from cpeft.data.encode import EncodedRow
+    from cpeft.data.rows import EncodedRow
     from tiny import make_batch
 
     [path] = finished.path.glob("sources/mood*s0-*/prompts/mood")

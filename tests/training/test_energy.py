@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from cpeft.errors import ConfigError, LostClaim
+from cpeft.options.training import EnergyOptions, GangOptions
 from cpeft.report.energy import bill
 from cpeft.report.page import write_report
 from cpeft.report.study import Study
@@ -26,8 +27,8 @@ from cpeft.study.store import Store
 from cpeft.training import carbon
 from cpeft.training.callbacks import energy
 from cpeft.training.callbacks.energy import EnergyMeter
-from cpeft.training.carbon import WORLD, EnergyOptions, Meter, Spent, check_energy
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.carbon import WORLD, Meter, Spent, check_energy
+from cpeft.training.engine import train_gang
 from cpeft.training.workers import Workers
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 

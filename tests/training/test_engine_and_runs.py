@@ -14,17 +14,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpeft.data.encode import EncodedRow, collate, micro_batches
+from cpeft.data.encode import collate, micro_batches
+from cpeft.data.rows import EncodedRow
 from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, Stopped
 from cpeft.methods.base import ParamGroup
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.training import GangOptions, OptimOptions
 from cpeft.training.callbacks import Callback
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.checkpoint import load_checkpoint, save_checkpoint
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.engine import train_gang
 from cpeft.training.member import Evaluation
-from cpeft.training.optim import PILOT, OptimOptions, make_optimizer, schedule_factor
+from cpeft.training.optim import PILOT, make_optimizer, schedule_factor
 from tiny import SRC, gap, make_batch, make_learner, make_lm, make_member, make_rows, rounding, same_bits, trained_state
 
 MEMBER = GangOptions(pool="member")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from cpeft.errors import Stopped
+from cpeft.options.training import GangOptions
 from cpeft.training.callbacks import Callback
 from cpeft.training.checkpoint import load_checkpoint
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.engine import train_gang
 from cpeft.training.signals import stopping
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from cpeft.errors import ConfigError, LostClaim, UnknownName
+from cpeft.options.training import GangOptions
 from cpeft.study import api
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
@@ -21,7 +22,7 @@ from cpeft.study.store import Store
 from cpeft.training.callbacks import Callback, tracker
 from cpeft.training.callbacks.metrics_file import MetricsFile, written_records
 from cpeft.training.callbacks.tracker import TRACKERS, Tracked, Tracker, TrackOptions, make_trackers, parse_track
-from cpeft.training.engine import GangOptions, train_gang
+from cpeft.training.engine import train_gang
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 
 ALL = ("mlflow", "tensorboard", "trackio", "wandb")

@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from cpeft.tasks.mini import entailment, paraphrase, sentiment, topic
-from cpeft.tasks.mini.family import Family, rows
 from tools.build_mini.question import Closed
+from tools.mini_tasks import entailment, paraphrase, sentiment, topic
+from tools.mini_tasks.family import Family, rows
 
 Wording = tuple[Family, tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]
 

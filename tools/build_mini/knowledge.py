@@ -7,8 +7,8 @@ questions and label words stay held out: without it no target with words of its 
 import random
 from collections.abc import Callable
 
-from cpeft.tasks.mini import claim, mood, sentiment
 from tools.build_mini.question import Closed, Open
+from tools.mini_tasks import claim, mood, sentiment
 
 YES_NO = (("yes", "true", "right"), ("no", "false", "wrong"))
 BAD_GOOD = (("bad", "negative", "unpleasant", "poor"), ("good", "positive", "pleasant", "fine"))

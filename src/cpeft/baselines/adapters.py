@@ -9,30 +9,16 @@ b_up start at zero, so that training begins from the model as it is (Houlsby et 
 are trained with them, as in Houlsby et al. and in the baseline of ATTEMPT, unless `layer_norm = "frozen"`.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cpeft.baselines.base import BASELINES, Baseline
-from cpeft.config import Count
 from cpeft.errors import ConfigError
-from cpeft.methods import MethodOptions
 from cpeft.models.loading import FrozenLM
+from cpeft.options.method import AdaptersOptions
 
 ATTENTION = ("SelfAttention.o", "self_attn.out_proj", "self_attn.o_proj", "attn.c_proj")  # T5, BART, LLaMA, GPT-2
 FEED_FORWARD = ("DenseReluDense.wo", "fc2", "mlp.down_proj", "mlp.c_proj")
-
-
-class AdaptersOptions(MethodOptions):
-    """`reduction` D / R; `behind` names the layers whose outputs are adapted in models of other kinds than T5, BART, LLaMA and
-    GPT-2, by the ends of their names."""
-
-    name: Literal["adapters"] = "adapters"
-    reduction: Count = 16
-    placement: Literal["houlsby", "pfeiffer"] = "houlsby"
-    layer_norm: Literal["trained", "frozen"] = "trained"
-    behind: tuple[str, ...] = ()
 
 
 class Bottleneck(nn.Module):

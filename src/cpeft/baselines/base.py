@@ -22,11 +22,12 @@ from cpeft.config import parse
 from cpeft.data.encode import Batch
 from cpeft.data.options import DataOptions, Loss
 from cpeft.errors import ConfigError
-from cpeft.methods import MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods import MethodInputs, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods.base import MethodRegistry
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import Losses, PromptedLM
 from cpeft.models.saved import read_saved
-from cpeft.registry import Registry
+from cpeft.options.method import MethodOptions
 
 
 class Baseline(PromptMethod):
@@ -61,7 +62,7 @@ class Baseline(PromptMethod):
         return [ParamGroup("model", list(self.trained.parameters()), default=self.rate)]
 
 
-BASELINES: Registry[type[Baseline]] = Registry("baseline", "cpeft.baselines")
+BASELINES: MethodRegistry[Baseline] = MethodRegistry("baseline", "cpeft.baselines")
 
 
 @contextmanager

@@ -4,22 +4,13 @@ T5 and LLaMA have none. What is called BitFit on T5 (the baseline of ATTEMPT amo
 layers first and trains that: `biases = "added"`. The output layer over the vocabulary gets none.
 """
 
-from typing import Literal
-
 import torch
 from torch import nn
 
 from cpeft.baselines.base import BASELINES, Baseline
 from cpeft.errors import ConfigError
-from cpeft.methods import MethodOptions
 from cpeft.models.loading import FrozenLM
-
-
-class BitFitOptions(MethodOptions):
-    """`biases`: the model's `own`, or with them those that are `added` to linear layers without one."""
-
-    name: Literal["bitfit"] = "bitfit"
-    biases: Literal["own", "added"] = "own"
+from cpeft.options.method import BitFitOptions
 
 
 @BASELINES.register("bitfit")

@@ -1,16 +1,8 @@
 """Full fine-tuning: every parameter of the model is trained."""
 
-from typing import Literal
-
 from cpeft.baselines.base import BASELINES, Baseline
-from cpeft.methods import MethodOptions
 from cpeft.models.loading import FrozenLM
-
-
-class FineTuningOptions(MethodOptions):
-    """No options."""
-
-    name: Literal["fine_tuning"] = "fine_tuning"
+from cpeft.options.method import FineTuningOptions
 
 
 @BASELINES.register("fine_tuning")

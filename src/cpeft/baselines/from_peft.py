@@ -1,24 +1,11 @@
-"""What the baselines that `peft` implements share: their options, and putting peft's layers into a model."""
+"""What the baselines that `peft` implements share: putting its layers into a model."""
 
-from importlib.util import find_spec
-from typing import Any, Self
+from typing import Any
 
-from pydantic import model_validator
 from transformers.pytorch_utils import Conv1D
 
 from cpeft.errors import ConfigError
-from cpeft.methods import MethodOptions
 from cpeft.models.loading import FrozenLM
-
-
-class PeftOptions(MethodOptions):
-    """Options of a baseline that needs peft; without it they are refused when a recipe is read, not after hours of others."""
-
-    @model_validator(mode="after")
-    def _installed(self) -> Self:
-        if find_spec("peft") is None:
-            raise ValueError(f"method '{self.name}' needs peft: pip install 'cpeft[peft]'")
-        return self
 
 
 def transposed(lm: FrozenLM) -> bool:

@@ -1,21 +1,11 @@
 """IA3 (Liu et al. 2022), as peft implements it: keys, values and the hidden layer of the feed-forward block times trained
 vectors, which are ones at first."""
 
-from typing import Literal
-
 from cpeft.baselines.base import BASELINES, Baseline
-from cpeft.baselines.from_peft import PeftOptions, inject, transposed
+from cpeft.baselines.from_peft import inject, transposed
 from cpeft.errors import ConfigError
 from cpeft.models.loading import FrozenLM
-
-
-class IA3Options(PeftOptions):
-    """`targets` the layers that get a vector, by the ends of their names, and `feed_forward` those of them whose input it
-    scales, not their output; none named: peft's for the architecture."""
-
-    name: Literal["ia3"] = "ia3"
-    targets: tuple[str, ...] = ()
-    feed_forward: tuple[str, ...] = ()
+from cpeft.options.method import IA3Options
 
 
 @BASELINES.register("ia3")

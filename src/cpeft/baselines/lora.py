@@ -1,21 +1,9 @@
 """LoRA (Hu et al. 2022), as peft implements it: W x + (alpha / R) B A x, with A random and B zero at first."""
 
-from typing import Literal
-
 from cpeft.baselines.base import BASELINES, Baseline
-from cpeft.baselines.from_peft import PeftOptions, inject, transposed
-from cpeft.config import Count
+from cpeft.baselines.from_peft import inject, transposed
 from cpeft.models.loading import FrozenLM
-
-
-class LoraOptions(PeftOptions):
-    """`targets` the layers that get A and B, by the ends of their names; none named: peft's for the architecture, the query and
-    value projections as a rule."""
-
-    name: Literal["lora"] = "lora"
-    rank: Count = 8
-    alpha: Count = 16
-    targets: tuple[str, ...] = ()
+from cpeft.options.method import LoraOptions
 
 
 @BASELINES.register("lora")

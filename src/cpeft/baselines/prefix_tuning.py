@@ -9,26 +9,15 @@ The prefix enters as the past of the model's first pass, in training and in `gen
 from its end where the model has absolute or rotary ones.
 """
 
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache
 
 from cpeft.baselines.base import BASELINES, Baseline
-from cpeft.baselines.from_peft import PeftOptions
-from cpeft.config import Count
 from cpeft.models.loading import FrozenLM
-
-
-class PrefixTuningOptions(PeftOptions):
-    """`length` keys and values per layer; `projection = "mlp"` trains them through a two-layer network as wide as the model, as
-    Li and Liang did, `none` trains them as they are."""
-
-    name: Literal["prefix_tuning"] = "prefix_tuning"
-    length: Count = 20
-    projection: Literal["none", "mlp"] = "none"
-
+from cpeft.options.method import PrefixTuningOptions
 
 INPUTS = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")  # what has a row for every row
 

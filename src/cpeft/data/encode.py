@@ -12,17 +12,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from cpeft.data.options import Loss
+from cpeft.data.rows import EncodedRow
 
 IGNORE = -100  # label of positions without loss, transformers' convention
-
-
-@dataclass(frozen=True)
-class EncodedRow:
-    """Source and target ids of one example; `task` indexes the tasks of the run."""
-
-    source: tuple[int, ...]
-    target: tuple[int, ...]
-    task: int = 0
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def class_indices(task: Task, table: pa.Table, where: str) -> np.ndarray:
     name = task.column({name: name for name in table.column_names}, task.label_column)
     order: dict[Code | None, int] = {c: 0 if task.kind == "regression" else i for i, c in enumerate(task.words)}
     values = table[name].unique()
-    places = pc.index_in(table[name], value_set=values).to_numpy()
+    places = np.from_dlpack(pc.index_in(table[name], value_set=values).combine_chunks())  # to_numpy imports pandas
     known = np.zeros(len(values), np.int64)
     for place, value in enumerate(values.to_pylist()):
         try:

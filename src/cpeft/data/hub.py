@@ -1,21 +1,66 @@
-"""Whether the Hugging Face hub can be reached, asked once per process.
+"""The Hugging Face hub: whether it can be reached, asked once per process, and files of its repositories.
 
 Its libraries try each name again and again, half a minute for each dataset; where it does not answer once, they go on as under
-HF_HUB_OFFLINE.
+HF_HUB_OFFLINE. They are imported when something is asked of it.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-
-from huggingface_hub import constants, get_session
+from pathlib import Path
 
 TIMEOUT = 5  # seconds
+
+
+class Unreached(Exception):
+    """Why the hub does not give something; `offline` where it is neither in reach nor in its cache."""
+
+    offline = False
 
 
 @lru_cache(maxsize=1)
 def ask_hub_once() -> None:
     """Set HF_HUB_OFFLINE for this process where the hub does not answer."""
+    from huggingface_hub import constants, get_session
+
     if not constants.HF_HUB_OFFLINE:
         try:
             get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
         except Exception:  # of whatever HTTP library huggingface_hub comes with
             constants.HF_HUB_OFFLINE = True
+
+
+def hub_file(repository: str, file: str, revision: str | None, fetch: bool) -> Path:
+    """A file of a repository, without `fetch` out of the cache alone; raises Unreached."""
+    from huggingface_hub import hf_hub_download
+
+    if fetch:
+        ask_hub_once()
+    with _reached():
+        return Path(hf_hub_download(repository, file, revision=revision, local_files_only=not fetch))
+
+
+def hub_folder(repository: str, revision: str | None, patterns: Sequence[str], into: Path | None = None) -> Path:
+    """A repository's files of these patterns, in a folder if one is given, else in the cache; raises Unreached."""
+    from huggingface_hub import snapshot_download
+
+    ask_hub_once()
+    with _reached():
+        return Path(snapshot_download(repository, revision=revision, local_dir=into, allow_patterns=list(patterns)))
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        yield
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError) as error:
+        told = Unreached(str(error).splitlines()[0])
+        told.offline = isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
+        raise told from None

@@ -19,14 +19,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cpeft.data.encode import EncodedRow
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Reading
 from cpeft.models.prompted import PromptedLM
 from cpeft.training.memory import in_groups
-
-CONTENT_FREE = ("N/A", "[MASK]", "")  # what stands in every field, Zhao et al.'s three
 
 
 @torch.no_grad()

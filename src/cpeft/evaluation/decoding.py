@@ -13,55 +13,27 @@ Closed choice picks the label of the highest log-probability, and calibrated cho
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from cpeft.config import NUMBER, Count, Options
-from cpeft.data.encode import Batch, EncodedRow
+from cpeft.data.encode import Batch
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import best, label_scores, prior
-from cpeft.methods.base import PromptMethod
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Reading
 from cpeft.models.greedy import plain_greedy
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
+from cpeft.options.evaluation import EvalOptions
 from cpeft.training.memory import in_groups
 from cpeft.training.workers import Workers
 
 OPEN_TOKENS = 128  # generated for open answers, as in the published settings
-Decode = Literal["greedy", "choice", "calibrated"]
-
-
-class EvalOptions(Options):
-    """`[eval]`: how answers are taken; `match = "lower"` compares greedy texts with labels in lower case and calls
-    every other text no label, as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
-    answers; `bootstrap` resamples of test rows for intervals (0: none).
-
-    `decode` names what is scored: greedy texts, which always are because tables begin with them, and for a closed label set
-    `choice` and `calibrated`. None is greedy alone behind a prompt, and all three without one."""
-
-    decode: tuple[Decode, ...] | None = None
-    match: Literal["exact", "lower"] = "exact"
-    max_new_tokens: Count | None = None
-    token_budget: Count = 16384
-    bootstrap: Annotated[int, Field(ge=0, le=1_000_000), NUMBER] = 1000
-
-    @field_validator("decode")
-    @classmethod
-    def _asks_for_something(cls, decode: tuple[Decode, ...] | None) -> tuple[Decode, ...] | None:
-        if decode == ():
-            raise ValueError(f"no answers would be scored; name one or more of {', '.join(get_args(Decode))}")
-        return decode
-
-    def scored(self, method: PromptMethod | type[PromptMethod]) -> tuple[Decode, ...]:
-        """What is scored of the answers of a method."""
-        return self.decode or (get_args(Decode) if method.zero_shot else ("greedy",))
 
 
 @dataclass(frozen=True)

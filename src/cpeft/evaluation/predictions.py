@@ -10,14 +10,14 @@ so runs can still be compared row by row; labels, which stand in `result.json`, 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cpeft.config import Options
 from cpeft.evaluation.decoding import Decoded
 from cpeft.metrics.base import NO_LABEL
+from cpeft.options.evaluation import PredictionOptions
 from cpeft.tasks import Example
 
 HASH = "sha256:"  # how a hash in the place of a text begins
@@ -27,18 +27,6 @@ SCHEMA = pa.schema({
     "task": TEXT, "row": pa.int64(), **dict.fromkeys(TEXTS, TEXT), "prediction": TEXT, "references": LIST,
     "in_label_set": pa.bool_(), "choice": TEXT, "calibrated": TEXT, "attention": pa.list_(pa.float64()),
 })  # fmt: skip
-
-
-class PredictionOptions(Options):
-    """`[predictions]`: `texts = "hash"` keeps SHA-256 hashes in the place of the texts of rows and of answers that are no
-    label. Whoever can guess a text can check the guess."""
-
-    texts: Literal["full", "hash"] = "full"
-
-    @property
-    def kept(self) -> bool:
-        """Whether texts are."""
-        return self.texts == "full"
 
 
 def prediction_rows(

@@ -17,42 +17,17 @@ the published 2087 at D = 768.
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cpeft.config import NUMBER, Count, Positive
 from cpeft.errors import ConfigError, PromptMismatch
-from cpeft.methods import METHODS, MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods import METHODS, MethodInputs, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.options.method import AttemptOptions, Reduce
 from cpeft.prompts.soft_prompt import check_same_space
-
-Reduce = Literal["max", "mean", "max-mean", "attention"]
-
-
-class AttemptOptions(MethodOptions):
-    """`target`: `mixture` (in the mixture and added again) or `none` (sources only). `targets`: one for all tasks, or one
-    per task under shared attention. `attention_from`: a run whose trained attention is the start."""
-
-    name: Literal["attempt"] = "attempt"
-    score: Literal["sub", "constant", "token", "linear", "dot"] = "sub"
-    reduce: Reduce = "max"
-    pool_padding: bool = False
-    bottleneck: Count | Literal["rows"] = 100
-    layer_norm: Literal["trained", "frozen"] = "trained"
-    temperature: Positive | Literal["D*exp(tau)", "learned", "auto"] = "D*exp(tau)"
-    tau: Annotated[float, Field(ge=-50, le=50), NUMBER] = 1.0  # an exponent of e
-    attention_lr: Positive | None = None
-    attention_from: str | None = None
-    sources: Literal["frozen", "trained"] = "frozen"
-    target: Literal["mixture", "none"] = "mixture"
-    targets: Literal["one", "per_task"] = "one"
-
-    def references(self) -> tuple[str, ...]:
-        return (self.attention_from,) if self.attention_from else ()
 
 
 class Pool(nn.Module):
@@ -145,7 +120,6 @@ class Attempt(PromptMethod):
     `candidates` names the mixed prompts in the order of the attention weights."""
 
     Options = AttemptOptions
-    uses_sources = True
     reads_input = True
 
     def __init__(self, options: AttemptOptions, inputs: MethodInputs) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from cpeft.methods.base import MethodInputs, MethodOptions, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods.base import MethodInputs, PromptContext, PromptMethod, PromptOutput
+from cpeft.options.method import MethodOptions
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
 

@@ -7,25 +7,15 @@ S sources, T tasks, R bottleneck.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cpeft.config import Options
 from cpeft.errors import ConfigError
+from cpeft.options.method import METHOD_OPTIONS, MethodOptions
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.registry import Registry
-
-
-class MethodOptions(Options):
-    """`[method]`: the name, and in subclasses the options of that method."""
-
-    name: str
-
-    def references(self) -> tuple[str, ...]:
-        """Earlier runs whose trained state the method starts from."""
-        return ()
 
 
 @dataclass(frozen=True)
@@ -83,9 +73,7 @@ class PromptMethod(nn.Module, ABC):
     """Produces the prompt of every example of a batch."""
 
     Options: ClassVar[type[MethodOptions]]
-    uses_sources: ClassVar[bool] = False
     reads_input: ClassVar[bool] = False  # True where the prompt depends on the text of the row
-    zero_shot: ClassVar[bool] = False  # True where nothing stands before the text and nothing is trained
     by_task: bool = False  # True where it depends on the task index of the row
 
     def __init__(self, options: MethodOptions, inputs: MethodInputs) -> None:
@@ -129,4 +117,15 @@ class PromptMethod(nn.Module, ABC):
         }
 
 
-METHODS: Registry[type[PromptMethod]] = Registry("method", "cpeft.methods")
+M = TypeVar("M", bound=PromptMethod)
+
+
+class MethodRegistry(Registry[type[M]]):
+    """Methods by name, each of which also makes its options known."""
+
+    def add(self, name: str, item: type[M]) -> type[M]:
+        METHOD_OPTIONS.add(name, item.Options)
+        return super().add(name, item)
+
+
+METHODS: MethodRegistry[PromptMethod] = MethodRegistry("method", "cpeft.methods")

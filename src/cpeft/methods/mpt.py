@@ -10,25 +10,14 @@ prompts as teachers, then adapts to one target; here is the decomposition alone,
 distillation from teachers. A target that starts from an exported prompt (`prompt.init = "stage/task"`) is the second step.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cpeft.config import Count, Positive
-from cpeft.methods import METHODS, MethodInputs, MethodOptions, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods import METHODS, MethodInputs, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.options.method import MptOptions
 
 SPREAD = 0.02  # standard deviation of u beyond the first rank; its v starts at zero
-
-
-class MptOptions(MethodOptions):
-    """`rank` of every task's matrix; `task_lr` the learning rate of u and v. They start at scale one whatever the scale of
-    prompts, so without a rate in the recipe theirs is 0.3, the published one of P*."""
-
-    name: Literal["mpt"] = "mpt"
-    rank: Count = 1
-    task_lr: Positive | None = None
 
 
 @METHODS.register("mpt")

@@ -4,15 +4,8 @@ Nothing is trained; a run of this method is its evaluation. Such a model often a
 prefers one label whatever it reads, so the run reports greedy, choice and calibrated scores unless `eval.decode` says which.
 """
 
-from typing import Literal
-
-from cpeft.methods.base import METHODS, MethodOptions, PromptContext, PromptMethod, PromptOutput
-
-
-class NoPromptOptions(MethodOptions):
-    """No options."""
-
-    name: Literal["no_prompt"] = "no_prompt"
+from cpeft.methods.base import METHODS, PromptContext, PromptMethod, PromptOutput
+from cpeft.options.method import NoPromptOptions
 
 
 @METHODS.register("no_prompt")
@@ -21,7 +14,6 @@ class NoPrompt(PromptMethod):
 
     Options = NoPromptOptions
     length = 0
-    zero_shot = True
 
     def forward(self, context: PromptContext) -> PromptOutput:
         return PromptOutput(context.x_BLD[:, :0].float())

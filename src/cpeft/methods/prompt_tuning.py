@@ -6,17 +6,10 @@ For encoder-decoder models only the encoder input is extended. SPoT (Vu et al. 2
 source prompt, so it is an initialisation (`prompt.init = "mnli"`) and no method of its own.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-from cpeft.methods.base import METHODS, MethodInputs, MethodOptions, PromptContext, PromptMethod, PromptOutput
-
-
-class PromptTuningOptions(MethodOptions):
-    """No options: length and start of the prompt stand in `[prompt]`."""
-
-    name: Literal["prompt_tuning"] = "prompt_tuning"
+from cpeft.methods.base import METHODS, MethodInputs, PromptContext, PromptMethod, PromptOutput
+from cpeft.options.method import PromptTuningOptions
 
 
 @METHODS.register("prompt_tuning")

@@ -1,23 +1,64 @@
-"""The user's cache of models: a folder for each, named by the SHA-256 of the file that it was made from.
+"""The user's cache: models, a folder for each, named by the SHA-256 of the file that it was made from; and answers that took
+a model's tokenizer or weights to find, so that the next command need not load them.
 
-It lies in `$CPEFT_CACHE/models`, else in `$XDG_CACHE_HOME/cpeft/models`, else in `~/.cache/cpeft/models`. A folder that is
-there is whole: it is written under another name and renamed.
+It lies in `$CPEFT_CACHE`, else in `$XDG_CACHE_HOME/cpeft`, else in `~/.cache/cpeft`. What is there is whole: it is written
+under another name and renamed.
 """
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from cpeft.config import digest
+from cpeft.files import write_json
 
 CACHE_VARIABLE = "CPEFT_CACHE"
 
 
+def _cache() -> Path:
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cpeft"
+    return Path(os.environ.get(CACHE_VARIABLE) or own).expanduser()
+
+
 def models_cache() -> Path:
     """Where converted models are kept; it need not exist."""
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cpeft"
-    return Path(os.environ.get(CACHE_VARIABLE) or own).expanduser() / "models"
+    return _cache() / "models"
+
+
+def remembered(kind: str, key: Any, find: Callable[[], Any]) -> Any:
+    """What `find` returns, a JSON value, or returned before for an equal key (another one) under the same code and the same
+    transformers. What it raises is not remembered, and where nothing can be written nothing is."""
+    told = digest([key, *_readers()])
+    path = _cache() / kind / f"{told[:32]}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    found = find()
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, found)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _readers() -> tuple[str, str]:
+    """What finds answers: this package's code, and transformers."""
+    return code_digest(), version("transformers")
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Twelve digits of the SHA-256 over all Python files of the package, as they were when first asked for."""
+    package, every = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        every.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return every.hexdigest()[:12]
 
 
 def write_once(path: Path, write: Callable[[Path], object]) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer
 
 from cpeft.config import Table, digest
 from cpeft.errors import ConfigError, MissingModel
+from cpeft.models.cache import file_hash, remembered
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 READ = ("*.json", "*.model", "*.txt", "*.jinja")  # what tells what a model is, beside its weights
@@ -85,11 +85,17 @@ def parts_of(config: Any, tokenizer: Any) -> dict[str, str]:
 
 def read_config(where: str, **at: Any) -> Any:
     """The configuration of a model in a folder or on the hub."""
+    from transformers import (
+        AutoConfig,  # here: it imports torch, and what a plan wants to know of a model is remembered
+    )
+
     return AutoConfig.from_pretrained(where, **at, **NO_REMOTE_CODE)
 
 
 def read_tokenizer(where: str, **at: Any) -> Any:
     """The tokenizer of a model in a folder or on the hub; where it has no token for padding, another takes its place."""
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(where, **at, **NO_REMOTE_CODE)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token  # masked everywhere, never learned
@@ -114,15 +120,14 @@ def folder_parts(folder: Path, name: str) -> dict[str, str]:
     """The hashes of a model's configuration, tokenizer and chat template in a folder, without loading its weights. Raises
     ConfigError (it needs code of its own) and MissingModel (it cannot be read)."""
     files = sorted(path for pattern in READ for path in folder.glob(pattern))
-    stats = [(path.name, path.stat()) for path in files]
-    return _read_parts(str(folder), name, tuple((called, stat.st_size, stat.st_mtime_ns) for called, stat in stats))
+    return _read_parts(str(folder), name, tuple((path.name, file_hash(path)) for path in files))
 
 
 @lru_cache(maxsize=16)
-def _read_parts(folder: str, name: str, files: tuple[Any, ...]) -> dict[str, str]:
+def _read_parts(folder: str, name: str, files: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """`files` is what changes when somebody changes the folder."""
     try:
-        return parts_of(read_config(folder), read_tokenizer(folder))
+        return dict(remembered("parts", files, lambda: parts_of(read_config(folder), read_tokenizer(folder))))
     except UNREADABLE as error:
         raise not_loaded(name, error) from None
 

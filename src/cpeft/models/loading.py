@@ -20,15 +20,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from cpeft.config import Options
 from cpeft.data.hub import ask_hub_once
 from cpeft.data.options import Form
-from cpeft.errors import ConfigError, PromptMismatch, TooLong
+from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.models.chat import ChatCodec
 from cpeft.models.content import (
     NO_REMOTE_CODE,
     UNREADABLE,
-    folder_parts,
     not_loaded,
     parts_of,
     read_config,
@@ -38,30 +36,14 @@ from cpeft.models.fast.packed_llama import PackedLlama, packed_llama
 from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
 from cpeft.models.greedy import one_piece
 from cpeft.models.named_models import named_model
-from cpeft.models.places import content_of, description_of, folder_of
+from cpeft.models.places import folder_of
 from cpeft.models.support import GAP, SAID, TOKENS, check_supported, reads_alike, shortest_window
-from cpeft.models.text import TextCodec
+from cpeft.models.text import TextCodec, check_fits
+from cpeft.options.model import Attention, Dtype
 from cpeft.prompts.init import Vocabulary
 from cpeft.prompts.soft_prompt import differing_part
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Attention = Literal["auto", "eager", "sdpa"]
 CPU = Path("/proc/cpuinfo")
-
-
-class ModelOptions(Options):
-    """`[model]`: `name` is a named model (`cpeft list models`), a folder, a GGUF file or a hub name; `file` chooses in a
-    folder of several GGUF files. `dtype = "auto"` is bfloat16 where that is fast (GPU, CPUs with AMX), else float32;
-    `quantize` needs bitsandbytes. `attention = "auto"` is the model's own choice, but `eager` for bfloat16 on a CPU, where the
-    fused kernel's backward pass is slow (a step measured 2.0 to 2.3 times faster with `eager`)."""
-
-    name: str
-    file: str | None = None
-    revision: str | None = None
-    dtype: Dtype = "auto"
-    device: str = "auto"
-    quantize: Literal["none", "8bit", "4bit"] = "none"
-    attention: Attention = "auto"
 
 
 @dataclass(eq=False)
@@ -146,13 +128,6 @@ class FrozenLM:
         """Whether the model computes logits at chosen positions alone, when asked."""
         return "logits_to_keep" in signature(self.model.forward).parameters
 
-    @property
-    def max_positions(self) -> int | None:
-        """How many positions prompt and text may fill together, None where the model sets no limit."""
-        encoder = getattr(self.model.config, "encoder", None) if self.encoder_decoder else None
-        limit = getattr(encoder or self.model.config.get_text_config(), "max_position_embeddings", None)
-        return limit if isinstance(limit, int) and limit > 0 else None
-
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The embedding table on the CPU, as the model really looks it up (BART scales it), and the tokenizer."""
@@ -182,12 +157,7 @@ class FrozenLM:
 
     def check_fits(self, prompt: int, text: int) -> None:
         """Raise TooLong unless `prompt` rows and `text` tokens fit the model's positions."""
-        limit = self.max_positions
-        if limit is not None and prompt + text > limit:
-            raise TooLong(
-                f"{prompt} prompt rows and {text} tokens do not fit the {limit} positions of {self.name}; "
-                f"set data.max_source to at most {max(limit - prompt, 0)} or shorten prompt.length"
-            )
+        check_fits(self.text.positions, self.name, prompt, text)
 
     def embed(self, ids_BL: Tensor) -> Tensor:
         return self.embeddings(ids_BL)  # type: ignore[no-any-return]
@@ -272,15 +242,3 @@ def placed(dtype: Dtype, device: str) -> tuple[str, str]:
         return place, dtype
     amx = CPU.exists() and "amx_bf16" in CPU.read_text()  # bfloat16 matrices in hardware: three to four times float32
     return place, "bfloat16" if amx or place.startswith("cuda") else "float32"
-
-
-def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it. Its content, so that it may move but not be
-    replaced unnoticed: of a GGUF file its hash; of a folder that of its weights (`content_of`), and the hashes of its
-    configuration, tokenizer and chat template; of a hub model its name and these hashes, the revision being a setting. The
-    number format is the one that is asked for: what `auto` stands for is kept by the store, and this machine has no say in it.
-
-    Raises MissingModel for a model that is not here, ConfigError for one that needs program code of its own."""
-    name = content_of(options.name, options.file) or options.name
-    folder = description_of(options.name, options.file, options.revision)
-    return {"dtype": options.dtype, "name": name, **(folder_parts(folder, options.name) if folder else {})}

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-BaseDropout = Literal["off", "on", "outside-attention"]
+from cpeft.options.training import BaseDropout
+
 PROJECTIONS = ("q", "q_proj", "query", "c_attn", "qkv_proj", "query_key_value")  # a module with one of these attends
 RATES = ("dropout", "attention_dropout", "attn_dropout")  # of its probabilities: a number, or a module that has it
 

@@ -16,17 +16,13 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-from cpeft.data.hub import ask_hub_once
+from cpeft.data.hub import Unreached, hub_file
 from cpeft.errors import MissingModel
 from cpeft.models.cache import file_hash
 from cpeft.models.gguf import converted, need_gguf
 from cpeft.models.named_models import Download, NamedModel
 
 FOLDER_VARIABLE = "CPEFT_MODELS"
-UNREACHED = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError)
 
 
 class _NotFound(Exception):
@@ -103,14 +99,11 @@ def _in_folder(source: Download) -> Path:
 
 def _from_hub(source: Download, fetch: bool) -> Path:
     """The file from the hub, or from what the hub's own cache holds."""
-    if fetch:
-        ask_hub_once()
     try:
-        return Path(hf_hub_download(source.hub, source.file, revision=source.revision, local_files_only=not fetch))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise _NotFound("no hub in reach" if fetch else "not in the hub's cache") from None
-    except UNREACHED as error:
-        raise _NotFound(f"hub: {str(error).splitlines()[0]}") from None
+        return hub_file(source.hub, source.file, source.revision, fetch)
+    except Unreached as error:
+        away = "no hub in reach" if fetch else "not in the hub's cache"
+        raise _NotFound(away if error.offline else f"hub: {error}") from None
 
 
 def _from_index(source: Download, scratch: Path) -> Path:

@@ -7,16 +7,14 @@ names; else it is a name on the hub.
 from functools import lru_cache
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-
-from cpeft.data.hub import ask_hub_once
+from cpeft.data.hub import Unreached, hub_folder
 from cpeft.errors import MissingModel
 from cpeft.models.cache import file_hash
-from cpeft.models.content import READ, weights_hash
+from cpeft.models.content import READ, folder_parts, weights_hash
 from cpeft.models.gguf import converted, gguf_file
 from cpeft.models.named_models import Download, named_model
-from cpeft.models.obtaining import FOLDER_VARIABLE, UNREACHED, embedded_folder, models_folder, obtain
+from cpeft.models.obtaining import FOLDER_VARIABLE, embedded_folder, models_folder, obtain
+from cpeft.options.model import ModelOptions
 
 Name = str | Path
 
@@ -70,14 +68,25 @@ def description_of(name: Name, file: str | None = None, revision: str | None = N
 
 @lru_cache(maxsize=16)
 def _hub_description(name: str, revision: str | None) -> Path:
-    ask_hub_once()
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(READ)))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        return hub_folder(name, revision, READ)
+    except Unreached as error:
+        if not error.offline:
+            raise MissingModel(f"model '{name}': no such folder, and {error}") from None
         raise MissingModel(
             f"model '{name}': no such folder, here or in {FOLDER_VARIABLE}, not in the hub's cache, no hub in reach\n"
             f"Give a local folder, or on a machine with a network run: cpeft fetch model:{name} --out DIR, then set model.name "
             f"to DIR/{Path(name).name}"
         ) from None
-    except UNREACHED as error:
-        raise MissingModel(f"model '{name}': no such folder, and {str(error).splitlines()[0]}") from None
+
+
+def model_identity(options: ModelOptions) -> dict[str, str]:
+    """What decides a run's numbers about its model, known without loading it. Its content, so that it may move but not be
+    replaced unnoticed: of a GGUF file its hash; of a folder that of its weights (`content_of`), and the hashes of its
+    configuration, tokenizer and chat template; of a hub model its name and these hashes, the revision being a setting. The
+    number format is the one that is asked for: what `auto` stands for is kept by the store, and this machine has no say in it.
+
+    Raises MissingModel for a model that is not here, ConfigError for one that needs program code of its own."""
+    name = content_of(options.name, options.file) or options.name
+    folder = description_of(options.name, options.file, options.revision)
+    return {"dtype": options.dtype, "name": name, **(folder_parts(folder, options.name) if folder else {})}

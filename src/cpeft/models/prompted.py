@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
-from cpeft.data.encode import IGNORE, Batch, EncodedRow, Shape, collate
+from cpeft.data.encode import IGNORE, Batch, Shape, collate
 from cpeft.data.options import DataOptions, Loss
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.methods.base import ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.example_losses import example_losses
@@ -38,8 +39,7 @@ Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
 
 class PromptedLM(nn.Module):
     """`lm` frozen, `method` trained: only the method is part of `parameters()` and `state_dict()`. `data` are the text options
-    the prompt is trained under (prefix, labels, cue, widths), `subset` is the seed that draws training rows and examples;
-    evaluation goes by them."""
+    the prompt is trained under (prefix, labels, cue, widths), `subset` the seed that draws training rows and examples."""
 
     def __init__(self, lm: FrozenLM, method: PromptMethod, data: DataOptions | None = None, subset: int = 0) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class PromptedLM(nn.Module):
         self.method = method.to(lm.device)
         self.data, self.subset = data or DataOptions(), subset
         self.asked: dict[str, Any] = {}  # by task, what exported prompts know of how it is asked
-        self._cached: tuple[Tensor, Any] | None = None  # a prompt, and a decoder-only model's keys and values of it
+        self._cached: tuple[Tensor, Any] | None = None  # a prompt and its keys and values on a decoder-only model
         self._kept: KeptPrompts | None = None  # the same in the model's packed form
         if self.data.loss == "sequence" and lm.encoder_decoder:
             raise ConfigError("data.loss = 'sequence' is for decoder-only models; an encoder's input has no loss")

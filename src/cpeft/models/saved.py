@@ -13,10 +13,12 @@ from torch import Tensor
 from cpeft.config import changed, parse
 from cpeft.data.options import DataOptions
 from cpeft.errors import PromptMismatch
-from cpeft.methods.base import METHODS, MethodInputs, MethodOptions
+from cpeft.files import read_json, write_json
+from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
-from cpeft.prompts.soft_prompt import SoftPrompt, read_json, read_tensors, write_json
+from cpeft.options.method import MethodOptions
+from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 
 
 def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card: dict[str, Any]) -> None:

@@ -15,6 +15,22 @@ from cpeft.errors import TooLong
 from cpeft.models.row_tokens import RowTokens
 
 
+def positions_of(config: Any) -> int | None:
+    """How many positions prompt and text may fill together, None where the model sets no limit."""
+    encoder = getattr(config, "encoder", None) if config.is_encoder_decoder else None
+    limit = getattr(encoder or config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def check_fits(positions: int | None, model: str, prompt: int, text: int) -> None:
+    """Raise TooLong unless `prompt` rows and `text` tokens fit the positions of a model."""
+    if positions is not None and prompt + text > positions:
+        raise TooLong(
+            f"{prompt} prompt rows and {text} tokens do not fit the {positions} positions of {model}; "
+            f"set data.max_source to at most {max(positions - prompt, 0)} or shorten prompt.length"
+        )
+
+
 class TextCodec:
     """Encodes sources and targets, decodes predictions."""
 
@@ -30,6 +46,7 @@ class TextCodec:
         ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, *(told if isinstance(told, list) else [told]))
         self.end: Any = next((end for end in ends if end is not None), None)
         self.pad = tokenizer.pad_token_id
+        self.positions = positions_of(config)
 
     @cached_property
     def takes_turns(self) -> bool:

@@ -3,9 +3,9 @@
 from cpeft.data.options import Form
 from cpeft.models.chat import ChatCodec
 from cpeft.models.content import UNREADABLE, not_loaded, read_config, read_tokenizer
-from cpeft.models.loading import ModelOptions
 from cpeft.models.places import folder_of
 from cpeft.models.text import TextCodec
+from cpeft.options.model import ModelOptions
 
 
 def load_codec(options: ModelOptions, form: Form) -> TextCodec:

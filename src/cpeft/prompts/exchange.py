@@ -20,8 +20,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cpeft.errors import PromptError
+from cpeft.files import read_json, replace_bytes
 from cpeft.prompts.card import checked
-from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_json, read_tensors, replace_bytes
+from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_tensors
 
 
 def load_prompt(path: str | Path) -> SoftPrompt:

@@ -6,40 +6,17 @@ entries are of order 10, LLaMA's of order 0.01, and a standard normal draw is fa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cpeft.config import CountOrZero, Options, Rows
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
+from cpeft.options.prompt import PromptOptions
 from cpeft.prompts.composition import compose
 from cpeft.prompts.expression import Fresh, names, parse_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
-
-
-class PromptOptions(Options):
-    """`[prompt]`: `length` rows really prepended; `init` an expression; `vocab_range` the ids `vocab` draws from, last
-    one included (0..4999 in all papers).
-
-    `rows = "doubled"` stores and trains 2 x `length` rows of which the model reads the first half, peft's layout of
-    encoder-decoder prompts in which published T5 prompts were trained: prompt tuning's other half has no gradient and decays
-    by weight decay alone, ATTEMPT pools over it. Formulas act on all stored rows, prompts are saved with them.
-    `dtype = "bfloat16"` trains what a method trains in bfloat16 without a float32 copy, so that weight decay and small steps
-    are lost, as published for chat models."""
-
-    length: Rows = 100
-    init: str = "vocab"
-    vocab_range: tuple[CountOrZero, CountOrZero] = (0, 4999)
-    rows: Literal["live", "doubled"] = "live"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-
-    @property
-    def stored(self) -> int:
-        """Rows that are kept and trained, read by the model or not."""
-        return 2 * self.length if self.rows == "doubled" else self.length
 
 
 @dataclass(frozen=True)

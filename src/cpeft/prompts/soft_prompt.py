@@ -9,15 +9,11 @@ writes it. Nothing is ever unpickled.
 """
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from uuid import uuid4
 
 import torch
 from jaxtyping import Float
@@ -26,6 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from cpeft.errors import PromptError, PromptMismatch
+from cpeft.files import read_json, replace_bytes, replace_text, write_json
 from cpeft.prompts.card import checked
 from cpeft.prompts.readme import readme
 
@@ -264,39 +261,3 @@ def read_matrix(path: Path, key: str) -> Float[Tensor, "N D"]:
         found = "there is none" if matrix is None else f"it has shape {tuple(matrix.shape)}"
         raise PromptError(f"{path}: a matrix '{key}' is wanted, and {found}; is this a prompt?")
     return matrix.float()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; raises PromptError naming the file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(value, ensure_ascii=False).encode()  # half a character may be written as \\ud800
-    except FileNotFoundError:
-        raise PromptError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as error:
-        raise PromptError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise PromptError(f"{path}: expected a JSON object")
-    return value
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one."""
-    replace_bytes(path, text.encode())
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # two hosts may have the same pid
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise

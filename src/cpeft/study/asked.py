@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cpeft.data.options import DataOptions
-from cpeft.evaluation.decoding import EvalOptions, new_tokens, plain_greedy
+from cpeft.evaluation.decoding import new_tokens, plain_greedy
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 from cpeft.study.row_text import frame_of, opening, source_of
 from cpeft.study.task_data import TaskData
 from cpeft.tasks import Task

@@ -10,6 +10,7 @@ from cpeft.data.resolve import load_tables, locate
 from cpeft.data.splits import make_splits
 from cpeft.errors import ConfigError
 from cpeft.metrics import METRICS
+from cpeft.options.method import METHOD_OPTIONS
 from cpeft.registry import suggest
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
@@ -28,12 +29,10 @@ def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
     if kind == "metrics":
         return [{"metric": name, "what": _first_line(metric)} for name, metric in METRICS.items()]
     if kind == "methods":
-        from cpeft.study.settings import find_method, method_names
-
         return [
-            {"method": name, "what": _first_line(cls := find_method(name)),
-             "options": ", ".join(option for option in cls.Options.model_fields if option != "name")}
-            for name in method_names()
+            {"method": name, "what": options.about or _first_line(options),
+             "options": ", ".join(option for option in options.model_fields if option != "name")}
+            for name, options in METHOD_OPTIONS.items()
         ]  # fmt: skip
     if kind == "models":
         return _model_rows()
@@ -60,7 +59,7 @@ def _first_line(thing: Any) -> str:
 
 def _task_row(task: Task) -> dict[str, Any]:
     official = (task.official.train, task.official.validation, task.official.test)
-    data = "generated" if task.rows else "local" if locate(task) else "hub (unverified)"
+    data = "packaged" if task.rows else "local" if locate(task) else "hub (unverified)"
     return {
         "task": task.name, "language": task.language, "kind": task.kind, "metrics": ", ".join(task.metrics),
         "official rows": "/".join("-" if rows is None else str(rows) for rows in official),
@@ -83,7 +82,7 @@ def _model_rows() -> list[dict[str, Any]]:
 
 
 def _prompt_rows(store: Path) -> list[dict[str, Any]]:
-    from cpeft.prompts.soft_prompt import read_json
+    from cpeft.files import read_json
     from cpeft.study.store import saved_prompts
 
     cards = {folder: read_json(folder / "cpeft.json") for folder in saved_prompts(store)}

@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from torch import Tensor
 
 from cpeft.config import Options, Table, digest, parse
 from cpeft.errors import ConfigError
-from cpeft.prompts.exchange import load_stored
-from cpeft.prompts.similarity import Item, compare
-from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash, replace_text, write_json
-from cpeft.prompts.vectors import TaskVector
+from cpeft.files import replace_text, write_json
 from cpeft.study.machine import hardware, versions
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cpeft.prompts.soft_prompt import SoftPrompt
     from cpeft.study.plan import Plan, Source
 
 SCHEMA = 2  # raise when what is computed of the same prompts changes
@@ -51,8 +50,8 @@ class Compared:
     """A prompt to compare, with its dead rows, and what `similarity.json` says of it."""
 
     card: dict[str, Any]
-    prompt: SoftPrompt
-    dead_ND: Tensor | None
+    prompt: "SoftPrompt"
+    dead_ND: "Tensor | None"
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,10 @@ class Comparison(RecipeRun):
         return found
 
     def identity(self, plan: "Plan") -> str:
+        from cpeft.prompts.soft_prompt import (
+            matrix_hash,  # here: a plan loads torch only where there are prompts to compare
+        )
+
         content = [
             [each.card, matrix_hash(each.prompt.origin) if each.prompt.origin is not None else "",
              matrix_hash(each.dead_ND) if each.dead_ND is not None else ""]
@@ -88,6 +91,9 @@ class Comparison(RecipeRun):
     def found(self, plan: "Plan") -> dict[str, Any]:
         """What `similarity.json` holds; raises PromptMismatch for prompts that cannot be compared, PromptError for fewer than
         two."""
+        from cpeft.prompts.similarity import Item, compare
+        from cpeft.prompts.vectors import TaskVector
+
         compared = list(self._compared(plan))
         items = [Item.of(each.card["name"], each.prompt, each.dead_ND) for each in compared]
         stored = [item for item in items if item.dead_ND is not None]
@@ -102,6 +108,9 @@ class Comparison(RecipeRun):
         return {"compare": list(self.compare), "compared": [each.card for each in compared], "cards": cards}
 
     def _compared(self, plan: "Plan") -> Iterator[Compared]:
+        from cpeft.prompts.exchange import load_stored
+        from cpeft.prompts.soft_prompt import matrix_hash
+
         found = {source.path: source for reference in self.compare for source in plan.prompts(reference, self)}
         for name, source in zip(_names(list(found.values())), found.values(), strict=True):
             prompt, dead_ND = load_stored(source.path)

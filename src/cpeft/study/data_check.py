@@ -5,20 +5,22 @@ not fit, texts that are cut or hold characters unknown to the tokenizer, classes
 that splits share, labels that no output can reach.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cpeft.data.notes import of_training, worrying
 from cpeft.data.options import Form
 from cpeft.errors import CpeftError, MissingModel
-from cpeft.models.loading import ModelOptions
+from cpeft.models.cache import remembered
 from cpeft.models.named_models import named_model
-from cpeft.models.text import TextCodec
+from cpeft.models.places import model_identity
+from cpeft.models.text import TextCodec, check_fits
 from cpeft.models.tokens import load_codec
-from cpeft.study.recipe_run import TrainingRun
+from cpeft.options.model import ModelOptions
+from cpeft.study.recipe_run import TrainingRun, task_identity
 from cpeft.study.settings import located_model
 from cpeft.study.task_data import TaskData, coded_data, dataset_of
 
@@ -35,18 +37,57 @@ class Finding:
     what: str
 
 
-Codecs = Callable[[ModelOptions, Form], TextCodec]
-
-
 @lru_cache(maxsize=4)
-def tokenizer_of(options: ModelOptions, form: Form) -> TextCodec:
+def codec_of(options: ModelOptions, form: Form) -> TextCodec:
     """A model's codec, read once per process."""
     return load_codec(options, form)
 
 
-def check_data(
-    runs: Sequence[TrainingRun], most: int | None = None, codec_of: Codecs = tokenizer_of
-) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Facts:
+    """What a task's rows are to a model's tokenizer: notes, labels without tokens, tokens of the longest label and of the
+    longest source, and the positions of the model (None: no limit)."""
+
+    notes: list[str]
+    unreached: list[str]
+    longest_label: int
+    longest_source: int
+    positions: int | None
+
+    def check_fits(self, prompt: int, model: str) -> None:
+        """Raise TooLong unless `prompt` rows and the longest source fit the positions."""
+        check_fits(self.positions, model, prompt, self.longest_source)
+
+
+def facts_of(run: TrainingRun, name: str, most: int | None = None) -> Facts:
+    """The facts about one task of a run, with `most` of so many rows of a split alone. They are remembered where texts of rows
+    may be kept, for notes quote some. Raises CpeftError for data or a model that cannot be read."""
+    options, model = run.settings.data, located_model(run.settings.model, run.base)
+    dataset_of(name, run.base, options.revision, options.folder)  # what is missing, before the tokenizer is loaded
+    seed = run.settings.seed_for("subset")
+
+    def found() -> dict[str, Any]:
+        codec = codec_of(model, options.form)
+        return asdict(_facts(coded_data(name, run.base, options, seed, codec, most), codec))
+
+    key = [
+        task_identity(name, run.base, options),
+        options.model_dump(exclude={"folder"}),
+        seed,
+        model_identity(model),
+        most,
+    ]
+    return Facts(**(remembered("rows", key, found) if run.settings.predictions.kept else found()))
+
+
+def _facts(data: TaskData, codec: TextCodec) -> Facts:
+    said = dict(zip(data.labels, codec.targets(data.labels), strict=True))
+    unreached = [label for label, ids in said.items() if codec.tokenizer.unk_token_id in ids]
+    sources = max(part.longest for part in data.parts.values())
+    return Facts(data.told(), unreached, max(map(len, said.values()), default=0), sources, codec.positions)
+
+
+def check_data(runs: Sequence[TrainingRun], most: int | None = None) -> Iterator[Finding]:
     """Findings about the rows of every task of the runs, each once, under every set of options that reads them otherwise;
     with `most` only so many rows of a split are encoded."""
     seen: set[object] = set()
@@ -58,7 +99,7 @@ def check_data(
                 continue
             seen.add(key)
             try:
-                found = _check(run, name, most, partial(codec_of, model, options.form))
+                found = _check(run, name, most)
             except MissingModel as error:
                 found = [_without(model.name, run.stage, error)]
             for finding in found:
@@ -76,24 +117,20 @@ def _without(model: str, stage: str, error: MissingModel) -> Finding:
     return Finding("unchecked", stage, f"{what}; not checked: whether texts, labels and prompts fit it")
 
 
-def _check(run: TrainingRun, name: str, most: int | None, codec: Callable[[], TextCodec]) -> list[Finding]:
-    where, options = f"{run.stage}: {name}", run.settings.data
+def _check(run: TrainingRun, name: str, most: int | None) -> list[Finding]:
+    where, limit = f"{run.stage}: {name}", run.settings.eval.max_new_tokens
     try:
-        dataset_of(name, run.base, options.revision, options.folder)  # what is missing, before the tokenizer is loaded
-        data = coded_data(name, run.base, options, run.settings.seed_for("subset"), codec(), most)
+        facts = facts_of(run, name, most)
     except MissingModel:
         raise
     except CpeftError as error:
         return [Finding("error", where, str(error))]
-    told = [note for note in data.told() if run.settings.trains or not of_training(note)]
-    noted = [Finding("warning" if worrying(note) else "ok", where, note) for note in told]
-    return [*noted, *_labels(where, data, codec(), run.settings.eval.max_new_tokens)]
-
-
-def _labels(where: str, data: TaskData, codec: TextCodec, most: int | None) -> Iterator[Finding]:
-    said = dict(zip(data.labels, codec.targets(data.labels), strict=True))
-    if unknown := [label for label, ids in said.items() if codec.tokenizer.unk_token_id in ids]:
-        yield Finding("error", where, f"no output can reach {', '.join(unknown)}: the tokenizer has no tokens for them")
-    longest = max(map(len, said.values()), default=0)
-    if most is not None and longest > most:
-        yield Finding("error", where, f"eval.max_new_tokens = {most} cuts labels of up to {longest} tokens")
+    told = [note for note in facts.notes if run.settings.trains or not of_training(note)]
+    found = [Finding("warning" if worrying(note) else "ok", where, note) for note in told]
+    if facts.unreached:
+        labels = ", ".join(facts.unreached)
+        found.append(Finding("error", where, f"no output can reach {labels}: the tokenizer has no tokens for them"))
+    if limit is not None and facts.longest_label > limit:
+        cut = f"eval.max_new_tokens = {limit} cuts labels of up to {facts.longest_label} tokens"
+        found.append(Finding("error", where, cut))
+    return found

@@ -4,17 +4,16 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-
+from cpeft.data.hub import Unreached, hub_folder
 from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel, writing
 from cpeft.models.cache import write_once
 from cpeft.models.content import READ
 from cpeft.models.gguf import check_convertible, gguf_file
-from cpeft.models.loading import ModelOptions
 from cpeft.models.named_models import NamedModel, named_model
-from cpeft.models.obtaining import UNREACHED, embedded_folder, obtain
+from cpeft.models.obtaining import embedded_folder, obtain
 from cpeft.models.places import description_of, folder_of, local_place
+from cpeft.options.model import ModelOptions
 from cpeft.study.recipe import find_recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import find_task, located_model
@@ -44,10 +43,9 @@ def _fetch_model(name: str, out: Path | None, revision: str | None) -> Path:
         return _fetch_named(model, out)
     target = (out or DEFAULT) / "models" / Path(name).name
     try:
-        snapshot_download(name, revision=revision, local_dir=target, allow_patterns=WEIGHTS)
-    except UNREACHED as error:
-        raise MissingModel(f"model '{name}' could not be fetched: {str(error).splitlines()[0]}") from None
-    return target
+        return hub_folder(name, revision, WEIGHTS, target)
+    except Unreached as error:
+        raise MissingModel(f"model '{name}' could not be fetched: {error}") from None
 
 
 def _fetch_named(model: NamedModel, out: Path | None) -> Path:

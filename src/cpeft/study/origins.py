@@ -9,7 +9,8 @@ from typing import Any
 from cpeft.config import changed_by, parse
 from cpeft.errors import ConfigError, writing
 from cpeft.models.loading import FrozenLM, load_lm
-from cpeft.prompts.init import PromptOptions, initial_prompt
+from cpeft.options.prompt import PromptOptions
+from cpeft.prompts.init import initial_prompt
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.seeds import derive, generator
 

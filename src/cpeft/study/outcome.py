@@ -10,9 +10,9 @@ from typing import Any
 
 from cpeft.evaluation.decoding import Decoded
 from cpeft.evaluation.predictions import is_label, prediction_rows, without_texts, write_predictions
-from cpeft.models.loading import model_identity
+from cpeft.files import write_json
+from cpeft.models.places import model_identity
 from cpeft.models.saved import save_method
-from cpeft.prompts.soft_prompt import write_json
 from cpeft.study.machine import hardware, versions
 from cpeft.study.prepare import Prepared
 from cpeft.study.settings import RunSettings, located_model

@@ -13,17 +13,19 @@ from torch import Tensor
 from cpeft.baselines import changed_lm
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import mean_loss, new_tokens
-from cpeft.methods.base import MethodInputs, PromptMethod
-from cpeft.models.loading import FrozenLM, ModelOptions, load_lm, placed
+from cpeft.methods.base import METHODS, MethodInputs, PromptMethod
+from cpeft.models.loading import FrozenLM, load_lm, placed
 from cpeft.models.prompted import PromptedLM
+from cpeft.options.model import ModelOptions
+from cpeft.options.prompt import PromptOptions
 from cpeft.prompts.exchange import load_prompt, load_stored
-from cpeft.prompts.init import PromptOptions, initial_prompt
+from cpeft.prompts.init import initial_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
 from cpeft.study.asked import asked
 from cpeft.study.plan import Plan
 from cpeft.study.recipe_run import TrainingRun
-from cpeft.study.settings import RunSettings, find_method, located_model
+from cpeft.study.settings import RunSettings, located_model
 from cpeft.study.store import Store
 from cpeft.study.task_data import TaskData, task_data
 from cpeft.training.callbacks import Callback
@@ -81,7 +83,7 @@ def prepare(
             raise PromptMismatch(f"'{reference}' names {len(found)} prompts ({', '.join(found)}); one is wanted")
         return loaded(*next(iter(found.items())))
 
-    mixes = find_method(settings.method.name).uses_sources
+    mixes = settings.method.uses_sources
     sources: dict[str, SoftPrompt] = {}
     for reference in settings.sources if mixes else ():
         for name, path in plan.find(reference, run).items():
@@ -118,7 +120,7 @@ def make_learner(
     initial_PD = initial_prompt(settings.prompt, lm.vocabulary, generator(seed, "prompt"), words, resolve)
     live = None if settings.prompt.rows == "live" else settings.prompt.length
     inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
-    method = find_method(settings.method.name)(settings.method, inputs)
+    method = METHODS.get(settings.method.name)(settings.method, inputs)
     learner = PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
     if settings.predictions.kept or not settings.data.examples:  # examples are texts of rows
         learner.asked = {each.task.name: asked(each, learner, settings.eval) for each in data}

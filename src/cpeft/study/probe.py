@@ -19,7 +19,7 @@ from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.study.plan import Plan
 from cpeft.study.prepare import make_learner, make_member, model_in, model_of
 from cpeft.study.recipe_run import TrainingRun
-from cpeft.study.settings import RunSettings, find_method, located_model
+from cpeft.study.settings import RunSettings, located_model
 from cpeft.study.task_data import Part, TaskData, task_data
 from cpeft.training.callbacks import Callback
 from cpeft.training.carbon import Meter
@@ -104,7 +104,7 @@ def _stand_ins(run: TrainingRun, plan: Plan, lm: FrozenLM) -> dict[str, SoftProm
     count = sum(sum(len(need.tasks) for need in needs) or 1 for needs in named)  # a file is one prompt
     length = run.settings.prompt.length
     rows_PD = lm.vocabulary.table_VD[:length].clone()
-    mixes = find_method(run.settings.method.name).uses_sources
+    mixes = run.settings.method.uses_sources
     return {f"source {i}": SoftPrompt(rows_PD) for i in range(count)} if mixes else {}
 
 

@@ -6,13 +6,13 @@ import tomli_w
 import torch
 from rich.console import Console
 
-from cpeft.prompts.soft_prompt import read_json, replace_text, write_json
+from cpeft.files import read_json, replace_text, write_json
+from cpeft.options.training import GangOptions
 from cpeft.study.note import note_of
 from cpeft.study.pace import Pace
 from cpeft.study.plan import Plan, Planned
 from cpeft.study.recipe_run import Gang
 from cpeft.study.store import Claim
-from cpeft.training.engine import GangOptions
 
 
 class Queue:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cpeft.config import Table, digest
 from cpeft.data.options import DataOptions
-from cpeft.models.loading import ModelOptions, model_identity
-from cpeft.prompts.exchange import load_prompt
+from cpeft.models.places import model_identity
+from cpeft.options.model import ModelOptions
+from cpeft.options.training import EnergyOptions, GangOptions
 from cpeft.prompts.expression import measured_names, names, parse_prompt
-from cpeft.prompts.soft_prompt import matrix_hash
-from cpeft.study.settings import RunSettings, find_method, find_task, located_model, run_id
+from cpeft.prompts.hashes import stored_hash
+from cpeft.study.settings import RunSettings, find_task, located_model, run_id
 from cpeft.study.task_data import dataset_of
 from cpeft.tasks import instruction
-from cpeft.training.carbon import EnergyOptions
-from cpeft.training.engine import GangOptions
 
 if TYPE_CHECKING:
     from cpeft.study.plan import Plan
@@ -124,7 +123,7 @@ class TrainingRun(RecipeRun):
     @cached_property
     def effort(self) -> Effort:
         train, data, tasks = self.settings.train, self.settings.data, len(self.tasks)
-        if find_method(self.settings.method.name).zero_shot:
+        if self.settings.method.zero_shot:
             return Effort(0, 0.0, ANSWER * tasks * (data.limit_test or UNKNOWN))
         an_epoch = max((data.limit_train or UNKNOWN) * tasks / train.batch, 1)
         steps = ceil((train.epochs or 0) * an_epoch) if train.steps is None else train.steps
@@ -137,7 +136,7 @@ class TrainingRun(RecipeRun):
 
     def prompt_references(self) -> list[str]:
         """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""
-        sources = self.settings.sources if find_method(self.settings.method.name).uses_sources else ()
+        sources = self.settings.sources if self.settings.method.uses_sources else ()
         return [*sources, *names(parse_prompt(self.settings.prompt.init))]
 
     def references(self) -> list[str]:
@@ -154,14 +153,15 @@ class TrainingRun(RecipeRun):
         for reference in settings.method.references():
             starts[reference] = _hash_file(plan.state_of(reference, self))
         model = model_identity(located_model(settings.model, self.base))
-        tasks = {name: _task_identity(name, self.base, settings.data) for name in settings.tasks}
+        tasks = {name: task_identity(name, self.base, settings.data) for name in settings.tasks}
         return run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
 
     def saved(self) -> Table:
         return self.settings.saved()
 
 
-def _task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
+def task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
+    """What decides the text of a task's rows, its rows included."""
     task, data = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
     own = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
     own += [task.encoding, task.missing]
@@ -171,6 +171,11 @@ def _task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
 
 @lru_cache(maxsize=4096)
 def _hash_prompt(path: Path, origin: bool = False) -> str:
+    if known := stored_hash(path, origin):
+        return known
+    from cpeft.prompts.exchange import load_prompt  # here: a plan loads torch only for prompts of other programs
+    from cpeft.prompts.soft_prompt import matrix_hash
+
     prompt = load_prompt(path)
     matrix = prompt.origin if origin else prompt.weight
     return "" if matrix is None else matrix_hash(matrix)

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
-from cpeft.evaluation.choice import CONTENT_FREE
 from cpeft.models.examples import Frame
 from cpeft.models.text import TextCodec
 from cpeft.study.shown import Shown
 from cpeft.tasks import Example, Row, Task, instruction
+
+CONTENT_FREE = ("N/A", "[MASK]", "")  # what stands in every field, the three of Zhao et al. (2021)
 
 
 def opening(task: Task, options: DataOptions) -> str:

@@ -17,14 +17,12 @@ from cpeft.study.machine import versions
 from cpeft.study.plan import Plan
 from cpeft.study.queue import Queue
 from cpeft.study.recipe_run import TrainingRun
-from cpeft.study.store import Claim
+from cpeft.study.store import WAIT_S, Claim
 from cpeft.study.unfinished import BROKEN, write_config, write_failure
 from cpeft.training.callbacks.tracker import check_trackers
 from cpeft.training.carbon import check_energy
 from cpeft.training.memory import bound_kernels, free
 from cpeft.training.workers import Workers
-
-WAIT_S = 2.0  # between looks at runs that another process is working on
 
 
 class Summary(NamedTuple):

@@ -12,25 +12,19 @@ from typing import Any
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from cpeft.baselines import BASELINES
 from cpeft.config import Options, Place, Seed, Table, changed, digest, located, parse
 from cpeft.data.options import DataOptions
-from cpeft.errors import ConfigError, UnknownName
-from cpeft.evaluation.decoding import EvalOptions
-from cpeft.evaluation.predictions import PredictionOptions
-from cpeft.methods.base import METHODS, MethodOptions, PromptMethod
-from cpeft.models.loading import ModelOptions
+from cpeft.errors import ConfigError
 from cpeft.models.named_models import named_model
-from cpeft.prompts.init import PromptOptions
-from cpeft.registry import suggest
+from cpeft.options.evaluation import EvalOptions, PredictionOptions
+from cpeft.options.method import METHOD_OPTIONS, MethodOptions
+from cpeft.options.model import ModelOptions
+from cpeft.options.prompt import PromptOptions
+from cpeft.options.training import EnergyOptions, GangOptions, OptimOptions, TrainOptions
 from cpeft.seeds import derive
 from cpeft.tasks import TASKS, Task
 from cpeft.tasks.custom import load_custom
 from cpeft.training.callbacks.tracker import TrackOptions, parse_track
-from cpeft.training.carbon import EnergyOptions
-from cpeft.training.engine import GangOptions
-from cpeft.training.member import TrainOptions
-from cpeft.training.optim import OptimOptions
 
 # how a run shares the machine, what it costs, who watches, and what is kept of its answers
 APART = ("gang", "energy", "track", "predictions")
@@ -89,12 +83,12 @@ class RunSettings(Options):
     @property
     def changes_model(self) -> bool:
         """Whether the method is a baseline, which trains a copy of the model in the place of a prompt."""
-        return self.method.name in BASELINES
+        return self.method.changes_model
 
     @property
     def trains(self) -> bool:
         """Whether steps are to be made: not so where they are 0, or where there is nothing to train."""
-        return 0 not in (self.train.steps, self.train.epochs) and not find_method(self.method.name).zero_shot
+        return 0 not in (self.train.steps, self.train.epochs) and not self.method.zero_shot
 
     def seed_for(self, purpose: str) -> int:
         """The seed of one purpose: `init`, `order`, `dropout` or `subset`."""
@@ -113,8 +107,8 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
     method = table.get("method", {"name": "prompt_tuning"})
     if not isinstance(method, dict) or "name" not in method:
         where = located(path, "method") or "settings: "
-        raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(method_names())}")
-    options = parse(find_method(str(method["name"])).Options, method, "method", path)
+        raise ConfigError(f"{where}[method] needs a name, one of: {', '.join(METHOD_OPTIONS.names())}")
+    options = parse(METHOD_OPTIONS.get(str(method["name"])), method, "method", path)
     track = parse_track(table.get("track", {}), path)
     settings = parse(RunSettings, {**table, "method": options, "track": track}, path=path)
     _check_length(settings.train, path)
@@ -128,8 +122,8 @@ def _check_length(train: TrainOptions, path: Place) -> None:
     """Raises ConfigError for steps beside epochs, of which one would be left out."""
     if train.steps is not None and train.epochs is not None:
         raise ConfigError(
-            f"{located(path, 'epochs')}[train] give either steps or epochs: both are set, to {train.steps} and {train.epochs:g} "
-            '(epochs = "default" takes back what stands in another table)'
+            f"{located(path, 'epochs')}[train] give either steps or epochs: both are set, to {train.steps} and "
+            f'{train.epochs:g} (epochs = "default" takes back what stands in another table)'
         )
 
 
@@ -153,14 +147,14 @@ def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     if "folder" in table.get("data", {}):  # what is in it counts, not where it lies
         table["data"] = {key: value for key, value in table["data"].items() if key != "folder"}
         table = table if table["data"] else {key: value for key, value in table.items() if key != "data"}
-    asked = settings.eval.scored(find_method(settings.method.name))
+    asked = settings.eval.scored(settings.method)
     scoring = {key: value for key, value in table.get("eval", {}).items() if key != "decode"}
     table["eval"] = (
         scoring if asked == ("greedy",) else scoring | {"decode": list(asked)}
     )  # as it was before it had a default
     for name, keys in NEUTRAL.items():
         table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
-    if not find_method(settings.method.name).uses_sources:
+    if not settings.method.uses_sources:
         table.pop("sources", None)
     return digest({"schema": SCHEMA, "settings": table, **content})[:12]
 
@@ -173,20 +167,6 @@ def located_model(options: ModelOptions, base: Path) -> ModelOptions:
     return options.model_copy(
         update={"name": os.path.abspath(beside)}
     )  # a link's own name has the suffix, its target may not
-
-
-def method_names() -> list[str]:
-    """Every name that `method.name` may have."""
-    return [*METHODS.names(), *BASELINES.names()]
-
-
-def find_method(name: str) -> type[PromptMethod]:
-    """A method, or a baseline; raises UnknownName with the closest name of both."""
-    if name in BASELINES:
-        return BASELINES.get(name)
-    if name not in METHODS:
-        raise UnknownName(f"unknown method '{name}'{suggest(name, method_names())}")
-    return METHODS.get(name)
 
 
 def find_task(name: str, base: Path | None = None) -> Task:

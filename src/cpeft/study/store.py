@@ -34,6 +34,7 @@ from cpeft.errors import LostClaim
 
 SILENT_S = 600.0  # a foreign claim without heartbeat for this long is stale
 BEAT_S = 30.0
+WAIT_S = 2.0  # between looks at runs that another process is working on
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # what disks without locks say
 
 

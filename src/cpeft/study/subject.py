@@ -8,19 +8,22 @@ from pathlib import Path
 
 from cpeft.baselines import BASELINES, load_baseline
 from cpeft.config import Table, digest, merge, parse
-from cpeft.data.encode import EncodedRow
 from cpeft.data.options import DataOptions
+from cpeft.data.rows import EncodedRow
 from cpeft.data.user_files import check_columns
 from cpeft.errors import ConfigError, DataError, PromptMismatch
-from cpeft.evaluation.decoding import EvalOptions, decode_rows, matched
+from cpeft.evaluation.decoding import decode_rows, matched
 from cpeft.evaluation.scoring import Score
+from cpeft.files import read_json
 from cpeft.methods.bank import PromptBank
 from cpeft.metrics.base import NO_LABEL
-from cpeft.models.loading import FrozenLM, ModelOptions, load_lm
+from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import load_method
+from cpeft.options.evaluation import EvalOptions
+from cpeft.options.model import ModelOptions
 from cpeft.prompts.composition import compose_files
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, read_json
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.study.prepare import same_space
 from cpeft.study.row_text import frame_of, source_of, spoken_labels
 from cpeft.study.settings import find_task

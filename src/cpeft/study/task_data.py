@@ -5,26 +5,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cpeft.data.encode import EncodedRow
 from cpeft.data.few_shot import example_places, few_shot, limit
 from cpeft.data.notes import cut, fewer_examples
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
+from cpeft.data.rows import EncodedRow
 from cpeft.data.splits import Policy, Rows, Splits, make_splits
 from cpeft.errors import ConfigError
-from cpeft.evaluation.decoding import Decoded, EvalOptions, decode_rows, matched
 from cpeft.evaluation.scoring import Score, score_texts
 from cpeft.models.examples import Pair
-from cpeft.models.loading import FrozenLM
-from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
+from cpeft.options.evaluation import EvalOptions
 from cpeft.study.row_notes import Lost, class_notes
 from cpeft.study.row_text import content_free, example_of, filled, frame_of, speech_notes, spoken_labels
 from cpeft.study.settings import find_task
 from cpeft.study.shown import Shown
 from cpeft.tasks import Example, Task
-from cpeft.training.workers import Workers
+
+if TYPE_CHECKING:
+    from cpeft.evaluation.decoding import Decoded
+    from cpeft.models.loading import FrozenLM
+    from cpeft.models.prompted import PromptedLM
+    from cpeft.training.workers import Workers
 
 SPLITS = ("train", "validation", "test")
 AT_ONCE = 8192  # rows that are text and tokens at the same time
@@ -73,12 +77,14 @@ class TaskData:
         return [replace(row, task=index) for row in rows] if index else list(rows)
 
     def answers(
-        self, learner: PromptedLM, index: int, split: str, options: EvalOptions, workers: Workers | None = None
-    ) -> list[Decoded]:
+        self, learner: "PromptedLM", index: int, split: str, options: EvalOptions, workers: "Workers | None" = None
+    ) -> "list[Decoded]":
         """Decoded rows, predicted texts as the labels they stand for beside what was said."""
+        from cpeft.evaluation.decoding import decode_rows, matched  # here: a plan reads rows and needs no torch
+
         say = matched(self.spoken, options.match if self.labels else "exact")
         content_free = [replace(row, task=index) for row in self.content_free]
-        options = options.model_copy(update={"decode": options.scored(learner.method)})
+        options = options.model_copy(update={"decode": options.scored(learner.method.Options)})
         decoded = decode_rows(learner, self.rows(split, index), self.closed, options, workers, content_free)
 
         def label(chosen: str | None) -> str | None:
@@ -98,7 +104,7 @@ class TaskData:
             for metric in self.task.metrics
         }
 
-    def score_decoded(self, split: str, decoded: Sequence[Decoded], resamples: int) -> dict[str, Score]:
+    def score_decoded(self, split: str, decoded: "Sequence[Decoded]", resamples: int) -> dict[str, Score]:
         """Every metric of the greedy texts and, where they were asked for, of the closed choices as `choice_*` and
         `calibrated_*`."""
         scores = self.score(split, [row.text for row in decoded], resamples)
@@ -127,7 +133,7 @@ def _splits_of(name: str, base: Path | None, revision: str | None, folder: str |
     return make_splits(find_task(name, base), dataset_of(name, base, revision, folder), policy)
 
 
-def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: FrozenLM) -> TaskData:
+def task_data(name: str, base: Path | None, options: DataOptions, seed: int, lm: "FrozenLM") -> TaskData:
     """Everything a run needs of one task; `seed` draws the few shots.
 
     Raises ConfigError where two labels are one to the tokenizer.

@@ -18,16 +18,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from cpeft.config import override
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import locate, read_rows
 from cpeft.errors import ConfigError
 from cpeft.models.cache import write_once
-from cpeft.models.loading import ModelOptions
-from cpeft.models.tiny import WIDTH, family_of, write_tiny
-from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.options.model import ModelOptions
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import Recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
@@ -103,6 +100,8 @@ def _small(run: TrainingRun, stages: set[str], world: Path) -> TrainingRun:
     for task in tasks:
         write_once(data / task.name, partial(_write_rows, task))
     model = located_model(own.model, run.base)
+    from cpeft.models.tiny import family_of, write_tiny  # here: only a recipe at tiny size needs torch to be read
+
     family = family_of(model.name, model.file)
     write_once(world / "models" / family, partial(write_tiny, family))
     brought = world / "prompts"
@@ -155,4 +154,9 @@ def _write_rows(task: Task, folder: Path) -> None:
 
 def _random_prompt(folder: Path) -> None:
     """A prompt in the place of one of 100 rows that the user brings."""
+    import torch
+
+    from cpeft.models.tiny import WIDTH
+    from cpeft.prompts.soft_prompt import SoftPrompt
+
     SoftPrompt(torch.randn(_shorter(100), WIDTH, generator=torch.Generator().manual_seed(0))).save(folder)

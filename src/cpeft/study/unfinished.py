@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from cpeft.config import Table
 from cpeft.errors import LostClaim
-from cpeft.prompts.soft_prompt import replace_text, write_json
+from cpeft.files import replace_text, write_json
 from cpeft.study.recipe_run import RecipeRun
 
 BROKEN = (OSError, ValueError, RuntimeError, KeyError)  # what ends one run and no other

@@ -6,8 +6,9 @@ evaluation and `cpeft show task` cannot disagree.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from cpeft.errors import DataError
@@ -102,7 +103,7 @@ class Task:
     folders: tuple[str, ...] = ()  # folder names accepted under CPEFT_DATA besides `name`
     files: Mapping[str, str] = field(default_factory=dict)  # split -> file, for tasks that bring their own rows
     encoding: str = "utf-8"  # of those files, where they do not begin with a byte order mark
-    rows: Callable[[], Mapping[str, Sequence[Row]]] | None = None  # split -> rows, for tasks that write their own
+    rows: Path | None = None  # a folder with <split>.parquet, for tasks whose rows come with the package
     template: str = ""
     keep: Callable[[Row], bool] | None = None
     clean: Callable[[Row], Row] | None = None

@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from cpeft.config import Options, PositiveOrZero
 from cpeft.errors import ConfigError
+from cpeft.options.training import EnergyOptions
 from cpeft.registry import suggest
 
 WORLD = (
@@ -26,16 +26,6 @@ WORLD = (
 )
 SAMPLE_S = 15.0  # between codecarbon's readings of energy counters
 SAID: dict[bool, tuple[str, ...]] = {}  # by scope: codecarbon looks for sensors once per process and warns only then
-
-
-class EnergyOptions(Options):
-    """`[energy]`: `measure` on, off, or `auto`: where codecarbon is installed. Emissions by the electricity of a `country`
-    (three letters, such as SVK; codecarbon's table) or by an `intensity` in kg CO2e per kWh; without both by the world's
-    average, 0.475."""
-
-    measure: Literal["auto", "on", "off"] = "auto"
-    country: str | None = None
-    intensity: PositiveOrZero | None = None
 
 
 @dataclass(frozen=True)

@@ -14,31 +14,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cpeft.config import Count, Options
-from cpeft.data.encode import EncodedRow, micro_batches
+from cpeft.data.encode import micro_batches
+from cpeft.data.rows import EncodedRow
 from cpeft.errors import LostClaim, RunFailed, Stopped
 from cpeft.models.noise import base_dropout
 from cpeft.models.prompted import pooled_losses
+from cpeft.options.training import GangOptions
 from cpeft.seeds import derive
 from cpeft.training.member import Member
 from cpeft.training.memory import free, out_of_memory
 from cpeft.training.signals import stop_signals
 from cpeft.training.workers import Workers
-
-
-class GangOptions(Options):
-    """`[gang]`: how many runs share a model at once (`auto`: 8 on a GPU, else 1), how rows are pooled (`auto`: `all` on a
-    GPU, else `member`), and the tokens of one micro-batch."""
-
-    size: Count | Literal["auto"] = "auto"
-    pool: Literal["auto", "member", "all"] = "auto"
-    token_budget: Count = 16384
-
 
 ENOUGH = 256  # tokens of a pass on a CPU, beyond which a larger one gains less than padding costs
 

@@ -10,40 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cpeft.config import Count, CountOrZero, Options, Positive, PositiveOrZero
-from cpeft.data.encode import EncodedRow
+from cpeft.data.rows import EncodedRow
 from cpeft.data.stream import Stream
 from cpeft.errors import ConfigError, LostClaim, RunFailed
-from cpeft.models.noise import BaseDropout
+from cpeft.files import write_json
 from cpeft.models.prompted import PromptedLM
-from cpeft.prompts.soft_prompt import write_json
+from cpeft.options.training import OptimOptions, TrainOptions
 from cpeft.training.callbacks import Callback
 from cpeft.training.checkpoint import load_checkpoint, optimizer_state, restore_optimizer, save_checkpoint
-from cpeft.training.optim import OptimOptions, make_optimizer, schedule_factor
+from cpeft.training.optim import make_optimizer, schedule_factor
 
 KEPT = ["step", "best_step", "best_headline", "best_loss", "without_gain", "stopped", "budget", "seconds", "identity"]
-
-
-class TrainOptions(Options):
-    """`[train]`: `steps` or `epochs`; `eval_every` steps when 1 or more, a share of all steps below 1, or `epoch`; best
-    checkpoint by validation `metric` or `loss`; `patience` evaluations without gain end the run. `base_dropout = "on"`
-    trains through the frozen model's dropout, as all published runs did; `outside-attention` leaves out that of attention's
-    probabilities, which costs the most."""
-
-    steps: CountOrZero | None = None
-    epochs: PositiveOrZero | None = None
-    batch: Count = 32
-    eval_every: Count | Positive | Literal["epoch"] = "epoch"
-    select: Literal["metric", "loss"] = "metric"
-    patience: Count | None = None
-    log_every: Count = 10
-    checkpoint_every: Count = 100
-    base_dropout: BaseDropout = "off"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import torch
 
-from cpeft.data.encode import EncodedRow, Shape, micro_batches
+from cpeft.data.encode import Shape, micro_batches
+from cpeft.data.rows import EncodedRow
 
 X = TypeVar("X")
 

@@ -5,31 +5,13 @@ live at that scale: 0.3 suits T5 and little else. Parameters that do not live th
 """
 
 import math
-from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 
-from cpeft.config import NUMBER, Options, Positive, PositiveOrZero, Share
 from cpeft.methods.base import ParamGroup
+from cpeft.options.training import OptimOptions
 
 PILOT = 0.45  # the best of 0.15, 0.45 and 1.5 in the pilot recorded in docs/results/replication-minilm.md
-
-Beta = Annotated[float, Field(ge=0, lt=1), NUMBER]
-
-
-class OptimOptions(Options):
-    """`[optim]`: `lr` None means the scale rule above; `warmup` is steps when 1 or more, a share of all steps below 1;
-    `floor` the share of the rate that the schedule ends on; `clip` a bound on the gradient norm."""
-
-    name: Literal["adamw", "adafactor"] = "adamw"
-    lr: Positive | None = None
-    weight_decay: PositiveOrZero = 1e-5
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    clip: Positive | None = None
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: PositiveOrZero = 0.05
-    floor: Share = 0.0
 
 
 def schedule_factor(options: OptimOptions, step: int, total: int) -> float:

@@ -4,7 +4,6 @@ from rich.console import Console
 
 from cpeft.study.launchers.base import LAUNCHERS, Launcher
 from cpeft.study.plan import Plan
-from cpeft.study.run import run_recipe
 
 
 @LAUNCHERS.register("here")
@@ -12,5 +11,7 @@ class Here(Launcher):
     """No worker but this process."""
 
     def launch(self, plan: Plan, console: Console) -> bool:
+        from cpeft.study.run import run_recipe  # here: a recipe names launchers, and reading one needs no torch
+
         run_recipe(plan, console)
         return False

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from cpeft.errors import CpeftError
 from cpeft.study.plan import Plan
-from cpeft.study.run import run_recipe
 from cpeft.study.store import Store
 from cpeft.study.tiny import load_sized
 from cpeft.training.signals import stopping
@@ -36,6 +35,8 @@ class Job:
 
         `worker` is a name that no two living processes bear: whoever starts under it takes over at once what its predecessor
         had claimed, on whatever machine that died."""
+        from cpeft.study.run import run_recipe
+
         console = Console(file=file, width=140)
         try:
             with stopping():
@@ -45,3 +46,10 @@ class Job:
             console.print(str(error), markup=False)
             return error
         return None
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute with so many threads in this process."""
+    import torch  # here: the command that starts workers may compute nothing itself
+
+    torch.set_num_threads(count)

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from cpeft.config import Count
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
-from cpeft.study.launchers.job import Job
+from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.plan import Plan
-from cpeft.study.run import run_recipe
 from cpeft.training.signals import stopping
 
 
@@ -33,6 +31,8 @@ class Processes(Launcher):
     options: ProcessesOptions
 
     def launch(self, plan: Plan, console: Console) -> bool:
+        from cpeft.study.run import run_recipe
+
         with helpers(self.options.workers - 1, Job.of(plan)):
             run_recipe(plan, console)
         return False
@@ -47,7 +47,7 @@ def helpers(count: int, job: Job) -> Iterator[None]:
         yield
         return
     threads = max((os.cpu_count() or 1) // (count + 1), 1)
-    torch.set_num_threads(threads)
+    use_threads(threads)
     job.store.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
     logs = [job.store / f"process-{i + 1}.log" for i in range(count)]
@@ -81,7 +81,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _help(job: Job, threads: int, log: Path) -> None:
-    torch.set_num_threads(threads)
+    use_threads(threads)
     with (
         log.open("a", encoding="utf-8") as file,
         stopping(),

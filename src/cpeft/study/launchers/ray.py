@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from cpeft.config import Count, CountOrZero, Positive, PositiveOrZero
 from cpeft.errors import CpeftError, RunFailed
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
-from cpeft.study.launchers.job import Job
+from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.plan import Plan
 
@@ -50,7 +49,7 @@ class Worker:
     def __call__(self) -> CpeftError | None:
         """Work until nothing is left."""
         os.chdir(self.folder)
-        torch.set_num_threads(self.threads)
+        use_threads(self.threads)
         with self.log.open("a", encoding="utf-8") as file:
             return self.job.work(file, self.name)
 

@@ -22,18 +22,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 from rich.console import Console
 
 from cpeft.config import MOST, Count, CountOrZero
 from cpeft.errors import ConfigError, CpeftError, RunFailed
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
-from cpeft.study.launchers.job import Job
+from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.plan import Plan, Planned
-from cpeft.study.run import WAIT_S
 from cpeft.study.status import last_step
+from cpeft.study.store import WAIT_S
 
 PATIENCE_S = (1, 5, 15, 60, 120)  # between attempts to ask SLURM
 
@@ -82,7 +81,7 @@ class Worker:
         step and leaves at once."""
         from submitit import JobEnvironment
 
-        torch.set_num_threads(self.threads)
+        use_threads(self.threads)
         number = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
         requeue: Any = signal.getsignal(number)
         asked: list[int] = []

@@ -10,7 +10,7 @@ from rich.console import Console
 from cpeft.errors import ConfigError, CpeftError, Stopped
 from cpeft.study.pace import Pace
 from cpeft.study.plan import Plan
-from cpeft.study.run import WAIT_S
+from cpeft.study.store import WAIT_S
 
 
 def watch(plan: Plan, console: Console, alive: Callable[[], bool]) -> None:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from cpeft.errors import LostClaim
-from cpeft.prompts.soft_prompt import write_json
+from cpeft.files import write_json
+from cpeft.options.training import EnergyOptions
 from cpeft.training.callbacks import Callback
-from cpeft.training.carbon import EnergyOptions, Meter, Spent
+from cpeft.training.carbon import Meter, Spent
 from cpeft.training.member import Member
 from cpeft.training.workers import Workers
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cpeft.prompts.soft_prompt import replace_text
+from cpeft.files import replace_text
 from cpeft.training.callbacks import Callback
-from cpeft.training.member import Member
+
+if TYPE_CHECKING:
+    from cpeft.training.member import Member
 
 
 def written_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -25,12 +27,12 @@ class MetricsFile(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_start(self, member: Member) -> None:
+    def on_start(self, member: "Member") -> None:
         if self.path.exists():
             kept = [record for record in written_records(self.path) if record["step"] <= member.step]
             replace_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
-    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+    def on_step(self, member: "Member", record: dict[str, Any]) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 

@@ -18,17 +18,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from cpeft.config import Options, Place, Table, located, parse
 from cpeft.errors import ConfigError, UnknownName
-from cpeft.prompts.soft_prompt import write_json
+from cpeft.files import write_json
 from cpeft.registry import Registry, suggest
 from cpeft.training.callbacks import Callback
 from cpeft.training.callbacks.metrics_file import written_records
-from cpeft.training.member import Member
+
+if TYPE_CHECKING:
+    from cpeft.training.member import Member
 
 TRACKING = "tracking.json"  # in the run folder: the id that a resumed run goes on under, and which trackers know it
 State = Literal["finished", "failed", "stopped"]
@@ -151,7 +153,7 @@ class Tracker(Callback, ABC):
         """What the tool raises when the world outside fails, besides OSError."""
         return ()
 
-    def on_start(self, member: Member) -> None:
+    def on_start(self, member: "Member") -> None:
         self.open_ = True
         self._try(lambda: self._begin(member.step))
 
@@ -159,7 +161,7 @@ class Tracker(Callback, ABC):
         self.held = self.begin(step)
         self.run.note(type(self).__name__)
 
-    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+    def on_step(self, member: "Member", record: dict[str, Any]) -> None:
         step = self.step = record["step"]
         numbers = {
             key: float(value) for key, value in record.items() if key != "step" and step > self.held.get(key, -1)
@@ -169,7 +171,7 @@ class Tracker(Callback, ABC):
 
     on_eval = on_step
 
-    def on_result(self, member: Member, result: dict[str, Any]) -> None:
+    def on_result(self, member: "Member", result: dict[str, Any]) -> None:
         found = {
             f"test/{task}/{metric}": float(score["value"])
             for task, metrics in result["scores"].items() for metric, score in metrics.items()
@@ -177,7 +179,7 @@ class Tracker(Callback, ABC):
         self.step, self.result = member.step, result
         self._try(lambda: self.conclude(found, [member.folder / "prompts" / name for name in result["prompts"]]))
 
-    def on_close(self, member: Member) -> None:
+    def on_close(self, member: "Member") -> None:
         state: State = "finished" if self.result else "failed" if member.failure else "stopped"
         self._try(lambda: self.end(state))
         self.open_ = False

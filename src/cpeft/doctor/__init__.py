@@ -1,0 +1,56 @@
+"""What is wrong with this prompt, recipe or data, before a GPU is spent on it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cpeft.doctor.recipes import check_recipe
+from cpeft.errors import ConfigError, CpeftError, UnknownName
+from cpeft.prompts.expression import Name, parse_expression
+from cpeft.study.data_check import Finding
+from cpeft.study.recipe import find_recipe, load_recipe
+
+
+def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
+    """Findings about recipes (`.toml` files or packaged names), about prompts (anything `cpeft import` reads) and formulas of
+    them, and about the prompts together; `key=value` overrides settings of the recipes, as for `cpeft run`. What cannot be seen
+    without the model is looked at on `model`, else on the one that a prompt names, where that is on this machine."""
+    overrides = [subject for subject in subjects if "=" in subject and not os.path.exists(subject)]
+    subjects = [subject for subject in subjects if subject not in overrides]
+    prompts = list(dict.fromkeys(subject for subject in subjects if _is_prompt(subject)))
+    if overrides and len(prompts) == len(set(subjects)):
+        raise ConfigError(f"override '{overrides[0]}': overrides change recipes, and none is given")
+    recipes = {subject: _of_recipe(subject, overrides) for subject in subjects if subject not in prompts}
+    if not prompts:
+        return [finding for subject in subjects for finding in recipes[subject]]
+    from cpeft.doctor.prompts import PromptCheck  # here: recipes are checked without torch
+
+    check = PromptCheck(model)
+    found = [finding for subject in subjects for finding in recipes.get(subject) or check.of(subject)]
+    return [*found, *check.together(prompts)]
+
+
+def _is_prompt(subject: str) -> bool:
+    """Whether it is a prompt or a formula of prompts; a mere name that is no file may be a packaged recipe's."""
+    if subject.endswith(".toml") or os.path.exists(subject):
+        return not subject.endswith(".toml")
+    try:
+        return not isinstance(parse_expression(subject), Name)
+    except ConfigError:
+        return True  # what reads it says what is wrong
+
+
+def _of_recipe(subject: str, overrides: Sequence[str]) -> list[Finding]:
+    """Findings about a recipe; that there is nothing wrong is one."""
+    try:
+        found = list(check_recipe(load_recipe(_file_of(subject), overrides)))
+    except CpeftError as error:
+        return [Finding("error", subject, str(error))]
+    return found or [Finding("ok", subject, "nothing wrong found")]
+
+
+def _file_of(subject: str) -> Path:
+    try:
+        return find_recipe(subject)
+    except UnknownName as error:
+        raise UnknownName(f"neither a prompt nor a recipe: {error}") from None

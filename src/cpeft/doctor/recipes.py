@@ -1,0 +1,80 @@
+"""What is wrong with a recipe: its data, its runs, its models, and texts that do not fit them; each thing is said once.
+
+A model's family is settled on its weights, once: that it can be used with soft prompts is remembered in the user's cache."""
+
+import platform
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from cpeft.errors import CpeftError, Missing, TooLong
+from cpeft.models.cache import remembered
+from cpeft.models.places import folder_of, model_identity
+from cpeft.options.model import ModelOptions
+from cpeft.study.data_check import Finding, check_data, facts_of
+from cpeft.study.plan import Plan
+from cpeft.study.recipe import Recipe
+from cpeft.study.settings import located_model
+from cpeft.study.store import Store
+
+
+def check_recipe(recipe: Recipe) -> Iterator[Finding]:
+    """Findings about a recipe, none where nothing is wrong."""
+    said = set()
+    for finding in check_data(recipe.training):
+        said.add(finding.what)
+        yield finding
+    plan = Plan(recipe, Store(Path("stores") / recipe.name))
+    for finding in (*_runs(plan), *_models(recipe), *_fits(recipe)):
+        if finding.what not in said:
+            said.add(finding.what)
+            yield finding
+
+
+def _runs(plan: Plan) -> Iterator[Finding]:
+    for run in plan.recipe.runs:
+        try:
+            plan.entry(run)
+        except Missing:
+            continue  # said of the data
+        except CpeftError as error:
+            yield Finding("error", str(run), str(error))
+
+
+def _models(recipe: Recipe) -> Iterator[Finding]:
+    """Models that cannot be loaded, or cannot be used with soft prompts."""
+    stages = {located_model(run.settings.model, run.base): run.stage for run in reversed(recipe.training)}
+    for options, stage in reversed(stages.items()):
+        try:
+            remembered(
+                "usable", [platform.node(), model_identity(options), options.model_dump()], partial(_loads, options)
+            )
+        except Missing:
+            continue  # said of the data
+        except CpeftError as error:
+            yield Finding("error", stage, str(error))
+
+
+def _loads(options: ModelOptions) -> bool:
+    """True; raises CpeftError for a model that cannot be used, MissingModel for a named one that a run would download first."""
+    from cpeft.study.prepare import model_of
+
+    folder_of(options.name, options.file, fetch=False)
+    return bool(model_of(options))
+
+
+def _fits(recipe: Recipe) -> Iterator[Finding]:
+    """Prompts that with the longest text exceed the model's positions."""
+    seen: set[object] = set()
+    for run in recipe.training:
+        settings, length = run.settings, 0 if run.settings.changes_model else run.settings.prompt.length
+        for name in settings.tasks:
+            if (key := (name, run.base, settings.data, settings.model, length)) in seen:
+                continue
+            seen.add(key)
+            try:
+                facts_of(run, name).check_fits(length, settings.model.name)
+            except TooLong as error:
+                yield Finding("error", f"{run.stage}: {name}", str(error))
+            except CpeftError:
+                continue  # said of the data
