@@ -5,6 +5,7 @@ imported inside commands, so that help and listings are quick.
 """
 
 import gc
+import logging
 import os
 import sys
 from typing import Any
@@ -34,6 +35,7 @@ def main() -> None:
     """The entry point: errors of the user become one sentence and an exit code."""
     gc.set_threshold(*COLLECT)
     _open_streams()
+    _tell_of_waits()
     try:
         sys.exit(app(standalone_mode=False))  # what typer.Exit carries comes back as the value
     except CpeftError as error:
@@ -54,6 +56,14 @@ def main() -> None:
         said = f"error: {_usage(error)}"
         Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
+
+
+def _tell_of_waits() -> None:
+    """Let people at a terminal read what takes time ("loading smollm2 ..."); files of output stay without it."""
+    if sys.stderr.isatty():
+        log = logging.getLogger("cpeft")
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
 
 
 def _open_streams() -> None:

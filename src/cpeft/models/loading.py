@@ -6,6 +6,7 @@ asks for the published `base_dropout`.
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from cpeft.prompts.init import Vocabulary
 from cpeft.prompts.soft_prompt import differing_part
 
 CPU = Path("/proc/cpuinfo")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -179,6 +181,7 @@ def load_lm(
     Raises MissingModel (not there, or offline and not in the cache) and ConfigError (quantisation without bitsandbytes, a GGUF
     file that cannot be read, program code of its own, a tokenizer with more tokens than the model has embeddings, a family on
     which prompts cannot be served: `models/support.py`)."""
+    logger.info("loading %s ...", name)
     place, kind = placed(dtype, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     at: dict[str, Any] = {"revision": revision, "local_files_only": not fetch}

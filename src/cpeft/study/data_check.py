@@ -5,6 +5,7 @@ not fit, texts that are cut or hold characters unknown to the tokenizer, classes
 that splits share, labels that no output can reach.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from cpeft.study.recipe_run import TrainingRun, task_identity
 from cpeft.study.settings import located_model
 from cpeft.study.task_data import TaskData, coded_data, dataset_of
 
+logger = logging.getLogger(__name__)
 SAMPLE = 1000  # rows of a split that are looked at where time is short
 
 
@@ -67,6 +69,7 @@ def facts_of(run: TrainingRun, name: str, most: int | None = None) -> Facts:
     seed = run.settings.seed_for("subset")
 
     def found() -> dict[str, Any]:
+        logger.info("reading the rows of %s ...", name)
         codec = codec_of(model, options.form)
         return asdict(_facts(coded_data(name, run.base, options, seed, codec, most), codec))
 

@@ -14,6 +14,7 @@ place of the old ones, and what a task needed goes with a task that a new list l
 
 import os
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 from cpeft.config import Table, located, merge, read_toml
@@ -37,6 +38,7 @@ def find_recipe(name: str) -> Path:
     return packaged[name]
 
 
+@lru_cache(maxsize=1)
 def packaged_recipes() -> dict[str, Path]:
     """Recipes shipped with the package, by name."""
     package = Path(__file__).parents[1]
