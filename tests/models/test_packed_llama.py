@@ -21,7 +21,7 @@ from cpeft.evaluation.decoding import decode_rows
 from cpeft.models.example_losses import example_losses
 from cpeft.models.fast import causal_attention, causal_reading
 from cpeft.models.fast.label_trie import LabelTrie
-from cpeft.models.fast.packed_llama import PackedLlama, packed_llama
+from cpeft.models.fast.packed_llama import LEAD, PackedLlama, packed_llama
 from cpeft.models.prompted import PromptedLM, pooled_losses
 from cpeft.options.evaluation import EvalOptions
 from tiny import EOS, LABELS, PAD, D, V, make_learner, make_lm, make_method, make_rows
@@ -82,6 +82,12 @@ def uneven_rows(lengths=(9, 2, 5, 5, 1, 12, 3), tasks=1):
     return [EncodedRow(ids(n), (*ids(n % 3), EOS), i % tasks) for i, n in enumerate(lengths)]
 
 
+def instructed(rows, count=LEAD + 3, seed=5):
+    """The rows behind tokens that all of them begin with, as an instruction."""
+    lead = tuple(torch.randint(4, V, (count,), generator=torch.Generator().manual_seed(seed)).tolist())
+    return [replace(row, source=lead + row.source) for row in rows]
+
+
 def batch_of(rows, left=False):
     """Padded on the right as `collate` does, or with its padding moved to the left."""
     batch = collate(rows, PAD)
@@ -115,11 +121,12 @@ def same(ours, theirs):
 ALIKE = {"one prompt": [0] * 7, "three prompts": [0, 1, 1, 0, 2, 2, 2], "a prompt a row": list(range(7))}
 
 
+@pytest.mark.parametrize("rows", [uneven_rows(), instructed(uneven_rows())], ids=["texts", "instructed"])
 @pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
 @pytest.mark.parametrize("kind", ALIKE)
-def test_losses_and_gradients_are_the_modules(lm, kind, left, monkeypatch):
+def test_losses_and_gradients_are_the_modules(lm, kind, left, rows, monkeypatch):
     assert isinstance(lm.packed, PackedLlama)
-    alike, batch = torch.tensor(ALIKE[kind]), batch_of(uneven_rows(), left)
+    alike, batch = torch.tensor(ALIKE[kind]), batch_of(rows, left)
     ours = losses_and_gradient(lm, batch, alike)
     same(ours, losses_and_gradient(by_module(lm, monkeypatch), batch, alike))
 
@@ -282,10 +289,12 @@ def reading_of(learner, rows, new=3):
     return learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
 
 
+@pytest.mark.parametrize("lead", [0, LEAD + 3], ids=["texts", "instructed"])
 @pytest.mark.parametrize("name", ["prompt_tuning", "mpt", "attempt", "no_prompt"])
-def test_answers_are_those_of_generate(lm, name, monkeypatch):
+def test_answers_are_those_of_generate(lm, name, lead, monkeypatch):
     """Row by row through plain transformers, for label sets that greedy decoding meets and misses."""
     learner, rows = make_learner(lm, name, {}, tasks=2), [*make_rows(lm, 9, tasks=2), *uneven_rows(tasks=2)]
+    rows = instructed([row for row in rows if len(row.source) <= 6] if lead else rows, lead)  # within Mistral's window
     with monkeypatch.context() as off:
         plain = spoken_by(PromptedLM(by_module(lm, off), learner.method), rows)
     labels = list(dict.fromkeys([*plain[:3], (plain[4][0], V - 1), (V - 1, V - 2, V - 3)]))
@@ -298,9 +307,10 @@ def test_answers_are_those_of_generate(lm, name, monkeypatch):
     assert len(set(plain)) > 3
 
 
+@pytest.mark.parametrize("lead", [0, LEAD + 3], ids=["texts", "instructed"])
 @pytest.mark.parametrize("name", ["prompt_tuning", "mpt", "attempt", "no_prompt"])
-def test_label_scores_are_the_modules(lm, name, monkeypatch):
-    learner, rows = make_learner(lm, name, {}, tasks=2), uneven_rows(tasks=2)
+def test_label_scores_are_the_modules(lm, name, lead, monkeypatch):
+    learner, rows = make_learner(lm, name, {}, tasks=2), instructed(uneven_rows(tasks=2), lead)
     ours = label_scores(learner, rows, LABELS)
     by_module(lm, monkeypatch)
     theirs = label_scores(learner, rows, LABELS)
@@ -348,6 +358,29 @@ def test_prompts_of_a_mixed_batch_are_computed_once_until_they_change(lm, monkey
     with torch.no_grad():
         learner.method.u_TPR[1] -= 1
     assert decode_rows(learner, rows, LABELS, few) == first
+
+
+def test_what_all_texts_begin_with_is_computed_once(monkeypatch):
+    """Behind each prompt; in batches that have more in common than others too, and with another beginning anew."""
+    lm = make_lm("llama", double=True)
+    learner, rows = make_learner(lm, "prompt_tuning", {}), uneven_rows((9, 2, 5, 5, 4, 12, 3, 2, 6, 6))
+    few = EvalOptions(token_budget=60)
+    seen, read = [], PackedLlama.read_prompts
+    assert lm.packed is not None
+    monkeypatch.setattr(
+        PackedLlama, "read_prompts", lambda self, p_KPD: seen.append(p_KPD.shape[1]) or read(self, p_KPD)
+    )
+    more = instructed([*instructed(rows[:4], 2, seed=6), *rows[4:]])
+    for given in (instructed(rows), more, instructed(rows, seed=7)):
+        together = decode_rows(learner, given, LABELS, few)
+        scores = label_scores(learner, given, LABELS)
+        assert together == [decode_rows(make_copy(learner), [row], LABELS, few)[0] for row in given]
+        alone = torch.cat([label_scores(make_copy(learner), [row], LABELS) for row in given])
+        assert float((scores - alone).abs().max()) <= EXACT * float(alone.abs().max())
+    length = learner.method.length
+    kept = [size for size in seen if size > length]
+    assert set(kept) == {length + LEAD + 3}, "the common beginning of all, not of some"
+    assert len(kept) <= 4
 
 
 def make_copy(learner):

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from cpeft.models.fast.label_trie import LabelTrie
-from cpeft.models.fast.packed_llama import Known, PackedLlama, distinct
+from cpeft.models.fast.packed_llama import LEAD, Known, PackedLlama, behind, distinct, shared_lead
 from cpeft.models.fast.packed_t5 import AT_ONCE
 from cpeft.models.fast.reading import Reading
 from cpeft.models.fast.rows import Rows
@@ -24,11 +24,24 @@ KEPT = 64  # prompts whose keys and values are kept
 
 
 class KeptPrompts:
-    """Keys and values of prompts by number, until a prompt changes or `KEPT` others were wanted after it."""
+    """Keys and values of prompts by number, until a prompt changes or `KEPT` others were wanted after it. The `lead` that all
+    texts so far had in common counts as a part of every prompt."""
 
     def __init__(self, packed: PackedLlama) -> None:
         self.packed = packed
         self._known: dict[int, tuple[Tensor, Known]] = {}
+        self._lead: Tensor | None = None
+
+    def lead(self, source_BL: Int[Tensor, "B L"], mask_BL: Tensor) -> int:
+        """How many tokens these texts and those before them have in common; where they have too few, a new beginning is made
+        with these."""
+        count = shared_lead(source_BL, mask_BL)
+        if count and self._lead is not None:
+            both = min(count, len(self._lead))
+            before = int((source_BL[0, :both] == self._lead[:both]).long().cumprod(0).sum())
+            count = before if before >= LEAD else count
+        self._lead = source_BL[0, :count].clone() if count else self._lead
+        return count
 
     def of(self, numbers: Sequence[int], prompt_KPD: Float[Tensor, "K P D"]) -> Known:
         """Those of these prompts by layer, [2, K, keys, P, width]; what is not known is computed in one pass."""
@@ -121,13 +134,15 @@ def read_texts(
     """Read texts behind their prompts, each prompt once: rows of one number in `alike_B` have the same, and `kept` knows
     prompts by these numbers (None: they are of these rows alone)."""
     numbers, prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
+    lead = kept.lead(source_BL, mask_BL) if kept and len(prompt_KPD) < len(x_BLD) else 0
+    prompt_KPD, told_BL = behind(prompt_KPD, x_BLD[0, :lead]), mask_BL[:, lead:]
     prompts = kept.of(numbers, prompt_KPD) if kept else packed.read_prompts(prompt_KPD)
-    rows = Rows.of(mask_BL.sum(1).tolist())
+    rows = Rows.of(told_BL.sum(1).tolist())
     order_B, length = rows.order_B, prompt_KPD.shape[1]
     owners = owner_B[order_B].split([count for _, count, _ in rows.spans])
     contexts = [[layer[:, owner] for owner in owners] for layer in prompts]
     positions_N = torch.cat([torch.arange(length, length + n).repeat(count) for _, count, n in rows.spans])
-    x_ND, known = packed.read(x_BLD[order_B][mask_BL[order_B]], rows, positions_N, contexts)
+    x_ND, known = packed.read(x_BLD[order_B, lead:][told_BL[order_B]], rows, positions_N, contexts)
     ends_B = rows.length_B.cumsum(0) - 1
     last_B = torch.where(mask_BL, torch.arange(mask_BL.shape[1]), -1).max(1).values
     token_B = source_BL[torch.arange(len(source_BL)), last_B]

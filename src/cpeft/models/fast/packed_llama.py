@@ -29,6 +29,7 @@ KINDS = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "MistralFor
 ROTARY = ("default", "linear", "llama3", "yarn")  # whose frequencies do not depend on the length of a text
 # In bfloat16 the gradient of 30 layers is itself 0.13 off that of float32, by the module as by the packed form.
 CLOSE = {**AGREE, torch.bfloat16: 0.3}
+LEAD = 8  # common tokens from which on it pays to compute them once
 Known = list[Tensor]  # keys and values, by layer or by span of rows
 
 
@@ -69,6 +70,10 @@ class PackedLlama:
         asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
         label_BL = torch.cat([asked_BL, batch.target_BT], 1)
         _, prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
+        if loss == "answer" and len(prompt_KPD) < len(batch):
+            lead = shared_lead(batch.source_BL, batch.mask_BL)
+            prompt_KPD = behind(prompt_KPD, x_BLD[0, :lead].detach())
+            told_BLD, mask_BL, label_BL = told_BLD[:, lead:], mask_BL[:, lead:], label_BL[:, lead:]
         rows = Rows.of((mask_BL.sum(1) - 1).clamp(min=1).tolist())  # a row's last token says nothing of a later one
         order_B = rows.order_B
         layout = self.layout(len(prompt_KPD), prompt_KPD.shape[1], rows, owner_B[order_B])
@@ -132,6 +137,19 @@ class PackedLlama:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits, float32 at least."""
         return precise(self.vocabulary(hidden))
+
+
+def shared_lead(source_BL: Int[Tensor, "B L"], mask_BL: Tensor) -> int:
+    """How many tokens all texts begin with, such as an instruction: they are computed once behind each prompt. Every text keeps
+    a token for itself; 0 for fewer than `LEAD`."""
+    same_L = ((source_BL == source_BL[0]) & mask_BL).all(0)
+    count = min(int(same_L.cumprod(0).sum()), int(mask_BL.sum(1).min()) - 1)
+    return count if count >= LEAD else 0
+
+
+def behind(prompt_KPD: Float[Tensor, "K P D"], lead_SD: Float[Tensor, "S D"]) -> Float[Tensor, "K N D"]:
+    """Prompts with the same tokens behind each."""
+    return torch.cat([prompt_KPD, lead_SD.expand(len(prompt_KPD), -1, -1)], 1)
 
 
 def distinct(
