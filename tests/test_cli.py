@@ -12,7 +12,7 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-import cpeft.doctor
+import cpeft.doctor.prompts
 from cpeft import cli
 from cpeft.prompts.composition import compose_files
 from cpeft.prompts.exchange import load_prompt
@@ -362,8 +362,10 @@ def test_doctor_loads_the_model_that_a_prompt_names(cpeft_main, prompts, tmp_pat
         return {(each["level"], each["what"].partition(" on ")[0].partition(":")[0]) for each in json.loads(out)}
 
     whole = {("note", "the gradient"), ("note", "nearest tokens by row, cosine and (norm of the row)")}
-    loaded, named = [], cpeft.doctor.load_lm
-    monkeypatch.setattr("cpeft.doctor.load_lm", lambda *a, **more: loaded.append((a[0], more)) or named(*a, **more))
+    loaded, named = [], cpeft.doctor.prompts.load_lm
+    monkeypatch.setattr(
+        "cpeft.doctor.prompts.load_lm", lambda *a, **more: loaded.append((a[0], more)) or named(*a, **more)
+    )
     assert said(prompts[0]) >= {*whole, ("ok", "nothing wrong found")}
     cpeft_main("doctor", *prompts)
     assert loaded == [(str(world / "model"), {"fetch": False})] * 2, "once for prompts of one model"

@@ -76,8 +76,10 @@ def _ending(plan: Any) -> None:
     from cpeft.study.run import summary_of
 
     if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
-        _table(plan, results)
+        report = _table(plan, results)
         _be_careful(results)
+        _gains(plan.store)
+        console.print(f"report: {report}", markup=False)
     summary = summary_of(plan)
     for name, path in summary.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
@@ -116,8 +118,21 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _table(plan: Any, results: Sequence[dict[str, Any]]) -> None:
-    """Print the recipe's table and keep it and the store's report beside the runs."""
+def _gains(store: Any) -> None:
+    """What training brought, where the store has answers without training too: one text, and a sentence a task."""
+    from cpeft.report.gain import gains
+    from cpeft.report.study import Study
+
+    found = gains(Study.of(store))
+    if shown := next((gain.shown for gain in found if gain.shown), None):
+        console.print(f"\n{shown.text}", markup=False)
+        console.print(f'  without the prompt: "{shown.without}"\n  with it: "{shown.behind}"\n', markup=False)
+    for gain in found:
+        console.print(gain.verdict, markup=False)
+
+
+def _table(plan: Any, results: Sequence[dict[str, Any]]) -> Path:
+    """Print the recipe's table and keep it and the store's report beside the runs; returns the report's place."""
     from cpeft.report.page import write_report
     from cpeft.report.tables import markdown_table, rich_table, summarise
 
@@ -125,7 +140,8 @@ def _table(plan: Any, results: Sequence[dict[str, Any]]) -> None:
     console.print(rich_table(cells, plan.recipe.name))
     path = plan.store.path / "table.md"
     path.write_text(markdown_table(cells), encoding="utf-8")
-    console.print(f"table: {path}\nreport: {write_report(plan.store.path)}", markup=False)
+    console.print(f"table: {path}", markup=False)
+    return write_report(plan.store.path)
 
 
 @app.command()

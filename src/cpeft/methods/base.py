@@ -72,7 +72,7 @@ class MethodInputs:
 class PromptMethod(nn.Module, ABC):
     """Produces the prompt of every example of a batch."""
 
-    Options: ClassVar[type[MethodOptions]]
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
     reads_input: ClassVar[bool] = False  # True where the prompt depends on the text of the row
     by_task: bool = False  # True where it depends on the task index of the row
 

@@ -52,7 +52,16 @@ class Run:
         """The test rows with task, row, source, references, prediction (None: matched with no label) and what was said, where
         that was kept; empty where none were."""
         path = self.folder.path / "predictions.parquet"
-        columns = ["task", "row", "source", "references", "prediction", "answer"]  # older runs have no `answer`
+        columns = [
+            "task",
+            "row",
+            "source",
+            "references",
+            "prediction",
+            "answer",
+            "choice",
+            "calibrated",
+        ]  # as far as it has them
         return pq.ParquetFile(path).read(columns=columns).to_pylist() if path.exists() else []
 
     @cached_property

@@ -12,7 +12,7 @@ their scores in any unit, nothing more; its least reachable value, 2 / 2^n, says
 that were trained in one run share the luck of that run, which no test over tasks can see.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -104,6 +104,19 @@ def task_means(scores: Mapping[tuple[Task, Seed], float]) -> dict[Task, float]:
     for (task, _), score in scores.items():
         by_task.setdefault(task, []).append(score)
     return {task: float(np.mean(values)) for task, values in by_task.items()}
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """McNemar's test, exact: the two-sided p-value that two systems are right equally often, from the same rows.
+
+    Of the b + c rows that one alone gets right, b belong to the first; if both were equal, b ~ Binomial(b + c, 1/2). It speaks
+    of these two systems, trained as they are, and of rows like these. Raises NotComparable where the rows are not the same.
+    """
+    if len(first) != len(second):
+        raise NotComparable(f"the same rows are needed, not {len(first)} and {len(second)}")
+    own = sum(a and not b for a, b in zip(first, second, strict=True))
+    other = sum(b and not a for a, b in zip(first, second, strict=True))
+    return float(stats.binomtest(own, own + other).pvalue) if own + other else 1.0
 
 
 def check(values: np.ndarray, needed: str) -> None:

@@ -1,0 +1,150 @@
+"""What training brought: trained prompts beside everything that was not trained, on the same test rows, at the end of `run`.
+
+A trained prompt is compared with the best answers that the model gives to the task without training: behind no prompt, with
+in-context examples, behind the prompt of another task, each as it is decoded (greedy, choice, calibrated), and with the best
+constant answer. The test is McNemar's, exact, on rows; it speaks of that trained prompt alone, so a task is called significant
+only where every prompt of it is, after Holm's correction over all prompts of the store.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cpeft.report.study import Run, Study
+from cpeft.stats.intervals import ALPHA
+from cpeft.stats.many import holm
+from cpeft.stats.paired import mcnemar
+
+WAYS = {"prediction": "", "choice": ", choice", "calibrated": ", calibrated choice"}  # columns of answers
+CUT = 240  # characters of a text
+SAID = 60  # of an answer
+
+
+@dataclass(frozen=True)
+class Line:
+    """Answers to the test rows of a task that nothing was trained for."""
+
+    name: str
+    answers: tuple[str | None, ...]
+    right: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A test row with what was said of it: without a prompt, and behind a trained one, which is right."""
+
+    text: str
+    without: str
+    behind: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One task: right answers of each trained prompt, the best line without training, corrected p-values by prompt."""
+
+    task: str
+    rows: int
+    prompts: tuple[int, ...]
+    best: Line
+    p: tuple[float, ...]
+    shown: Row | None
+
+    @property
+    def significant(self) -> bool:
+        least = sum(self.best.right)
+        return all(p <= ALPHA and right > least for p, right in zip(self.p, self.prompts, strict=True))
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        low, high = (100 * each / self.rows for each in (min(self.prompts), max(self.prompts)))
+        span = f"{low:.0f}%" if low == high else f"{low:.0f} to {high:.0f}%"
+        count = f"{len(self.prompts)} trained prompts" if len(self.prompts) > 1 else "1 trained prompt"
+        best = f"the best without training ({self.best.name}) {100 * sum(self.best.right) / self.rows:.0f}%"
+        whom = "these prompts" if len(self.prompts) > 1 else "this prompt"
+        word = "significant for every one" if self.significant else "not significant for every one"
+        test = f"exact McNemar, Holm, largest p = {max(self.p):.2g}; it speaks of {whom} alone"
+        return f"{self.task}: {count} {span} of {self.rows} rows right, {best}: {word} ({test})"
+
+
+def gains(study: Study) -> list[Gain]:
+    """A gain for every task that has trained prompts and untrained lines on the same rows, in the order of the store."""
+    found = []
+    for task in dict.fromkeys(task for run in study.runs for task in run.result["data"]):
+        runs = [run for run in study.runs if list(run.result["data"]) == [task] and _closed(run, task)]
+        trained = _first_group([run for run in runs if _tuned(run)])
+        lines = [line for run in runs if not run.result["steps"] for line in _lines(run, task)]
+        if (
+            trained
+            and lines
+            and len({len(_rows(run, task)) for run in trained} | {len(line.right) for line in lines}) == 1
+        ):
+            found.append(_gain(task, trained, [*lines, _constant(trained[0], task)]))
+    corrected = iter(holm([p for gain in found for p in gain.p]))
+    return [replace(gain, p=tuple(next(corrected) for _ in gain.p)) for gain in found]
+
+
+def _gain(task: str, trained: Sequence[Run], lines: Sequence[Line]) -> Gain:
+    best = max(lines, key=lambda line: sum(line.right))
+    right = [_right(_rows(run, task), "prediction") for run in trained]
+    p = tuple(mcnemar(own, best.right) for own in right)
+    return Gain(task, len(best.right), tuple(map(sum, right)), best, p, _shown(task, trained, lines, right))
+
+
+def _shown(task: str, trained: Sequence[Run], lines: Sequence[Line], right: Sequence[Sequence[bool]]) -> Row | None:
+    """The first row that every trained prompt answers right and the model without a prompt does not; None where there is none,
+    or texts were not kept."""
+    without = lines[0]
+    rows = _rows(trained[0], task)
+    for i, row in enumerate(rows):
+        if all(own[i] for own in right) and not without.right[i] and trained[0].keeps_texts:
+            return Row(_cut(row["source"], CUT), _cut(without.answers[i] or "", SAID), row["answer"])
+    return None
+
+
+def _cut(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _closed(run: Run, task: str) -> bool:
+    """Whether its answers are labels and were kept, so that each is right or wrong."""
+    return bool(run.result["data"][task]["labels"]) and bool(_rows(run, task))
+
+
+def _tuned(run: Run) -> bool:
+    """Whether a prompt was trained from nothing that was trained before."""
+    return bool(run.result["steps"]) and run.result["method"] == "prompt_tuning" and not run.result["sources"]
+
+
+def _first_group(runs: Sequence[Run]) -> list[Run]:
+    """The seeds of the first method among these."""
+    return [run for run in runs if run.group == runs[0].group]
+
+
+def _rows(run: Run, task: str) -> list[dict[str, Any]]:
+    return [row for row in run.answers if row["task"] == task]
+
+
+def _lines(run: Run, task: str) -> Iterator[Line]:
+    rows, seed = _rows(run, task), run.result["seed"]
+    for column, way in WAYS.items():
+        if column == "prediction" or all(row.get(column) is not None for row in rows):
+            name = f"{run.result['label']}, seed {seed}{way}"
+            told = tuple(row["answer"] if column == "prediction" else row[column] for row in rows)
+            yield Line(name, told, tuple(_right(rows, column)))
+
+
+def _right(rows: Sequence[Mapping[str, Any]], column: str) -> list[bool]:
+    return [row[column] in row["references"] for row in rows]
+
+
+def _constant(run: Run, task: str) -> Line:
+    """The best constant answer, which knows the test labels."""
+    rows = _rows(run, task)
+    labels = [row["references"][0] for row in rows]
+    words, counts = np.unique(labels, return_counts=True)
+    word = str(words[counts.argmax()])
+    return Line(f'always "{word}"', tuple(word for _ in rows), tuple(label == word for label in labels))
