@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from cpeft.errors import ConfigError
+from cpeft.models import cache
 from cpeft.models.cache import code_digest
-from cpeft.study import machine
 from cpeft.study.machine import CODE
 from cpeft.study.note import current_notes, read_notes
 from cpeft.study.recipe import load_recipe
@@ -112,7 +112,7 @@ def test_the_code_is_known_by_all_its_files(tmp_path, monkeypatch):
     package = tmp_path / "cpeft"
     (package / "study").mkdir(parents=True)
     (package / "study" / "a.py").write_text("a = 1\n")
-    monkeypatch.setattr(machine, "__file__", str(package / "study" / "machine.py"))
+    monkeypatch.setattr(cache, "__file__", str(package / "models" / "cache.py"))
     try:
         seen = [digest()]
         (package / "notes.txt").write_text("no code")

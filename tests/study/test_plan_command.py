@@ -124,7 +124,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
         raise OSError("no route")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "get_session", nobody)
+    monkeypatch.setattr("huggingface_hub.get_session", nobody)
     hub.ask_hub_once.cache_clear()
     hub.ask_hub_once()
     hub.ask_hub_once()

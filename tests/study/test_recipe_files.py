@@ -113,6 +113,7 @@ def test_default_is_ours_wherever_it_is_said(folder):
     [[stage]]
     name = "sources"
     train = { steps = "default", epochs = 2 }
+    task.rte.train.steps = "default"
     """
     recipe = loaded(folder, text, "sources.optim.lr=default")
     [sst2, *_] = runs_of(recipe, "sources").values()
