@@ -181,7 +181,7 @@ def fuzz(examples: int, seed: int, place: Path, seconds: float = float("inf"), t
     model = place / "model"
     if not model.exists():
         write_tiny("t5", model)
-    import cpeft.doctor
+    import cpeft.doctor.prompts
     import cpeft.study.api
     import cpeft.study.subject  # noqa: F401 (all that load models, before they are wrapped)
 
