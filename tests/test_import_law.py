@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cpeft.baselines import BASELINES
+from cpeft.methods import METHODS
 from tiny import SRC, run_python
 
 ROOT = Path(SRC) / "cpeft"
@@ -233,3 +235,51 @@ def test_importing_cpeft_is_cheap():
     assert cpu("import cpeft") - cpu("pass") < 0.3
     assert time.monotonic() - started < 60
     assert run_python("import sys, cpeft; print('torch' in sys.modules)").stdout.strip() == "False"
+
+
+def test_packaged_methods_are_known_by_their_options_alone():
+    """So that listing and planning import no torch: each stands in `options/method.py`."""
+    found = run_python("from cpeft.options.method import METHOD_OPTIONS; print(*METHOD_OPTIONS.names())")
+    assert set(found.stdout.split()) == {*METHODS.names(), *BASELINES.names()}
+
+
+LOOKS = (
+    "list methods",
+    "list tasks",
+    "list recipes",
+    "list models",
+    "show task mini/mood",
+    "plan start.toml",
+    "doctor start.toml",
+)
+START = """name = "start"
+[model]
+name = "mini"
+[train]
+steps = 1
+[[stage]]
+name = "one"
+tasks = ["mini/mood"]
+[[stage]]
+name = "two"
+tasks = ["mini/claim"]
+prompt.init = "one/mini/mood"
+"""
+
+
+def test_looking_imports_no_torch(tmp_path, monkeypatch):
+    """What takes a tokenizer or weights is remembered from the first time; prompts are hashed without torch too."""
+    monkeypatch.setenv("CPEFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "start.toml").write_text(START)
+    folder = tmp_path / "stores" / "start" / "one"
+    for command in ("doctor start.toml", "plan start.toml", "run start.toml data.limit_test=8 data.limit_validation=8"):
+        assert (
+            run_python(f"import sys; from cpeft.cli import main; sys.argv[1:] = {command.split()!r}; main()").returncode
+            == 0
+        )
+    assert folder.exists()
+    for command in LOOKS:
+        call = f"app({command.split()!r}, standalone_mode=False)"
+        done = run_python(f"import sys; from cpeft.cli import app; {call}; print('torch' in sys.modules)")
+        assert done.stdout.splitlines()[-1:] == ["False"], (command, done.stderr)

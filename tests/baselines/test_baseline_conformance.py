@@ -9,8 +9,8 @@ from cpeft.baselines import BASELINES, changed_lm, load_baseline
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.models.loading import FrozenLM
 from cpeft.models.saved import save_method
+from cpeft.options.method import METHOD_OPTIONS
 from cpeft.options.training import GangOptions
-from cpeft.study.settings import find_method
 from cpeft.training.callbacks import Callback
 from cpeft.training.engine import train_gang
 from tiny import (
@@ -357,8 +357,8 @@ def test_trained_numbers_of_pefts():
 
 
 def test_an_unknown_name_is_answered_from_methods_and_baselines():
-    assert find_method("lora") is BASELINES.get("lora")
+    assert METHOD_OPTIONS.get("lora") is BASELINES.get("lora").Options
     with pytest.raises(UnknownName, match="did you mean 'fine_tuning'"):
-        find_method("finetuning")
+        METHOD_OPTIONS.get("finetuning")
     with pytest.raises(UnknownName, match="did you mean 'prompt_tuning'"):
-        find_method("prompt_tunin")
+        METHOD_OPTIONS.get("prompt_tunin")

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from cpeft.errors import PromptError, PromptMismatch
 from cpeft.prompts.exchange import export_prompt, load_prompt
-from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space
+from cpeft.prompts.hashes import stored_hash
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, check_same_space, matrix_hash
 from tiny import D, P, make_lm, raw_model
 
 FULL = Provenance(
@@ -371,3 +372,17 @@ def test_unknown_suffix(tmp_path):
     (tmp_path / "p.ckpt").write_text("")
     with pytest.raises(PromptError, match=r"'\.ckpt' is none of \.npy"):
         load_prompt(tmp_path / "p.ckpt")
+
+
+def test_a_plan_hashes_stored_prompts_as_torch_does(tmp_path):
+    one = prompt()
+    for number, each in enumerate((one, SoftPrompt(one.weight, origin=one.weight + 1))):
+        folder = each.save(tmp_path / str(number))
+        assert stored_hash(folder) == matrix_hash(load_prompt(folder).weight)
+        origin = load_prompt(folder).origin
+        assert stored_hash(folder, origin=True) == ("" if origin is None else matrix_hash(origin))
+    doubled = SoftPrompt.stored(torch.cat([one.weight, one.weight + 2]), one.length, one.provenance)
+    folder = doubled.save(tmp_path / "doubled")
+    assert stored_hash(folder) == matrix_hash(one.weight)
+    (folder / "adapter_model.safetensors").write_bytes(b"damaged")
+    assert stored_hash(folder) == stored_hash(tmp_path / "nothing") == ""

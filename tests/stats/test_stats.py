@@ -9,7 +9,7 @@ from scipy import stats
 from cpeft.errors import NotComparable
 from cpeft.stats.intervals import Interval, Verdict
 from cpeft.stats.many import holm, rank_methods
-from cpeft.stats.paired import compare, compare_tasks
+from cpeft.stats.paired import compare, compare_tasks, mcnemar
 from cpeft.stats.summaries import (
     Judged,
     Summary,
@@ -331,3 +331,18 @@ def test_holm_over_ranges_keeps_the_unjudged_in_the_family():
 def test_summaries_that_cannot_be_tested(bad, message):
     with pytest.raises(NotComparable, match=message):
         published_t_test(bad, Summary(2.0, 0.0, 10))
+
+
+def test_mcnemar_is_the_binomial_test_of_rows_that_one_alone_gets_right():
+    first, second = [True] * 9 + [False] * 1 + [True] * 20, [False] * 9 + [True] * 1 + [True] * 20
+    assert mcnemar(first, second) == mcnemar(second, first) == stats.binomtest(9, 10).pvalue
+    assert mcnemar(first, first) == 1.0
+    with pytest.raises(NotComparable, match="the same rows"):
+        mcnemar(first, second[1:])
+
+
+def test_mcnemar_holds_its_error_rate():
+    rng = np.random.default_rng(0)
+    for right in (0.5, 0.9):
+        p = [mcnemar(*(rng.random((2, 60)) < right).tolist()) for _ in range(2000)]
+        assert np.mean(np.array(p) <= 0.05) <= 0.05

@@ -8,7 +8,7 @@ from cpeft.cli import base
 from cpeft.study.data_check import check_data
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
-from cpeft.study.recipe_run import _task_identity
+from cpeft.study.recipe_run import task_identity
 from cpeft.study.run import warn
 from cpeft.study.store import Store
 from cpeft.study.task_data import dataset_of
@@ -132,7 +132,7 @@ def test_identity_follows_what_decides_how_a_file_reads(recipe, world, tmp_path)
     found = []
     for more in ("", 'missing = ""\n', 'encoding = "latin-1"\n'):
         (tmp_path / "own.toml").write_text(more + (tmp_path / "own.toml").read_text().replace('missing = ""\n', ""))
-        found.append(_task_identity("own.toml", tmp_path, options))
+        found.append(task_identity("own.toml", tmp_path, options))
     assert len({json.dumps(each) for each in found}) == 3
-    version, _, own = _task_identity("mini/mood", tmp_path, options)
+    version, _, own = task_identity("mini/mood", tmp_path, options)
     assert (version, own) == (TASKS.get("mini/mood").version, "")

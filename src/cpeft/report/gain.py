@@ -116,7 +116,7 @@ def _closed(run: Run, task: str) -> bool:
 
 def _tuned(run: Run) -> bool:
     """Whether a prompt was trained from nothing that was trained before."""
-    return bool(run.result["steps"]) and run.result["method"] == "prompt_tuning" and not run.result["sources"]
+    return bool(run.result["steps"]) and run.result["method"] == "prompt_tuning" and not run.result.get("sources")
 
 
 def _first_group(runs: Sequence[Run]) -> list[Run]:
