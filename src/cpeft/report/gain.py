@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cpeft.report.predictions import said
 from cpeft.report.study import Run, Study
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.many import holm
@@ -100,7 +101,7 @@ def _shown(task: str, trained: Sequence[Run], lines: Sequence[Line], right: Sequ
     rows = _rows(trained[0], task)
     for i, row in enumerate(rows):
         if all(own[i] for own in right) and not without.right[i] and trained[0].keeps_texts:
-            return Row(_cut(row["source"], CUT), _cut(without.answers[i] or "", SAID), row["answer"])
+            return Row(_cut(row["source"], CUT), _cut(without.answers[i] or "", SAID), said(row))
     return None
 
 
@@ -133,7 +134,7 @@ def _lines(run: Run, task: str) -> Iterator[Line]:
     for column, way in WAYS.items():
         if column == "prediction" or all(row.get(column) is not None for row in rows):
             name = f"{run.result['label']}, seed {seed}{way}"
-            told = tuple(row["answer"] if column == "prediction" else row[column] for row in rows)
+            told = tuple(said(row) if column == "prediction" else row[column] for row in rows)
             yield Line(name, told, tuple(_right(rows, column)))
 
 
