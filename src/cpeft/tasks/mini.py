@@ -37,7 +37,6 @@ def _same(field: str) -> tuple[str, str]:
 
 
 SUPPORT = ("refund", "delivery", "login", "cancel", "invoice", "repair")
-OFFICES = ("roads", "waste", "parks", "water", "noise", "permits")
 NAMES = (
     _task("acceptability", "Is the sentence well-formed?", [_same("sentence")], ("unacceptable", "acceptable")),
     _task(
@@ -46,7 +45,6 @@ NAMES = (
         [_same("notes"), ("assertion", "claim")],
         ("unproven", "proven"),
     ),
-    _task("council", "Which office of the town is the letter for?", [("letter", "text")], OFFICES),
     _task(
         "entailment",
         "Does the hypothesis follow from the premise?",
