@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -455,3 +456,13 @@ def test_decoder_only_models_run_too(world, tmp_path, ok):
     assert scores(ok("eval", prompt.parents[1], "--task", "mood.toml", "--json")) == {
         m: s["value"] for m, s in kept.items()
     }
+
+
+def test_doctor_says_that_weights_are_missing(cpeft_main, world, tmp_path):
+    """The data needs the tokenizer alone, and finds nothing wrong."""
+    shutil.copytree(world / "model", tmp_path / "model")
+    for weights in (tmp_path / "model").glob("*.safetensors"):
+        weights.unlink()
+    code, out, _ = cpeft_main("doctor", world / "study.toml", f"model.name={tmp_path / 'model'}", "--json")
+    assert code == 2
+    assert any("could not be loaded" in each["what"] for each in json.loads(out) if each["level"] == "error")

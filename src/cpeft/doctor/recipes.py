@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from cpeft.errors import CpeftError, Missing, TooLong
+from cpeft.errors import CpeftError, Missing, MissingModel, TooLong
 from cpeft.models.cache import remembered
 from cpeft.models.places import folder_of, model_identity
 from cpeft.options.model import ModelOptions
-from cpeft.study.data_check import Finding, check_data, facts_of
+from cpeft.study.data_check import Finding, check_data, facts_of, without_model
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import Recipe
 from cpeft.study.settings import located_model
@@ -49,8 +49,8 @@ def _models(recipe: Recipe) -> Iterator[Finding]:
             remembered(
                 "usable", [platform.node(), model_identity(options), options.model_dump()], partial(_loads, options)
             )
-        except Missing:
-            continue  # said of the data
+        except MissingModel as error:  # its weights too, of which the data says nothing
+            yield without_model(options.name, stage, error)
         except CpeftError as error:
             yield Finding("error", stage, str(error))
 

@@ -74,14 +74,15 @@ def gains(study: Study) -> list[Gain]:
     """A gain for every task that has trained prompts and untrained lines on the same rows, in the order of the store."""
     found = []
     for task in dict.fromkeys(task for run in study.runs for task in run.result["data"]):
-        runs = [run for run in study.runs if list(run.result["data"]) == [task] and _closed(run, task)]
-        trained = _first_group([run for run in runs if _tuned(run)])
-        lines = [line for run in runs if not run.result["steps"] for line in _lines(run, task)]
-        if (
-            trained
-            and lines
-            and len({len(_rows(run, task)) for run in trained} | {len(line.right) for line in lines}) == 1
-        ):
+        runs = [run for run in study.runs if list(run.result["data"]) == [task] and run.result["data"][task]["labels"]]
+        trained, untrained = (
+            _first_group([run for run in runs if _tuned(run)]),
+            [run for run in runs if not run.result["steps"]],
+        )
+        if not (trained and untrained):
+            continue  # before any answers are read
+        lines = [line for run in untrained for line in _lines(run, task)]
+        if len({len(_rows(run, task)) for run in (*trained, *untrained)}) == 1 and _rows(trained[0], task):
             found.append(_gain(task, trained, [*lines, _constant(trained[0], task)]))
     corrected = iter(holm([p for gain in found for p in gain.p]))
     return [replace(gain, p=tuple(next(corrected) for _ in gain.p)) for gain in found]
@@ -108,11 +109,6 @@ def _shown(task: str, trained: Sequence[Run], lines: Sequence[Line], right: Sequ
 def _cut(text: str, length: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def _closed(run: Run, task: str) -> bool:
-    """Whether its answers are labels and were kept, so that each is right or wrong."""
-    return bool(run.result["data"][task]["labels"]) and bool(_rows(run, task))
 
 
 def _tuned(run: Run) -> bool:

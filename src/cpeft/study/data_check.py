@@ -104,14 +104,14 @@ def check_data(runs: Sequence[TrainingRun], most: int | None = None) -> Iterator
             try:
                 found = _check(run, name, most)
             except MissingModel as error:
-                found = [_without(model.name, run.stage, error)]
+                found = [without_model(model.name, run.stage, error)]
             for finding in found:
                 if (told := ("" if finding.level == "error" else name, finding.what)) not in said:
                     said.add(told)
                     yield finding
 
 
-def _without(model: str, stage: str, error: MissingModel) -> Finding:
+def without_model(model: str, stage: str, error: MissingModel) -> Finding:
     """What is said of a model that is not here: an error, unless a run downloads it first."""
     named = named_model(model)
     if named is None or isinstance(named.source, Path):
