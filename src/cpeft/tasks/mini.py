@@ -36,6 +36,7 @@ def _same(field: str) -> tuple[str, str]:
     return field, field
 
 
+TRADES = ("plumber", "electrician", "painter", "gardener", "locksmith", "roofer")
 SUPPORT = ("refund", "delivery", "login", "cancel", "invoice", "repair")
 NAMES = (
     _task("acceptability", "Is the sentence well-formed?", [_same("sentence")], ("unacceptable", "acceptable")),
@@ -85,6 +86,7 @@ NAMES = (
         [("text", "text")],
         ("sports", "business", "science", "weather", "arts"),
     ),
+    _task("trade", "Which trade does the caller need?", [("message", "text")], TRADES),
     _task(
         "wic",
         "Does a word mean the same in both sentences?",
