@@ -3,7 +3,7 @@
 A trained prompt is compared with the best answers that the model gives to the task without training: behind no prompt, with
 in-context examples, behind the prompt of another task, each as it is decoded (greedy, choice, calibrated), and with the best
 constant answer. The test is McNemar's, exact, on rows; it speaks of that trained prompt alone, so a task is called significant
-only where every prompt of it is, after Holm's correction over all prompts of the store.
+only where every one of its prompts is, after Holm's correction over all prompts of the store.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,12 +62,11 @@ class Gain:
         """One sentence."""
         low, high = (100 * each / self.rows for each in (min(self.prompts), max(self.prompts)))
         span = f"{low:.0f}%" if low == high else f"{low:.0f} to {high:.0f}%"
-        count = f"{len(self.prompts)} trained prompts" if len(self.prompts) > 1 else "1 trained prompt"
-        best = f"the best without training ({self.best.name}) {100 * sum(self.best.right) / self.rows:.0f}%"
-        whom = "these prompts" if len(self.prompts) > 1 else "this prompt"
-        word = "significant for every one" if self.significant else "not significant for every one"
-        test = f"exact McNemar, Holm, largest p = {max(self.p):.2g}; it speaks of {whom} alone"
-        return f"{self.task}: {count} {span} of {self.rows} rows right, {best}: {word} ({test})"
+        whom = f"these {len(self.prompts)} prompts" if len(self.prompts) > 1 else "this prompt"
+        best = f"{100 * sum(self.best.right) / self.rows:.0f}% without training ({self.best.name})"
+        word = "significant" if self.significant else "not significant"
+        test = f"exact McNemar tests with Holm's correction, largest p = {max(self.p):.2g}; it speaks of {whom} only"
+        return f"{self.task}: {span} of {self.rows} rows right with a trained prompt, at most {best}: {word} ({test})"
 
 
 def gains(study: Study) -> list[Gain]:

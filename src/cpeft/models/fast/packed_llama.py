@@ -7,7 +7,7 @@ another; the vocabulary is asked at label positions alone, the last layer comput
 backward pass what the prompts need. What it gains is in `docs/results/speed.md`; its oracle is transformers' own module.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -112,7 +112,7 @@ class PackedLlama:
         return self.norm(x_ND)
 
     def read(
-        self, x_ND: Tensor, rows: Rows, positions_N: Tensor, contexts: Sequence[Sequence[Tensor | None]],
+        self, x_ND: Tensor, rows: Rows, positions_N: Tensor, contexts: Iterable[Sequence[Tensor | None]],
         own_LL: Tensor | None = None,
     ) -> tuple[Float[Tensor, "N D"], list[Known]]:  # fmt: skip
         """Rows through all layers, without gradient, and the keys and values by layer and span of what they saw and made.
