@@ -1,6 +1,5 @@
 """The demonstration in a shortened form, through the command: it ends with a table and a report, and is not run twice."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from typer.testing import CliRunner
 
 from cpeft.cli import app
 from cpeft.models.named_models import ASSETS
+from cpeft.store.run_folder import Store
 
 SHORT = [
     "train.steps=2", "train.eval_every=2", "train.batch=2", "seeds=[0]", "data.limit_train=8", "data.limit_validation=4",
@@ -22,10 +22,10 @@ def test_the_demonstration_in_short(tmp_path: Path) -> None:
     store = tmp_path / "store"
     first = CliRunner().invoke(app, ["run", "quickstart", *SHORT, "--store", str(store)])
     assert first.exit_code == 0, first.output
-    results = [json.loads(path.read_text()) for path in store.glob("*/*/result.json")]
-    assert {result["stage"] for result in results} == {"sources", "targets", "shared", "similarity"}
-    assert {result["few_shot"] for result in results if result["stage"] == "targets"} == {16, "full"}
-    labels = {result["label"].split(" few_shot")[0] for result in results}
+    results = Store(store).results()
+    assert {result.stage for result in results} == {"sources", "targets", "shared", "similarity"}
+    assert {result.few_shot for result in results if result.stage == "targets"} == {16, "full"}
+    labels = {result.label.split(" few_shot")[0] for result in results}
     assert {"random", "vocabulary", "SPoT", "ATTEMPT", "ATTEMPT shared"} <= labels
     page = (store / "report.html").read_text(encoding="utf-8")
     for part in (
