@@ -71,10 +71,11 @@ class Run:
 
     def weights(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
         """(task, weights [rows, candidates], candidates) of every task, where the method left an `attention` note."""
-        candidates = self._metadata.get("attention", "").split("\t")
-        table = self.folder.predictions(["task", "attention"])
-        if table is None or candidates == [""]:
+        names = self._metadata.get("attention")
+        table = self.folder.predictions(["task", "attention"]) if names else None
+        if not names or table is None:
             return
+        candidates = names.split("\t")
         tasks = np.asarray(table["task"].to_pylist())
         weights = table["attention"].combine_chunks().flatten().to_numpy().reshape(len(tasks), len(candidates))
         for task in dict.fromkeys(tasks.tolist()):

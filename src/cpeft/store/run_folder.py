@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpeft.config import Table, read_toml
-from cpeft.errors import DataError
 from cpeft.store.claims import Claim, Holder, create, read_if_there, take
-from cpeft.store.result import Result, RunResult, Spent, read_result
+from cpeft.store.result import Result, Spent, read_result
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,13 +90,6 @@ class RunFolder:
     def result(self) -> Result:
         """The result of a finished run."""
         return read_result(self.result_path)
-
-    def run_result(self) -> RunResult:
-        """The result of a finished run that is no comparison."""
-        result = self.result()
-        if not isinstance(result, RunResult):
-            raise DataError(f"{self.path}: a comparison of prompts, not a run")
-        return result
 
     def config(self) -> Table:
         """The settings that are not at their defaults, with tasks and seed."""
