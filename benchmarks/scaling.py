@@ -25,7 +25,7 @@ from cpeft.data.rows import EncodedRow
 from cpeft.methods.base import PromptContext
 from cpeft.options.training import GangOptions
 from cpeft.report.page import write_report
-from cpeft.study.status import status_of
+from cpeft.store.status import status_of
 
 ROUNDS = 3
 LAYERS = 2

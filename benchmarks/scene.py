@@ -22,6 +22,7 @@ from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.training import BaseDropout, GangOptions, OptimOptions, TrainOptions
 from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.store.run_folder import RunFolder
 from cpeft.training.engine import train_gang
 from cpeft.training.member import Evaluation, Member
 
@@ -111,7 +112,7 @@ class Ours:
         self.members = [
             Member(
                 name=str(i), learner=each, rows=self.rows, options=train, optim=OptimOptions(lr=1e-6), order_seed=0,
-                dropout_seed=0, folder=folder / str(i), evaluate=lambda: nothing, writes=False,
+                dropout_seed=0, folder=RunFolder(folder / str(i)), evaluate=lambda: nothing, writes=False,
             )
             for i, each in enumerate(self.learners)
         ]  # fmt: skip

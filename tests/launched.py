@@ -3,17 +3,28 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cpeft.study.status import last_step
-from cpeft.study.store import RunFolder, Store
+from cpeft.store.claims import start_of
+from cpeft.store.run_folder import RunFolder, Store
 from tiny import child_environment, cpeft_command
 
 LIMIT_S = 300.0  # for a whole study; generous, as other work may share the machine
+
+
+def write_claim(run: RunFolder, age_s: float = 0.0, **content: Any) -> Path:
+    """A claim of this process that was last touched `age_s` ago; `content` says otherwise."""
+    path = run.claim_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_of(os.getpid()), "token": "other"}
+    path.write_text(json.dumps({**own, **content}))
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
 
 
 class Started:
@@ -55,8 +66,8 @@ def at_work(store: Path, but: int) -> list[tuple[int, RunFolder]]:
     for path in store.glob("*/*/claim.json"):
         folder = RunFolder(path.parent)
         holder = folder.holder()
-        metrics = path.parent / "metrics.jsonl"
-        if holder and holder.pid not in (0, but) and not holder.stale and metrics.exists() and metrics.stat().st_size:
+        log = folder.log_path
+        if holder and holder.pid not in (0, but) and not holder.stale and log.exists() and log.stat().st_size:
             found.append((holder.pid, folder))
     return found
 
@@ -78,14 +89,14 @@ def kill_a_worker(store: Path, process: subprocess.Popen) -> None:
 
 def steps_made(folder: RunFolder) -> int:
     """The last step in its `metrics.jsonl`."""
-    return last_step(folder.path / "metrics.jsonl")[0] or 0
+    return folder.last_step()[0] or 0
 
 
 def outcome_of(store: Path) -> dict[str, Any]:
     """Everything a store's runs leave that must not depend on who did them, byte for byte, and the table."""
     left: dict[str, Any] = {"table": (store / "table.md").read_bytes()}
     for run in Store(store).runs():
-        result = {key: value for key, value in run.result().items() if key not in ("seconds", "hardware")}
+        result = {key: value for key, value in run.result().card().items() if key not in ("seconds", "hardware")}
         files = [*run.path.glob("prompts/*/*"), run.path / "method" / "state.safetensors", run.path / "metrics.jsonl"]
         contents = {file.relative_to(run.path).as_posix(): file.read_bytes() for file in files}
         left[run.path.name] = (json.dumps(result), contents)

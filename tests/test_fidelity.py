@@ -17,12 +17,12 @@ from cpeft.options.training import GangOptions
 from cpeft.prompts.composition import read_items
 from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.prepare import make_learner
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import parse_settings
-from cpeft.study.store import Store
 from cpeft.study.task_data import task_data
 from cpeft.training.callbacks import Callback
 from cpeft.training.engine import train_gang

@@ -11,11 +11,11 @@ from cpeft.config import changed
 from cpeft.data.options import DataOptions
 from cpeft.methods import METHODS
 from cpeft.options.training import TrainOptions
+from cpeft.store.run_folder import Store
 from cpeft.study import task_data
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, packaged_recipes
 from cpeft.study.settings import RunSettings
-from cpeft.study.store import Store
 from cpeft.study.tiny import STEPS
 
 PAPER = {name: path for name, path in packaged_recipes().items() if name.startswith("paper/")}
@@ -44,11 +44,11 @@ def test_a_recipe_runs_at_tiny_size(name, start, cpeft_main, monkeypatch):
     store = Store(start / "stores" / "tiny" / name)
     assert f"report: {Path('stores/tiny') / name / 'report.html'}" in out
     results = store.results()
-    assert {result["stage"] for result in results} == {run.stage for run in load_recipe(PAPER[name]).runs}
-    for result in (result for result in results if result["scores"]):
-        assert result["steps"] == (STEPS if result["trainable"] else 0)
-        assert result["validation"] is not None
-    cut = {note for result in results if result["stage"] == "first-half" for note in result["notes"]}
+    assert {result.stage for result in results} == {run.stage for run in load_recipe(PAPER[name]).runs}
+    for result in (result for result in results if result.scores):
+        assert result.steps == (STEPS if result.trainable else 0)
+        assert result.validation is not None
+    cut = {note for result in results if result.stage == "first-half" for note in result.notes}
     asked = "source.rows = 'first:2': only these rows of each prompt that this run starts from are used"
     assert cut == ({asked} if name == "paper/attempt-given" else set())
     layouts = {

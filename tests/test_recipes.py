@@ -24,11 +24,11 @@ from transformers import (
 from cpeft.config import read_toml
 from cpeft.data.resolve import locate
 from cpeft.models.tiny import SIZES, family_of
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, packaged_recipes
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import find_task
-from cpeft.study.store import Store
 from cpeft.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -133,11 +133,11 @@ def test_a_recipe_runs_at_tiny_size(name, byte_models, tmp_path):
     summary = run_recipe(Plan(recipe, store), Console(quiet=True))
     assert (summary.done, summary.failures, summary.blocked) == (len(recipe.runs), {}, {})
     results = store.results()
-    assert {result["stage"] for result in results} == {run.stage for run in recipe.runs}
-    assert {result["label"] for result in results} == {run.label for run in recipe.runs}
-    trained = [result for result in results if result["scores"]]
+    assert {result.stage for result in results} == {run.stage for run in recipe.runs}
+    assert {result.label for result in results} == {run.label for run in recipe.runs}
+    trained = [result for result in results if result.scores]
     assert len(trained) == len(recipe.training)
-    assert all(result["steps"] == (2 if result["trainable"] else 0) for result in trained)
+    assert all(result.steps == (2 if result.trainable else 0) for result in trained)
 
 
 def thinned(recipe) -> list[str]:

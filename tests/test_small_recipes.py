@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from cpeft.config import read_toml
+from cpeft.store.run_folder import Store
 from cpeft.study import tiny
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, packaged_recipes
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 
 EVERY = packaged_recipes()
 PAPER = [name.removeprefix("paper/") for name in EVERY if name.startswith("paper/")]

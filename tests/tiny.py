@@ -43,6 +43,7 @@ from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.training import OptimOptions, TrainOptions
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from cpeft.store.run_folder import RunFolder
 from cpeft.training.member import Evaluation, Member
 
 ARCHITECTURES = ("t5", "bart", "llama", "gpt2")
@@ -208,7 +209,7 @@ def make_member(learner: PromptedLM, rows: list[EncodedRow], folder: Path, **mor
     settings = {"name": folder.name, "order_seed": 11, "dropout_seed": 12, "evaluate": evaluate, **more}
     return Member(
         learner=learner, rows=rows, options=TrainOptions(**train), optim=OptimOptions(**optim),
-        folder=folder, **settings,
+        folder=RunFolder(folder), **settings,
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def tell_steps(log: Path | str) -> None:
 
         def told(self: Any, member: Any, *record: Any) -> None:
             old(self, member, *record)
-            _write(log, {"what": hook, "run": member.folder.name, "step": member.step})
+            _write(log, {"what": hook, "run": member.folder.path.name, "step": member.step})
 
         return told
 

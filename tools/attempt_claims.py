@@ -14,7 +14,7 @@ import numpy as np
 
 from cpeft.stats.intervals import t_interval
 from cpeft.stats.paired import compare_tasks, task_means
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 TARGETS = ("trec", "ag_news", "snli", "mrpc", "rte", "cb")
 KIN = ("snli", "rte", "cb")
@@ -28,10 +28,10 @@ def main(name: str, folder: str) -> None:
     found: dict[tuple[str, str, str], dict[int, float]] = {}
     trained: dict[str, int] = {}
     for result in Store(Path(folder)).results():
-        for task in result.get("tasks", ()):
-            key = (result["stage"], result["label"], task)
-            found.setdefault(key, {})[result["seed"]] = result["scores"][task]["accuracy"]["value"]
-            trained[result["label"]] = result["trainable"]
+        for task in result.tasks:
+            key = (result.stage, result.label, task)
+            found.setdefault(key, {})[result.seed] = result.scores[task]["accuracy"].value
+            trained[result.label] = result.trainable
     if name == "attempt-minilm":
         replication(found, trained)
         spread(found)

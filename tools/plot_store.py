@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 
 from cpeft.report.study import Study
 from cpeft.report.tables import Cell, summarise
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito, safe for the colour-blind
 
@@ -39,5 +39,5 @@ def draw(cells: list[Cell], out: str) -> None:
 
 if __name__ == "__main__":
     store, out, *stages = sys.argv[1:]
-    chosen = [result for result in Study.of(Store(store)).results if not stages or result["stage"] in stages]
+    chosen = [run for run in Study.of(Store(store)).runs if not stages or run.result.stage in stages]
     draw(summarise(chosen), out)

@@ -14,16 +14,17 @@ import numpy as np
 
 from cpeft.report.study import Run
 from cpeft.stats.intervals import t_interval
-from cpeft.study.store import Store
+from cpeft.store.result import RunResult
+from cpeft.store.run_folder import Store
 
 
 def gains(store: Path, stage: str, baseline: str) -> list[str]:
     scores: dict[tuple[str, str], dict[int, float]] = {}
     for result in Store(store).results():
-        if result["stage"] == stage:
-            for task, about in result["data"].items():
-                value = result["scores"][task][about["headline"]]["value"]
-                scores.setdefault((task, result["label"]), {})[result["seed"]] = value
+        if result.stage == stage:
+            for task, about in result.data.items():
+                value = result.scores[task][about.headline].value
+                scores.setdefault((task, result.label), {})[result.seed] = value
     lines = [
         "| task | method | mean | gain | 95% interval | seeds | gain of every seed |",
         "|---|---|---|---|---|---|---|",
@@ -46,11 +47,10 @@ def gains(store: Path, stage: str, baseline: str) -> list[str]:
 def attention(store: Path, stage: str) -> list[str]:
     weights: dict[tuple[str, str], dict[str, list[float]]] = {}
     for folder in Store(store).runs():
-        result = folder.result()
-        if result is None or result["stage"] != stage:
+        if not folder.done or not isinstance(result := folder.result(), RunResult) or result.stage != stage:
             continue
-        for task, found, candidates in Run(folder, result).weights():
-            cell = weights.setdefault((task, result["label"]), {})
+        for task, found, candidates in Run.of(folder, result).weights():
+            cell = weights.setdefault((task, result.label), {})
             for name, weight in zip(candidates, found.mean(0), strict=True):
                 cell.setdefault(name, []).append(float(weight))
     if not weights:

@@ -19,7 +19,7 @@ from cpeft.stats.correlation import rank_correlation
 from cpeft.stats.intervals import t_interval
 from cpeft.stats.many import holm
 from cpeft.stats.paired import Paired, compare
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ BOTH, MIXTURE = "SPoT both", "ATTEMPT"
 def main(name: str, folder: str) -> None:
     study, design = Study.of(Store(Path(folder))), DESIGNS[name]
     lines = {
-        line.name: line for line in gather([Trial.of(run, task) for run in study.runs for task in run.result["tasks"]])
+        line.name: line for line in gather([Trial.of(run, task) for run in study.runs for task in run.result.tasks])
     }
     for part in (
         origins(study),

@@ -192,6 +192,15 @@ def changed(options: BaseModel) -> Table:
     return options.model_dump(mode="json", exclude_defaults=True)
 
 
+def flat(table: Table, prefix: str = "") -> dict[str, str]:
+    """A table as dotted keys and JSON."""
+    pairs: dict[str, str] = {}
+    for key, value in table.items():
+        inner = isinstance(value, dict)
+        pairs |= flat(value, f"{prefix}{key}.") if inner else {prefix + key: json.dumps(value, ensure_ascii=False)}
+    return pairs
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value with sorted keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -14,11 +14,11 @@ from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import label_scores, prior
 from cpeft.evaluation.decoding import decode_rows
 from cpeft.options.evaluation import EvalOptions
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import parse_settings, run_id
-from cpeft.study.store import Store
 from cpeft.study.task_data import task_data
 from cpeft.tasks import TASKS
 from tiny import LABELS, QUICK, make_batch, make_learner, make_lm, make_rows
@@ -162,8 +162,8 @@ def test_a_run_without_a_prompt_reports_all_three(at_home, tmp_path, cpeft_main)
     assert run_recipe(plan, Console(quiet=True)).failures == {}
     none, tuned = (entry.folder for entry in plan.entries())
     metrics = ("accuracy", "macro_f1")
-    assert set(none.result()["scores"]["mood"]) == {way + m for way in ("", "choice_", "calibrated_") for m in metrics}
-    assert set(tuned.result()["scores"]["mood"]) == set(metrics)
+    assert set(none.result().scores["mood"]) == {way + m for way in ("", "choice_", "calibrated_") for m in metrics}
+    assert set(tuned.result().scores["mood"]) == set(metrics)
     # the scores are those of the texts as plain transformers reads them
     lm = cpeft.load_lm(str(at_home / "model"), dtype="float32")
     data = task_data("mood.toml", at_home, DataOptions(), 0, lm)
@@ -174,10 +174,10 @@ def test_a_run_without_a_prompt_reports_all_three(at_home, tmp_path, cpeft_main)
     answers = [example.target for example in data.parts["test"].examples]
     for way, chosen in (("choice", scores), ("calibrated", wanted)):
         right = np.mean([data.labels[i] == answer for i, answer in zip(chosen.argmax(1), answers, strict=True)])
-        assert none.result()["scores"]["mood"][f"{way}_accuracy"]["value"] == pytest.approx(100 * right)
+        assert none.result().scores["mood"][f"{way}_accuracy"].value == pytest.approx(100 * right)
     # the same from the command, and in the table
     code, out, _ = cpeft_main("eval", none.path, "--task", "mood.toml", "--json")
-    assert (code, set(json.loads(out))) == (0, set(none.result()["scores"]["mood"]))
+    assert (code, set(json.loads(out))) == (0, set(none.result().scores["mood"]))
     code, out, _ = cpeft_main("run", at_home / f"{tmp_path.name}.toml", "--store", tmp_path / "store")
     assert code == 0
     for metric in ("choice_accuracy", "calibrated_accuracy"):

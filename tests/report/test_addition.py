@@ -11,7 +11,7 @@ from cpeft.report.against import asked_of
 from cpeft.report.page import sections_of
 from cpeft.report.scales import choose
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def test_a_table_by_hand(tmp_path):

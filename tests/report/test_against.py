@@ -16,7 +16,7 @@ from cpeft.report.page import write_report
 from cpeft.report.study import Study
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.summaries import judge_figure
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def lines(store, paper):

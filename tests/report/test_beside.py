@@ -7,7 +7,7 @@ from cpeft.errors import ConfigError
 from cpeft.report.beside import beside
 from cpeft.report.page import file_name, write_report
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def two(folder):

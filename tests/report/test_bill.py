@@ -9,7 +9,7 @@ from test_page import read
 from cpeft.report.energy import PUBLISHED, bill, electricity
 from cpeft.report.page import write_report
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def test_sums_by_hand(tmp_path):

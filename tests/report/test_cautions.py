@@ -8,7 +8,7 @@ from test_page import read
 from cpeft.data import notes
 from cpeft.report.cautions import cautions
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def found(store):

@@ -7,7 +7,7 @@ from cpeft.report.gain import gains
 from cpeft.report.study import Study
 from cpeft.stats.many import holm
 from cpeft.stats.paired import mcnemar
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 RIGHT = ["yes"] * 25 + ["no"] * 15
 

@@ -20,8 +20,8 @@ from cpeft.report.curves import panel
 from cpeft.report.page import write_report
 from cpeft.report.plots import line_style
 from cpeft.report.study import Study
-from cpeft.study.note import Note, NotedRun
-from cpeft.study.store import Store
+from cpeft.store.manifest import Manifest, PlannedRun
+from cpeft.store.run_folder import Store
 from tiny import run_python
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' {{ 7 * 7 }} $x_1$"
@@ -258,17 +258,19 @@ def test_settings_shared_and_different(store):
     assert "a note on rte" in page.row("/data/rte", "9 / 4 / 3")
 
 
-def leave_note(store, name, stages, overrides=()):
+def leave_manifest(store, name, stages, overrides=()):
     """What `cpeft run` leaves of a recipe over the runs of some stages, in that order."""
-    runs = tuple(NotedRun(path.parent.name, path.name, f"{path.parent.name}/{path.name}")
+    runs = tuple(PlannedRun(path.parent.name, path.name, f"{path.parent.name}/{path.name}")
                  for stage in stages for path in sorted((store / stage).iterdir()))  # fmt: skip
-    note = Note(name, f"/recipes/{name}.toml", overrides, (), {f"/recipes/{name}.toml": 'name = "<b>mine</b>"\n'}, runs)
+    note = Manifest(
+        name, f"/recipes/{name}.toml", overrides, (), {f"/recipes/{name}.toml": 'name = "<b>mine</b>"\n'}, runs
+    )
     (store / note.path).write_text(json.dumps(note.card()))
 
 
 def test_commands_and_recipes_stand_as_the_store_keeps_them(store):
     assert "This store keeps no recipe" in read(store)[0]
-    leave_note(store, "mine", ["targets"], ("optim.lr=0.3",))
+    leave_manifest(store, "mine", ["targets"], ("optim.lr=0.3",))
     html, _ = read(store)
     assert f"cpeft run /recipes/mine.toml optim.lr=0.3 --store {store}\n" in html
     assert '<pre class="recipe"><code>name = &#34;&lt;b&gt;mine&lt;/b&gt;&#34;\n' in html
@@ -279,7 +281,7 @@ def test_stages_and_runs_stand_in_the_order_of_the_recipe(tmp_path):
     for stage in ("ladder", "sources", "quality", "apart"):
         for label in ("mix", "plain"):
             write_run(tmp_path, label, ["rte"], 0, stage)
-    leave_note(tmp_path, "mine", ["sources", "ladder", "quality"])
+    leave_manifest(tmp_path, "mine", ["sources", "ladder", "quality"])
     write_run(tmp_path, "later", ["rte"], 0, "sources")  # by no note
     study = Study.of(Store(tmp_path))
     assert list(study.groups) == [

@@ -10,7 +10,7 @@ from test_page import read
 
 from cpeft.report.predictions import ROWS, TEXT, predictions
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def answered(folder, label, seed, rows):

@@ -8,7 +8,7 @@ from test_page import read
 
 from cpeft.report.ranking import contests
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def found(folder):

@@ -9,7 +9,7 @@ from cpeft.config import merge
 from cpeft.report.shots import Experiment, experiments
 from cpeft.report.study import Study
 from cpeft.stats.intervals import Verdict
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 FEW = {"data": {"few_shot": 16}}
 

@@ -8,7 +8,7 @@ from test_page import read
 from cpeft.report.confusion import OUTSIDE, confusions
 from cpeft.report.stability import spreads
 from cpeft.report.study import Study
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 
 def study(folder):

@@ -1,41 +1,45 @@
 """The tables of a store: means and intervals, what a single run shows instead, and the majority row."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rich.console import Console
 from scipy import stats
 
+from cpeft.report.study import Run
 from cpeft.report.tables import markdown_table, rich_table, summarise
+from cpeft.store.result import DataInfo, ModelInfo, RunResult, Score, Seconds
+from cpeft.store.run_folder import RunFolder
 from tiny import run_python
 
 
-def result(label="vocab", seed=0, value=50.0, task="rte", headline="accuracy", majority=40.0, **more):
-    score = {"value": value, "low": value - 7, "high": value + 6}
-    return {
-        "stage": "stage",
-        "model": {"dtype": "float32"},
-        "label": label,
-        "seed": seed,
-        "data": {task: {"headline": headline, "majority": majority}},
-        "scores": {task: {headline: score, "macro_f1": {"value": value / 2, "low": 1.0, "high": 2.0}}},
-        "trainable": 1234,
-        **more,
-    }
+def run(label="vocab", seed=0, value=50.0, task="rte", headline="accuracy", majority=40.0, stage="stage", dtype="float32",
+        **scores):  # fmt: skip
+    """A finished run; `scores` are further ones of its task."""
+    data = DataInfo(version=1, origin="here", rows={}, majority=majority, labels=(), headline=headline, notes=())
+    known = {headline: Score(value, value - 7, value + 6), "macro_f1": Score(value / 2, 1.0, 2.0), **scores}
+    result = RunResult(
+        stage=stage, label=label, name="name", tasks=(task,), method="prompt_tuning", seed=seed, scores={task: known},
+        data={task: data}, prompts=(), steps=1, trainable=1234, model=ModelInfo(name="model", dtype=dtype),
+        seconds=Seconds(training=1, scoring=1), versions={}, hardware={},
+    )  # fmt: skip
+    return Run(RunFolder(Path("nowhere")), result, {}, label)
 
 
-def cells(results):
+def cells(runs):
     """The cells of the headline metrics."""
-    heads = {(task, about["headline"]) for each in results for task, about in each["data"].items()}
-    return {(cell.task, cell.method): cell for cell in summarise(results) if (cell.task, cell.metric) in heads}
+    heads = {(task, about.headline) for each in runs for task, about in each.result.data.items()}
+    return {(cell.task, cell.method): cell for cell in summarise(runs) if (cell.task, cell.metric) in heads}
 
 
-def headlines(results):
-    return [cell for cell in summarise(results) if cell.metric != "macro_f1"]
+def headlines(runs):
+    return [cell for cell in summarise(runs) if cell.metric != "macro_f1"]
 
 
 @pytest.mark.parametrize("values", [[50.0, 60.0], [50.0, 53.0, 61.5], [10.0, 10.0, 10.0, 12.0, 30.0]])
 def test_intervals_are_students_t(values):
-    cell = cells([result(seed=i, value=v) for i, v in enumerate(values)])["rte", "vocab"]
+    cell = cells([run(seed=i, value=v) for i, v in enumerate(values)])["rte", "vocab"]
     assert cell.mean == pytest.approx(np.mean(values))
     assert cell.deviation == pytest.approx(np.std(values, ddof=1))
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
@@ -44,37 +48,35 @@ def test_intervals_are_students_t(values):
 
 
 def test_intervals_stay_inside_the_metric():
-    cell = cells([result(value=1.0), result(value=99.0)])["rte", "vocab"]
+    cell = cells([run(value=1.0), run(value=99.0)])["rte", "vocab"]
     assert (cell.low, cell.high) == (0.0, 100.0)
-    cell = cells([result(value=-40.0, headline="matthews"), result(value=80.0, headline="matthews")])["rte", "vocab"]
+    cell = cells([run(value=-40.0, headline="matthews"), run(value=80.0, headline="matthews")])["rte", "vocab"]
     assert (cell.low, cell.high) == (-100.0, 100.0)
 
 
 def test_equal_scores_have_no_spread():
-    cell = cells([result(value=70.0)] * 3)["rte", "vocab"]
+    cell = cells([run(value=70.0)] * 3)["rte", "vocab"]
     assert (cell.deviation, cell.low, cell.high) == (0.0, 70.0, 70.0)
     assert cell.interval == "3 seeds, one and the same value"
-    lines = markdown_table(summarise([result(value=70.0)] * 3)).splitlines()
+    lines = markdown_table(summarise([run(value=70.0)] * 3)).splitlines()
     assert "| 70.00 | 0.00 | 3 seeds, one and the same value | 3 | 1,234 | 70.00 70.00 70.00 |" in lines[3]
     assert "[70.0" not in "".join(lines)
-    assert cells([result(value=70.0)])["rte", "vocab"].interval == "[63.0, 76.0] rows"
+    assert cells([run(value=70.0)])["rte", "vocab"].interval == "[63.0, 76.0] rows"
 
 
 def test_one_seed_shows_the_rows_bootstrap():
-    found = headlines([result(value=55.0)])
+    found = headlines([run(value=55.0)])
     cell = found[-1]
     assert (cell.deviation, cell.low, cell.high, cell.kind) == (None, 48.0, 61.0, "rows")
     assert (
         "| rte | stage | vocab | accuracy | float32 | 55.00 |  | [48.0, 61.0] rows | 1 | 1,234 | 55.00 |"
         in markdown_table(found)
     )
-    assert "] rows |" not in markdown_table(summarise([result(), result()]))
+    assert "] rows |" not in markdown_table(summarise([run(), run()]))
 
 
 def test_majority_rows_stand_first_and_once():
-    found = headlines(
-        [result("a"), result("b"), result("a", task="cb", majority=60.0), result("a", task="squad", majority=None)]
-    )
+    found = headlines([run("a"), run("b"), run("a", task="cb", majority=60.0), run("a", task="squad", majority=None)])
     assert [(cell.task, cell.method) for cell in found] == [
         ("rte", "majority class"), ("rte", "a"), ("rte", "b"), ("cb", "majority class"), ("cb", "a"), ("squad", "a"),
     ]  # fmt: skip
@@ -84,8 +86,8 @@ def test_majority_rows_stand_first_and_once():
 
 
 def test_every_metric_of_a_task_has_rows_the_headline_first():
-    several = [result("a", seed=seed, value=value) for seed, value in enumerate((50.0, 60.0))]
-    found = summarise([*several, result("b", task="cb"), result("b")])
+    several = [run("a", seed=seed, value=value) for seed, value in enumerate((50.0, 60.0))]
+    found = summarise([*several, run("b", task="cb"), run("b")])
     assert [(cell.task, cell.metric, cell.method) for cell in found] == [
         ("rte", "accuracy", "majority class"), ("rte", "accuracy", "a"), ("rte", "accuracy", "b"), ("rte", "macro_f1", "a"),
         ("rte", "macro_f1", "b"), ("cb", "accuracy", "majority class"), ("cb", "accuracy", "b"), ("cb", "macro_f1", "b"),
@@ -99,36 +101,35 @@ def test_every_metric_of_a_task_has_rows_the_headline_first():
 
 
 def test_closed_choices_stand_beside_free_answers():
-    more = result(value=50.0)
-    more["scores"]["rte"]["choice_accuracy"] = {"value": 80.0, "low": 70.0, "high": 90.0}
+    more = run(value=50.0, choice_accuracy=Score(80.0, 70.0, 90.0))
     assert [(c.metric, c.mean) for c in summarise([more]) if c.kind != "fixed"] == [
         ("accuracy", 50.0), ("choice_accuracy", 80.0), ("macro_f1", 25.0),
     ]  # fmt: skip
 
 
 def test_stages_and_dtypes_do_not_mix():
-    found = headlines([result(), result(stage="other"), result(model={"dtype": "bfloat16"})])
+    found = headlines([run(), run(stage="other"), run(dtype="bfloat16")])
     assert [(c.stage, c.dtype, c.seeds) for c in found if c.kind != "fixed"] == [
         ("stage", "float32", 1), ("other", "float32", 1), ("stage", "bfloat16", 1),
     ]  # fmt: skip
 
 
 def test_methods_and_metrics_do_not_mix():
-    found = headlines([result("a", value=10.0), result("b", value=30.0), result("a", headline="f1", value=90.0)])
+    found = headlines([run("a", value=10.0), run("b", value=30.0), run("a", headline="f1", value=90.0)])
     assert {(cell.method, cell.metric, cell.mean) for cell in found if cell.kind != "fixed"} == {
         ("a", "accuracy", 10.0), ("b", "accuracy", 30.0), ("a", "f1", 90.0),
     }  # fmt: skip
 
 
 def test_every_seed_stands_in_markdown():
-    head, rule, _, line, *_ = markdown_table(headlines([result(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
+    head, rule, _, line, *_ = markdown_table(headlines([run(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
     assert head.count("|") == rule.count("|") == line.count("|")
     assert line.endswith("| 3 | 1,234 | 50.00 52.50 51.25 |")
 
 
 def test_the_terminal_shows_labels_as_they_are():
     console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(rich_table(summarise([result("grid [bold] x")]), "title"))
+    console.print(rich_table(summarise([run("grid [bold] x")]), "title"))
     assert "grid [bold] x" in console.export_text()
 
 

@@ -17,9 +17,9 @@ from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.page import write_report
 from cpeft.report.study import Study
 from cpeft.report.transfer import PREDICTORS, Pair, Trial, rank, transfer_maps
+from cpeft.store.run_folder import RunFolder, Store
 from cpeft.study.comparison import Comparison
 from cpeft.study.plan import Source
-from cpeft.study.store import Store
 
 SEEDS = (0, 1)
 SOURCES = ("sst2", "mnli")
@@ -57,7 +57,7 @@ def write_comparison(store: Path, sources: list[Source], *names: str) -> None:
     folder = store / "similarity" / f"similarity-{run.identity(plan)}"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(tomli_w.dumps(run.saved()))
-    run.conclude(run.found(plan), 1.0, folder)
+    run.conclude(run.found(plan), 1.0, RunFolder(folder))
 
 
 def write_transfer(store: Path, compared: int = 8) -> Path:

@@ -11,8 +11,7 @@ from cpeft.report.stability import spreads
 from cpeft.report.starts import untrained
 from cpeft.report.study import Study
 from cpeft.report.tables import summarise
-from cpeft.report.variants import APART, NEUTRAL
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 
 FAST = {"optim": {"lr": 0.3}}
 
@@ -36,7 +35,7 @@ def again(store, seeds=(0, 1), tasks=("rte", "cb"), label="plain"):
 
 
 def test_other_settings_are_no_seeds(tmp_path):
-    cells = summarise(study(again(tmp_path)).results)
+    cells = summarise(study(again(tmp_path)).runs)
     assert {(cell.task, cell.method): cell.values for cell in cells if cell.kind != "fixed"} == {
         ("rte", "plain"): (50, 51), ("rte", "plain · optim.lr=0.3"): (60, 61), ("cb", "plain"): (50, 51),
     }  # fmt: skip
@@ -49,7 +48,7 @@ def test_other_settings_are_no_seeds(tmp_path):
 
 
 def test_one_run_of_each_has_no_interval_over_seeds(tmp_path):
-    cells = summarise(study(again(tmp_path, seeds=(0,), tasks=("rte",))).results)
+    cells = summarise(study(again(tmp_path, seeds=(0,), tasks=("rte",))).runs)
     assert [(cell.seeds, cell.kind) for cell in cells if cell.kind != "fixed"] == [(1, "rows"), (1, "rows")]
 
 
@@ -79,7 +78,7 @@ def test_a_method_has_one_name_on_all_tasks(tmp_path):
     for task, settings in (("rte", slow), ("cb", slow)):
         named(write_trial(tmp_path, "few", "plain", 0, {task: 50.0}, settings=settings), "0" * 12)
     write_trial(tmp_path, "few", "plain", 0, {"rte": 60.0}, settings=FAST)
-    assert {(*run.result["tasks"], run.result["label"]) for run in study(tmp_path).runs} == {
+    assert {(*run.result.tasks, run.label) for run in study(tmp_path).runs} == {
         ("rte", "plain · optim.lr=0.1"), ("cb", "plain · optim.lr=0.1"), ("rte", "plain · optim.lr=0.3"),
     }  # fmt: skip
 
@@ -115,7 +114,7 @@ def test_one_seed_twice_is_told_by_given_seeds_and_else_by_the_id(tmp_path):
     named(write_trial(tmp_path, "few", "plain", 0, {"rte": 51.0}), "b" * 12)
     named(write_trial(tmp_path, "few", "plain", 0, {"rte": 52.0}, settings={"seeds": {"init": 7}}), "c" * 12)
     write_trial(tmp_path, "few", "plain", 1, {"rte": 53.0})
-    assert sorted(run.result["label"] for run in study(tmp_path).runs) == [
+    assert sorted(run.label for run in study(tmp_path).runs) == [
         "plain", f"plain · run {'a' * 12}", f"plain · run {'b' * 12}", "plain · seeds.init=7",
     ]  # fmt: skip
 
@@ -126,7 +125,7 @@ def test_references_know_runs_by_their_label_in_the_recipe(tmp_path):
         named(write_trial(tmp_path, "sources", "tuned", seed, {"rte": 50.0}), f"{seed:012x}")
         write_trial(tmp_path, "zero", "sum", seed, {"rte": 50.0}, "vocab + v(sources/tuned/rte)", steps=0)
     write_trial(tmp_path, "sources", "tuned", 0, {"rte": 60.0}, settings=FAST)
-    assert [start.run.result["seed"] for start in untrained(study(tmp_path))] == [1]
+    assert [start.run.result.seed for start in untrained(study(tmp_path))] == [1]
 
 
 def test_two_stores_meet_at_the_same_settings(tmp_path):
@@ -150,11 +149,3 @@ def test_two_stores_do_not_mix_dtypes(tmp_path):
     write_trial(tmp_path / "new", "few", "plain", 0, {"rte": 60.0}, model=half)
     (row,) = beside(study(tmp_path / "old"), study(tmp_path / "new")).rows
     assert (row.key[1], row.mean, row.other) == ("plain, bfloat16", 40, 60)
-
-
-def test_what_decides_nothing_is_what_run_ids_leave_out():
-    from cpeft.study import settings
-
-    assert settings.APART == APART
-    left_out = {f"{table}.{key}" for table, keys in settings.NEUTRAL.items() for key in keys} | {"data.folder"}
-    assert left_out == set(NEUTRAL)

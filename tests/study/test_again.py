@@ -7,14 +7,13 @@ import shutil
 import pytest
 
 from cpeft.errors import ConfigError
-from cpeft.models import cache
-from cpeft.models.cache import code_digest
-from cpeft.study.machine import CODE
-from cpeft.study.note import current_notes, read_notes
+from cpeft.store import machine
+from cpeft.store.history import record_of
+from cpeft.store.machine import CODE, code_digest
+from cpeft.store.manifest import current_manifests, read_manifests
+from cpeft.store.run_folder import Store
+from cpeft.store.status import status_of
 from cpeft.study.recipe import load_recipe
-from cpeft.study.record import record_of
-from cpeft.study.status import status_of
-from cpeft.study.store import Store
 
 PROMPT = "prompts/mood/adapter_model.safetensors"
 BASE = """
@@ -112,7 +111,7 @@ def test_the_code_is_known_by_all_its_files(tmp_path, monkeypatch):
     package = tmp_path / "cpeft"
     (package / "study").mkdir(parents=True)
     (package / "study" / "a.py").write_text("a = 1\n")
-    monkeypatch.setattr(cache, "__file__", str(package / "models" / "cache.py"))
+    monkeypatch.setattr(machine, "__file__", str(package / "store" / "machine.py"))
     try:
         seen = [digest()]
         (package / "notes.txt").write_text("no code")
@@ -154,8 +153,8 @@ def test_a_recipe_edited_and_run_again_leaves_the_command_of_both(place, made, c
     old = (made / PROMPT).read_bytes()
     (place / "mine.toml").write_text(RECIPE.replace("steps = 4", "steps = 6"))
     assert cpeft_main("run", place / "mine.toml", "--store", place / "store")[0] == 0
-    assert len(read_notes(place / "store")) == 2
-    assert len(current_notes(place / "store")) == 1
+    assert len(read_manifests(place / "store")) == 2
+    assert len(current_manifests(place / "store")) == 1
     assert [sum(stage.runs for stage in study.stages) for study in status_of(place / "store").studies] == [1, 1]
     both = {row["run"]: row["again"] for row in json.loads(
         cpeft_main("list", "runs", "--store", place / "store", "--json")[1])}  # fmt: skip
@@ -167,12 +166,12 @@ def test_a_recipe_edited_and_run_again_leaves_the_command_of_both(place, made, c
 
 
 def test_the_note_tells_what_was_run_though_the_file_changes_meanwhile(place, cpeft_main):
-    from cpeft.study.note import note_of
     from cpeft.study.plan import Plan
+    from cpeft.study.queue import manifest_of
 
     plan = Plan(load_recipe(place / "mine.toml"), Store(place / "store"))
     (place / "mine.toml").write_text("edited = true\n")
-    note = note_of(plan, plan.entries())
+    note = manifest_of(plan, plan.entries())
     assert list(note.files.values()) == [RECIPE, BASE]
     assert note.edited() == [str(place / "mine.toml")]
 

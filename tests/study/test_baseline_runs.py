@@ -15,13 +15,14 @@ from cpeft.errors import ConfigError
 from cpeft.models.loading import load_lm
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.report.page import write_report
+from cpeft.report.study import Study
 from cpeft.report.tables import markdown_table, summarise
+from cpeft.store.run_folder import Store
 from cpeft.study import gang as gang_module
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import parse_settings
-from cpeft.study.store import Store
 from cpeft.study.subject import load_subject
 from tiny import QUICK
 
@@ -88,7 +89,7 @@ def compared(world, tmp_path_factory):
 
 
 def results_of(store):
-    return {(r["label"], *r["tasks"]): r for r in store.results() if r["stage"] == "all"}
+    return {(r.label, *r.tasks): r for r in store.results() if r.stage == "all"}
 
 
 def test_a_baseline_is_a_gang_of_one_and_its_model_is_freed(compared):
@@ -107,12 +108,12 @@ def test_every_score_has_the_number_of_trained_parameters(compared, world):
     results = results_of(store)
     assert len(results) == 16
     for (label, _), result in results.items():
-        assert result["trainable"] == expected.get(label, result["trainable"]) > 0
-        assert result["prompts"] == ([result["tasks"][0]] if label in ("prompt", "mpt") else [])
-        assert result["steps"] == 6
+        assert result.trainable == expected.get(label, result.trainable) > 0
+        assert result.prompts == (result.tasks[:1] if label in ("prompt", "mpt") else ())
+        assert result.steps == 6
     kept = {path.parts[-3].split(".")[1] for path in store.path.glob("all/*/checkpoint/checkpoint.safetensors")}
     assert kept == {"prompt", "mpt"}, "that of a whole model takes gigabytes"
-    cells = summarise(store.results())
+    cells = summarise(Study.of(store).runs)
     table = markdown_table(cells)
     assert all(cell.trainable is not None for cell in cells)
     assert f"| {whole:,} |" in table
@@ -125,14 +126,14 @@ def test_a_saved_run_scores_as_it_did(compared, cpeft_main, monkeypatch, world):
     monkeypatch.chdir(world)
     for run in store.runs():
         result = run.result()
-        if result["stage"] == "all" and result["tasks"] == ["rank"]:
+        if result.stage == "all" and result.tasks == ("rank",):
             scores = load_subject(str(run.path)).evaluate("rank.toml")
-            assert scores["accuracy"].value == result["scores"]["rank"]["accuracy"]["value"], result["label"]
+            assert scores["accuracy"].value == result.scores["rank"]["accuracy"].value, result.label
     lora = next(run.path for run in store.runs() if run.path.name.startswith("rank.lora"))
     code, out, err = cpeft_main("eval", lora, "--task", "rank.toml", "--json")
     assert code == 0, err
     shown = json.loads(out)
-    assert str(results_of(store)["lora", "rank"]["scores"]["rank"]["accuracy"]["value"]) in json.dumps(shown)
+    assert str(results_of(store)["lora", "rank"].scores["rank"]["accuracy"].value) in json.dumps(shown)
 
 
 def test_what_a_recipe_says_of_prompts_does_not_concern_a_baseline(world, compared):

@@ -14,10 +14,10 @@ from cpeft.data.options import DataOptions
 from cpeft.data.resolve import locate
 from cpeft.errors import ConfigError
 from cpeft.options.training import GangOptions
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.study.subject import prompts_subject
 from cpeft.study.task_data import task_data
 from cpeft.tasks import TASKS
@@ -118,11 +118,11 @@ def test_a_recipe_and_what_is_made_of_its_run(world, tmp_path, chat_model, cpeft
     summary = run_recipe(plan, Console(quiet=True))
     assert (summary.done, summary.failures) == (1, {})
     [entry] = plan.entries()
-    kept = entry.folder.result()["scores"]["mood"]
+    kept = entry.folder.result().scores["mood"]
     assert {"accuracy", "choice_accuracy"} <= set(kept)
     code, out, error = cpeft_main("eval", entry.folder.path, "--task", "mood.toml", "--json")
     assert code == 0, error
-    assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s["value"] for m, s in kept.items()}
+    assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s.value for m, s in kept.items()}
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     answered = tmp_path / "out.jsonl"
     code, _, error = cpeft_main(

@@ -17,12 +17,12 @@ from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.similarity import MEASURES, Item, compare
 from cpeft.prompts.soft_prompt import matrix_hash
 from cpeft.prompts.vectors import TaskVector
+from cpeft.store.run_folder import Store
 from cpeft.study.comparison import Comparison
 from cpeft.study.plan import Plan
 from cpeft.study.queue import Queue
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from tiny import QUICK, D, P
 
 SOURCES = f'{QUICK}\n[[stage]]\nname = "sources"\ntasks = ["mood.toml", "topic.toml"]\nseeds = [0, 1]\n'
@@ -251,7 +251,7 @@ def test_every_seed_is_a_source_where_several_are_wanted(recipe, store):
     mixed = TARGETS + 'sources = ["sources/*@*"]\nmethod = { name = "attempt", temperature = "auto", bottleneck = 8 }\n'
     plan = Plan(load_recipe(recipe(SOURCES + mixed)), store)
     assert run_recipe(plan, Console(quiet=True)).done == 5
-    assert plan.entries()[-1].folder.result()["sources"] == NAMES
+    assert plan.entries()[-1].folder.result().sources == tuple(NAMES)
     with pytest.raises(PromptMismatch, match=r"'sources/mood@\*' names 2 prompts \(mood@0, mood@1\); one is wanted"):
         run_recipe(
             Plan(load_recipe(recipe(SOURCES + TARGETS + 'prompt.init = "sources/mood@*"')), store), Console(quiet=True)

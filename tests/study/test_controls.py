@@ -7,10 +7,10 @@ from rich.console import Console
 from cpeft.errors import ConfigError
 from cpeft.prompts.exchange import load_prompt
 from cpeft.report.page import write_report
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, written_out
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from tiny import QUICK
 
 WRONG = f"""{QUICK}
@@ -65,12 +65,12 @@ def test_the_wrong_prompt_of_every_task_of_a_stage(world, tmp_path):
         for task, other in {"mood": "topic", "topic": "rank", "rank": "mood"}.items():
             wrong, own = (entries["controls", f"{which} prompt", task, seed] for which in ("wrong", "own"))
             trained = entries["tuned", "tuned", other, seed]
-            assert wrong.result()["steps"] == 0
+            assert wrong.result().steps == 0
             assert torch.equal(
                 load_prompt(wrong.path / "prompts" / task).weight, load_prompt(trained.path / "prompts" / other).weight
             )
-            same = entries["tuned", "tuned", task, seed].result()["scores"][task]["accuracy"]["value"]
-            assert own.result()["scores"][task]["accuracy"]["value"] == same
+            same = entries["tuned", "tuned", task, seed].result().scores[task]["accuracy"].value
+            assert own.result().scores[task]["accuracy"].value == same
     page = write_report(plan.store.path).read_text()
     assert "wrong prompt" in page
 
@@ -118,5 +118,5 @@ def test_no_shots_and_no_steps_score_the_prompt_as_it_starts(world, tmp_path):
     assert torch.equal(prompt.weight, prompt.origin)
     for folder in (tuned, none):
         result = folder.result()
-        assert (result["steps"], result["data"]["mood"]["rows"]["train"]) == (0, 0)
-    assert tuned.result()["validation"] is not None
+        assert (result.steps, result.data["mood"].rows["train"]) == (0, 0)
+    assert tuned.result().validation is not None

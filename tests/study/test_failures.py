@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from cpeft.store.run_folder import Store
 from cpeft.study import gang
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
-from cpeft.study.store import Store
 from cpeft.training.callbacks.metrics_file import MetricsFile
 
 SEEDS = ("seeds=[0]",)

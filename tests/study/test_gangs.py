@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from cpeft.prompts.exchange import load_prompt
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from tiny import QUICK, child_environment
 

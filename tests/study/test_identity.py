@@ -7,8 +7,9 @@ import pytest
 
 from cpeft.models import loading
 from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.store.result import RunResult
+from cpeft.store.run_folder import Store
 from cpeft.study.prepare import model_of
-from cpeft.study.store import Store
 
 ONE = ("--only", "sources/mood.sources.s0")
 
@@ -122,7 +123,7 @@ def test_the_machine_that_plans_has_no_say(place, tmp_path, monkeypatch, cpeft_m
     monkeypatch.setattr(loading, "CPU", tmp_path / "plain")
     assert state_of(cpeft_main, place, store) == ("done", before[1])
     assert cpeft_main("run", place / "study.toml", "--store", store, "--only", "sources/mood.sources.s1")[0] == 0
-    formats = {result["model"]["dtype"] for result in Store(store).results()}
+    formats = {result.model.dtype for result in Store(store).results()}
     assert formats == {"bfloat16"}
 
 
@@ -133,5 +134,5 @@ def test_a_format_that_is_asked_for_is_kept_nowhere(place, tmp_path, cpeft_main)
 
 def test_a_result_tells_what_its_model_was(finished):
     for result in finished.results():
-        if "model" in result:
-            assert {"config", "tokenizer", "template", "embedding", "dtype"} <= result["model"].keys()
+        if isinstance(result, RunResult):
+            assert {"config", "tokenizer", "template", "embedding", "dtype"} <= result.model.model_fields_set

@@ -16,10 +16,10 @@ from cpeft.data.few_shot import Rows, example_places
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.seeds import derive
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.study.subject import prompts_subject
 from cpeft.study.task_data import drawn_examples, shown_examples, task_data
 from tiny import QUICK, make_lm
@@ -270,15 +270,15 @@ def done(world, tmp_path_factory):
 
 
 def test_runs_say_what_they_were_shown_and_are_made_again_alike(done, tmp_path, cpeft_main):
-    notes = done["none"].result()["data"]["mood"]["notes"]
+    notes = done["none"].result().data["mood"].notes
     assert any(note.startswith("2 of data.examples = 2 stand before every row") for note in notes)
-    assert not any("data.examples" in note for note in done["without"].result()["data"]["mood"]["notes"])
+    assert not any("data.examples" in note for note in done["without"].result().data["mood"].notes)
     assert read_toml(done["tuned"].path / "config.toml")["data"]["examples"] == 2
     for label in ("none", "tuned"):
         code, out, _ = cpeft_main("eval", done[label].path, "--task", "mood.toml", "--json")
-        kept = done[label].result()["scores"]["mood"]
+        kept = done[label].result().scores["mood"]
         assert code == 0
-        assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s["value"] for m, s in kept.items()}
+        assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s.value for m, s in kept.items()}
 
 
 def test_examples_are_texts_that_may_not_leave(at_home, tmp_path):

@@ -13,10 +13,10 @@ import torch
 from rich.console import Console
 
 from cpeft import cli
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.training.checkpoint import load_checkpoint
 from launched import LIMIT_S, wait_until
 from told import events, in_every_process, tell_steps
@@ -68,7 +68,7 @@ def outcome(store):
     """Everything a run leaves that must not depend on interruptions."""
     left = {}
     for name, run in runs_of(store).items():
-        result = {k: v for k, v in run.result().items() if k not in ("seconds", "hardware", "energy")}
+        result = {k: v for k, v in run.result().card().items() if k not in ("seconds", "hardware", "energy")}
         prompts = {path.parent.name: path.read_bytes() for path in run.path.glob("prompts/*/*.safetensors")}
         state = (run.path / "method" / "state.safetensors").read_bytes()
         left[name] = (result, prompts, state, (run.path / "metrics.jsonl").read_text())

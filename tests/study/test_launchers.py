@@ -5,18 +5,17 @@ import os
 
 import pytest
 from rich.console import Console
-from test_claims import write_claim
 
 from cpeft.errors import ConfigError, DataError, Stopped, UnknownName
+from cpeft.store.run_folder import Store
 from cpeft.study.launchers import LAUNCHERS, Launcher
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
-from cpeft.study.note import note_of
 from cpeft.study.plan import Plan
+from cpeft.study.queue import manifest_of
 from cpeft.study.recipe import load_recipe
-from cpeft.study.store import Store
-from launched import LIMIT_S, kill_a_worker, outcome_of
+from launched import LIMIT_S, kill_a_worker, outcome_of, write_claim
 
 FEW = ("seeds=[0]", "targets.tasks=mood.toml", "sources.tasks=mood.toml")
 
@@ -55,7 +54,7 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
     first = plain.entries()[0]
     assert all(Plan(recipe, plain.store).entries()[0].folder == first.folder for recipe in more)
     told = Plan(load_recipe(world / "study.toml", [*FEW, "launcher.processes.workers=3"]), plain.store)
-    assert note_of(told, told.entries()) == note_of(plain, plain.entries())
+    assert manifest_of(told, told.entries()) == manifest_of(plain, plain.entries())
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from cpeft.store.result import Seconds
+from cpeft.store.run_folder import RunFolder
+from cpeft.store.status import StageHours, hours_left, total
 from cpeft.study import pace as module
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
 from cpeft.study.pace import Pace, duration
 from cpeft.study.recipe import load_recipe
 from cpeft.study.recipe_run import Effort
-from cpeft.study.status import StageHours, hours_left, total
 
 
 class Listener:
@@ -36,8 +38,11 @@ class Run(SimpleNamespace):
 
 
 class Folder(SimpleNamespace):
+    def last_step(self):
+        return RunFolder(self.path).last_step()
+
     def result(self):
-        return {"seconds": {"training": 3000 * self.hours, "scoring": 600 * self.hours}}
+        return SimpleNamespace(seconds=Seconds(training=3000 * self.hours, scoring=600 * self.hours))
 
 
 def study(**stages):

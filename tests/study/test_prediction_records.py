@@ -16,10 +16,10 @@ from cpeft.metrics.base import NO_LABEL
 from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
 from cpeft.report.page import write_report
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.study.subject import Subject
 from cpeft.study.task_data import task_data
 from cpeft.tasks import Example
@@ -114,8 +114,8 @@ def test_raw_answers_and_texts_as_read_are_kept(world, tmp_path, chat_model, cpe
     assert [row["prediction"] for row in rows] == [None] * 3, "an untrained model says no label"
     assert [row["in_label_set"] for row in rows] == [False] * 3
     assert all(row["answer"] for row in rows)
-    assert result["scores"]["own"]["accuracy"]["value"] == 0
-    assert result["data"]["own"]["no_label"] == 3
+    assert result.scores["own"]["accuracy"].value == 0
+    assert result.data["own"].no_label == 3
     lm = cpeft.load_lm(chat_model, dtype="float32")
     for row, given in zip(rows, ("test w1 w2", "test w3 W4", "test w5 w6"), strict=True):
         asked = f"Which label fits the text?\nAnswer with the label alone, one of: none, some.\n{given}"

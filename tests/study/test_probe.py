@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from cpeft.store.run_folder import Store
 from cpeft.study import probe
 from cpeft.study.plan import Plan
 from cpeft.study.probe import estimate
 from cpeft.study.recipe import load_recipe
-from cpeft.study.store import Store
 
 
 @pytest.fixture

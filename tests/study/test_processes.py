@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from cpeft.prompts.exchange import load_prompt
+from cpeft.store.claims import start_of
+from cpeft.store.run_folder import Store
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.processes import helpers
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
-from cpeft.study.store import Store, _started
 from launched import LIMIT_S, outcome_of, wait_until
 from told import events, in_every_process
 
@@ -98,14 +99,14 @@ def test_kills_of_the_command_and_its_helper_change_nothing(world, alone, longer
 def kill_in_a_run(log, steps):
     """Kill a process of the command in the middle of a run, once it has made so many steps, and tell which; 0 without one."""
     for pid in {event["pid"] for event in events(log)[-40:]}:
-        if _started(pid):
+        if start_of(pid):
             os.kill(pid, signal.SIGSTOP)
             told = [event for event in events(log) if event["pid"] == pid]
             made = sum(event["what"] == "on_step" for event in told)
             inside = made >= steps and told[-1]["what"] == "on_step" and told[-1]["step"] < STEPS
             os.kill(pid, signal.SIGKILL if inside else signal.SIGCONT)
             while inside:
-                if not _started(pid):
+                if not start_of(pid):
                     return pid
                 time.sleep(0.01)
     return 0

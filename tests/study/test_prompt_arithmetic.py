@@ -13,11 +13,11 @@ from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.report.page import write_report
+from cpeft.store.run_folder import Store
 from cpeft.study import recipe_run
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe, written_out
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from tiny import QUICK
 
 ARITHMETIC = f"""{QUICK}
@@ -191,15 +191,13 @@ train.steps = 0
     (world / "crossed.toml").write_text(text)
     plan = Plan(load_recipe(world / "crossed.toml"), Store(tmp_path / "store"))
     run_recipe(plan, Console(quiet=True))
-    results = {(r["tasks"][0], r["label"], r["seed"]): r for r in plan.store.results() if r["stage"] == "crossed"}
+    results = {(r.tasks[0], r.label, r.seed): r for r in plan.store.results() if r.stage == "crossed"}
     assert len(results) == 8
-    assert {result["steps"] for result in results.values()} == {0}
-    sources = {(r["tasks"][0], r["seed"]): r for r in plan.store.results() if r["stage"] == "sources"}
+    assert {result.steps for result in results.values()} == {0}
+    sources = {(r.tasks[0], r.seed): r for r in plan.store.results() if r.stage == "sources"}
     for (task, label, seed), result in results.items():
         if label.endswith(f"@{seed}))"):  # its own origin: the source prompt itself
-            assert (
-                result["scores"][task]["accuracy"]["value"] == sources[task, seed]["scores"][task]["accuracy"]["value"]
-            )
+            assert result.scores[task]["accuracy"].value == sources[task, seed].scores[task]["accuracy"].value
     html = write_report(plan.store.path).read_text(encoding="utf-8")
     assert 'id="crossing-1"' in html
     assert html.count('<span class="muted">(2)</span>') == 2 * 2  # of both tasks: own cells and other cells
@@ -223,14 +221,14 @@ train.steps = 0
     (world / "pairs.toml").write_text(text)
     plan = Plan(load_recipe(world / "pairs.toml"), Store(tmp_path / "store"))
     run_recipe(plan, Console(quiet=True))
-    results = [result for result in plan.store.results() if result["stage"] == "pairs"]
+    results = [result for result in plan.store.results() if result.stage == "pairs"]
     pairs = {("mood", "topic"), ("mood", "rank"), ("topic", "rank")}
-    assert {tuple(result["tasks"]) for result in results} == pairs
+    assert {tuple(result.tasks) for result in results} == pairs
     assert len(results) == 6
     for result in results:
-        assert set(result["scores"]) == set(result["tasks"])
-        assert result["validation"] is not None
-        assert result["steps"] == 0
+        assert set(result.scores) == set(result.tasks)
+        assert result.validation is not None
+        assert result.steps == 0
     prompt = {
         task: load_prompt(next(plan.store.path.glob(f"sources/{task}*/prompts/{task}")))
         for task in ("mood", "topic", "rank")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 from launched import LIMIT_S, at_work, kill_a_worker, outcome_of, wait_until
 from tiny import SRC
 

@@ -15,11 +15,11 @@ from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import load_lm
 from cpeft.prompts.exchange import load_prompt
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import parse_settings
-from cpeft.study.store import Store
 from cpeft.study.task_data import task_data
 from tiny import QUICK
 
@@ -67,24 +67,24 @@ def test_every_run_leaves_everything(world, finished):
         left = {"config.toml", "metrics.jsonl", "predictions.parquet", "method", "prompts", "checkpoint", "result.json"}
         assert {path.name for path in folder.iterdir()} == left
         result = entry.folder.result()
-        assert result["steps"] == 6
-        assert result["best_step"] in (3, 6)
-        assert result["seed"] == entry.run.settings.seed
-        assert result["model"]["dtype"] == "float32"
-        assert set(result["scores"][result["tasks"][0]]) == {"accuracy", "macro_f1"}
-        assert result["versions"]["torch"]
-        assert result["seconds"]["training"] > 0
-        assert [path.name for path in (folder / "prompts").iterdir()] == result["prompts"] == result["tasks"]
+        assert result.steps == 6
+        assert result.best_step in (3, 6)
+        assert result.seed == entry.run.settings.seed
+        assert result.model.dtype == "float32"
+        assert set(result.scores[result.tasks[0]]) == {"accuracy", "macro_f1"}
+        assert result.versions["torch"]
+        assert result.seconds.training > 0
+        assert tuple(path.name for path in (folder / "prompts").iterdir()) == result.prompts == result.tasks
 
 
 def test_the_result_counts_rows_and_weights(finished):
     few, full = (run_named(finished, f"rank.vocab_few_shot={k}.s0").result() for k in (3, "full"))
-    assert few["data"]["rank"]["rows"]["train"] == 6
-    assert few["data"]["rank"]["rows"]["train"] < full["data"]["rank"]["rows"]["train"] <= 12
-    assert few["trainable"] == 4 * 32
+    assert few.data["rank"].rows["train"] == 6
+    assert few.data["rank"].rows["train"] < full.data["rank"].rows["train"] <= 12
+    assert few.trainable == 4 * 32
     attempt = run_named(finished, "rank.attempt_few_shot=full.s1").result()
-    assert attempt["trainable"] == 4 * 32 + 2 * 8 * 32 + 2 * 32  # prompt, down and up, LayerNorm
-    assert attempt["sources"] == ["mood", "topic"]
+    assert attempt.trainable == 4 * 32 + 2 * 8 * 32 + 2 * 32  # prompt, down and up, LayerNorm
+    assert attempt.sources == ("mood", "topic")
 
 
 def test_config_reads_back_to_the_same_settings_and_folder(world, finished):
@@ -98,18 +98,18 @@ def test_predictions_are_the_scored_ones(world, finished):
     lm = load_lm(world / "model", dtype="float32")
     for run in finished.runs():
         result = run.result()
-        [task] = result["tasks"]
+        [task] = result.tasks
         table = pq.read_table(run.path / "predictions.parquet")
         rows = table.to_pylist()
         part = task_data(f"{task}.toml", world, DataOptions(), 0, lm).parts["test"]
         assert [row["source"] for row in rows] == [example.source for example in part.examples]
         assert [tuple(row["references"]) for row in rows] == [example.references for example in part.examples]
         right = np.mean([row["prediction"] in row["references"] for row in rows]) * 100
-        assert result["scores"][task]["accuracy"]["value"] == pytest.approx(right)
-        labels = result["data"][task]["labels"]
+        assert result.scores[task]["accuracy"].value == pytest.approx(right)
+        labels = result.data[task].labels
         assert [row["in_label_set"] for row in rows] == [row["prediction"] in labels for row in rows]
         attends = [row["attention"] for row in rows]
-        if result["method"] == "attempt":
+        if result.method == "attempt":
             assert table.schema.metadata[b"attention"].split(b"\t")[:2] == [b"mood", b"topic"]
             assert np.shape(attends) == (len(rows), 3)
             assert np.allclose(np.sum(attends, 1), 1, atol=1e-5)
@@ -123,11 +123,11 @@ def test_predictions_are_the_scored_ones(world, finished):
 def test_a_run_folder_answers_as_it_did(world, finished, cpeft_main, monkeypatch, tmp_path, name):
     monkeypatch.chdir(world)
     run = run_named(finished, name)
-    task = run.result()["tasks"][0]
+    task = run.result().tasks[0]
     code, out, _ = cpeft_main("eval", run.path, "--task", f"{task}.toml", "--json")
     assert code == 0
-    kept = run.result()["scores"][task]
-    assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s["value"] for m, s in kept.items()}
+    kept = run.result().scores[task]
+    assert {m: s["value"] for m, s in json.loads(out).items()} == {m: s.value for m, s in kept.items()}
     rows = pq.read_table(run.path / "predictions.parquet").to_pylist()
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": row["source"]}) + "\n" for row in rows))
     files = ("--input", tmp_path / "rows.jsonl", "--out", tmp_path / "out.jsonl")
@@ -168,8 +168,8 @@ def test_metrics_hold_every_step_once(finished):
         assert [record["step"] for record in records if "loss" in record] == [1, 2, 3, 4, 5, 6]
         assert [record["step"] for record in evals] == [3, 6]
         best = max(evals, key=lambda record: record["headline"])
-        assert run.result()["best_step"] == best["step"]
-        assert run.result()["validation"] == best["headline"]
+        assert run.result().best_step == best["step"]
+        assert run.result().validation == best["headline"]
 
 
 # What runs again
@@ -194,7 +194,7 @@ def test_a_second_run_does_nothing(world, tmp_path, cpeft_main):
     told = [(row.split(" | ")[2], row.split(" | ")[3]) for row in rows]
     assert [method for method, metric in told if metric == "accuracy"] == ["majority class", "spot", "vocab"]
     rows = [row for row, (_, metric) in zip(rows, told, strict=True) if metric == "accuracy"]
-    score = Store(tmp_path / "store").results()[-1]["scores"]["rank"]["accuracy"]["value"]
+    score = Store(tmp_path / "store").results()[-1].scores["rank"]["accuracy"].value
     assert f"| {score:.2f} |" in rows[-1]
 
 
@@ -305,13 +305,13 @@ optim.lr = 1.0
     assert cpeft_main("run", recipe, "--store", tmp_path / "store")[0] == 0
     [run] = [run for run in Store(tmp_path / "store").runs() if run.path.parent.name == "shared"]
     assert run.path.name.startswith("rank+topic.shared.s0")
-    assert run.result()["prompts"] == ["rank", "topic"]
+    assert run.result().prompts == ("rank", "topic")
     table = pq.read_table(run.path / "predictions.parquet").to_pylist()
     monkeypatch.chdir(world)
     for task in ("rank", "topic"):
         said = [row["prediction"] for row in table if row["task"] == task]
         scores = json.loads(cpeft_main("eval", run.path, "--task", f"{task}.toml", "--json")[1])
-        assert scores["accuracy"]["value"] == run.result()["scores"][task]["accuracy"]["value"]
+        assert scores["accuracy"]["value"] == run.result().scores[task]["accuracy"].value
         sources = [row["source"] for row in table if row["task"] == task]
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in sources))
         files = ("--input", tmp_path / "rows.jsonl", "--out", tmp_path / "out.jsonl")
@@ -324,7 +324,7 @@ def test_a_gang_makes_the_same_prompts(world, finished, tmp_path):
     run_recipe(plan_of(world, store, "gang.size=4", "gang.pool=member"), Console(quiet=True))
     for run in finished.runs():
         twin = store.path / run.path.relative_to(finished.path)
-        task = run.result()["tasks"][0]
+        task = run.result().tasks[0]
         assert torch.equal(load_prompt(twin / "prompts" / task).weight, load_prompt(run.path / "prompts" / task).weight)
 
 

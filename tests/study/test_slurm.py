@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cpeft.study.store import Store
+from cpeft.store.run_folder import Store
 from cpeft.training.checkpoint import load_checkpoint
 from launched import LIMIT_S, at_work, kill_a_worker, outcome_of, steps_made, wait_until
 from slurm_cluster import NoCluster, cluster

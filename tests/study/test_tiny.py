@@ -11,10 +11,10 @@ from cpeft.data.resolve import load_tables
 from cpeft.errors import ConfigError
 from cpeft.models.loading import load_lm
 from cpeft.models.tiny import SIZES, family_of, write_tiny
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.settings import parse_settings, run_id
-from cpeft.study.store import Store
 from cpeft.study.tiny import load_sized
 from cpeft.tasks import TASKS
 
@@ -99,7 +99,7 @@ def test_it_runs_in_a_store_of_its_own_and_twice_is_once(recipe, cpeft_main):
     assert [path.name for path in Path("stores").iterdir()] == ["tiny"]
     done = Store("stores/tiny/mine").results()
     assert len(done) == 9
-    assert done[0]["model"]["name"].endswith("stores/tiny/world/models/t5")
+    assert done[0].model.name.endswith("stores/tiny/world/models/t5")
     assert "report: stores/tiny/mine/report.html" in out
     plan = Plan(load_sized(recipe, ["tiny=true"]), Store("stores/tiny/mine"))
     assert {entry.state for entry in plan.entries()} == {"done"}

@@ -20,14 +20,15 @@ from cpeft.options.training import EnergyOptions, GangOptions
 from cpeft.report.energy import bill
 from cpeft.report.page import write_report
 from cpeft.report.study import Study
+from cpeft.store.result import Spent
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.training import carbon
 from cpeft.training.callbacks import energy
 from cpeft.training.callbacks.energy import EnergyMeter
-from cpeft.training.carbon import WORLD, Meter, Spent, check_energy
+from cpeft.training.carbon import WORLD, Meter, check_energy
 from cpeft.training.engine import train_gang
 from cpeft.training.workers import Workers
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state
@@ -74,7 +75,7 @@ def run_of(folder, lm, meter, steps=4, batch=2, **more):
 
 
 def account(member):
-    return json.loads((member.folder / "energy.json").read_text())
+    return json.loads(member.folder.energy_path.read_text())
 
 
 @pytest.mark.parametrize("lap_s", [0.0, 1e9])
@@ -115,18 +116,18 @@ def test_what_a_stopped_process_spent_stays_on_the_account(tmp_path, monkeypatch
     train_gang([member], MEMBER)
     with again.scoring(member):
         pass
-    told = again.told(member)["energy"]
-    assert (told["kwh"], told["kg"]) == (3.0, 1.5)
-    assert (told["training"]["kwh"], told["scoring"]["kwh"], told["intensity"]) == (2.0, 1.0, 0.5)
+    energy, _ = again.spent(member)
+    assert (energy.kwh, energy.kg) == (3.0, 1.5)
+    assert (energy.training.kwh, energy.scoring.kwh, energy.intensity) == (2.0, 1.0, 0.5)
 
 
 def test_part_of_the_training_measured_is_said(tmp_path, monkeypatch):
     meter = metered(monkeypatch)
     member = run_of(tmp_path, make_lm("t5"), meter)
     train_gang([member], MEMBER)
-    assert meter.told(member)["energy"]["notes"] == []
+    assert meter.spent(member)[0].notes == ()
     member.seconds = 100.0
-    assert meter.told(member)["energy"]["notes"] == ["10 of 100 seconds of training were measured"]
+    assert meter.spent(member)[0].notes == ("10 of 100 seconds of training were measured",)
 
 
 def test_a_run_that_was_taken_over_is_not_written(tmp_path, monkeypatch):
@@ -160,9 +161,9 @@ def test_no_package_is_a_reason_and_an_error_only_where_it_was_asked_for(tmp_pat
     meter = EnergyMeter(EnergyOptions(), Workers())
     member = run_of(tmp_path, make_lm("t5"), meter)
     train_gang([member], MEMBER)
-    told = meter.told(member)
-    assert told["energy"] is None
-    assert "codecarbon is not installed" in told["energy_reason"]
+    energy, reason = meter.spent(member)
+    assert energy is None
+    assert "codecarbon is not installed" in reason
     assert not (tmp_path / "energy.json").exists()
 
 
@@ -290,13 +291,13 @@ def test_a_real_run_tells_its_electricity_and_the_report_shows_it(world, tmp_pat
     results = store.results()
     assert len(results) == 2
     for result in results:
-        spent = result["energy"]
-        assert spent["kwh"] == pytest.approx(spent["training"]["kwh"] + spent["scoring"]["kwh"])
-        assert min(spent["training"]["kwh"], spent["scoring"]["kwh"]) > 0
-        assert (spent["country"], spent["gang"], spent["scope"]) == ("SVK", 2, "process")
-        assert spent["intensity"] == pytest.approx(0.116774, rel=1e-3)
+        spent = result.energy
+        assert spent.kwh == pytest.approx(spent.training.kwh + spent.scoring.kwh)
+        assert min(spent.training.kwh, spent.scoring.kwh) > 0
+        assert (spent.country, spent.gang, spent.scope) == ("SVK", 2, "process")
+        assert spent.intensity == pytest.approx(0.116774, rel=1e-3)
     found = bill(Study.of(store))
-    assert found.total.kwh == pytest.approx(sum(result["energy"]["kwh"] for result in results))
+    assert found.total.kwh == pytest.approx(sum(result.energy.kwh for result in results))
     page = write_report(store.path).read_text()
     assert 'id="energy"' in page
     assert "electricity of SVK" in page

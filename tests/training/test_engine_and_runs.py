@@ -319,11 +319,10 @@ def test_a_lost_claim_writes_nothing(tmp_path):
     def guard():
         raise LostClaim("somebody else holds it")
 
-    member = run_of(tmp_path / "r", guard=guard, callbacks=[MetricsFile(tmp_path / "r.jsonl")])
+    member = run_of(tmp_path / "r", guard=guard, callbacks=[MetricsFile()])
     train_gang([member], MEMBER)
     assert isinstance(member.failure, LostClaim)
     assert not (tmp_path / "r").exists()
-    assert not (tmp_path / "r.jsonl").exists()
 
 
 def test_other_processes_write_nothing(tmp_path):
@@ -341,7 +340,9 @@ def test_steps_and_epochs(tmp_path):
 
 
 def test_metrics_file_is_cut_back_on_resumption(tmp_path):
-    lm, file = make_lm("t5"), tmp_path / "metrics.jsonl"
+    lm, file, whole = make_lm("t5"), tmp_path / "r" / "metrics.jsonl", tmp_path / "w" / "metrics.jsonl"
+    for path in (file, whole):
+        path.parent.mkdir()
 
     class Crash(Callback):
         def on_step(self, member, record):
@@ -349,12 +350,12 @@ def test_metrics_file_is_cut_back_on_resumption(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_gang([run_of(tmp_path / "r", lm=lm, callbacks=[MetricsFile(file), Crash()])], MEMBER)
+        train_gang([run_of(tmp_path / "r", lm=lm, callbacks=[MetricsFile(), Crash()])], MEMBER)
     with file.open("a") as stream:
         stream.write('{"step": 5, "lo')  # cut by the kill
-    train_gang([run_of(tmp_path / "r", lm=lm, callbacks=[MetricsFile(file)])], MEMBER)
-    train_gang([run_of(tmp_path / "w", lm=lm, callbacks=[MetricsFile(tmp_path / "whole.jsonl")])], MEMBER)
-    assert file.read_text() == (tmp_path / "whole.jsonl").read_text()
+    train_gang([run_of(tmp_path / "r", lm=lm, callbacks=[MetricsFile()])], MEMBER)
+    train_gang([run_of(tmp_path / "w", lm=lm, callbacks=[MetricsFile()])], MEMBER)
+    assert file.read_text() == whole.read_text()
     records = [json.loads(line) for line in file.read_text().splitlines()]
     assert [r["step"] for r in records if "loss" in r] == [1, 2, 3, 4, 5, 6]
     assert [r["step"] for r in records if "headline" in r] == [3, 6]

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError, LostClaim, UnknownName
 from cpeft.options.training import GangOptions
+from cpeft.store.result import Score
+from cpeft.store.run_folder import RunFolder, Store
 from cpeft.study import api
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
 from cpeft.study.settings import parse_settings, run_id
-from cpeft.study.store import Store
 from cpeft.training.callbacks import Callback, tracker
-from cpeft.training.callbacks.metrics_file import MetricsFile, written_records
+from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.tracker import TRACKERS, Tracked, Tracker, TrackOptions, make_trackers, parse_track
 from cpeft.training.engine import train_gang
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state
@@ -156,7 +158,7 @@ def _trackio_below(folder: Path, monkeypatch) -> None:
 
 def expected(folder: Path) -> Counter:
     """What `metrics.jsonl` holds, in float32, which is all that TensorBoard keeps."""
-    records = written_records(folder / "metrics.jsonl")
+    records = RunFolder(folder).log()
     return Counter((k, r["step"], float(np.float32(v))) for r in records for k, v in r.items() if k != "step")
 
 
@@ -179,10 +181,10 @@ class Kill(Callback):
 
 def tracked_member(folder: Path, name: str, lm, *more: Callback, **track):
     """A run of 6 steps with a checkpoint every second and an evaluation every third, and its tracker."""
-    run = Tracked.of(f"stage/{folder.name}", "stage", "cpeft", folder, {"optim": {"lr": 0.05}, "seed": 3})
+    run = Tracked.of(f"stage/{folder.name}", "stage", "cpeft", RunFolder(folder), {"optim": {"lr": 0.05}, "seed": 3})
     said = []
     trackers = make_trackers(TrackOptions(use=(name,), **track), run, said.append)
-    callbacks = [MetricsFile(folder / "metrics.jsonl"), *trackers, *more]
+    callbacks = [MetricsFile(), *trackers, *more]
     folder.mkdir(parents=True, exist_ok=True)
     member = make_member(make_learner(lm, "prompt_tuning", {}), make_rows(lm), folder, callbacks=callbacks)
     return member, trackers[0], said
@@ -198,7 +200,7 @@ def test_a_resumed_run_is_one_run_and_no_step_stands_twice(tool, tmp_path):
     member, second, more = tracked_member(folder, tool, lm)
     assert (second.run.id, second.run.id.partition("-")[0]) == (first.run.id, "0123456789ab")
     train_gang([member], GangOptions(pool="member"))
-    second.on_result(member, {"scores": {"rte": {"accuracy": {"value": 75.0}}}, "prompts": []})
+    second.on_result(member, SimpleNamespace(scores={"rte": {"accuracy": Score(75.0, 70.0, 80.0)}}, prompts=()))
     second.on_close(member)
     values, about = READ[tool](tmp_path / "store", folder, second.run.id)
     assert (said, more) == ([], [])
@@ -220,8 +222,8 @@ def test_every_member_of_a_gang_is_a_run_of_its_own(tool, world, tmp_path):
         folder = entry.folder.path
         key = json.loads((folder / "tracking.json").read_text())["id"]
         values, about = READ[tool](store.path, folder, key)
-        scores = entry.folder.result()["scores"]["mood"]
-        tests = {(f"test/mood/{metric}", 6, float(np.float32(s["value"]))): 1 for metric, s in scores.items()}
+        scores = entry.folder.result().scores["mood"]
+        tests = {(f"test/mood/{metric}", 6, float(np.float32(s.value))): 1 for metric, s in scores.items()}
         assert held(values) == expected(folder) + Counter(tests)
         assert (about["name"], about["group"], about["seed"]) == (str(entry.run), "sources", entry.run.seed)
         assert (about.get("optim") or {"lr": about.get("optim.lr")})["lr"] == 0.05
@@ -236,7 +238,7 @@ def test_wandb_uploads_prompts_on_request_alone(tmp_path):
         train_gang([member], GangOptions(pool="member"))
         (prompt,) = member.learner.export().values()
         prompt.save(folder / "prompts" / "rte")
-        wandb.on_result(member, {"scores": {}, "prompts": ["rte"]})
+        wandb.on_result(member, SimpleNamespace(scores={}, prompts=("rte",)))
         wandb.on_close(member)
         (path,) = folder.glob("wandb/offline-run-*/*.wandb")
         artifacts = []
@@ -280,7 +282,7 @@ def test_a_tracker_that_fails_is_said_once_and_the_run_goes_on(tmp_path, monkeyp
     lm = make_lm("t5")
     member, fragile, said = tracked_member(tmp_path / "run", "fragile", lm)
     train_gang([member], GangOptions(pool="member"))
-    fragile.on_result(member, {"scores": {}, "prompts": []})
+    fragile.on_result(member, SimpleNamespace(scores={}, prompts=()))
     fragile.on_close(member)
     assert (member.failure, member.step, fragile.told) == (None, 6, 2)
     (line,) = said
@@ -371,4 +373,4 @@ def test_train_takes_no_tracker():
 def test_metrics_cut_in_half_are_told_again(tmp_path):
     """A key counts as told up to its own last step: a validation that was never written is not taken for told."""
     (tmp_path / "metrics.jsonl").write_text('{"step": 4, "loss": 1.0}\n{"step": 5, "loss": 2.0}\n{"step": 5, "headl')
-    assert Tracked.of("s/r", "s", "p", tmp_path, {}).told == {"loss": 5}
+    assert Tracked.of("s/r", "s", "p", RunFolder(tmp_path), {}).told == {"loss": 5}

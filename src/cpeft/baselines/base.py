@@ -28,6 +28,7 @@ from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import Losses, PromptedLM
 from cpeft.models.saved import read_saved
 from cpeft.options.method import MethodOptions
+from cpeft.store.run_folder import METHOD_CARD
 
 
 class Baseline(PromptMethod):
@@ -130,7 +131,7 @@ def changed_lm(
 def load_baseline(folder: Path, lm: FrozenLM) -> ChangedLM:
     """The learner of a baseline that `save_method` wrote, on a copy of the model it was trained from."""
     card, state = read_saved(folder, lm)
-    file = folder / "method.json"
+    file = folder / METHOD_CARD
     options = parse(BASELINES.get(card["options"]["name"]).Options, card["options"], "options", file)
     data = parse(DataOptions, card["data"], "data", file)
     learner = changed_lm(lm, options, tuple(card["tasks"]), data=data, subset=card["subset"])

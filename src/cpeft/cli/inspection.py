@@ -75,7 +75,7 @@ def show(
     if kind == "prompt":
         console.print_json(json.dumps(catalogue.prompt_card(name)))
     elif kind == "run":
-        from cpeft.study.record import record_of
+        from cpeft.store.history import record_of
 
         card = record_of(Path(name))
         console.print_json(json.dumps(card))

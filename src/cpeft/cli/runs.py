@@ -34,9 +34,9 @@ LauncherOption = Annotated[
 
 
 def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
+    from cpeft.store.run_folder import Store
     from cpeft.study.plan import Plan
     from cpeft.study.recipe import find_recipe
-    from cpeft.study.store import Store
     from cpeft.study.tiny import load_sized
 
     parsed = load_sized(find_recipe(recipe), overrides or [])
@@ -73,11 +73,14 @@ def run(
 
 def _ending(plan: Any) -> None:
     """What a study has come to: its table, and why it is not finished where it is not."""
+    from cpeft.report.study import Run
+    from cpeft.store.result import RunResult
     from cpeft.study.run import summary_of
 
-    if results := [entry.folder.result() for entry in plan.entries() if entry.state == "done"]:
-        report = _table(plan, results)
-        _be_careful(results)
+    if done := [entry.folder for entry in plan.entries() if entry.state == "done"]:
+        runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
+        report = _table(plan, runs)
+        _be_careful(runs)
         _gains(plan.store)
         console.print(f"report: {report}", markup=False)
     summary = summary_of(plan)
@@ -91,13 +94,13 @@ def _ending(plan: Any) -> None:
         raise typer.Exit(1)
 
 
-def _be_careful(results: Sequence[dict[str, Any]]) -> None:
+def _be_careful(runs: Sequence[Any]) -> None:
     """Tell of runs that hardly answer with labels, whose scores are easily taken for what the model knows."""
     from cpeft.report.cautions import no_labels
 
-    found = no_labels(results)
-    for what, runs in found[:TOLD]:
-        console.print(f"[yellow]careful[/yellow] {escape(what)}: {', '.join(runs)}")
+    found = no_labels(runs)
+    for what, seeds in found[:TOLD]:
+        console.print(f"[yellow]careful[/yellow] {escape(what)}: {', '.join(seeds)}")
     if len(found) > TOLD:
         console.print(f"[yellow]careful[/yellow] {len(found) - TOLD} more like these are in the report")
 
@@ -131,12 +134,12 @@ def _gains(store: Any) -> None:
         console.print(gain.verdict, markup=False)
 
 
-def _table(plan: Any, results: Sequence[dict[str, Any]]) -> Path:
+def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table and keep it and the store's report beside the runs; returns the report's place."""
     from cpeft.report.page import write_report
     from cpeft.report.tables import markdown_table, rich_table, summarise
 
-    cells = summarise(results)
+    cells = summarise(runs)
     console.print(rich_table(cells, plan.recipe.name))
     path = plan.store.path / "table.md"
     path.write_text(markdown_table(cells), encoding="utf-8")

@@ -10,7 +10,7 @@ from typer import Argument
 from cpeft.cli.base import JsonOption, app, console, show_rows
 
 if TYPE_CHECKING:
-    from cpeft.study.status import Seen, StoreStatus, StudyStatus
+    from cpeft.store.status import Seen, StoreStatus, StudyStatus
 
 
 @app.command()
@@ -18,7 +18,7 @@ def status(
     store: Annotated[Path, Argument(help="The folder that `cpeft run` fills.")], as_json: JsonOption = False
 ) -> None:
     """How far a store is: what is done, at work, failed and left, hours spent and to come."""
-    from cpeft.study.status import status_of
+    from cpeft.store.status import status_of
 
     found = status_of(store)
     if as_json:
@@ -33,14 +33,14 @@ def status(
 
 
 def _show_study(study: "StudyStatus", found: "StoreStatus") -> None:
-    note = study.note
+    manifest = study.manifest
     rows: list[dict[str, Any]] = [
         {"stage": stage.stage, "runs": stage.runs, **stage.counts, "hours": f"{stage.hours:.2f}",
          "hours left": "?" if stage.hours_left is None else f"{stage.hours_left:.2f}"}
         for stage in study.stages
     ]  # fmt: skip
-    show_rows(rows, note.command(found.path) if note else "in no study's note", None)
-    for file in note.edited() if note else ():
+    show_rows(rows, manifest.command(found.path) if manifest else "in no study's note", None)
+    for file in manifest.edited() if manifest else ():
         console.print(f"[yellow]edited since:[/yellow] {escape(file)}")
 
 

@@ -11,11 +11,11 @@ from cpeft.errors import CpeftError, Missing, MissingModel, TooLong
 from cpeft.models.cache import remembered
 from cpeft.models.places import folder_of, model_identity
 from cpeft.options.model import ModelOptions
+from cpeft.store.run_folder import Store
 from cpeft.study.data_check import Finding, check_data, facts_of, without_model
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import Recipe
 from cpeft.study.settings import located_model
-from cpeft.study.store import Store
 
 
 def check_recipe(recipe: Recipe) -> Iterator[Finding]:

@@ -9,22 +9,13 @@ never too narrow for rows that may be right in part.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from cpeft.metrics import METRICS, Metric, MetricContext
 from cpeft.metrics.base import unit_of
 from cpeft.seeds import generator
-
-
-@dataclass(frozen=True)
-class Score:
-    """A metric's value with the bounds of its 95% interval, 0 to 100 (correlations -100 to 100)."""
-
-    value: float
-    low: float
-    high: float
+from cpeft.store.result import Score
 
 
 def score_texts(

@@ -18,6 +18,7 @@ from typing import Any
 
 from cpeft.config import digest
 from cpeft.files import write_json
+from cpeft.store.machine import code_digest
 
 CACHE_VARIABLE = "CPEFT_CACHE"
 
@@ -50,15 +51,6 @@ def remembered(kind: str, key: Any, find: Callable[[], Any]) -> Any:
 def _readers() -> tuple[str, str]:
     """What finds answers: this package's code, and transformers."""
     return code_digest(), version("transformers")
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """Twelve digits of the SHA-256 over all Python files of the package, as they were when first asked for."""
-    package, every = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        every.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    return every.hexdigest()[:12]
 
 
 def write_once(path: Path, write: Callable[[Path], object]) -> None:

@@ -19,6 +19,7 @@ from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.method import MethodOptions
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
+from cpeft.store.run_folder import METHOD_CARD, METHOD_STATE
 
 
 def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card: dict[str, Any]) -> None:
@@ -26,36 +27,36 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
     folder.mkdir(parents=True, exist_ok=True)
     lm, method = learner.lm, learner.method
     state = {key: value.detach().cpu().contiguous() for key, value in method.state_dict().items()}
-    save_file(state, folder / "state.safetensors", metadata={"format": "pt"})
+    save_file(state, folder / METHOD_STATE, metadata={"format": "pt"})
     known = {
         "options": {"name": options.name, **changed(options)}, "shape": [method.stored, lm.width], "live": method.live,
         "sources": list(getattr(method, "source_names", ())), "model": lm.name, "revision": lm.revision,
         "embedding": lm.fingerprint, "dtype": lm.dtype, "tasks": list(method.tasks),
         "data": learner.data.model_dump(mode="json"), "subset": learner.subset, **learner.model_parts,
     }  # fmt: skip
-    write_json(folder / "method.json", {**card, **known})
+    write_json(folder / METHOD_CARD, {**card, **known})
 
 
 def read_saved(folder: Path, lm: FrozenLM) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Card and state that `save_method` wrote; raises PromptMismatch for a model with another embedding
     table, configuration, tokenizer or chat template."""
-    card = read_json(folder / "method.json")
+    card = read_json(folder / METHOD_CARD)
     if card["embedding"] != lm.fingerprint:
         raise PromptMismatch(f"{folder}: trained on {card['model']}, whose embedding table is not the one of {lm.name}")
     lm.check_same(str(folder), card)
-    return card, read_tensors(folder / "state.safetensors")
+    return card, read_tensors(folder / METHOD_STATE)
 
 
 def load_method(folder: Path, lm: FrozenLM) -> PromptedLM:
     """The learner that `save_method` wrote, on a model with the same embedding table."""
     card, state = read_saved(folder, lm)
     cls = METHODS.get(card["options"]["name"])
-    options = parse(cls.Options, card["options"], "options", folder / "method.json")
+    options = parse(cls.Options, card["options"], "options", folder / METHOD_CARD)
     rows, width = card["shape"]
     blank = torch.zeros(max(rows, 1), width)  # of the sizes of the state that replaces it
     sources = {name: SoftPrompt(blank) for name in card["sources"]}
     inputs = MethodInputs(tuple(card["tasks"]), blank, sources, state=lambda reference: state, live=card.get("live"))
     method = cls(options, inputs)
     method.load_state_dict(state)
-    data = parse(DataOptions, card["data"], "data", folder / "method.json")
+    data = parse(DataOptions, card["data"], "data", folder / METHOD_CARD)
     return PromptedLM(lm, method, data, card["subset"])

@@ -1,20 +1,38 @@
-"""What a stored prompt is known by, read without torch: a plan asks it of every prompt that its runs start from."""
+"""What is stored of a prompt, read without torch: a plan hashes all that its runs start from, a report compares."""
 
 import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file
 
 
-def stored_hash(folder: Path, origin: bool = False) -> str:
-    """`matrix_hash` of the rows that the model reads of a prompt that cpeft saved, or of their origin; empty for everything
-    else, damaged files too: whoever loads it says what is wrong."""
+def stored_rows(folder: Path, origin: bool = False) -> np.ndarray | None:
+    """All rows of a prompt that cpeft saved, dead ones too, or of its origin; None where there are none."""
     name, key = ("origin", "origin") if origin else ("adapter_model", "prompt_embeddings")
+    path = folder / f"{name}.safetensors"
+    return load_file(path)[key] if path.exists() else None
+
+
+def rows_hash(rows_ND: np.ndarray) -> str:
+    """`matrix_hash` of rows in float32."""
+    return hashlib.sha256(rows_ND.tobytes()).hexdigest()[:16]
+
+
+def stored_hash(folder: Path, origin: bool = False) -> str:
+    """The hash of the rows that the model reads of a prompt that cpeft saved, or of their origin; empty for everything else,
+    damaged files too: whoever loads it says what is wrong."""
     try:
-        rows_ND = load_file(folder / f"{name}.safetensors")[key]
+        rows_ND = stored_rows(folder, origin)
         length = json.loads((folder / "cpeft.json").read_text(encoding="utf-8"))["length"]
     except Exception:  # of whatever class damage has; `load_prompt` tells it in a sentence
         return ""
-    whole = rows_ND.ndim == 2 and rows_ND.dtype == "float32" and length in (len(rows_ND), len(rows_ND) / 2)
-    return hashlib.sha256(rows_ND[:length].tobytes()).hexdigest()[:16] if whole else ""
+    if (
+        rows_ND is None
+        or rows_ND.ndim != 2
+        or rows_ND.dtype != "float32"
+        or length not in (len(rows_ND), len(rows_ND) / 2)
+    ):
+        return ""
+    return rows_hash(rows_ND[:length])

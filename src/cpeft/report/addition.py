@@ -12,7 +12,6 @@ tasks, so what depends on the partner of a task is a little alike in all of them
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -131,13 +130,13 @@ def additions(study: Study, asked: Asked = lambda _: "") -> list[Addition]:
     stages: dict[tuple[str, str], Found] = {}
     controls: dict[tuple[str, str], Found] = {}
     for start in untrained(study):
-        result: dict[str, Any] = start.run.result
+        result = start.run.result
         kind = _kind(start)
-        if kind is None or result["validation"] is None:
+        if kind is None or result.validation is None:
             continue
-        dtype = result["model"]["dtype"]
-        sets = controls.setdefault((kind, dtype), {}) if kind else stages.setdefault((result["stage"], dtype), {})
-        sets.setdefault(start.tasks, {}).setdefault(result["seed"], {}).setdefault(start.vectors[0].scale, start)
+        dtype = result.model.dtype
+        sets = controls.setdefault((kind, dtype), {}) if kind else stages.setdefault((result.stage, dtype), {})
+        sets.setdefault(start.tasks, {}).setdefault(result.seed, {}).setdefault(start.vectors[0].scale, start)
     found = []
     for number, ((stage, dtype), sets) in enumerate(stages.items(), 1):
         beside = {kind: _searched(controls[kind, dtype], asked) for kind in CONTROLS if (kind, dtype) in controls}
@@ -235,10 +234,10 @@ def _member(task: str, starts: Mapping[int, Start], asked: str) -> Member:
     runs = {seed: [start.run, _source(start, task)] for seed, start in starts.items()}
     metric = metric_of([run for pair in runs.values() for run in pair], task, asked)
     scores = {seed: score_together(pair, task, metric) for seed, pair in runs.items()}
-    about, one = next(iter(starts.values())).run.result["data"][task], next(iter(scores.values()))
+    about, one = next(iter(starts.values())).run.result.data[task], next(iter(scores.values()))
     return Member(
         task, metric, {seed: both.values[0] for seed, both in scores.items()},
-        {seed: both.values[1] for seed, both in scores.items()}, about["majority"] if metric == about["headline"] else None,
+        {seed: both.values[1] for seed, both in scores.items()}, about.majority if metric == about.headline else None,
         one.rows, one.shared if all(both.shared is not None for both in scores.values()) else None,
     )  # fmt: skip
 

@@ -73,7 +73,7 @@ def against(study: Study, paper: str) -> Against:
     alike = cosines(study, figures["cosine"], plain) if paper == "tpv" and _model(study) == "T5" else None
     if not kept and not alike:
         raise ConfigError(f"--against {paper}: no run of this store trained a published task by a published method")
-    models = distinct(f"{Path(r['model']['name']).name} ({r['model']['dtype']})" for r in study.results)
+    models = distinct(f"{Path(r.model.name).name} ({r.model.dtype})" for r in study.results)
     return Against(paper, tuple(models), kept, alike)
 
 
@@ -144,18 +144,18 @@ def _few_shot(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[L
 def _lines(study: Study, name: str, row: str, column: str, published: Summary, shots: Shots) -> Iterator[Line]:
     """A published cell beside every stage and label of the store that is of its kind, trained on as many examples."""
     kind, metric = ROWS[name].get(row), METRICS[name].get(column, METRICS[name][""])
-    stages = {run.result["stage"] for run in study.runs}
+    stages = {run.result.stage for run in study.runs}
     groups: dict[tuple[str, str, str], list[Trial]] = {}
     for run in study.runs if kind else ():
-        for task in run.result["tasks"]:
+        for task in run.result.tasks:
             trial = Trial.of(run, task)
             if plain(task) == plain(column) and trial.shots == shots and kind and is_of(trial, kind, stages):
-                groups.setdefault((*run.group, run.result["model"]["dtype"]), []).append(trial)
+                groups.setdefault((*run.group, run.result.model.dtype), []).append(trial)
     for (stage, label, dtype), trials in groups.items():
         first = trials[0].run.result
-        task, asked = trials[0].task, metric if metric in first["scores"][trials[0].task] else ""
-        own = asked or first["data"][task]["headline"]
-        values = [trial.run.result["scores"][task][own]["value"] for trial in trials]
+        task, asked = trials[0].task, metric if metric in first.scores[trials[0].task] else ""
+        own = asked or first.data[task].headline
+        values = [trial.run.result.scores[task][own].value for trial in trials]
         deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         why = "k per class here" if shots not in (0, "full") and trials[0].per != "total" else ""
         by_shots = name in BY_SHOTS
@@ -195,7 +195,7 @@ def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterat
 
 def _model(study: Study) -> str:
     """The published model that the store's model is called after, else T5."""
-    used = " ".join(Path(result["model"]["name"]).name for result in study.results).lower()
+    used = " ".join(Path(result.model.name).name for result in study.results).lower()
     return next((model for model in MODELS if model.lower() in used), "T5")
 
 

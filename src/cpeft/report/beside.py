@@ -12,7 +12,7 @@ import numpy as np
 from cpeft.report.facts import machine, short
 from cpeft.report.starts import headline
 from cpeft.report.study import Run, Study, distinct
-from cpeft.report.variants import told_apart
+from cpeft.report.variants import labels_apart
 from cpeft.stats.many import holm
 from cpeft.stats.paired import Paired, compare
 
@@ -75,7 +75,7 @@ def _names(study: Study, other: Study) -> list[list[str]]:
     """What the methods of both stores are called here. Where each store has one kind of runs under a label they meet, whatever
     they differ in; else settings, and dtypes where there are several, tell them apart."""
     both = (study.runs, other.runs)
-    told = told_apart(*([run.member for run in runs] for runs in both))
+    told = labels_apart(*([run.member for run in runs] for runs in both))
     kinds: dict[Group, tuple[set[Kind], set[Kind]]] = {}
     for number, (runs, names) in enumerate(zip(both, told, strict=True)):
         for run, name in zip(runs, names, strict=True):
@@ -85,20 +85,20 @@ def _names(study: Study, other: Study) -> list[list[str]]:
 
 
 def _group(run: Run) -> Group:
-    return run.member.stage, run.called, run.member.tasks
+    return run.member.stage, run.result.label, run.member.tasks
 
 
 def _name(run: Run, name: str, here: set[Kind], there: set[Kind]) -> str:
     if max(len(here), len(there)) < 2:
-        return run.called
+        return run.result.label
     return f"{name}, {run.member.dtype}" if len({dtype for _, dtype in here | there}) > 1 else name
 
 
 def _scores(study: Study, names: Sequence[str]) -> dict[Key, dict[int, float]]:
     found: dict[Key, dict[int, float]] = {}
     for run, name in zip(study.runs, names, strict=True):
-        for task in run.result["tasks"]:
-            found.setdefault((run.member.stage, name, task), {})[run.result["seed"]] = headline(run, task)
+        for task in run.result.tasks:
+            found.setdefault((run.member.stage, name, task), {})[run.result.seed] = headline(run, task)
     return found
 
 
@@ -114,14 +114,14 @@ def _facts(study: Study, other: Study) -> list[tuple[str, str, str]]:
     """What is not the same in both: model, dtype, weights, data and versions."""
     told = []
     for one in (study, other):
-        facts = {"model": distinct(f"{r['model']['name']} ({r['model']['dtype']})" for r in one.results)}
-        facts["weights"] = distinct(short(r.get("weights") or MISSING) for r in one.results)
-        facts["machine"] = distinct(machine(r["hardware"]) for r in one.results)
+        facts = {"model": distinct(f"{r.model.name} ({r.model.dtype})" for r in one.results)}
+        facts["weights"] = distinct(short(r.weights or MISSING) for r in one.results)
+        facts["machine"] = distinct(machine(r.hardware) for r in one.results)
         for result in one.results:
-            for package, version in result["versions"].items():
+            for package, version in result.versions.items():
                 facts.setdefault(package, []).append(version)
-            for task, about in result["data"].items():
-                facts.setdefault(f"data of {task}", []).append(short(about.get("fingerprint") or MISSING))
+            for task, about in result.data.items():
+                facts.setdefault(f"data of {task}", []).append(short(about.fingerprint or MISSING))
         told.append({name: ", ".join(sorted(set(values))) for name, values in facts.items()})
     first, second = told
     names = distinct([*first, *second])

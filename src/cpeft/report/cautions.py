@@ -4,17 +4,16 @@ splits share.
 Nothing here is judged away or folded up: it is what run folders say, at the top of the page.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED, of_training
-from cpeft.report.study import Study, distinct, logged
+from cpeft.report.study import Run, Study, distinct
 from cpeft.report.tables import summarise
-from cpeft.study.store import RunFolder
+from cpeft.store.result import RunResult
+from cpeft.store.run_folder import RunFolder
 
 MANY = 0.05  # of a split's texts, from which on cutting is worth a warning
 FAR = 10.0  # points below the other seeds, and
@@ -39,9 +38,9 @@ def cautions(study: Study) -> list[Caution]:
     failed = [folder for folder in study.unfinished if folder.failed]
     begun = [folder for folder in study.unfinished if not folder.failed]
     weak = list(_at_chance(study))
-    trained = sum(len(result["tasks"]) for result in study.results if result["steps"] > 0)
-    silent = no_labels(study.results)
-    collapsed = [place for results in _by_method(study).values() for place in _collapsed(results)]
+    trained = sum(len(result.tasks) for result in study.results if result.steps > 0)
+    silent = no_labels(study.runs)
+    collapsed = [place for runs in _by_method(study).values() for place in _collapsed(runs)]
     found = (
         Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
                 tuple(_told(study, folder) for folder in failed)),
@@ -63,21 +62,21 @@ def cautions(study: Study) -> list[Caution]:
     return [caution for caution in found if caution.places]
 
 
-def no_labels(results: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+def no_labels(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Where most answers are no label: stage, method and task, and of each seed how many of how many."""
     found: dict[str, list[str]] = {}
-    for result in results:
-        for task, about in result["data"].items():
-            outside, rows = about.get("no_label") or 0, about["rows"]["test"]
+    for run in runs:
+        for task, about in run.result.data.items():
+            outside, rows = about.no_label or 0, about.rows["test"]
             if outside > SPEECHLESS * rows:
-                count = f"seed {result['seed']}: {outside} of {rows} answers are no label"
-                found.setdefault(f"{_method(result['stage'], result['label'])}, {task}", []).append(count)
+                count = f"seed {run.result.seed}: {outside} of {rows} answers are no label"
+                found.setdefault(f"{_method(*run.group)}, {task}", []).append(count)
     return list(found.items())
 
 
-def _closed(results: Sequence[dict[str, Any]]) -> int:
+def _closed(results: Sequence[RunResult]) -> int:
     """How many scores are of tasks with labels, as far as their answers were counted."""
-    return sum(about.get("no_label") is not None for result in results for about in result["data"].values())
+    return sum(about.no_label is not None for result in results for about in result.data.values())
 
 
 def _method(stage: str, label: str) -> str:
@@ -90,10 +89,10 @@ def _told(study: Study, folder: RunFolder) -> str:
 
 def _why(folder: RunFolder) -> str:
     if folder.failed:
-        return str(json.loads((folder.path / "failed.json").read_text(encoding="utf-8"))["error"])
-    records = logged(folder)
-    where = f"last logged step {records[-1]['step']}" if records else "no step logged"
-    claimed = (folder.path / "claim.json").exists()
+        return folder.failure()
+    step, _ = folder.last_step()
+    where = "no step logged" if step is None else f"last logged step {step}"
+    claimed = folder.claim_path.exists()
     return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
 
 
@@ -104,18 +103,18 @@ Weak = tuple[
 
 def _at_chance(study: Study) -> Iterator[Weak]:
     """Trained methods of which some run does not beat the best constant answer in the task's first metric."""
-    for dtype in distinct(result["model"]["dtype"] for result in study.results):
-        results = [r for r in study.results if r["model"]["dtype"] == dtype and r["steps"] > 0]
-        cells = summarise(results)
+    for dtype in distinct(result.model.dtype for result in study.results):
+        trained = [run for run in study.runs if run.result.model.dtype == dtype and run.result.steps > 0]
+        cells = summarise(trained)
         constants = {(cell.task, cell.metric): cell.mean for cell in cells if cell.kind == "fixed"}
         for cell in cells:
             constant = constants.get((cell.task, cell.metric))
             if cell.kind == "fixed" or constant is None:
                 continue
             runs = [
-                (result["seed"], value) for result in results
-                if (result["stage"], result["label"]) == (cell.stage, cell.method)
-                and (value := _score(result, cell.task, cell.metric)) is not None and not value > constant  # nor is NaN
+                (run.result.seed, value) for run in trained
+                if run.group == (cell.stage, cell.method)
+                and (value := _score(run.result, cell.task, cell.metric)) is not None and not value > constant  # nor is NaN
             ]  # fmt: skip
             if runs:
                 count = f"{cell.seeds} run{'s' * (cell.seeds > 1)}"
@@ -123,9 +122,9 @@ def _at_chance(study: Study) -> Iterator[Weak]:
                 yield f"{_method(cell.stage, cell.method)}, {cell.task}", mean, sorted(runs)
 
 
-def _score(result: dict[str, Any], task: str, metric: str) -> float | None:
-    found = result["scores"].get(task, {}).get(metric)
-    return found and float(found["value"])
+def _score(result: RunResult, task: str, metric: str) -> float | None:
+    found = result.scores.get(task, {}).get(metric)
+    return None if found is None else found.value
 
 
 def _weak(what: str, mean: str, runs: list[tuple[int, float]]) -> str:
@@ -135,8 +134,8 @@ def _weak(what: str, mean: str, runs: list[tuple[int, float]]) -> str:
 def _notes(study: Study, wanted: Callable[[str], bool]) -> list[str]:
     """The notes on data that are wanted, with their task."""
     return distinct(
-        f"{task}: {note}" for result in study.results for task, about in result["data"].items() for note in about["notes"]
-        if wanted(note) and (result["steps"] or not of_training(note))
+        f"{task}: {note}" for result in study.results for task, about in result.data.items() for note in about.notes
+        if wanted(note) and (result.steps or not of_training(note))
     )  # fmt: skip
 
 
@@ -159,26 +158,27 @@ OF_DATA: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
 )  # fmt: skip
 
 
-def _by_method(study: Study) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+def _by_method(study: Study) -> dict[tuple[str, ...], list[Run]]:
     """The trained runs of each method and tasks, which differ in their seeds."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for result in study.results:
-        if result["steps"] > 0:
-            key = (result["model"]["dtype"], result["stage"], result["label"], *result["tasks"])
-            groups.setdefault(key, []).append(result)
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in study.runs:
+        if run.result.steps > 0:
+            key = (run.result.model.dtype, *run.group, *run.result.tasks)
+            groups.setdefault(key, []).append(run)
     return groups
 
 
-def _collapsed(results: list[dict[str, Any]]) -> Iterator[str]:
+def _collapsed(runs: list[Run]) -> Iterator[str]:
     """Seeds of one method that are far below the others."""
-    for task, about in results[0]["data"].items():
-        scores = {r["seed"]: value for r in results if (value := _score(r, task, about["headline"])) is not None}
-        for result in results:
-            seed = result["seed"]
-            what = f"{result['stage']}, {result['label']}, {task}: seed {seed}"
+    results = [run.result for run in runs]
+    for task, about in results[0].data.items():
+        scores = {r.seed: value for r in results if (value := _score(r, task, about.headline)) is not None}
+        for run in runs:
+            seed = run.result.seed
+            what = f"{', '.join(run.group)}, {task}: seed {seed}"
             others = [value for other, value in scores.items() if other != seed]
             if len(others) > 1 and seed in scores:
                 middle, spread = median(others), max(others) - min(others)
                 if middle - scores[seed] > max(FAR, SPREADS * spread):
                     theirs = f"the other {len(others)} between {min(others):.1f} and {max(others):.1f}"
-                    yield f"{what} has {about['headline']} {scores[seed]:.1f}, {theirs}"
+                    yield f"{what} has {about.headline} {scores[seed]:.1f}, {theirs}"

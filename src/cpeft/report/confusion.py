@@ -35,11 +35,11 @@ def confusions(study: Study) -> list[Confusion]:
     counted: dict[tuple[str, str, str, str], tuple[int, Counter[tuple[str, str]]]] = {}
     labels: dict[str, tuple[str, ...]] = {}
     for run in study.runs:
-        closed = {task: tuple(about["labels"]) for task, about in run.result["data"].items()}
+        closed = {task: about.labels for task, about in run.result.data.items()}
         closed = {task: names for task, names in closed.items() if 1 < len(names) <= MOST}
         labels |= closed
         for task, pairs in _pairs(run, closed).items():
-            key = (task, *run.group, run.result["model"]["dtype"])
+            key = (task, *run.group, run.result.model.dtype)
             runs, before = counted.get(key, (0, Counter()))
             counted[key] = (runs + 1, before + pairs)
     tasks = list(labels)

@@ -14,8 +14,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from safetensors.numpy import load_file
 
+from cpeft.prompts.hashes import stored_rows
 from cpeft.report.families import Tested, judged, summed
 from cpeft.report.starts import Asked, Start, metric_of, origin_of, score, untrained
 from cpeft.report.study import Run, Study
@@ -85,7 +85,7 @@ def _judged(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _dtype(start: Start) -> str:
-    return str(start.run.result["model"]["dtype"])
+    return start.run.result.model.dtype
 
 
 def _kind(start: Start) -> str:
@@ -100,7 +100,7 @@ def _kind(start: Start) -> str:
 
 def _row(task: str, starts: Sequence[Start], asked: str) -> Row:
     cells: dict[str, Cells] = {}
-    about, metric = starts[0].run.result["data"][task], metric_of([start.run for start in starts], task, asked)
+    about, metric = starts[0].run.result.data[task], metric_of([start.run for start in starts], task, asked)
     for start in starts:
         cells.setdefault(_kind(start), {}).setdefault(start.origin, []).append(score(start.run, task, metric))
     sources = {vector.source.folder.path: vector.source for start in starts for vector in start.vectors
@@ -109,7 +109,7 @@ def _row(task: str, starts: Sequence[Start], asked: str) -> Row:
         task, metric, _summary(cells.get(OWN)), _summary(cells.get(OTHER)),
         _paired(cells.get(OTHER, {}), cells.get(OWN, {})),
         {name: found for name in CONTROLS.values() if (found := _summary(cells.get(name)))},
-        about["majority"] if metric == about["headline"] else None, _ratio(task, list(sources.values())),
+        about.majority if metric == about.headline else None, _ratio(task, list(sources.values())),
     )  # fmt: skip
 
 
@@ -131,9 +131,7 @@ def _ratio(task: str, sources: Sequence[Run]) -> float | None:
     """Mean of |v| / |origin| (Frobenius norms) over the exported prompts that keep their origin."""
     ratios = []
     for source in sources:
-        folder = source.folder.path / "prompts" / task
-        files = folder / "adapter_model.safetensors", folder / "origin.safetensors"
-        if all(file.exists() for file in files):
-            prompt_PD, origin_PD = (next(iter(load_file(file).values())) for file in files)
+        prompt_PD, origin_PD = (stored_rows(source.folder.prompt(task), origin) for origin in (False, True))
+        if prompt_PD is not None and origin_PD is not None:
             ratios.append(np.linalg.norm(prompt_PD - origin_PD) / np.linalg.norm(origin_PD))
     return float(np.mean(ratios)) if ratios else None

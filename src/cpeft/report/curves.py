@@ -15,11 +15,12 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from cpeft.report.plots import Curve, line_style
-from cpeft.report.study import Section, Study, logged
+from cpeft.report.study import Section, Study
 from cpeft.report.svg import LETTER, Drawing
+from cpeft.store.result import RunResult
 
 Panel = tuple[str, Markup]  # title, picture
-Logged = tuple[int, dict[str, Any], list[dict[str, Any]]]  # line style, result, lines of metrics.jsonl
+Logged = tuple[int, RunResult, list[dict[str, Any]]]  # line style, result, lines of the log
 Groups = Mapping[int, Sequence[Curve]]  # the curves of runs by `line_style` number
 
 WIDTH, HEIGHT = 216.0, 133.0
@@ -35,8 +36,8 @@ def learning_curves(study: Study) -> Section | None:
     decides what the page says of it."""
     stages: list[Any] = []
     chosen = False
-    for stage, members in groupby(study.runs, key=lambda run: run.result["stage"]):
-        runs = [(study.labels.index(run.result["label"]), run.result, logged(run.folder)) for run in members]
+    for stage, members in groupby(study.runs, key=lambda run: run.result.stage):
+        runs = [(study.labels.index(run.label), run.result, run.folder.log()) for run in members]
         loss, scores, used = curve_panels(runs, f"curve-{len(stages)}")
         chosen = chosen or any(validations(records) > 1 for *_, records in runs)
         if loss or scores:
@@ -56,10 +57,10 @@ def curve_panels(runs: Sequence[Logged], name: str) -> tuple[list[Panel], list[P
     loss: dict[str, dict[int, list[Curve]]] = {}
     scores: dict[str, dict[int, list[Curve]]] = {}
     for index, result, records in runs:
-        tasks = result["tasks"]
+        tasks = result.tasks
         _add(loss, ", ".join(tasks) + " together" * (len(tasks) > 1), index, records, "loss")
         for task in tasks:
-            metric = result["data"][task]["headline"]
+            metric = result.data[task].headline
             _add(scores, f"{task} ({metric})", index, records, f"validation/{task}/{metric}")
     used = sorted({index for panels in (loss, scores) for curves in panels.values() for index in curves})
     return _panels(loss, f"{name}-loss", "Training loss"), _panels(scores, f"{name}-score", "Validation score"), used

@@ -1,6 +1,6 @@
 """Electricity and emissions of a store by stage, from `energy` in its results, and a published estimate to hold them against.
 
-What killed and failed runs spent is counted too: it stands in the `energy.json` of their folders. The published estimate is
+What killed and failed runs spent is counted too: it stands in their folders. The published estimate is
 hours x watts x kg per kWh; the figure printed with it is not the product of its own inputs, so both are shown.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from cpeft.report.study import Run, Study, distinct
-from cpeft.study.store import RunFolder
+from cpeft.store.result import Energy, RunResult, Spent
+from cpeft.store.run_folder import RunFolder
 
 MISSING = "Not measured"
 PUBLISHED = Path(__file__).parent / "published.json"
@@ -103,47 +103,41 @@ def electricity(study: Study, always: bool = False) -> Bill | None:
 def bill(study: Study) -> Bill:
     """What the store spent as far as it was measured."""
     unfinished = {
-        folder: json.loads((folder.path / "energy.json").read_text(encoding="utf-8"))
-        for folder in study.store.runs() if not folder.done and (folder.path / "energy.json").exists()
+        folder: spent for folder in study.store.runs() if not folder.done and (spent := folder.energy()) is not None
     }  # fmt: skip
-    stages = distinct(
-        [*(run.result["stage"] for run in study.runs), *(folder.path.parent.name for folder in unfinished)]
-    )
+    stages = distinct([*(run.result.stage for run in study.runs), *(folder.path.parent.name for folder in unfinished)])
     lines = tuple(_line(stage, study.runs, unfinished) for stage in stages)
     entry = json.loads(PUBLISHED.read_text(encoding="utf-8"))["emissions"]
     return Bill(lines, _told(study.results), Estimate(**entry))
 
 
-def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, dict[str, float]]) -> Line:
-    results = [run.result for run in runs if run.result["stage"] == stage]
-    found = [result["energy"] for result in results if result.get("energy")]
+def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -> Line:
+    results = [run.result for run in runs if run.result.stage == stage]
+    found = [result.energy for result in results if result.energy]
     lost = [spent for folder, spent in unfinished.items() if folder.path.parent.name == stage]
+    every: list[Energy | Spent] = [*found, *lost]
     return Line(
-        stage, len(results), len(found), hours=sum(sum(result["seconds"].values()) for result in results) / 3600,
-        kwh=math.fsum(spent["kwh"] for spent in (*found, *lost)), kg=math.fsum(spent["kg"] for spent in (*found, *lost)),
+        stage, len(results), len(found), hours=sum(result.seconds.total for result in results) / 3600,
+        kwh=math.fsum(spent.kwh for spent in every), kg=math.fsum(spent.kg for spent in every),
     )  # fmt: skip
 
 
-def _told(results: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    found = [result["energy"] for result in results if result.get("energy")]
-    missing = [
-        result.get("energy_reason") or "made before energy was measured"
-        for result in results
-        if not result.get("energy")
-    ]
+def _told(results: Sequence[RunResult]) -> dict[str, list[str]]:
+    found = [result.energy for result in results if result.energy]
+    missing = [result.energy_reason or "made before energy was measured" for result in results if not result.energy]
     told = {
-        "Sensors": distinct(sensor for each in found for sensor in each["sensors"]),
+        "Sensors": distinct(sensor for each in found for sensor in each.sensors),
         "Measured": distinct(
-            f"the whole {each['scope']}" if each["scope"] == "machine" else "this process" for each in found
+            f"the whole {each.scope}" if each.scope == "machine" else "this process" for each in found
         ),
         "Emissions": distinct(_grid(each) for each in found),
-        "Measured by": distinct(f"codecarbon {each['codecarbon']}" for each in found),
-        "What it says": distinct(note for each in found for note in each["notes"]),
+        "Measured by": distinct(f"codecarbon {each.codecarbon}" for each in found),
+        "What it says": distinct(note for each in found for note in each.notes),
         MISSING: [f"{(n := missing.count(why))} run{'s' * (n > 1)}: {why}" for why in distinct(missing)],
     }
     return {heading: texts for heading, texts in told.items() if texts}
 
 
-def _grid(energy: dict[str, Any]) -> str:
-    where = f"electricity of {energy['country']}" if energy["country"] else "intensity as set, or the world's average"
-    return where if energy["intensity"] is None else f"{energy['intensity']:.3f} kg CO2e per kWh ({where})"
+def _grid(energy: Energy) -> str:
+    where = f"electricity of {energy.country}" if energy.country else "intensity as set, or the world's average"
+    return where if energy.intensity is None else f"{energy.intensity:.3f} kg CO2e per kWh ({where})"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cpeft.report.energy import Bill
 from cpeft.report.study import Study, distinct
+from cpeft.store.result import DataInfo, RunResult
 
 SHORT = 12  # digits of a hash that are shown; all of them stand in the title
 
@@ -21,16 +22,16 @@ def head_facts(study: Study, bill: Bill) -> dict[str, list[Fact]]:
     results = study.results
     count = len(study.comparisons)
     compared = [f"{count} comparison{'s' * (count > 1)} of prompts"] * (count > 0)
-    hours = {what: sum(result["seconds"][what] for result in results) / 3600 for what in ("training", "scoring")}
+    hours = {what: sum(getattr(result.seconds, what) for result in results) / 3600 for what in ("training", "scoring")}
     return {
         "Runs": _plain([f"{len(results)} finished", *compared]),
-        "Tasks": _plain(task for result in results for task in result["tasks"]),
+        "Tasks": _plain(task for result in results for task in result.tasks),
         "Methods": _plain(study.labels),
-        "Seeds": _plain(str(seed) for seed in sorted({result["seed"] for result in results})),
+        "Seeds": _plain(str(seed) for seed in sorted({result.seed for result in results})),
         "Model": distinct(_model(result) for result in results),
-        "Data": distinct(_data(task, about) for result in results for task, about in result["data"].items()),
-        "Machine": _plain(machine(result["hardware"]) for result in results),
-        "Versions": _plain(sorted({f"{name} {version}" for r in results for name, version in r["versions"].items()})),
+        "Data": distinct(_data(task, about) for result in results for task, about in result.data.items()),
+        "Machine": _plain(machine(result.hardware) for result in results),
+        "Versions": _plain(sorted({f"{name} {version}" for r in results for name, version in r.versions.items()})),
         "Hours": _plain(f"{spent:.1f} of {what}" for what, spent in hours.items()),
         "Electricity": _plain([bill.said]),
         "Results written": _plain([_written(study)]),
@@ -41,17 +42,17 @@ def _plain(texts: Iterable[str]) -> list[Fact]:
     return [Fact(text) for text in distinct(texts)]
 
 
-def _model(result: Mapping[str, Any]) -> Fact:
-    model, weights = result["model"], result.get("weights")
-    known = {"weights": weights, "embeddings": model.get("embedding"), "revision": model.get("revision")}
+def _model(result: RunResult) -> Fact:
+    model, weights = result.model, result.weights
+    known = {"weights": weights, "embeddings": model.embedding, "revision": model.revision}
     title = ", ".join(f"{what} {identity}" for what, identity in known.items() if identity)
     hashed = f"weights {short(weights)}" if weights else "weights not written down"
-    return Fact(f"{Path(model['name']).name} ({model['dtype']}, {hashed})", title)
+    return Fact(f"{Path(model.name).name} ({model.dtype}, {hashed})", title)
 
 
-def _data(task: str, about: Mapping[str, Any]) -> Fact:
-    fingerprint = about.get("fingerprint")
-    title = f"rows {fingerprint or 'not hashed'}, text of version {about['version']}, from {about['origin']}"
+def _data(task: str, about: DataInfo) -> Fact:
+    fingerprint = about.fingerprint
+    title = f"rows {fingerprint or 'not hashed'}, text of version {about.version}, from {about.origin}"
     return Fact(f"{task} {short(fingerprint)}" if fingerprint else f"{task} (rows not hashed)", title)
 
 
@@ -71,6 +72,6 @@ def machine(hardware: Mapping[str, Any]) -> str:
 
 
 def _written(study: Study) -> str:
-    times = [datetime.fromtimestamp((run.folder.path / "result.json").stat().st_mtime, UTC) for run in study.runs]
+    times = [datetime.fromtimestamp(run.folder.result_path.stat().st_mtime, UTC) for run in study.runs]
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(times), max(times)))
     return f"{first} UTC" if first == last else f"{first} to {last} UTC"

@@ -72,11 +72,11 @@ class Gain:
 def gains(study: Study) -> list[Gain]:
     """A gain for every task that has trained prompts and untrained lines on the same rows, in the order of the store."""
     found = []
-    for task in dict.fromkeys(task for run in study.runs for task in run.result["data"]):
-        runs = [run for run in study.runs if list(run.result["data"]) == [task] and run.result["data"][task]["labels"]]
+    for task in dict.fromkeys(task for run in study.runs for task in run.result.data):
+        runs = [run for run in study.runs if list(run.result.data) == [task] and run.result.data[task].labels]
         trained, untrained = (
             _first_group([run for run in runs if _tuned(run)]),
-            [run for run in runs if not run.result["steps"]],
+            [run for run in runs if not run.result.steps],
         )
         if not (trained and untrained):
             continue  # before any answers are read
@@ -112,7 +112,7 @@ def _cut(text: str, length: int) -> str:
 
 def _tuned(run: Run) -> bool:
     """Whether a prompt was trained from nothing that was trained before."""
-    return bool(run.result["steps"]) and run.result["method"] == "prompt_tuning" and not run.result.get("sources")
+    return bool(run.result.steps) and run.result.method == "prompt_tuning" and not run.result.sources
 
 
 def _first_group(runs: Sequence[Run]) -> list[Run]:
@@ -125,10 +125,10 @@ def _rows(run: Run, task: str) -> list[dict[str, Any]]:
 
 
 def _lines(run: Run, task: str) -> Iterator[Line]:
-    rows, seed = _rows(run, task), run.result["seed"]
+    rows, seed = _rows(run, task), run.result.seed
     for column, way in WAYS.items():
         if column == "prediction" or all(row.get(column) is not None for row in rows):
-            name = f"{run.result['label']}, seed {seed}{way}"
+            name = f"{run.label}, seed {seed}{way}"
             told = tuple(said(row) if column == "prediction" else row[column] for row in rows)
             yield Line(name, told, tuple(_right(rows, column)))
 

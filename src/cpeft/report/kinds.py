@@ -62,7 +62,7 @@ def is_of(trial: Trial, kind: Kind, stages: Collection[str]) -> bool:
     """Whether a run is of the kind of a published row; `stages` are those of its store, for a prompt of another place was
     given."""
     result = trial.run.result
-    if result["method"] != kind.method or (len(result["tasks"]) > 1) != kind.several:
+    if result.method != kind.method or (len(result.tasks) > 1) != kind.several:
         return False
     if not kind.start:
         return True

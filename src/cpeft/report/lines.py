@@ -44,14 +44,14 @@ class Trial:
     def of(cls, run: Run, task: str) -> "Trial":
         config = run.config
         data, formula = config.get("data", {}), formula_of(config)
-        shots, per = _examples(data, run.result["data"][task]["rows"]["train"])
+        shots, per = _examples(data, run.result.data[task].rows["train"])
         start: dict[str, Any] = {key: config[key] for key in ("prompt", "method", "sources", "source") if key in config}
         start["data"] = {key: value for key, value in data.items() if key not in ROWS}
         return cls(
-            run, task, run.result["seed"],
-            shots=shots if run.result["steps"] else 0, per=per,
+            run, task, run.result.seed,
+            shots=shots if run.result.steps else 0, per=per,
             start=GRID.sub("", json.dumps(start, sort_keys=True)),  # a start may be that of the same place in the grid
-            plain=run.result["method"] == PLAIN and len(run.result["tasks"]) == 1
+            plain=run.result.method == PLAIN and len(run.result.tasks) == 1
             and isinstance(formula, Fresh) and formula.kind in DRAWN and not config.get("sources"),
         )  # fmt: skip
 
@@ -64,7 +64,7 @@ class Trial:
         """Whether what was learned is the task's alone: the run has no other task, or a target prompt for each. A sum of
         vectors and a prompt trained on several tasks belong to all of them together."""
         result = self.run.result
-        return len(result["tasks"]) == 1 or self.task in result["prompts"]
+        return len(result.tasks) == 1 or self.task in result.prompts
 
 
 def _examples(data: Mapping[str, Any], rows: int) -> tuple[Shots, str]:
@@ -108,12 +108,12 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
     labels: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.shots != 0:
-            labels.setdefault(GRID.sub("", trial.run.result["label"]), []).append(trial)
+            labels.setdefault(GRID.sub("", trial.run.label), []).append(trial)
     lines = []
     for label, members in labels.items():
         apart, stages = _clash(members), dict[str, list[Trial]]()
         for trial in members:
-            stages.setdefault(trial.run.result["stage"] if apart else "", []).append(trial)
+            stages.setdefault(trial.run.result.stage if apart else "", []).append(trial)
         for part in stages.values():
             if len({trial.point for trial in part}) < len(part):
                 continue
@@ -161,14 +161,14 @@ def _line(name: str, bare: Sequence[Trial], trained: Sequence[Trial]) -> Line:
     scores: dict[str, dict[Shots, dict[int, float]]] = {}
     for trial in (*bare, *trained):
         scores.setdefault(trial.task, {}).setdefault(trial.shots, {})[trial.seed] = headline(trial.run, trial.task)
-    steps = {trial.run.result["steps"] for trial in trained if trial.shots != "full"}
+    steps = {trial.run.result.steps for trial in trained if trial.shots != "full"}
     one = steps.pop() if len(steps) == 1 else None
-    called = distinct(GRID.sub("", trial.run.result["label"]) for trial in bare)
+    called = distinct(GRID.sub("", trial.run.label) for trial in bare)
     folders = {
         task: frozenset(t.run.folder.path for t in bare if t.task == task) for task in distinct(t.task for t in bare)
     }
     plain = all(trial.plain for trial in (*bare, *trained))
-    return Line(name, trained[-1].run.result["stage"], plain, one, scores, folders, " and ".join(called))
+    return Line(name, trained[-1].run.result.stage, plain, one, scores, folders, " and ".join(called))
 
 
 def untrained(lines: Sequence[Line]) -> list[Line]:

@@ -19,7 +19,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import ConfigError
@@ -41,7 +40,8 @@ from cpeft.report.stability import spreads
 from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.report.tables import Cell, summarise
 from cpeft.report.transfer import transfer_maps
-from cpeft.study.store import Store
+from cpeft.store.result import RunResult
+from cpeft.store.run_folder import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 700  # characters of an example's text
@@ -99,14 +99,14 @@ class Row:
 def score_table(study: Study) -> Section | None:
     """Mean, deviation and interval per task, metric and method; one table per dtype, because a table mixes none."""
     tables = []
-    for dtype in distinct(result["model"]["dtype"] for result in study.results):
-        results = [result for result in study.results if result["model"]["dtype"] == dtype]
-        cells = summarise(results)
+    for dtype in distinct(result.model.dtype for result in study.results):
+        runs = [run for run in study.runs if run.result.model.dtype == dtype]
+        cells = summarise(runs)
         low = 10 * math.floor(min(min(cell.low, *cell.values) for cell in cells) / 10)
         high = max(low + 10, 10 * math.ceil(max(max(cell.high, *cell.values) for cell in cells) / 10))
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for result in results:
-            groups.setdefault((result["stage"], result["label"]), []).append(result)
+        groups: dict[tuple[str, str], list[RunResult]] = {}
+        for run in runs:
+            groups.setdefault(run.group, []).append(run.result)
         parts = []
         for (task, metric), rivals in groupby(cells, key=lambda cell: (cell.task, cell.metric)):
             mine = list(rivals)
@@ -119,12 +119,12 @@ def score_table(study: Study) -> Section | None:
     return Section("scores", "Scores", tables)
 
 
-def _row(cell: Cell, rivals: Sequence[Cell], results: Sequence[dict[str, Any]], low: float, high: float) -> Row:
+def _row(cell: Cell, rivals: Sequence[Cell], results: Sequence[RunResult], low: float, high: float) -> Row:
     means = [rival.mean for rival in rivals if rival.kind != "fixed"]
     scores = [
-        (result["seed"], result["scores"][cell.task][cell.metric]["value"])
+        (result.seed, result.scores[cell.task][cell.metric].value)
         for result in results
-        if cell.metric in result["scores"].get(cell.task, {})
+        if cell.metric in result.scores.get(cell.task, {})
     ]
     best = cell.kind != "fixed" and len(means) > 1 and cell.mean == max(means)
     return Row(cell, best, sorted(scores), lambda value: round(100 * (value - low) / (high - low), 1))
@@ -135,7 +135,7 @@ class Example:
     """A test row, what the model read and answered, and the weights behind the answer."""
 
     task: str
-    run: dict[str, Any]
+    run: Run
     row: dict[str, Any]
     read: str
     answer: str
@@ -148,8 +148,8 @@ def examples(study: Study) -> Section | None:
     open_ = [run for run in study.runs if run.keeps_texts]
     mixed = [run for run in open_ if next(run.weights(), None)]
     first: dict[str, Run] = {}
-    for run in mixed or [run for run in open_ if run.result["prompts"]]:
-        for task in run.result["tasks"]:
+    for run in mixed or [run for run in open_ if run.result.prompts]:
+        for task in run.result.tasks:
             first.setdefault(task, run)
     tasks = list(first)[:3]
     if not tasks:
@@ -164,12 +164,12 @@ def examples(study: Study) -> Section | None:
 
 
 def _examples(task: str, run: Run) -> list[Example]:
-    table = pq.ParquetFile(run.folder.path / "predictions.parquet").read()
-    names = (table.schema.metadata or {}).get(b"attention", b"").decode().split("\t")
+    table = run.folder.predictions()
+    names = run.folder.predictions_metadata().get("attention", "").split("\t")
     return [
-        Example(task, run.result, row, row.get("read", row["source"]), said(row), row["prediction"] in row["references"],
+        Example(task, run, row, row.get("read", row["source"]), said(row), row["prediction"] in row["references"],
                 list(zip(names, row["attention"], strict=False)))
-        for row in table.to_pylist()
+        for row in (table.to_pylist() if table is not None else ())
         if row["task"] == task
     ]  # fmt: skip
 
@@ -186,14 +186,14 @@ def making(study: Study, command: str) -> Section:
         differing.append((*group, len(runs), [(key, " | ".join(seen[key])) for key in keys if len(texts[key]) > 1]))
     data: dict[str, dict[str, Any]] = {}
     for result in study.results:
-        for task, about in result["data"].items():
+        for task, about in result.data.items():
             entry = data.setdefault(task, {"origins": [], "rows": [], "notes": []})
-            hashed = about.get("fingerprint") or "not hashed"
-            entry["origins"] = distinct([*entry["origins"], (about["origin"], short(hashed), hashed, about["version"])])
-            entry["rows"] = distinct([*entry["rows"], " / ".join(f"{n:,}" for n in about["rows"].values())])
-            entry["notes"] = distinct([*entry["notes"], *about["notes"]])
-    notes = distinct(note for result in study.results for note in result.get("notes", ()))
-    recipes = [(note.recipe, note.command(study.store.path), note.files) for note in study.notes]
+            hashed = about.fingerprint or "not hashed"
+            entry["origins"] = distinct([*entry["origins"], (about.origin, short(hashed), hashed, about.version)])
+            entry["rows"] = distinct([*entry["rows"], " / ".join(f"{n:,}" for n in about.rows.values())])
+            entry["notes"] = distinct([*entry["notes"], *about.notes])
+    notes = distinct(note for result in study.results for note in result.notes)
+    recipes = [(each.recipe, each.command(study.store.path), each.files) for each in study.manifests]
     store = shlex.quote(str(study.store.path))
     content = {"store": store, "command": command, "common": common, "differing": differing, "data": data, "notes": notes,
                "recipes": recipes}  # fmt: skip

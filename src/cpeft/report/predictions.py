@@ -34,7 +34,7 @@ def predictions(study: Study) -> dict[str, Any] | None:
 def _card(study: Study, run: Run) -> dict[str, Any]:
     stage, label = run.group
     path = run.folder.path.relative_to(study.store.path).as_posix()
-    return {"stage": stage, "label": label, "seed": run.result["seed"], "path": path}
+    return {"stage": stage, "label": label, "seed": run.result.seed, "path": path}
 
 
 def said(row: dict[str, Any]) -> str:

@@ -43,10 +43,10 @@ class Contest:
 
 def contests(study: Study) -> list[Contest]:
     """Every number of examples at which two methods or more were scored on the same tasks, two or more."""
-    trials = [Trial.of(run, task) for run in study.runs for task in run.result["tasks"]]
+    trials = [Trial.of(run, task) for run in study.runs for task in run.result.tasks]
     found = []
-    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in trials):
-        own = [trial for trial in trials if trial.run.result["model"]["dtype"] == dtype]
+    for dtype in dict.fromkeys(trial.run.result.model.dtype for trial in trials):
+        own = [trial for trial in trials if trial.run.result.model.dtype == dtype]
         lines = without_probes(gather(own), study.runs)
         for shots in rising({shots for line in lines for of_task in line.scores.values() for shots in of_task}):
             for tasks, rivals in _rivals(untrained(lines) if shots == 0 else lines, shots).items():

@@ -30,13 +30,13 @@ class Scores:
 
 def score_together(runs: Sequence[Run], task: str, metric: str) -> Scores:
     """The runs on the rows of a task that all of them answered."""
-    sizes = tuple(run.result["data"][task]["rows"]["test"] for run in runs)
+    sizes = tuple(run.result.data[task].rows["test"] for run in runs)
     plain = tuple(score(run, task, metric) for run in runs)
     if len(set(sizes)) == 1:
         return Scores(plain, sizes, sizes[0])
     answers = [_answers(run, task) for run in runs]
     fewest = min(answers, key=len)
-    context = MetricContext(tuple(runs[0].result["data"][task]["labels"]))
+    context = MetricContext(runs[0].result.data[task].labels)
     hidden = not context.labels and not all(
         run.keeps_texts for run in runs
     )  # hashes are equal or not, and nothing more

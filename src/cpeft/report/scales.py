@@ -24,9 +24,9 @@ class Search:
         """By the metrics that are asked for, if the runs wrote all of them down."""
         runs = {scale: start.run for scale, start in starts.items()}
         first = next(iter(runs.values())).result
-        metrics = {task: metric_of(list(runs.values()), task, asked(task)) for task in first["tasks"]}
-        found = {scale: run.result["validation"] for scale, run in runs.items()}
-        if any(metric != first["data"][task]["headline"] for task, metric in metrics.items()):
+        metrics = {task: metric_of(list(runs.values()), task, asked(task)) for task in first.tasks}
+        found = {scale: value for scale, run in runs.items() if (value := run.result.validation) is not None}
+        if any(metric != first.data[task].headline for task, metric in metrics.items()):
             other = {scale: value for scale, run in runs.items() if (value := run.validation(metrics)) is not None}
             return cls(starts, other) if len(other) == len(found) else cls(starts, found, asked=False)
         return cls(starts, found)

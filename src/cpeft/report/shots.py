@@ -142,13 +142,13 @@ def _styles(panels: Sequence[Sequence[str]]) -> dict[str, int]:
 def experiments(study: Study) -> list[Experiment]:
     """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
     found = []
-    every = [trial for run in study.runs for task in run.result["tasks"] if (trial := Trial.of(run, task)).own]
-    for dtype in dict.fromkeys(trial.run.result["model"]["dtype"] for trial in every):
-        trials = [trial for trial in every if trial.run.result["model"]["dtype"] == dtype]
+    every = [trial for run in study.runs for task in run.result.tasks if (trial := Trial.of(run, task)).own]
+    for dtype in dict.fromkeys(trial.run.result.model.dtype for trial in every):
+        trials = [trial for trial in every if trial.run.result.model.dtype == dtype]
         lines = without_probes(gather(trials), study.runs)
         few = [trial for trial in trials if trial.shots not in (0, "full")]
         metrics = {
-            trial.task: trial.run.result["data"][trial.task]["headline"]
+            trial.task: trial.run.result.data[trial.task].headline
             for trial in few if len({k for line in lines for k in line.scores.get(trial.task, {})}) > 1
         }  # fmt: skip
         counted = {trial.per for trial in few}

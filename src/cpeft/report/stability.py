@@ -41,10 +41,10 @@ class Spread:
 def spreads(study: Study) -> list[Spread]:
     """Every stage and method, in the tasks' first metrics."""
     found = []
-    for dtype in distinct(result["model"]["dtype"] for result in study.results):
-        results = [result for result in study.results if result["model"]["dtype"] == dtype]
-        headline = {(task, about["headline"]) for result in results for task, about in result["data"].items()}
-        cells = [cell for cell in summarise(results) if cell.seeds > 1 and (cell.task, cell.metric) in headline]
+    for dtype in distinct(result.model.dtype for result in study.results):
+        runs = [run for run in study.runs if run.result.model.dtype == dtype]
+        headline = {(task, about.headline) for run in runs for task, about in run.result.data.items()}
+        cells = [cell for cell in summarise(runs) if cell.seeds > 1 and (cell.task, cell.metric) in headline]
         for stage, method in distinct((cell.stage, cell.method) for cell in cells):
             mine = [cell for cell in cells if (cell.stage, cell.method) == (stage, method)]
             found.append(

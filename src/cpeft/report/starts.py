@@ -40,7 +40,7 @@ class Start:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(self.run.result["tasks"])
+        return self.run.result.tasks
 
     @property
     def origin(self) -> Hashable:
@@ -55,7 +55,7 @@ def formula_of(config: dict[str, Any]) -> Expression:
 def origin_of(run: Run) -> Hashable:
     """Equal for runs that draw the same origin: they share their seed, or `seeds.init` where that is given."""
     given = run.config.get("seeds", {}).get("init")
-    return ("seed", run.result["seed"]) if given is None else ("init", given)
+    return ("seed", run.result.seed) if given is None else ("init", given)
 
 
 def headline(run: Run, task: str) -> float:
@@ -65,14 +65,13 @@ def headline(run: Run, task: str) -> float:
 
 def metric_of(runs: Sequence[Run], task: str, asked: str) -> str:
     """The metric that is asked for, if all runs were scored by it, else the task's first."""
-    known = all(asked in run.result["scores"][task] for run in runs)
-    return asked if known else str(runs[0].result["data"][task]["headline"])
+    known = all(asked in run.result.scores[task] for run in runs)
+    return asked if known else runs[0].result.data[task].headline
 
 
 def score(run: Run, task: str, metric: str) -> float:
     """Test score of a run."""
-    value: float = run.result["scores"][task][metric]["value"]
-    return value
+    return run.result.scores[task][metric].value
 
 
 def untrained(study: Study) -> Iterator[Start]:
@@ -80,7 +79,7 @@ def untrained(study: Study) -> Iterator[Start]:
     exported = _exported(study)
     for run in study.runs:
         config = run.config
-        if config.get("train", {}).get("steps") != 0 or config.get("sources") or not run.result["prompts"]:
+        if config.get("train", {}).get("steps") != 0 or config.get("sources") or not run.result.prompts:
             continue  # trained, a mixture, or without a prompt
         terms = list(_terms(formula_of(config)))
         vectors = tuple(vector for term in terms if term and (vector := _found(term, run, exported)))
@@ -91,9 +90,9 @@ def untrained(study: Study) -> Iterator[Start]:
 def _exported(study: Study) -> Exported:
     exported: Exported = {}
     for run in study.runs:
-        for task in run.result["prompts"]:
-            for what in (task, f"{run.called}/{task}"):
-                exported.setdefault((run.result["stage"], what), []).append((run, task))
+        for task in run.result.prompts:
+            for what in (task, f"{run.result.label}/{task}"):
+                exported.setdefault((run.result.stage, what), []).append((run, task))
     return exported
 
 
@@ -136,7 +135,7 @@ def _found(term: _Term, run: Run, exported: Exported) -> Vector | None:
         return None
     stage, what, seed = match.groups()
     found = exported.get((stage, what), [])
-    wanted = int(seed) if seed else run.result["seed"]
-    same = [(other, task) for other, task in found if other.result["seed"] == wanted]
+    wanted = int(seed) if seed else run.result.seed
+    same = [(other, task) for other, task in found if other.result.seed == wanted]
     chosen = same or ([] if seed else found)
     return Vector(term.scale, *chosen[0], term.control) if len(chosen) == 1 else None

@@ -6,15 +6,16 @@ over test rows of the one run (it does not, and is marked `rows`). Standard devi
 different dtypes never share a cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from cpeft.report.study import Run
 from cpeft.stats import intervals
+from cpeft.store.result import Score
 
 CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed choice, plain and calibrated
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
@@ -67,21 +68,22 @@ class Cell:
         return f"[{self.low:.1f}, {self.high:.1f}]{' rows' if self.kind == 'rows' else ''}"
 
 
-def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
+def summarise(runs: Sequence[Run]) -> list[Cell]:
     """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
     where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
-    groups: dict[Key, list[tuple[int | None, dict[str, float]]]] = {}
+    groups: dict[Key, list[tuple[int | None, Score]]] = {}
     constants: dict[tuple[str, str], float] = {}
-    for result in results:
-        for task, about in result["data"].items():
-            headline, dtype = about["headline"], result["model"]["dtype"]
-            for metric in _shown(result["scores"][task], headline):
-                key = (task, result["stage"], result["label"], metric, dtype)
-                groups.setdefault(key, []).append((result.get("trainable"), result["scores"][task][metric]))
-            if about["majority"] is not None:
+    for run in runs:
+        result = run.result
+        for task, about in result.data.items():
+            headline, dtype = about.headline, result.model.dtype
+            for metric in _shown(result.scores[task], headline):
+                key = (task, *run.group, metric, dtype)
+                groups.setdefault(key, []).append((result.trainable, result.scores[task][metric]))
+            if about.majority is not None:
                 # few-shot and full runs share their test rows; where limits differ, the highest bar stands
-                constants[task, headline] = max(about["majority"], constants.get((task, headline), -100.0))
-    cells = [_cell(key, runs) for key, runs in groups.items()]
+                constants[task, headline] = max(about.majority, constants.get((task, headline), -100.0))
+    cells = [_cell(key, found) for key, found in groups.items()]
     for (task, metric), value in constants.items():
         cells.append(Cell(task, "", "majority class", metric, "", (value,), value, value, "fixed", 0))
     places: dict[str, dict[str, int]] = {}
@@ -92,15 +94,15 @@ def summarise(results: Sequence[dict[str, Any]]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (tasks[cell.task], places[cell.task][cell.metric], cell.kind != "fixed"))
 
 
-def _shown(scores: dict[str, Any], headline: str) -> list[str]:
+def _shown(scores: Mapping[str, Score], headline: str) -> list[str]:
     """The metrics of a task that have cells, in order."""
     own = [metric for metric in (headline, *(way + headline for way in CLOSED)) if metric in scores]
     return own + [metric for metric in scores if metric != headline and not metric.startswith(CLOSED)]
 
 
-def _cell(key: Key, runs: Sequence[tuple[int | None, dict[str, float]]]) -> Cell:
-    (trainable, first), values = runs[0], tuple(score["value"] for _, score in runs)
-    cell = Cell(*key, values, first["low"], first["high"], "rows", trainable)
+def _cell(key: Key, runs: Sequence[tuple[int | None, Score]]) -> Cell:
+    (trainable, first), values = runs[0], tuple(score.value for _, score in runs)
+    cell = Cell(*key, values, first.low, first.high, "rows", trainable)
     if (interval := score_interval(values, cell.metric)) is None:
         return cell
     return replace(cell, low=interval[0], high=interval[1], kind="seeds")

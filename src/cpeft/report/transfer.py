@@ -20,6 +20,7 @@ import numpy as np
 
 from cpeft.prompts.expression import Name, names, parse_prompt
 from cpeft.report import plots
+from cpeft.report.starts import score
 from cpeft.report.study import Run, Section, Study, distinct
 from cpeft.stats.correlation import rank_correlation
 from cpeft.stats.intervals import Interval, t_interval
@@ -104,21 +105,17 @@ def _trials(study: Study) -> Iterator[Trial]:
         elif not names(init):
             fresh.setdefault(_but_for_init(run), []).append(run)
     for run, source in started:
-        for twin, (task, about) in product(fresh.get(_but_for_init(run), ()), run.result["data"].items()):
-            metric = about["headline"]
-            gain = _score(run, task, metric) - _score(twin, task, metric)
+        for twin, (task, about) in product(fresh.get(_but_for_init(run), ()), run.result.data.items()):
+            metric = about.headline
+            gain = score(run, task, metric) - score(twin, task, metric)
             predicted = _predicted(study, run.prompt_hash(task, origin=True), twin.prompt_hash(task))
-            yield Trial(twin.group, source, task, metric, run.result["seed"], gain, predicted)
+            yield Trial(twin.group, source, task, metric, run.result.seed, gain, predicted)
 
 
 def _but_for_init(run: Run) -> tuple[Any, ...]:
     """What twins have in common."""
     result, other = run.result, frozenset((key, value) for key, value in run.settings.items() if key != INIT)
-    return result["stage"], tuple(result["tasks"]), result["seed"], result["model"]["dtype"], other
-
-
-def _score(run: Run, task: str, metric: str) -> float:
-    return float(run.result["scores"][task][metric]["value"])
+    return result.stage, result.tasks, result.seed, result.model.dtype, other
 
 
 def _predicted(study: Study, source: str, own: str) -> dict[str, float | None]:

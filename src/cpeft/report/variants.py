@@ -10,20 +10,11 @@ their ids tell them apart.
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-# As in run ids: what only says how a run shares the machine, what it costs, who watches it, where files lie, and how it logs.
-APART = ("gang", "energy", "track", "predictions")
-NEUTRAL = (
-    "eval.token_budget",
-    "train.log_every",
-    "train.checkpoint_every",
-    "model.name",
-    "model.file",
-    "model.device",
-    "model.dtype",
-    "data.folder",
-)  # fmt: skip
+from cpeft.options.neutral import is_neutral
+from cpeft.store.result import RunResult
+
 SHORT = 8  # digits of a hash that stand in a name
 LONG = 60  # letters of a value
 
@@ -43,20 +34,17 @@ class Member(NamedTuple):
     identity: str
 
     @classmethod
-    def of(cls, result: Mapping[str, Any], label: str, settings: Mapping[str, str], identity: str) -> "Member":
-        """From a result, the label in the recipe, and settings as dotted keys and JSON."""
+    def of(cls, result: RunResult, settings: Mapping[str, str], identity: str) -> "Member":
+        """From a result, and settings as dotted keys and JSON."""
         seeds = {key: value for key, value in settings.items() if key.startswith("seeds.")}
-        kept = {
-            key: _plain(value) for key, value in settings.items()
-            if key not in seeds and key not in NEUTRAL and key.partition(".")[0] not in APART
-        }  # fmt: skip
-        content = {"weights": str(result["weights"])[:SHORT]} if result.get("weights") else {}
-        for task, about in result["data"].items():
-            content |= {
-                f"{task} {key}": str(about[key])[:SHORT] for key in ("version", "fingerprint") if about.get(key)
-            }
-        tasks, dtype = tuple(result["tasks"]), str(result["model"]["dtype"])
-        return cls(result["stage"], label, tasks, dtype, result["seed"], kept, content, seeds, identity)
+        kept = {key: _plain(value) for key, value in settings.items() if key not in seeds and not is_neutral(key)}
+        content = {"weights": result.weights[:SHORT]} if result.weights else {}
+        for task, about in result.data.items():
+            known = {"version": about.version, "fingerprint": about.fingerprint}
+            content |= {f"{task} {key}": str(value)[:SHORT] for key, value in known.items() if value}
+        return cls(
+            result.stage, result.label, result.tasks, result.model.dtype, result.seed, kept, content, seeds, identity
+        )
 
     @property
     def facts(self) -> Mapping[str, str]:
@@ -68,7 +56,7 @@ def _plain(value: str) -> str:
     return value if len(value) <= LONG else f"{value[:LONG]}…"
 
 
-def told_apart(*stores: Sequence[Member]) -> list[list[str]]:
+def labels_apart(*stores: Sequence[Member]) -> list[list[str]]:
     """A name for each run of some stores: its label, and behind it what differs from others of its stage, label, tasks and
     dtype in any of them. All runs of a stage and label say the same settings: a method has one name on all of its tasks."""
     members = [member for store in stores for member in store]

@@ -13,11 +13,12 @@ from typing import Any
 
 from cpeft.config import digest
 from cpeft.errors import ConfigError
-from cpeft.evaluation.scoring import Score
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import PromptedLM
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
+from cpeft.store.result import Score
+from cpeft.store.run_folder import RunFolder
 from cpeft.study.prepare import make_learner, make_member, same_space
 from cpeft.study.settings import parse_settings, run_id
 from cpeft.study.subject import Subject, load_subject, prompts_subject
@@ -62,7 +63,7 @@ def train(
     rows = [each.dataset.fingerprint for each in data]
     identity = run_id(run, {"lm": [lm.fingerprint, lm.dtype], "rows": rows, "starts": digest(starts)})
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(folder or scratch)
+        place = RunFolder(Path(folder or scratch))
         member = make_member(run, learner, data, place, Workers(), name="+".join(names), identity=identity)
         train_gang([member], run.gang)
     if member.failure is not None:

@@ -45,7 +45,7 @@ def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
     if kind == "prompts":
         return _prompt_rows(store or Path("stores"))
     if kind == "runs":
-        from cpeft.study.record import record_rows
+        from cpeft.store.history import record_rows
 
         if store is None:
             raise ConfigError("cannot list runs of no store; say --store STORE")
@@ -83,7 +83,7 @@ def _model_rows() -> list[dict[str, Any]]:
 
 def _prompt_rows(store: Path) -> list[dict[str, Any]]:
     from cpeft.files import read_json
-    from cpeft.study.store import saved_prompts
+    from cpeft.store.run_folder import saved_prompts
 
     cards = {folder: read_json(folder / "cpeft.json") for folder in saved_prompts(store)}
     return [

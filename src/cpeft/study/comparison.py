@@ -19,8 +19,10 @@ from pydantic import Field
 
 from cpeft.config import Options, Table, digest, parse
 from cpeft.errors import ConfigError
-from cpeft.files import replace_text, write_json
-from cpeft.study.machine import hardware, versions
+from cpeft.files import replace_text
+from cpeft.store.machine import hardware, versions
+from cpeft.store.result import ComparingSeconds, ComparisonResult, write_result
+from cpeft.store.run_folder import RunFolder
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 
 if TYPE_CHECKING:
@@ -117,14 +119,14 @@ class Comparison(RecipeRun):
             run = {"run": str(source.run), "prompt": source.name, "seed": source.run.seed} if source.run else {}
             yield Compared({"name": name, "hash": matrix_hash(prompt.weight), **run}, prompt, dead_ND)
 
-    def conclude(self, found: dict[str, Any], seconds: float, folder: Path) -> None:
-        """Write `similarity.json`, and last `result.json`, which has scores and data of no task."""
-        replace_text(folder / "similarity.json", json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
-        write_json(folder / "result.json", {
-            "stage": self.stage, "label": self.label, "name": self.name, "compared": len(found["compared"]), "tasks": [],
-            "scores": {}, "data": {}, "prompts": [], "notes": [], "seconds": {"comparing": seconds}, "versions": versions(),
-            "hardware": hardware(),
-        })  # fmt: skip
+    def conclude(self, found: dict[str, Any], seconds: float, folder: RunFolder) -> None:
+        """Write `similarity.json`, and last `result.json`, which has no task."""
+        replace_text(folder.similarity_path, json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+        result = ComparisonResult(
+            stage=self.stage, label=self.label, name=self.name, compared=len(found["compared"]),
+            seconds=ComparingSeconds(comparing=seconds), versions=versions(), hardware=hardware(),
+        )  # fmt: skip
+        write_result(folder.result_path, result)
 
 
 def _names(sources: "Sequence[Source]") -> list[str]:

@@ -4,17 +4,17 @@ A claim is held for what is being trained or scored and for nothing else, so tha
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from cpeft.errors import CpeftError, LostClaim, RunFailed
+from cpeft.store.claims import Claim
+from cpeft.store.run_folder import RunFolder
 from cpeft.study.outcome import conclude
 from cpeft.study.prepare import Prepared, prepare
 from cpeft.study.queue import Queue, gang_size
 from cpeft.study.recipe_run import TrainingRun
-from cpeft.study.store import Claim
 from cpeft.study.unfinished import BROKEN, write_config, write_failure
 from cpeft.training.callbacks import Callback
 from cpeft.training.callbacks.energy import EnergyMeter
@@ -42,7 +42,7 @@ class GangAtWork:
         try:
             members = self._begin(claims, chosen)
             if members and self.workers.first:
-                self.queue.leave_note(self.queue.plan.entries())
+                self.queue.leave_manifest(self.queue.plan.entries())
             train_gang(members, self.options, self.workers, self._refill)
         finally:
             self.bars.progress.stop()
@@ -100,7 +100,7 @@ class GangAtWork:
         ready = prepare(run, self.queue.plan, folder, guard, callbacks, self.workers)
         self._still_ours(guard)
         if self.workers.first:
-            write_config(run, folder / "config.toml")
+            write_config(run, folder.config_path)
         return ready
 
     def _guard(self, run: TrainingRun) -> Callable[[], None]:
@@ -118,17 +118,17 @@ class GangAtWork:
         if lost := self.workers.tell(lost):
             raise LostClaim(lost)
 
-    def _folder(self, run: TrainingRun) -> Path:
-        return self.queue.plan.folder(run).path
+    def _folder(self, run: TrainingRun) -> RunFolder:
+        return self.queue.plan.folder(run)
 
-    def _callbacks(self, run: TrainingRun, folder: Path) -> list[Callback]:
+    def _callbacks(self, run: TrainingRun, folder: RunFolder) -> list[Callback]:
         """What watches a run, in the order in which it is told; bars and meter are the gang's."""
 
         def say(text: str) -> None:
             self.console.print(f"[yellow]{escape(text)}")
 
         options = run.settings.track
-        watchers: list[Callback] = [MetricsFile(folder / "metrics.jsonl"), self.bars, self.meter]
+        watchers: list[Callback] = [MetricsFile(), self.bars, self.meter]
         if options.use:
             told = run.settings.model_dump(mode="json", exclude={"track"})
             watchers += make_trackers(options, Tracked.of(str(run), run.stage, options.project, folder, told), say)
@@ -149,11 +149,9 @@ class GangAtWork:
             self._fail(each.run, error)
         elif result:
             parts = []
-            for task, about in result["data"].items():
-                score = result["scores"][task][about["headline"]]
-                parts.append(
-                    f"{task} {about['headline']} {score['value']:.1f} [{score['low']:.1f}, {score['high']:.1f}]"
-                )
+            for task, about in result.data.items():
+                score = result.scores[task][about.headline]
+                parts.append(f"{task} {about.headline} {score.value:.1f} [{score.low:.1f}, {score.high:.1f}]")
             self.console.print(f"done {each.member.name}: {', '.join(parts)}", markup=False)
 
     def _fail(self, run: TrainingRun, error: Exception) -> None:

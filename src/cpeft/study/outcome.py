@@ -4,24 +4,27 @@ Test rows are scored once per finished run.
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cpeft.evaluation.decoding import Decoded
 from cpeft.evaluation.predictions import is_label, prediction_rows, without_texts, write_predictions
-from cpeft.files import write_json
 from cpeft.models.places import model_identity
 from cpeft.models.saved import save_method
-from cpeft.study.machine import hardware, versions
+from cpeft.store.machine import hardware, versions
+from cpeft.store.result import DataInfo, Energy, ModelInfo, RunResult, Score, Seconds, write_result
 from cpeft.study.prepare import Prepared
 from cpeft.study.settings import RunSettings, located_model
+from cpeft.study.task_data import TaskData
 from cpeft.training.callbacks.energy import EnergyMeter
 from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
 
+Scores = dict[str, dict[str, Score]]  # by task and metric
 
-def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[str, Any] | None:
+
+def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> RunResult | None:
     """Score the test rows and write everything a run leaves; the result, or None in processes that write nothing."""
     settings, member, data = prepared.run.settings, prepared.member, prepared.data
     began = time.monotonic()
@@ -31,17 +34,17 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> dict[s
             return None
         scores = {}
         for each, rows in zip(data, decoded, strict=True):
-            found = each.score_decoded("test", rows, settings.eval.bootstrap)
-            scores[each.task.name] = {metric: asdict(score) for metric, score in found.items()}
+            scores[each.task.name] = each.score_decoded("test", rows, settings.eval.bootstrap)
     member.guard()
-    _write_predictions(prepared, decoded, member.folder / "predictions.parquet")
+    _write_predictions(prepared, decoded, member.folder.predictions_path)
     card = {"run": member.name, "seed": settings.seed,
             "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
-    save_method(member.learner, settings.method, member.folder / "method", card)
-    prompts = _write_prompts(prepared, scores, member.folder / "prompts")
-    result = {**_result(prepared, scores, decoded, prompts, time.monotonic() - began), **meter.told(member)}
+    save_method(member.learner, settings.method, member.folder.method_path, card)
+    prompts = _write_prompts(prepared, scores)
+    seconds = Seconds(training=member.seconds, scoring=time.monotonic() - began)
+    result = _result(prepared, scores, decoded, prompts, seconds, meter.spent(member))
     member.guard()
-    write_json(member.folder / "result.json", result)
+    write_result(member.folder.result_path, result)
     if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from
         member.path.unlink(missing_ok=True)
     return result
@@ -57,10 +60,10 @@ def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: P
     write_predictions(kept, getattr(learner.method, "candidates", ()), options, path)
 
 
-def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> list[str]:
+def _write_prompts(prepared: Prepared, scores: Scores) -> list[str]:
     settings, learner = prepared.run.settings, prepared.member.learner
     metrics = {each.task.name: each.task.metrics[0] for each in prepared.data}
-    headline = {f"{task}/{metric}": scores[task][metric]["value"] for task, metric in metrics.items()}
+    headline = {f"{task}/{metric}": scores[task][metric].value for task, metric in metrics.items()}
     mixed = learner.method.reads_input  # the target of a mixture alone is not what was scored
     exported = learner.export()
     for name, prompt in exported.items():
@@ -68,7 +71,7 @@ def _write_prompts(prepared: Prepared, scores: dict[str, Any], folder: Path) -> 
             prompt.provenance, method=settings.method.name, run=prepared.member.name, scores={} if mixed else headline,
             seeds=_seeds(settings), versions=versions(), note="target prompt of a mixture" if mixed else "",
         )  # fmt: skip
-        replace(prompt, provenance=provenance).save(folder / name)
+        replace(prompt, provenance=provenance).save(prepared.member.folder.prompt(name))
     return list(exported)
 
 
@@ -77,30 +80,35 @@ def _seeds(settings: RunSettings) -> dict[str, int]:
 
 
 def _result(
-    prepared: Prepared, scores: dict[str, Any], decoded: list[list[Decoded]], prompts: list[str], scoring_s: float
-) -> dict[str, Any]:
-    run, member = prepared.run, prepared.member
+    prepared: Prepared, scores: Scores, decoded: list[list[Decoded]], prompts: list[str], seconds: Seconds,
+    spent: tuple[Energy | None, str | None],
+) -> RunResult:  # fmt: skip
+    run, member, settings = prepared.run, prepared.member, prepared.run.settings
     method, lm = member.learner.method, member.learner.lm
-    data = {
-        each.task.name: {
-            "version": each.task.version, "language": each.task.language,
-            "fingerprint": each.dataset.fingerprint, "origin": each.dataset.origin,
-            "revision": each.dataset.revision,
-            "rows": {split: len(part.rows) for split, part in each.parts.items()}, "majority": each.best_constant(),
-            "labels": list(each.labels), "headline": each.task.metrics[0], "notes": each.told(run.settings.predictions.kept),
-            "no_label": sum(not is_label(row, each.labels) for row in rows) if each.labels else None,
-        }
-        for each, rows in zip(prepared.data, decoded, strict=True)
-    }  # fmt: skip
-    return {
-        "stage": run.stage, "label": run.label, "name": run.name, "tasks": list(run.tasks), "method": run.settings.method.name,
-        "seed": run.settings.seed, "seeds": _seeds(run.settings), "notes": prepared.notes,
-        "few_shot": run.settings.data.few_shot, "scores": scores, "data": data, "prompts": prompts,
-        "sources": list(getattr(method, "source_names", ())), "steps": member.step, "best_step": member.best_step,
-        "validation": member.best_headline if member.best_step >= 0 else None, "stopped": member.stopped,
-        "trainable": sum(p.numel() for p in member.trainable) if member.total else 0, "length": method.length,
-        "model": {"name": lm.name, "revision": lm.revision, "embedding": lm.fingerprint, "dtype": lm.dtype, **lm.parts},
-        "weights": model_identity(located_model(run.settings.model, run.base))["name"],
-        "pool": pool_of(run.settings.gang), "seconds": {"training": member.seconds, "scoring": scoring_s},
-        "versions": versions(), "hardware": hardware(),
-    }  # fmt: skip
+    energy, energy_reason = spent
+    return RunResult(
+        stage=run.stage, label=run.label, name=run.name, tasks=run.tasks, method=settings.method.name, seed=settings.seed,
+        seeds=_seeds(settings), notes=tuple(prepared.notes), few_shot=settings.data.few_shot, scores=scores,
+        data={
+            each.task.name: _data_info(each, rows, settings.predictions.kept)
+            for each, rows in zip(prepared.data, decoded, strict=True)
+        },
+        prompts=tuple(prompts), sources=tuple(getattr(method, "source_names", ())), steps=member.step,
+        best_step=member.best_step, validation=member.best_headline if member.best_step >= 0 else None,
+        stopped=member.stopped, trainable=sum(p.numel() for p in member.trainable) if member.total else 0,
+        length=method.length,
+        model=ModelInfo(name=lm.name, revision=lm.revision, embedding=lm.fingerprint, dtype=lm.dtype, **lm.parts),
+        weights=model_identity(located_model(settings.model, run.base))["name"], pool=pool_of(settings.gang),
+        seconds=seconds, versions=versions(), hardware=hardware(), energy=energy, energy_reason=energy_reason,
+    )  # fmt: skip
+
+
+def _data_info(data: TaskData, decoded: list[Decoded], with_texts: bool) -> DataInfo:
+    task, dataset = data.task, data.dataset
+    return DataInfo(
+        version=task.version, language=task.language, fingerprint=dataset.fingerprint, origin=dataset.origin,
+        revision=dataset.revision, rows={split: len(part.rows) for split, part in data.parts.items()},
+        majority=data.best_constant(), labels=tuple(data.labels), headline=task.metrics[0],
+        notes=tuple(data.told(with_texts)),
+        no_label=sum(not is_label(row, data.labels) for row in decoded) if data.labels else None,
+    )  # fmt: skip

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cpeft.study.status import last_step
-
 if TYPE_CHECKING:  # a store is looked at without torch
     from cpeft.study.plan import Planned
 
@@ -61,7 +59,7 @@ class Pace:
         for entry in entries:
             if entry.state == "done" and entry.folder:
                 if (name := str(entry.run)) not in self.seconds:
-                    self.seconds[name] = sum(entry.folder.result()["seconds"].values())
+                    self.seconds[name] = entry.folder.result().seconds.total
                 for group in _groups(entry):
                     groups[group].append(entry)
         if not groups:
@@ -82,7 +80,7 @@ class Pace:
         """How much of a run is done."""
         if entry.state == "done" or not (entry.pending and entry.folder):
             return float(entry.state == "done")
-        return entry.run.effort.share(last_step(entry.folder.path / "metrics.jsonl")[0] or 0)
+        return entry.run.effort.share(entry.folder.last_step()[0] or 0)
 
 
 def _groups(entry: "Planned") -> tuple[Hashable, ...]:

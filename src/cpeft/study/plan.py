@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.prompts.expression import Name, parse_expression
 from cpeft.registry import suggest
+from cpeft.store.run_folder import METHOD_STATE, RunFolder, Store
 from cpeft.study.recipe import Recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
-from cpeft.study.store import RunFolder, Store
 
 State = Literal[
     "done", "ready", "waiting", "failed", "blocked", "needs data", "needs model"
@@ -125,8 +125,8 @@ class Plan:
         found = []
         for need in self.named(reference, run):
             folder, asked = self.folder(need), _asked(reference, need)
-            prompts = [prompt for prompt in folder.result()["prompts"] if fnmatchcase(prompt, asked)]
-            found += [Source(prompt, folder.path / "prompts" / prompt, need) for prompt in prompts]
+            prompts = [prompt for prompt in folder.result().prompts if fnmatchcase(prompt, asked)]
+            found += [Source(prompt, folder.prompt(prompt), need) for prompt in prompts]
         if not found:
             raise ConfigError(f"{run}: '{reference}' names no prompt; its runs export others")
         return found
@@ -147,7 +147,7 @@ class Plan:
         needed = self.named(reference, run)
         if len(needed) != 1:
             raise ConfigError(f"{run}: '{reference}' names {len(needed)} runs, one is wanted")
-        return self.folder(needed[0]).path / "method" / "state.safetensors"
+        return self.folder(needed[0]).method_path / METHOD_STATE
 
     def named(self, reference: str, run: RecipeRun) -> list[TrainingRun]:
         """The earlier runs a reference names, none where it is a file; raises ConfigError saying what there is instead."""

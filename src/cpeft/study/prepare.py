@@ -22,11 +22,11 @@ from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.init import initial_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.seeds import generator
+from cpeft.store.run_folder import RunFolder, Store
 from cpeft.study.asked import asked
 from cpeft.study.plan import Plan
 from cpeft.study.recipe_run import TrainingRun
 from cpeft.study.settings import RunSettings, located_model
-from cpeft.study.store import Store
 from cpeft.study.task_data import TaskData, task_data
 from cpeft.training.callbacks import Callback
 from cpeft.training.member import Evaluation, Member
@@ -63,7 +63,7 @@ def model_in(store: Store, options: ModelOptions, keep: bool = False) -> ModelOp
 def prepare(
     run: TrainingRun,
     plan: Plan,
-    folder: Path,
+    folder: RunFolder,
     guard: Callable[[], None],
     callbacks: Sequence[Callback],
     workers: Workers,
@@ -142,7 +142,7 @@ def _as_published(method: PromptMethod, options: PromptOptions, lm: FrozenLM) ->
 
 
 def make_member(
-    run: RunSettings, learner: PromptedLM, data: Sequence[TaskData], folder: Path, workers: Workers, **more: Any
+    run: RunSettings, learner: PromptedLM, data: Sequence[TaskData], folder: RunFolder, workers: Workers, **more: Any
 ) -> Member:
     """A run over the concatenated training rows of its tasks, each row with its task's index."""
     rows = [row for index, each in enumerate(data) for row in each.rows("train", index)]

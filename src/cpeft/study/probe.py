@@ -16,6 +16,7 @@ from typing import Any
 
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.soft_prompt import SoftPrompt
+from cpeft.store.run_folder import RunFolder
 from cpeft.study.plan import Plan
 from cpeft.study.prepare import make_learner, make_member, model_in, model_of
 from cpeft.study.recipe_run import TrainingRun
@@ -113,7 +114,7 @@ def _member(
     callbacks: Sequence[Callback] = (),
 ) -> Member:  # fmt: skip
     learner = make_learner(settings, lm, data, sources, sources.__getitem__, lambda name: {})
-    return make_member(settings, learner, data, folder, Workers(), name="probe", callbacks=callbacks)
+    return make_member(settings, learner, data, RunFolder(folder), Workers(), name="probe", callbacks=callbacks)
 
 
 def _time(

@@ -8,11 +8,12 @@ from rich.console import Console
 
 from cpeft.files import read_json, replace_text, write_json
 from cpeft.options.training import GangOptions
-from cpeft.study.note import note_of
+from cpeft.store.claims import Claim
+from cpeft.store.manifest import Manifest, PlannedRun
 from cpeft.study.pace import Pace
 from cpeft.study.plan import Plan, Planned
+from cpeft.study.recipe_file import packaged_recipes
 from cpeft.study.recipe_run import Gang
-from cpeft.study.store import Claim
 
 
 class Queue:
@@ -23,24 +24,24 @@ class Queue:
         self.pace = Pace(console)
 
     def look(self) -> list[Planned]:
-        """All runs as they stand now; told where something has changed, and kept in the study's note once a run was made."""
+        """All runs as they stand now; told where something has changed, and kept in the manifest once a run was made."""
         entries = self.plan.entries()
         self.pace.tell(entries)
         if any(entry.state in ("done", "failed") for entry in entries):
-            self.leave_note(entries)
+            self.leave_manifest(entries)
         return entries
 
-    def leave_note(self, entries: Sequence[Planned]) -> None:
-        """Keep the study's note and its recipe in the store up to date; other processes write the same files."""
-        note, store = note_of(self.plan, entries), self.plan.store
-        path, kept, card = store.path / note.path, store.path / note.kept, note.card()
+    def leave_manifest(self, entries: Sequence[Planned]) -> None:
+        """Keep the study's manifest and its recipe in the store up to date; other processes write the same files."""
+        manifest, store = manifest_of(self.plan, entries), self.plan.store
+        path, kept, card = store.path / manifest.path, store.path / manifest.kept, manifest.card()
         with store.lock():
             if not path.exists() or read_json(path) != card:
                 write_json(path, card)
             if not kept.exists():
                 kept.parent.mkdir(exist_ok=True)
                 table = tomli_w.dumps(self.plan.recipe.table)
-                replace_text(kept, f"# {note.recipe} as it was run, with all that it extends\n{table}")
+                replace_text(kept, f"# {manifest.recipe} as it was run, with all that it extends\n{table}")
 
     def claim(self, entries: Sequence[Planned], gang: Gang | None = None, places: int = 1) -> dict[int, Claim]:
         """The next runs that can share a model, by place in the recipe, claimed for this process: as many as there are places
@@ -73,3 +74,19 @@ def gang_size(options: GangOptions) -> int:
     """How many runs to train together: as set, or one on a CPU, where a gang saves no time, and eight on a GPU."""
     auto = 8 if torch.cuda.is_available() else 1
     return auto if options.size == "auto" else options.size
+
+
+def manifest_of(plan: Plan, entries: Sequence[Planned]) -> Manifest:
+    """The manifest of a plan in its present state."""
+    recipe = plan.recipe
+    file = recipe.files[0].resolve()
+    called = next((name for name, path in packaged_recipes().items() if path.resolve() == file), str(file))
+    runs = [
+        PlannedRun(
+            e.run.stage, e.run.name, e.folder.path.relative_to(plan.store.path).as_posix() if e.folder else "",
+            e.why if e.state == "blocked" else "",
+        )
+        for e in entries
+    ]  # fmt: skip
+    texts = {str(path.resolve()): text for path, text in zip(recipe.files, recipe.texts, strict=True)}
+    return Manifest(recipe.name, called, recipe.overrides, plan.only, texts, tuple(runs))

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from cpeft.errors import LostClaim
+from cpeft.store.claims import WAIT_S, Claim
+from cpeft.store.machine import versions
 from cpeft.study.comparison import Comparison
 from cpeft.study.data_check import SAMPLE, check_data
 from cpeft.study.gang import GangAtWork
-from cpeft.study.machine import versions
 from cpeft.study.plan import Plan
 from cpeft.study.queue import Queue
 from cpeft.study.recipe_run import TrainingRun
-from cpeft.study.store import WAIT_S, Claim
 from cpeft.study.unfinished import BROKEN, write_config, write_failure
 from cpeft.training.callbacks.tracker import check_trackers
 from cpeft.training.carbon import check_energy
@@ -64,7 +64,7 @@ def warn(plan: Plan, console: Console) -> None:
 def summary_of(plan: Plan) -> Summary:
     """How a recipe stands in its store."""
     entries = plan.entries()
-    failed = {str(e.run): str(plan.folder(e.run).path / "failed.json") for e in entries if e.state == "failed"}
+    failed = {str(e.run): str(plan.folder(e.run).failure_path) for e in entries if e.state == "failed"}
     blocked = {str(e.run): e.why for e in entries if e.state == "blocked"}
     return Summary(sum(e.state == "done" for e in entries), failed, blocked, sum(e.pending for e in entries))
 
@@ -91,11 +91,11 @@ def _work(queue: Queue, workers: Workers, console: Console) -> bool:
 
 def _compare(plan: Plan, run: Comparison, claim: Claim, console: Console) -> None:
     """Compare what is ready; what breaks is kept with this run and stops no other."""
-    folder, began = plan.folder(run).path, time.monotonic()
+    folder, began = plan.folder(run), time.monotonic()
     try:
         found = run.found(plan)  # CpeftErrors stop the command
         claim.guard()
-        write_config(run, folder / "config.toml")
+        write_config(run, folder.config_path)
         run.conclude(found, time.monotonic() - began, folder)
         console.print(f"done {run}: {len(found['compared'])} prompts compared", markup=False)
     except LostClaim as error:

@@ -19,6 +19,7 @@ from cpeft.models.named_models import named_model
 from cpeft.options.evaluation import EvalOptions, PredictionOptions
 from cpeft.options.method import METHOD_OPTIONS, MethodOptions
 from cpeft.options.model import ModelOptions
+from cpeft.options.neutral import deciding
 from cpeft.options.prompt import PromptOptions
 from cpeft.options.training import EnergyOptions, GangOptions, OptimOptions, TrainOptions
 from cpeft.seeds import derive
@@ -26,13 +27,6 @@ from cpeft.tasks import TASKS, Task
 from cpeft.tasks.custom import load_custom
 from cpeft.training.callbacks.tracker import TrackOptions, parse_track
 
-# how a run shares the machine, what it costs, who watches, and what is kept of its answers
-APART = ("gang", "energy", "track", "predictions")
-NEUTRAL = {
-    "eval": {"token_budget"},
-    "train": {"log_every", "checkpoint_every"},
-    "model": {"name", "file", "device", "dtype"},
-}
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
 
@@ -61,7 +55,7 @@ class SourceOptions(Options):
 
 
 class RunSettings(Options):
-    """Everything that decides what a run computes, and the tables of `APART`, which decide nothing of it."""
+    """Everything that decides what a run computes, and the tables of `options/neutral.py`, which decide nothing of it."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: Seed = 0
@@ -141,19 +135,19 @@ def _check_rows(settings: RunSettings, path: Place) -> None:
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
     """Twelve hexadecimal digits; `content` holds the model's identity, task versions, data hashes and the hashes of
     starting prompts. What cannot change a result stays out."""
-    table = settings.saved()
-    for name in APART:
-        table.pop(name, None)
-    if "folder" in table.get("data", {}):  # what is in it counts, not where it lies
-        table["data"] = {key: value for key, value in table["data"].items() if key != "folder"}
-        table = table if table["data"] else {key: value for key, value in table.items() if key != "data"}
+    table = {
+        "eval": {},
+        "train": {},
+        "model": {},
+        **deciding(settings.saved()),
+    }  # these three stand in every id, empty or not
+    if not table.get("data"):
+        table.pop("data", None)
     asked = settings.eval.scored(settings.method)
-    scoring = {key: value for key, value in table.get("eval", {}).items() if key != "decode"}
+    scoring = {key: value for key, value in table["eval"].items() if key != "decode"}
     table["eval"] = (
         scoring if asked == ("greedy",) else scoring | {"decode": list(asked)}
     )  # as it was before it had a default
-    for name, keys in NEUTRAL.items():
-        table[name] = {key: value for key, value in table.get(name, {}).items() if key not in keys}
     if not settings.method.uses_sources:
         table.pop("sources", None)
     return digest({"schema": SCHEMA, "settings": table, **content})[:12]

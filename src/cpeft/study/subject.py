@@ -13,7 +13,6 @@ from cpeft.data.rows import EncodedRow
 from cpeft.data.user_files import check_columns
 from cpeft.errors import ConfigError, DataError, PromptMismatch
 from cpeft.evaluation.decoding import decode_rows, matched
-from cpeft.evaluation.scoring import Score
 from cpeft.files import read_json
 from cpeft.methods.bank import PromptBank
 from cpeft.metrics.base import NO_LABEL
@@ -24,6 +23,8 @@ from cpeft.options.evaluation import EvalOptions
 from cpeft.options.model import ModelOptions
 from cpeft.prompts.composition import compose_files
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from cpeft.store.result import Score
+from cpeft.store.run_folder import METHOD_CARD, RunFolder
 from cpeft.study.prepare import same_space
 from cpeft.study.row_text import frame_of, source_of, spoken_labels
 from cpeft.study.settings import find_task
@@ -117,14 +118,15 @@ def _source(task: Task, row: Row, options: DataOptions, number: int) -> str:
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
     """A run folder, a prompt folder or file, or an expression over prompt paths such as `mean(a, b)` or `a + v(b)`."""
-    folder = Path(text) / "method"
-    if not os.path.exists(folder / "method.json"):  # unlike Path.exists, False for a text too long to be a name
+    folder = RunFolder(Path(text)).method_path
+    card_path = folder / METHOD_CARD
+    if not os.path.exists(card_path):  # unlike Path.exists, False for a text too long to be a name
         return prompts_subject({text: compose_files(text)}, model, lm)
-    card = read_json(folder / "method.json")
+    card = read_json(card_path)
     if lm is None:
         named = {"name": model, "revision": None} if model else {"name": card["model"]}
         lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
-    options = parse(EvalOptions, card["eval"], "eval", folder / "method.json")
+    options = parse(EvalOptions, card["eval"], "eval", card_path)
     load = load_baseline if card["options"]["name"] in BASELINES else load_method
     return Subject(load(folder, lm), options)
 

@@ -25,8 +25,8 @@ from cpeft.prompts.forms import check_joins
 from cpeft.prompts.similarity import MEASURES
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
+from cpeft.store.run_folder import saved_prompts
 from cpeft.study.api import train
-from cpeft.study.store import saved_prompts
 from cpeft.study.subject import model_of_prompt
 
 COSINES = ("flattened", "token_mean")

@@ -14,10 +14,11 @@ from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.rows import EncodedRow
 from cpeft.data.splits import Policy, Rows, Splits, make_splits
 from cpeft.errors import ConfigError
-from cpeft.evaluation.scoring import Score, score_texts
+from cpeft.evaluation.scoring import score_texts
 from cpeft.models.examples import Pair
 from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
+from cpeft.store.result import Score
 from cpeft.study.row_notes import Lost, class_notes
 from cpeft.study.row_text import content_free, example_of, filled, frame_of, speech_notes, spoken_labels
 from cpeft.study.settings import find_task

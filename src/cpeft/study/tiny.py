@@ -25,11 +25,11 @@ from cpeft.data.resolve import locate, read_rows
 from cpeft.errors import ConfigError
 from cpeft.models.cache import write_once
 from cpeft.options.model import ModelOptions
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import Recipe, load_recipe
 from cpeft.study.recipe_run import RecipeRun, TrainingRun
 from cpeft.study.settings import RunSettings, find_task, located_model
-from cpeft.study.store import Store
 from cpeft.tasks import Task
 from cpeft.tasks.made_up import made_up
 

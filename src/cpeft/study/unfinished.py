@@ -11,6 +11,7 @@ from rich.markup import escape
 from cpeft.config import Table
 from cpeft.errors import LostClaim
 from cpeft.files import replace_text, write_json
+from cpeft.store.run_folder import RunFolder
 from cpeft.study.recipe_run import RecipeRun
 
 BROKEN = (OSError, ValueError, RuntimeError, KeyError)  # what ends one run and no other
@@ -27,7 +28,9 @@ def _without_none(table: Table) -> Table:
     return {k: _without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
 
 
-def write_failure(folder: Path, name: str, error: BaseException, console: Console, guard: Callable[[], None]) -> None:
+def write_failure(
+    folder: RunFolder, name: str, error: BaseException, console: Console, guard: Callable[[], None]
+) -> None:
     """Why a run failed; it is not tried again by itself. Nothing is written where `guard` says that another process has it."""
     try:
         guard()
@@ -35,7 +38,7 @@ def write_failure(folder: Path, name: str, error: BaseException, console: Consol
         console.print(f"[yellow]{escape(str(lost))}")
         return
     trace = "".join(traceback.format_exception(error))
-    write_json(folder / "failed.json", {"error": f"{type(error).__name__}: {error}", "traceback": trace})
-    kept = folder / "failed_batch.json"
+    write_json(folder.failure_path, {"error": f"{type(error).__name__}: {error}", "traceback": trace})
+    kept = folder.failed_batch_path
     where = f"; its batch is in {kept}" if kept.exists() else ""
     console.print(f"[red]failed[/red] {escape(f'{name}: {error}{where}')}")

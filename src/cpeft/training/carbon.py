@@ -11,7 +11,6 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,28 +19,13 @@ import torch
 from cpeft.errors import ConfigError
 from cpeft.options.training import EnergyOptions
 from cpeft.registry import suggest
+from cpeft.store.result import Spent
 
 WORLD = (
     0.475  # kg per kWh, the world's average of 2019 by the International Energy Agency, which codecarbon falls back on
 )
 SAMPLE_S = 15.0  # between codecarbon's readings of energy counters
 SAID: dict[bool, tuple[str, ...]] = {}  # by scope: codecarbon looks for sensors once per process and warns only then
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Electricity, emissions and the seconds they were measured over."""
-
-    kwh: float = 0.0
-    kg: float = 0.0
-    seconds: float = 0.0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(self.kwh + other.kwh, self.kg + other.kg, self.seconds + other.seconds)
-
-    def share(self, part: float) -> "Spent":
-        """A part of the electricity; the time is everybody's."""
-        return Spent(part * self.kwh, part * self.kg, self.seconds)
 
 
 def check_energy(options: EnergyOptions) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from cpeft.errors import ConfigError, LostClaim, RunFailed
 from cpeft.files import write_json
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.training import OptimOptions, TrainOptions
+from cpeft.store.run_folder import RunFolder
 from cpeft.training.callbacks import Callback
 from cpeft.training.checkpoint import load_checkpoint, optimizer_state, restore_optimizer, save_checkpoint
 from cpeft.training.optim import make_optimizer, schedule_factor
@@ -49,7 +49,7 @@ class Member:
     optim: OptimOptions
     order_seed: int
     dropout_seed: int
-    folder: Path
+    folder: RunFolder
     evaluate: Callable[[], Evaluation]
     scale: float = 1.0
     callbacks: Sequence[Callback] = ()
@@ -82,7 +82,7 @@ class Member:
                 f"{self.name}: no rows to train on; set train.steps = 0 to score what it starts from, or draw some"
             )
         self.total = wanted if self.trainable else 0
-        self.path = self.folder / "checkpoint" / "checkpoint.safetensors"
+        self.path = self.folder.checkpoint_path
         self._since = time.monotonic()
 
     @cached_property
@@ -171,8 +171,8 @@ class Member:
         if self.writes and self.keeps_batch and not isinstance(error, LostClaim) and self.rows:
             reason = f"{type(error).__name__}: {error}"
             rows = [{"source": row.source, "target": row.target, "task": row.task} for row in self.next_rows()]
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "failed_batch.json", {"step": self.step + 1, "reason": reason, "rows": rows})
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder.failed_batch_path, {"step": self.step + 1, "reason": reason, "rows": rows})
 
     def _tell(self, hook: str, record: dict[str, Any]) -> None:
         self.guard()

@@ -7,8 +7,8 @@ from typing import TextIO
 from rich.console import Console
 
 from cpeft.errors import CpeftError
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
-from cpeft.study.store import Store
 from cpeft.study.tiny import load_sized
 from cpeft.training.signals import stopping
 

@@ -27,12 +27,11 @@ from rich.console import Console
 
 from cpeft.config import MOST, Count, CountOrZero
 from cpeft.errors import ConfigError, CpeftError, RunFailed
+from cpeft.store.claims import WAIT_S
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.plan import Plan, Planned
-from cpeft.study.status import last_step
-from cpeft.study.store import WAIT_S
 
 PATIENCE_S = (1, 5, 15, 60, 120)  # between attempts to ask SLURM
 
@@ -172,7 +171,7 @@ def _left(plan: Plan) -> list[Planned]:
 def _progress(plan: Plan) -> tuple[int, int]:
     """What grows while jobs bring a study on: runs that are finished or failed, and steps of the others."""
     left = _left(plan)
-    steps = sum(last_step(entry.folder.path / "metrics.jsonl")[0] or 0 for entry in left if entry.folder)
+    steps = sum(entry.folder.last_step()[0] or 0 for entry in left if entry.folder)
     return len(plan.recipe.runs) - len(left), steps
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cpeft.store.result import RunResult
     from cpeft.training.member import Member
 
 
@@ -21,7 +22,7 @@ class Callback:
     def on_end(self, member: "Member") -> None:
         """No further step will be made."""
 
-    def on_result(self, member: "Member", result: dict[str, Any]) -> None:
+    def on_result(self, member: "Member", result: "RunResult") -> None:
         """The run is scored on test rows and `result.json` is written."""
 
     def on_close(self, member: "Member") -> None:

@@ -1,4 +1,4 @@
-"""Electricity and emissions of each run of a gang, kept in `energy.json` of its run folder and told in `result.json`.
+"""Electricity and emissions of each run of a gang, kept in its run folder and told in its result.
 
 The runs of a gang share a process and its passes, so what the process spent while training is divided: between two readings
 each run gets the share of tokens (prompt rows and sources, and targets where one model reads both) of its steps' rows,
@@ -10,25 +10,23 @@ steps. Scoring test rows is one run after the other, and each pays its own. Load
 `seconds`. What a stopped or killed process spent stays on the account, up to `LAP_S` before a kill.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from cpeft.errors import LostClaim
 from cpeft.files import write_json
 from cpeft.options.training import EnergyOptions
+from cpeft.store.result import Energy, Spent
 from cpeft.training.callbacks import Callback
-from cpeft.training.carbon import Meter, Spent
+from cpeft.training.carbon import Meter
 from cpeft.training.member import Member
 from cpeft.training.workers import Workers
 
 LAP_S = 60.0  # between two divisions of what was spent
-ACCOUNT = "energy.json"
 SHORT = 0.9  # less than this share of a run's seconds under measurement is said in its result
 
 
@@ -48,7 +46,7 @@ class EnergyMeter(Callback):
         self.since = time.monotonic()
 
     def on_start(self, member: Member) -> None:
-        self.training[member] = _read(member.folder / ACCOUNT)
+        self.training[member] = member.folder.energy() or Spent()
         self.done[member] = member.step
         self.most = max(self.most, len(self.done))
         self.resume()
@@ -93,7 +91,7 @@ class EnergyMeter(Callback):
                 self.training[member] += spent.share(own / every if every else 1 / len(tokens))
                 self.done[member] = member.step
                 if self._may_write(member):
-                    write_json(member.folder / ACCOUNT, asdict(self.training[member]))
+                    write_json(member.folder.energy_path, asdict(self.training[member]))
         for member in self.ended:
             self.done.pop(member, None)
         self.ended.clear()
@@ -116,27 +114,22 @@ class EnergyMeter(Callback):
         finally:
             self.scored[member] = self.meter.stop() or Spent()
 
-    def told(self, member: Member) -> dict[str, Any]:
-        """What `result.json` says: `energy`, or that there is none and why not."""
+    def spent(self, member: Member) -> tuple[Energy | None, str | None]:
+        """What a result says of it: what the run spent, or None and why that is not known."""
         training, scoring = self.training.get(member, Spent()), self.scored.get(member, Spent())
         whole = training + scoring
         if not whole.seconds:
-            return {"energy": None, "energy_reason": self.meter.reason}
+            return None, self.meter.reason
         notes = [*self.meter.notes, *([self.meter.reason] if self.meter.reason else [])]
         if training.seconds < SHORT * member.seconds:  # in a gang `seconds` are its own share, so less is noticed
             notes.append(f"{training.seconds:.0f} of {member.seconds:.0f} seconds of training were measured")
-        return {
-            "energy": {
-                "kwh": whole.kwh, "kg": whole.kg, "training": asdict(training), "scoring": asdict(scoring),
-                "intensity": whole.kg / whole.kwh if whole.kwh else None, "country": self.options.country,
-                "scope": "machine" if self.meter.whole_machine else "process", "gang": self.most,
-                "sensors": list(self.meter.sensors), "notes": notes, "codecarbon": version("codecarbon"),
-            }
-        }  # fmt: skip
-
-
-def _read(path: Path) -> Spent:
-    return Spent(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Spent()
+        energy = Energy(
+            kwh=whole.kwh, kg=whole.kg, training=training, scoring=scoring,
+            intensity=whole.kg / whole.kwh if whole.kwh else None, country=self.options.country,
+            scope="machine" if self.meter.whole_machine else "process", gang=self.most, sensors=tuple(self.meter.sensors),
+            notes=tuple(notes), codecarbon=version("codecarbon"),
+        )  # fmt: skip
+        return energy, None
 
 
 def _tokens(member: Member, first: int) -> int:

@@ -32,7 +32,7 @@ class MLflow(Tracker):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
-        store = self.run.folder.parents[1]
+        store = self.run.folder.path.parents[1]
         server = os.environ.get("MLFLOW_TRACKING_URI")
         self.client = MlflowClient(server or f"sqlite:///{store.resolve() / 'mlflow.db'}")
         experiment = self._experiment(None if server else (store.resolve() / "mlflow").as_uri())

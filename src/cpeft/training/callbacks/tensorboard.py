@@ -18,7 +18,7 @@ class TensorBoard(Tracker):
     def begin(self, step: int) -> Mapping[str, int]:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = self.run.folder / "tensorboard"
+        folder = self.run.folder.path / "tensorboard"
         purged = step + bool(step) if folder.exists() else None  # a run scored untrained logs at step 0 alone
         self.writer = SummaryWriter(str(folder), purge_step=purged)
         if step == 0:

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from cpeft.config import Options, Place, Table, located, parse
+from cpeft.config import Options, Place, Table, flat, located, parse
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.files import write_json
 from cpeft.registry import Registry, suggest
+from cpeft.store.result import RunResult
+from cpeft.store.run_folder import RunFolder
 from cpeft.training.callbacks import Callback
-from cpeft.training.callbacks.metrics_file import written_records
 
 if TYPE_CHECKING:
     from cpeft.training.member import Member
 
-TRACKING = "tracking.json"  # in the run folder: the id that a resumed run goes on under, and which trackers know it
 State = Literal["finished", "failed", "stopped"]
 
 
@@ -75,18 +75,17 @@ class Tracked:
     name: str  # stage/run
     stage: str
     project: str
-    folder: Path
+    folder: RunFolder
     settings: Table
     id: str
     begun: tuple[str, ...]
     told: Mapping[str, int]
 
     @classmethod
-    def of(cls, name: str, stage: str, project: str, folder: Path, settings: Table) -> "Tracked":
+    def of(cls, name: str, stage: str, project: str, folder: RunFolder, settings: Table) -> "Tracked":
         """Of a run whose folder exists; before `metrics.jsonl` is cut back to a checkpoint."""
-        records = written_records(folder / "metrics.jsonl")
-        told = {key: record["step"] for record in records for key in record if key != "step"}
-        fresh: dict[str, Any] = {"id": f"{folder.name.rpartition('-')[2]}-{uuid.uuid4().hex[:8]}", "begun": []}
+        told = {key: record["step"] for record in folder.log() for key in record if key != "step"}
+        fresh: dict[str, Any] = {"id": f"{folder.id}-{uuid.uuid4().hex[:8]}", "begun": []}
         known = _read(folder) or fresh
         return cls(name, stage, project, folder, settings, known["id"], tuple(known["begun"]), told)
 
@@ -94,24 +93,17 @@ class Tracked:
         """Write down that a tracker knows this run by its id."""
         begun = (_read(self.folder) or {"begun": []})["begun"]  # other trackers of the run write here too
         if tracker not in begun:
-            write_json(self.folder / TRACKING, {"id": self.id, "begun": [*begun, tracker]})
+            write_json(self.folder.tracking_path, {"id": self.id, "begun": [*begun, tracker]})
 
     def flat(self) -> dict[str, str]:
         """The settings as dotted keys and JSON."""
-        return dict(_flat(self.settings, ""))
+        return flat(self.settings)
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
-    path = folder / TRACKING
+def _read(folder: RunFolder) -> dict[str, Any] | None:
+    """The id that a resumed run goes on under, and which trackers know it."""
+    path = folder.tracking_path
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _flat(table: Table, prefix: str) -> list[tuple[str, str]]:
-    pairs = []
-    for key, value in table.items():
-        inner = isinstance(value, dict)
-        pairs += _flat(value, f"{prefix}{key}.") if inner else [(prefix + key, json.dumps(value, ensure_ascii=False))]
-    return pairs
 
 
 class Tracker(Callback, ABC):
@@ -125,7 +117,7 @@ class Tracker(Callback, ABC):
         self.held: Mapping[str, int] = {}
         self.step = 0
         self.open_ = False
-        self.result: dict[str, Any] | None = None
+        self.result: RunResult | None = None
 
     @property
     def known(self) -> Mapping[str, int]:
@@ -171,13 +163,13 @@ class Tracker(Callback, ABC):
 
     on_eval = on_step
 
-    def on_result(self, member: "Member", result: dict[str, Any]) -> None:
+    def on_result(self, member: "Member", result: RunResult) -> None:
         found = {
-            f"test/{task}/{metric}": float(score["value"])
-            for task, metrics in result["scores"].items() for metric, score in metrics.items()
+            f"test/{task}/{metric}": score.value
+            for task, metrics in result.scores.items() for metric, score in metrics.items()
         }  # fmt: skip
         self.step, self.result = member.step, result
-        self._try(lambda: self.conclude(found, [member.folder / "prompts" / name for name in result["prompts"]]))
+        self._try(lambda: self.conclude(found, [member.folder.prompt(name) for name in result.prompts]))
 
     def on_close(self, member: "Member") -> None:
         state: State = "finished" if self.result else "failed" if member.failure else "stopped"

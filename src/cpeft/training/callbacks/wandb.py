@@ -38,7 +38,7 @@ class Wandb(Tracker):
         mode: Any = self.options.mode or os.environ.get("WANDB_MODE") or "offline"
         self.handle = wandb.init(
             project=self.run.project, entity=self.options.entity, id=self.run.id, name=self.run.name, group=self.run.stage,
-            config=self.run.settings, dir=str(self.run.folder), mode=mode, reinit="create_new",
+            config=self.run.settings, dir=str(self.run.folder.path), mode=mode, reinit="create_new",
             resume="allow" if mode == "online" else None,
             settings=wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True),
         )  # fmt: skip

@@ -1,12 +1,9 @@
 """How a store stands, from its folders alone: what is done, failed, at work or left, per study and stage.
 
-Needs neither torch nor the recipes: `note.py` says which runs every study asks for. What is in the store and in no study's
-note (of runs made before there were notes, or of a recipe that has changed since) is counted apart.
+Needs neither torch nor the recipes: `manifest.py` says which runs every study asks for. What is in the store and in no study's
+manifest (of runs made before there were any, or of a recipe that has changed since) is counted apart.
 """
 
-import json
-import os
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cpeft.errors import ConfigError
-from cpeft.study.note import Note, NotedRun, current_notes
-from cpeft.study.store import Holder, RunFolder, Store
+from cpeft.store.claims import Holder
+from cpeft.store.manifest import Manifest, PlannedRun, current_manifests
+from cpeft.store.run_folder import RunFolder, Store
 
 State = Literal["done", "failed", "running", "stale", "begun", "blocked", "left"]
 STATES: tuple[State, ...] = ("done", "failed", "running", "stale", "begun", "blocked", "left")
 PENDING: tuple[State, ...] = ("running", "stale", "begun", "left")
-TAIL = 65536  # bytes from the end of metrics.jsonl that hold its last line
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Seen:
     state: State
     folder: str = ""
     step: int | None = None
-    told_s: float | None = None  # since metrics.jsonl last grew
+    told_s: float | None = None  # since the log last grew
     holder: Holder | None = None
     error: str = ""
     hours: float | None = None
@@ -41,30 +38,15 @@ class Seen:
 def look(folder: RunFolder, store: Path) -> Seen:
     """One run folder."""
     path, holder = folder.path, folder.holder()
-    step, told_s = last_step(path / "metrics.jsonl")
-    seen = Seen(f"{path.parent.name}/{path.name}", "begun", path.relative_to(store).as_posix(), step, told_s)
+    seen = Seen(f"{path.parent.name}/{path.name}", "begun", path.relative_to(store).as_posix(), *folder.last_step())
     if folder.done:
         result = folder.result()
-        hours = sum(result["seconds"].values()) / 3600
-        return replace(seen, run=f"{result['stage']}/{result['name']}", state="done", hours=hours)
+        return replace(seen, run=f"{result.stage}/{result.name}", state="done", hours=result.seconds.total / 3600)
     if folder.failed:
-        error = json.loads((path / "failed.json").read_text(encoding="utf-8"))["error"].partition("\n")[0]
-        return replace(seen, state="failed", error=error)
+        return replace(seen, state="failed", error=folder.failure().partition("\n")[0])
     if holder:
         return replace(seen, state="stale" if holder.stale else "running", holder=holder)
     return seen
-
-
-def last_step(path: Path) -> tuple[int | None, float | None]:
-    """The step of the last whole line of `metrics.jsonl`, and seconds since the file grew; None without."""
-    try:
-        with path.open("rb") as file:
-            size, changed = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime
-            file.seek(max(size - TAIL, 0))
-            lines = file.read().split(b"\n")[:-1]  # what follows the last line's end is half written
-    except FileNotFoundError:
-        return None, None
-    return (json.loads(lines[-1])["step"] if lines else None), time.time() - changed
 
 
 class StageHours(NamedTuple):
@@ -112,9 +94,9 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study and its stages; `note` is None for runs that no study asks for."""
+    """A study and its stages; `manifest` is None for runs that no study asks for."""
 
-    note: Note | None
+    manifest: Manifest | None
     runs: tuple[Seen, ...]
 
     @property
@@ -160,7 +142,7 @@ class StoreStatus:
 
     def failed_json(self, seen: Seen) -> Path:
         """Where a failed run's error stands with its traceback."""
-        return self.path / seen.folder / "failed.json"
+        return RunFolder(self.path / seen.folder).failure_path
 
     def card(self) -> dict[str, Any]:
         """Everything, for `--json`."""
@@ -170,9 +152,11 @@ class StoreStatus:
         }  # fmt: skip
 
     def _study(self, study: StudyStatus) -> dict[str, Any]:
-        note = study.note
+        manifest = study.manifest
         about = (
-            {"name": note.name, "command": note.command(self.path), "edited": note.edited()} if note else {"name": None}
+            {"name": manifest.name, "command": manifest.command(self.path), "edited": manifest.edited()}
+            if manifest
+            else {"name": None}
         )
         runs = [
             asdict(seen) | {"failed_json": str(self.failed_json(seen)) if seen.state == "failed" else None}
@@ -184,17 +168,17 @@ class StoreStatus:
 
 def status_of(path: Path) -> StoreStatus:
     """Look at a store; raises ConfigError where there is none."""
-    notes, store = current_notes(path), Store(path)
+    manifests, store = current_manifests(path), Store(path)
     begun = {seen.folder: seen for seen in (look(folder, path) for folder in store.begun())}
-    if not (notes or begun):
+    if not (manifests or begun):
         raise ConfigError(f"{path}: no run was begun here; give the folder that `cpeft run` fills (stores/RECIPE)")
-    studies = [StudyStatus(note, tuple(_asked(run, begun) for run in note.runs)) for note in notes]
-    known = {run.folder for note in notes for run in note.runs}
+    studies = [StudyStatus(manifest, tuple(_asked(run, begun) for run in manifest.runs)) for manifest in manifests]
+    known = {run.folder for manifest in manifests for run in manifest.runs}
     others = tuple(seen for folder, seen in begun.items() if folder not in known)
     return StoreStatus(path, (*studies, *([StudyStatus(None, others)] if others else [])))
 
 
-def _asked(run: NotedRun, begun: dict[str, Seen]) -> Seen:
+def _asked(run: PlannedRun, begun: dict[str, Seen]) -> Seen:
     """A run that a study asks for, as it stands."""
     if seen := begun.get(run.folder):
         return replace(seen, run=str(run))

@@ -5,7 +5,6 @@ import fcntl
 import json
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,12 +13,13 @@ import pytest
 from rich.console import Console
 
 from cpeft.errors import LostClaim
-from cpeft.study import store as module
+from cpeft.store import claims as module
+from cpeft.store.run_folder import Store
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
 from cpeft.study.run import run_recipe
-from cpeft.study.store import Store
 from cpeft.study.unfinished import write_failure
+from launched import write_claim
 
 
 @pytest.fixture
@@ -30,15 +30,6 @@ def store(tmp_path):
 @pytest.fixture
 def run(store):
     return store.folder("stage", "name", "0123456789ab")
-
-
-def write_claim(run, age_s=0.0, **content):
-    path = run.path / "claim.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = {"host": socket.gethostname(), "pid": os.getpid(), "started": module._started(os.getpid()), "token": "other"}
-    path.write_text(json.dumps({**own, **content}))
-    os.utime(path, (time.time() - age_s,) * 2)
-    return path
 
 
 def test_a_claim_is_given_once(store, run):
@@ -72,12 +63,12 @@ def test_the_claim_of_a_dead_process_is_taken(store, run):
 
 def test_a_killed_process_that_nobody_waited_for_is_dead(store, run):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    started = module._started(child.pid)
+    started = module.start_of(child.pid)
     write_claim(run, pid=child.pid, started=started)
     assert store.claim(run) is None
     child.kill()
     for _ in range(200):
-        if module._started(child.pid) is None:
+        if module.start_of(child.pid) is None:
             break
         time.sleep(0.01)
     try:
@@ -87,7 +78,7 @@ def test_a_killed_process_that_nobody_waited_for_is_dead(store, run):
 
 
 def test_a_reused_pid_is_another_process(store, run):
-    write_claim(run, started=str(int(module._started(os.getpid())) - 1))
+    write_claim(run, started=str(int(module.start_of(os.getpid())) - 1))
     assert store.claim(run) is not None
 
 
@@ -190,7 +181,7 @@ def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, mo
 def test_a_failure_of_who_lost_the_claim_is_not_written(store, run):
     claim = store.claim(run)
     write_claim(run)
-    write_failure(run.path, "stage/name", ValueError("broken"), Console(quiet=True), claim.guard)
+    write_failure(run, "stage/name", ValueError("broken"), Console(quiet=True), claim.guard)
     assert [path.name for path in run.path.iterdir()] == ["claim.json"]
 
 
@@ -266,14 +257,14 @@ def test_other_errors_of_a_lock_are_told(store, run, monkeypatch):
 
 def test_a_run_that_was_finished_meanwhile_is_not_claimed(store, run, monkeypatch):
     """It was not done at the first look and given back before the claim was made."""
-    create = module._create
+    create = module.create
 
     def finished_first(path, text):
         run.path.mkdir(parents=True, exist_ok=True)
         (run.path / "result.json").write_text("{}")
         return create(path, text)
 
-    monkeypatch.setattr(module, "_create", finished_first)
+    monkeypatch.setattr(module, "create", finished_first)
     assert store.claim(run) is None
     assert [path.name for path in run.path.iterdir()] == ["result.json"]
 

@@ -10,18 +10,17 @@ import time
 
 import pytest
 from rich.console import Console
-from test_claims import write_claim
 
 from cpeft import cli
 from cpeft.errors import ConfigError, DataError
-from cpeft.study import store as store_module
-from cpeft.study.note import read_notes
+from cpeft.store.history import record_of
+from cpeft.store.manifest import read_manifests
+from cpeft.store.run_folder import RunFolder, Store
+from cpeft.store.status import STATES, status_of
 from cpeft.study.plan import Plan
 from cpeft.study.recipe import load_recipe
-from cpeft.study.record import record_of
 from cpeft.study.run import run_recipe
-from cpeft.study.status import STATES, last_step, status_of
-from cpeft.study.store import Store
+from launched import write_claim
 from tiny import run_python
 
 FEW = ("seeds=[0]", "targets.tasks=mood.toml", "sources.tasks=mood.toml")
@@ -51,7 +50,7 @@ def test_a_finished_store(finished):
     assert counts(status) == {"sources": {"done": 4}, "targets": {"done": 12}}
     [study] = status.studies
     assert study.hours_left == 0
-    spent = sum(sum(result["seconds"].values()) for result in finished.results()) / 3600
+    spent = sum(result.seconds.total for result in finished.results()) / 3600
     assert sum(stage.hours for stage in study.stages) == pytest.approx(spent)
     assert spent > 0
     assert {seen.step for seen in study.runs} == {6}
@@ -62,10 +61,10 @@ def test_every_state_is_told_apart(store):
     for folder in (a, b, c, d):
         unfinish(folder)
     (a / "failed.json").write_text(json.dumps({"error": "RunFailed: loss is nan\nsecond line", "traceback": "..."}))
-    live = write_claim(store_module.RunFolder(b))
+    live = write_claim(RunFolder(b))
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
-    write_claim(store_module.RunFolder(c), pid=child.pid, started="1")
+    write_claim(RunFolder(c), pid=child.pid, started="1")
     shutil.rmtree(e)
     with (b / "metrics.jsonl").open("a") as file:
         file.write('{"step": 41, "loss": 1.0}\n{"step": 42, "lo')  # a line that is being written
@@ -119,14 +118,14 @@ def test_several_recipes_in_one_store(world, store):
     longer = load_recipe(world / "study.toml", ["train.steps=8", "seeds=[0]", "targets.tasks=mood.toml"])
     run_recipe(Plan(longer, Store(store), ["sources/mood*"]), Console(quiet=True))
     status = status_of(store)
-    assert len(status.studies) == len(read_notes(store)) == 3
+    assert len(status.studies) == len(read_manifests(store)) == 3
     sizes = sorted(sum(stage.runs for stage in study.stages) for study in status.studies)
     assert sizes == [1, 8, 16]
     assert len(status.runs) == 17
-    [note] = [note for note in read_notes(store) if note.only]
+    [note] = [note for note in read_manifests(store) if note.only]
     (store / note.path).unlink()
     last = status_of(store).studies[-1]
-    assert last.note is None
+    assert last.manifest is None
     assert [seen.state for seen in last.runs] == ["done"]
 
 
@@ -138,7 +137,7 @@ def test_a_setting_changed_in_one_store_is_another_study(world, cpeft_main, tmp_
         assert cpeft_main("run", *words, rate)[0] == 0
         tables.append([line for line in (tmp_path / "table.md").read_text().splitlines() if "| sources |" in line])
     assert [len(rows) for rows in tables] == [2, 2]  # accuracy and macro F1
-    scores = [result["scores"]["mood"]["accuracy"]["value"] for result in Store(tmp_path).results()]
+    scores = [result.scores["mood"]["accuracy"].value for result in Store(tmp_path).results()]
     assert len(scores) == 2
     assert sorted(float(rows[0].split(" | ")[5]) for rows in tables) == pytest.approx(sorted(scores), abs=0.01)
     assert all(rows[0].split(" | ")[8] == "1" for rows in tables), "one seed each"
@@ -158,12 +157,12 @@ def test_a_folder_that_is_no_store(tmp_path):
 
 
 def test_the_last_step_of_a_long_file(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    assert last_step(path) == (None, None)
+    folder, path = RunFolder(tmp_path), tmp_path / "metrics.jsonl"
+    assert folder.last_step() == (None, None)
     path.write_text("")
-    assert last_step(path)[0] is None
+    assert folder.last_step()[0] is None
     path.write_text("".join(f'{{"step": {i}, "loss": 0.123456789}}\n' for i in range(1, 9000)))
-    assert last_step(path)[0] == 8999
+    assert folder.last_step()[0] == 8999
 
 
 # The commands
@@ -174,8 +173,8 @@ def test_status_prints_failures_and_progress(store, cpeft_main, world):
     for folder in (a, b, c):
         unfinish(folder)
     (a / "failed.json").write_text(json.dumps({"error": "RunFailed: [loss] is nan", "traceback": "..."}))
-    write_claim(store_module.RunFolder(b))
-    write_claim(store_module.RunFolder(c), age_s=700, host="elsewhere", pid=7)
+    write_claim(RunFolder(b))
+    write_claim(RunFolder(c), age_s=700, host="elsewhere", pid=7)
     code, out, err = cpeft_main("status", store)
     assert (code, err) == (0, "")
     said = " ".join(out.split())
@@ -226,13 +225,13 @@ def test_looking_at_a_store_needs_neither_torch_nor_the_recipe(store):
 def test_the_runs_of_a_store_and_what_they_were_made_from(finished, cpeft_main):
     rows = json.loads(cpeft_main("list", "runs", "--store", finished.path, "--json")[1])
     assert len(rows) == 16
-    results = {f"{r['stage']}/{r['name']}".replace(" ", "_"): r for r in finished.results()}
+    results = {f"{r.stage}/{r.name}".replace(" ", "_"): r for r in finished.results()}
     for row in rows:
         about = results[row["run"].rpartition("-")[0]]
-        for task, data in about["data"].items():
-            assert f"{task} v2 {data['fingerprint'][:12]}" in row["data"]
-        assert about["weights"].startswith(row["weights"])
-        assert f"torch {about['versions']['torch']}" in row["versions"]
+        for task, data in about.data.items():
+            assert f"{task} v2 {data.fingerprint[:12]}" in row["data"]
+        assert about.weights.startswith(row["weights"])
+        assert f"torch {about.versions['torch']}" in row["versions"]
     assert cpeft_main("list", "runs")[0] == 2
 
 
@@ -316,7 +315,7 @@ def test_the_note_follows_the_run(world, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train_gang", kill)
     with pytest.raises(Killed):
         run_recipe(Plan(load_recipe(world / "study.toml", FEW), Store(tmp_path)), Console(quiet=True))
-    [note] = read_notes(tmp_path)
+    [note] = read_manifests(tmp_path)
     known = {run.name: bool(run.folder) for run in note.runs}
     assert known["mood.sources.s0"]
     assert not known["mood.spot few_shot=3.s0"]

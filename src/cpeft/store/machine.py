@@ -1,11 +1,12 @@
 """What a result says of the machine it was made on: versions of what its numbers depend on, and hardware."""
 
+import hashlib
 import platform
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
-
-from cpeft.models.cache import code_digest
 
 PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate", "peft")
 CODE = "cpeft code"  # changes with every line of the package, which its version does not
@@ -18,6 +19,15 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Twelve digits of the SHA-256 over all Python files of the package, as they were when first asked for."""
+    package, every = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        every.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return every.hexdigest()[:12]
 
 
 def hardware() -> dict[str, Any]:

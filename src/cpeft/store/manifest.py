@@ -2,10 +2,10 @@
 
     STORE/<name>-<digest>-<digest>.study.json        STORE/recipes/<name>-<digest>-<digest>.toml
 
-Name, overrides and chosen runs make the first digest, so a store that several recipes work on holds a note of each; the text of
-the recipe makes the second, so that one that was edited leaves the note of what it was. Reading needs neither torch nor the
-recipe. The texts of the recipe's files stand in the note, and the second file is the recipe they make, to be run again when
-they have been edited or lost.
+Name, overrides and chosen runs make the first digest, so a store that several recipes work on holds a manifest of each; the
+text of the recipe makes the second, so that one that was edited leaves the manifest of what it was. Reading needs neither
+torch nor the recipe. The texts of the recipe's files stand in the manifest, and the second file is the recipe they make, to
+be run again when they have been edited or lost.
 """
 
 import json
@@ -13,18 +13,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cpeft.config import digest
 from cpeft.errors import DataError
-from cpeft.study.recipe_file import packaged_recipes
-
-if TYPE_CHECKING:
-    from cpeft.study.plan import Plan, Planned
 
 
 @dataclass(frozen=True)
-class NotedRun:
+class PlannedRun:
     """A run that a study asks for; `folder` is relative to the store and empty while it depends on unfinished runs, `blocked`
     says which failed run it needs."""
 
@@ -38,7 +33,7 @@ class NotedRun:
 
 
 @dataclass(frozen=True)
-class Note:
+class Manifest:
     """A study: `recipe` is a path or the name of a packaged recipe, `files` the texts it was read from, by path."""
 
     name: str
@@ -46,7 +41,7 @@ class Note:
     overrides: tuple[str, ...]
     only: tuple[str, ...]
     files: dict[str, str]
-    runs: tuple[NotedRun, ...]
+    runs: tuple[PlannedRun, ...]
 
     @property
     def path(self) -> Path:
@@ -65,7 +60,7 @@ class Note:
 
     @property
     def study(self) -> list[object]:
-        """What two notes of one study share, whatever its recipe's text was."""
+        """What two manifests of one study share, whatever its recipe's text was."""
         return [self.name, sorted(self.overrides), sorted(self.only)]
 
     def of_one_recipe(self, other: "Note") -> bool:
@@ -85,8 +80,8 @@ class Note:
     def again(self, store: Path, elsewhere: Path, run: str) -> str:
         """The command that makes one run again elsewhere; by the recipe in the store where its files are no longer the same."""
         kept = (store / self.kept).resolve()
-        note = replace(self, recipe=str(kept)) if self.edited() and kept.is_file() else self
-        return note.command(elsewhere, [run])
+        manifest = replace(self, recipe=str(kept)) if self.edited() and kept.is_file() else self
+        return manifest.command(elsewhere, [run])
 
     def edited(self) -> list[str]:
         """The files of the recipe that are no longer what they were."""
@@ -94,44 +89,28 @@ class Note:
         return [name for name, path in paths.items() if not path.is_file() or _text(path) != self.files[name]]
 
 
-def read_notes(store: Path) -> list[Note]:
-    """All notes of a store, the newest first; raises DataError naming the file for one that is none."""
+def read_manifests(store: Path) -> list[Manifest]:
+    """All manifests of a store, the newest first; raises DataError naming the file for one that is none."""
     return [_read(path) for path in sorted(store.glob("*.study.json"), key=lambda path: -path.stat().st_mtime_ns)]
 
 
-def current_notes(store: Path) -> list[Note]:
+def current_manifests(store: Path) -> list[Manifest]:
     """The studies of a store as their recipes were last run, by name. A recipe that was edited, or moved as it is, is one
     study; two recipes of one name are two."""
-    notes: list[Note] = []
-    for note in read_notes(store):
-        if not any(note.study == newer.study and note.of_one_recipe(newer) for newer in notes):
-            notes.append(note)
-    return sorted(notes, key=lambda note: str(note.path))
+    manifests: list[Manifest] = []
+    for manifest in read_manifests(store):
+        if not any(manifest.study == newer.study and manifest.of_one_recipe(newer) for newer in manifests):
+            manifests.append(manifest)
+    return sorted(manifests, key=lambda manifest: str(manifest.path))
 
 
-def _read(path: Path) -> Note:
+def _read(path: Path) -> Manifest:
     try:
         card = json.loads(_text(path))
-        runs = tuple(NotedRun(**run) for run in card["runs"])
-        return Note(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
+        runs = tuple(PlannedRun(**run) for run in card["runs"])
+        return Manifest(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: not the note of a study ({error}); delete it, `cpeft run` writes it again") from None
-
-
-def note_of(plan: "Plan", entries: "Sequence[Planned]") -> Note:
-    """The note of a plan in its present state."""
-    recipe = plan.recipe
-    file = recipe.files[0].resolve()
-    called = next((name for name, path in packaged_recipes().items() if path.resolve() == file), str(file))
-    runs = [
-        NotedRun(
-            e.run.stage, e.run.name, e.folder.path.relative_to(plan.store.path).as_posix() if e.folder else "",
-            e.why if e.state == "blocked" else "",
-        )
-        for e in entries
-    ]  # fmt: skip
-    texts = {str(path.resolve()): text for path, text in zip(recipe.files, recipe.texts, strict=True)}
-    return Note(recipe.name, called, recipe.overrides, plan.only, texts, tuple(runs))
 
 
 def _text(path: Path) -> str:
