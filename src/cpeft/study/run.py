@@ -84,8 +84,7 @@ def _work(queue: Queue, workers: Workers, console: Console) -> bool:
                 _compare(queue.plan, run, claim, console)
         case TrainingRun() as run:
             GangAtWork(queue, run, workers, console).work(claims, chosen)
-            if run.settings.changes_model:  # a baseline had a model of its own
-                free()
+            free()
     return True
 
 

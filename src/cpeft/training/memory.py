@@ -1,5 +1,6 @@
 """Out of memory: recognise it, free what can be freed, try again with half the tokens. And a bound on what oneDNN keeps."""
 
+import ctypes
 import gc
 import os
 from collections.abc import Callable, Sequence
@@ -33,8 +34,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def free() -> None:
-    """Give cached memory back."""
+    """Give cached memory back. The C library keeps what was freed between pieces in use: behind evaluations of many shapes as much
+    again as a small model needs."""
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
