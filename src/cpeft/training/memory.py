@@ -34,8 +34,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def free() -> None:
-    """Give cached memory back. The C library keeps what was freed between pieces in use: behind evaluations of many shapes as much
-    again as a small model needs."""
+    """Give cached memory back. The C library keeps what was freed between pieces in use: after evaluations of many shapes
+    as much again as a small model needs."""
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         trim(0)
