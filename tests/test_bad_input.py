@@ -435,7 +435,7 @@ def test_a_copy_without_the_embedded_model_says_so(monkeypatch, tmp_path):
 
 
 def test_nothing_is_fetched_for_a_recipe_of_embedded_model_and_generated_tasks(tmp_path):
-    assert list(fetch_all(["quickstart"], tmp_path, None)) == []
+    assert list(fetch_all(["quickstart-mini"], tmp_path, None)) == []
 
 
 @pytest.mark.parametrize("device", ["x", "cpu:x", "cuda:99", "meta"])
