@@ -23,6 +23,7 @@ from cpeft.training.callbacks.progress import ProgressBars
 from cpeft.training.callbacks.tracker import Tracked, make_trackers
 from cpeft.training.engine import train_gang
 from cpeft.training.member import Member
+from cpeft.training.memory import trim
 from cpeft.training.workers import Workers
 
 
@@ -57,6 +58,7 @@ class GangAtWork:
         for member in ended:
             self._conclude(self.ready[member])
             self._leave(member)
+        trim()
         fresh = self._next()
         self.meter.resume()
         return fresh

@@ -84,7 +84,8 @@ def _work(queue: Queue, workers: Workers, console: Console) -> bool:
                 _compare(queue.plan, run, claim, console)
         case TrainingRun() as run:
             GangAtWork(queue, run, workers, console).work(claims, chosen)
-            free()
+            if run.settings.changes_model:  # a baseline had a model of its own
+                free()
     return True
 
 

@@ -34,13 +34,18 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def free() -> None:
-    """Give cached memory back. The C library keeps what was freed between pieces in use: after evaluations of many shapes
-    as much again as a small model needs."""
+    """Give cached memory back."""
     gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
-        trim(0)
+    trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system. The C library keeps what lies between pieces in use: after evaluations
+    of many shapes as much again as a small model needs."""
+    if give_back := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        give_back(0)
 
 
 def in_groups(
