@@ -140,9 +140,8 @@ def read_texts(
     rows = Rows.of(told_BL.sum(1).tolist())
     order_B, length = rows.order_B, prompt_KPD.shape[1]
     owners = owner_B[order_B].split([count for _, count, _ in rows.spans])
-    contexts = (
-        [layer[:, owner] for owner in owners] for layer in prompts
-    )  # a copy for every row, so one layer at a time
+    # a copy for every row, so of one layer at a time
+    contexts = ([layer[:, owner] for owner in owners] for layer in prompts)
     positions_N = torch.cat([torch.arange(length, length + n).repeat(count) for _, count, n in rows.spans])
     x_ND, known = packed.read(x_BLD[order_B, lead:][told_BL[order_B]], rows, positions_N, contexts)
     ends_B = rows.length_B.cumsum(0) - 1
