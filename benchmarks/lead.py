@@ -12,12 +12,12 @@ import torch
 
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.decoding import decode_rows
+from cpeft.evaluation.task_data import TaskData, task_data
 from cpeft.methods import METHODS, MethodInputs
 from cpeft.models.fast import causal_reading, packed_llama
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
-from cpeft.study.task_data import TaskData, task_data
 
 ROWS, BATCH, P = 24, 8, 16
 USUAL, NEVER = packed_llama.LEAD, 10**9

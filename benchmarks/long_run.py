@@ -21,9 +21,9 @@ from rich.console import Console
 from benchmarks.memory import resident
 from cpeft.cli import COLLECT
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 
 SETTLED = 20  # runs, after which nothing should be loaded for the first time
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from cpeft.study import answering
-from cpeft.study.subject import Answers
+from cpeft.use import predict as answering
+from cpeft.use.target import Answers
 
 KINDS = ("csv", "jsonl", "json", "parquet")
 TASK = 'name = "own"\ntemplate = "{text}"\nlabel_column = "label"\n[labels]\n0 = "no"\n1 = "yes"\n[files]\ntest = "none.csv"\n'

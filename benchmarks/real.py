@@ -12,9 +12,9 @@ from benchmarks.training import ALONE, _same
 from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.decoding import decode_rows
+from cpeft.evaluation.task_data import task_data
 from cpeft.models.loading import load_lm
 from cpeft.options.evaluation import EvalOptions
-from cpeft.study.task_data import task_data
 
 MINILM = Path(__file__).parents[2] / "shared" / "models" / "minilm-seq2seq"  # a BART of 30 million parameters
 PROMPT, BATCH = 20, 16

@@ -35,9 +35,9 @@ from cpeft import cli  # noqa: E402
 from cpeft.errors import MissingModel  # noqa: E402
 from cpeft.models.loading import FrozenLM, load_lm  # noqa: E402
 from cpeft.store.run_folder import Store  # noqa: E402
-from cpeft.study.plan import Plan  # noqa: E402
-from cpeft.study.recipe import load_recipe  # noqa: E402
-from cpeft.study.run import run_recipe  # noqa: E402
+from cpeft.study.recipe.recipe import load_recipe  # noqa: E402
+from cpeft.study.runner.plan import Plan  # noqa: E402
+from cpeft.study.runner.worker import run_recipe  # noqa: E402
 from tiny import ARCHITECTURES, make_lm, write_world  # noqa: E402
 
 

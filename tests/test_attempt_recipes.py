@@ -1,6 +1,6 @@
 """The recipes of the replication of ATTEMPT: what families share, what a rule decides, what a question varies."""
 
-from cpeft.study.recipe import load_recipe, packaged_recipes
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
 from cpeft.tasks import TASKS
 
 PAPER = packaged_recipes()

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from cpeft.errors import ConfigError, MissingModel
+from cpeft.evaluation import task_data
 from cpeft.models.loading import load_lm
 from cpeft.models.named_models import MODELS
 from cpeft.prompts.exchange import load_prompt
-from cpeft.study import task_data
-from cpeft.study.fetching import fetch_all
+from cpeft.use.fetch import fetch_all
 from tiny import QUICK, make_lm
 
 HEAD = f"""name = "bad"

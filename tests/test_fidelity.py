@@ -12,18 +12,18 @@ import cpeft
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptError
 from cpeft.evaluation.decoding import mean_loss
+from cpeft.evaluation.task_data import task_data
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.training import GangOptions
 from cpeft.prompts.composition import read_items
 from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.prepare import make_learner
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.settings import parse_settings
-from cpeft.study.task_data import task_data
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.prepare import make_learner
+from cpeft.study.runner.worker import run_recipe
 from cpeft.training.callbacks import Callback
 from cpeft.training.engine import train_gang
 from tiny import PAD, QUICK, P, make_batch, make_lm, make_member, make_method, make_rows, same_bits, trained_state

@@ -33,10 +33,10 @@ def test_the_fuzzer_sees_faults(monkeypatch, tmp_path):
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"a{i},b\n" for i in range(20)))
     assert call(("show", "task", "own.toml")).fault("show") == ""
     assert call(("show", "task", "nothing.toml")).fault("show") == ""
-    monkeypatch.setattr("cpeft.study.catalogue.make_splits", broken)
-    assert call(("show", "task", "own.toml")).fault("show").startswith("ZeroDivisionError at study/catalogue.py:")
+    monkeypatch.setattr("cpeft.use.catalogue.make_splits", broken)
+    assert call(("show", "task", "own.toml")).fault("show").startswith("ZeroDivisionError at use/catalogue.py:")
     monkeypatch.setattr("tools.fuzz.SECONDS", 0.1)
-    monkeypatch.setattr("cpeft.study.catalogue.make_splits", lambda *_: [None for _ in iter(int, 1)])
+    monkeypatch.setattr("cpeft.use.catalogue.make_splits", lambda *_: [None for _ in iter(int, 1)])
     assert call(("show", "task", "own.toml")).fault("show").startswith("TooSlow at ")
 
 

@@ -17,6 +17,7 @@ ROOT = Path(SRC) / "cpeft"
 FLOORS = (
     ("cli", "__init__", "__main__"),
     ("doctor", "report"),
+    ("use",),
     ("study",),
     ("training", "evaluation", "baselines"),
     ("models",),
@@ -86,7 +87,7 @@ def breaches(module: str, tree: ast.AST) -> list[str]:
             wrong.append(f"{module}:{line}: room '{here if here not in FLOOR else there}' stands on no floor")
         elif FLOOR[there] < FLOOR[here]:
             wrong.append(f"{module}:{line}: {here} must not import {other}")
-        elif here == "report" and there == "study":
+        elif here == "report" and there in ("study", "use"):
             wrong.append(f"{module}:{line}: report reads stores, not {other}")
     return wrong
 
@@ -96,7 +97,7 @@ def test_the_check_itself_finds_breaches():
         return breaches(module, ast.parse(code))
 
     assert found("cpeft.prompts.init", "def f():\n    from cpeft.models import loading")
-    assert found("cpeft.report.html", "from cpeft.study.run import x")
+    assert found("cpeft.report.html", "from cpeft.study.runner.worker import x")
     assert found("cpeft.newroom.x", "import cpeft.errors")
     assert found("cpeft.store.result", "from cpeft.data import encode")
     assert not found("cpeft.report.html", "from cpeft.store.result import x")

@@ -10,8 +10,8 @@ import pytest
 import cpeft
 from cpeft.config import Options, parse
 from cpeft.errors import ConfigError
-from cpeft.study.recipe import load_recipe
-from cpeft.study.settings import parse_settings
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings
 from tiny import QUICK
 
 RECIPE = f"""name = "numbers"

@@ -9,14 +9,14 @@ import pytest
 
 from cpeft.config import changed
 from cpeft.data.options import DataOptions
+from cpeft.evaluation import task_data
 from cpeft.methods import METHODS
 from cpeft.options.training import TrainOptions
 from cpeft.store.run_folder import Store
-from cpeft.study import task_data
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe, packaged_recipes
-from cpeft.study.settings import RunSettings
-from cpeft.study.tiny import STEPS
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
+from cpeft.study.recipe.settings import RunSettings
+from cpeft.study.recipe.tiny import STEPS
+from cpeft.study.runner.plan import Plan
 
 PAPER = {name: path for name, path in packaged_recipes().items() if name.startswith("paper/")}
 DOUBLED = ("paper/tpv-t5-legacy", "paper/attempt-legacy", "paper/attempt-given-legacy")

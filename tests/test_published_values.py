@@ -12,8 +12,8 @@ import pytest
 
 import published_attempt
 import published_tpv
-from cpeft.study.recipe import load_recipe, packaged_recipes
-from cpeft.study.recipe_run import TrainingRun
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
+from cpeft.study.recipe.runs import TrainingRun
 
 GRID = " few_shot="
 ROWS = [*published_attempt.ROWS, *published_tpv.ROWS]

@@ -12,7 +12,7 @@ import typer
 import cpeft
 from cpeft import cli
 from cpeft.config import parse, read_toml
-from cpeft.study.recipe import SETTINGS, load_recipe, packaged_recipes
+from cpeft.study.recipe.recipe import SETTINGS, load_recipe, packaged_recipes
 from cpeft.tasks.custom import CustomTask
 
 README = Path(__file__).parents[1] / "README.md"

@@ -25,10 +25,10 @@ from cpeft.config import read_toml
 from cpeft.data.resolve import locate
 from cpeft.models.tiny import SIZES, family_of
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe, packaged_recipes
-from cpeft.study.run import run_recipe
-from cpeft.study.settings import find_task
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
+from cpeft.tasks.custom import find_task
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]

@@ -13,10 +13,10 @@ from unittest.mock import patch
 import pytest
 
 from cpeft.store.run_folder import Store
-from cpeft.study import recipe_run
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe, packaged_recipes
-from cpeft.study.tiny import tiny
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
+from cpeft.study.recipe.recipe import runs as recipe_run
+from cpeft.study.recipe.tiny import tiny
+from cpeft.study.runner.plan import Plan
 
 FILE = Path(__file__).with_name("run_ids.json")
 

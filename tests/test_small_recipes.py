@@ -8,10 +8,9 @@ from rich.console import Console
 
 from cpeft.config import read_toml
 from cpeft.store.run_folder import Store
-from cpeft.study import tiny
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe, packaged_recipes
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes, tiny
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 
 EVERY = packaged_recipes()
 PAPER = [name.removeprefix("paper/") for name in EVERY if name.startswith("paper/")]

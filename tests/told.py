@@ -56,7 +56,7 @@ def hold(moment: str, log: Path | str) -> None:
         return
     import pyarrow.csv
 
-    from cpeft.study import gang
+    from cpeft.study.runner import gang
 
     def stay(*_: Any) -> None:
         _write(log, {"what": moment})

@@ -15,8 +15,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from cpeft.data.options import DataOptions
+from cpeft.evaluation.task_data import TaskData, task_data
 from cpeft.models.loading import load_lm
-from cpeft.study.task_data import TaskData, task_data
 
 TARGETS = ("mini/mood", "mini/claim", "mini/acceptability", "mini/question", "mini/wic")
 

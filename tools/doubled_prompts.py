@@ -24,7 +24,7 @@ import cpeft
 from cpeft.doctor import examine
 from cpeft.prompts.composition import read_items
 from cpeft.prompts.similarity import Similarity, compare
-from cpeft.report.similarity import TITLES, Panel, draw
+from cpeft.report.vectors.similarity import TITLES, Panel, draw
 from cpeft.seeds import generator
 from tools import tiny_model
 

@@ -182,8 +182,8 @@ def fuzz(examples: int, seed: int, place: Path, seconds: float = float("inf"), t
     if not model.exists():
         write_tiny("t5", model)
     import cpeft.doctor.prompts
-    import cpeft.study.api
-    import cpeft.study.subject  # noqa: F401 (all that load models, before they are wrapped)
+    import cpeft.use.api
+    import cpeft.use.target  # noqa: F401 (all that load models, before they are wrapped)
 
     good_prompt(str(model))
     campaign, began = Campaign(), time.monotonic()

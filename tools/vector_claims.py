@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from cpeft.report.addition import additions
-from cpeft.report.crossing import crossings
-from cpeft.report.lines import Line, Shots, Trial, gather, rising
 from cpeft.report.study import Study
+from cpeft.report.vectors.addition import additions
+from cpeft.report.vectors.crossing import crossings
+from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising
 from cpeft.stats.correlation import rank_correlation
 from cpeft.stats.intervals import t_interval
 from cpeft.stats.many import holm

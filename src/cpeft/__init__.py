@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from cpeft.prompts.exchange import load_prompt as load_prompt
     from cpeft.prompts.soft_prompt import SoftPrompt as SoftPrompt
     from cpeft.prompts.vectors import TaskVector as TaskVector
-    from cpeft.study.api import evaluate as evaluate
-    from cpeft.study.api import predict as predict
-    from cpeft.study.api import train as train
+    from cpeft.use.api import evaluate as evaluate
+    from cpeft.use.api import predict as predict
+    from cpeft.use.api import train as train
 
 __version__ = "0.1.0"
 
@@ -28,7 +28,7 @@ _NAMES = {
     "cpeft.prompts.exchange": ("export_prompt", "load_prompt"),
     "cpeft.prompts.soft_prompt": ("SoftPrompt",),
     "cpeft.prompts.vectors": ("TaskVector",),
-    "cpeft.study.api": ("evaluate", "predict", "train"),
+    "cpeft.use.api": ("evaluate", "predict", "train"),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = ["__version__", *_PLACES]

@@ -13,13 +13,13 @@ from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import label_scores, prior
 from cpeft.evaluation.decoding import decode_rows
+from cpeft.evaluation.task_data import task_data
 from cpeft.options.evaluation import EvalOptions
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.settings import parse_settings, run_id
-from cpeft.study.task_data import task_data
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings, run_id
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.tasks import TASKS
 from tiny import LABELS, QUICK, make_batch, make_learner, make_lm, make_rows
 from tiny_chat import make_chat_lm

@@ -6,7 +6,7 @@ import torch
 from cpeft.errors import ConfigError
 from cpeft.methods import METHODS, MethodInputs, PromptContext
 from cpeft.options.training import OptimOptions
-from cpeft.study.settings import parse_settings
+from cpeft.study.recipe.settings import parse_settings
 from cpeft.training.optim import make_optimizer
 
 MPT = METHODS.get("mpt")

@@ -9,12 +9,12 @@ from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError, TooLong
 from cpeft.evaluation.decoding import decode_rows, matched, mean_loss
+from cpeft.evaluation.row_text import example_of, frame_of, opening
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.chat import ChatCodec
 from cpeft.models.fast.packed_llama import PackedLlama
 from cpeft.models.prompted import PromptedLM, pooled_losses
 from cpeft.options.evaluation import EvalOptions
-from cpeft.study.row_text import example_of, frame_of, opening
 from cpeft.tasks import TASKS
 from tiny import LABELS, P, make_batch, make_lm, make_method, teach
 from tiny_chat import FAMILIES, make_chat_lm, make_chat_tokenizer

@@ -8,11 +8,11 @@ import torch
 
 import cpeft
 from cpeft.data.options import DataOptions
+from cpeft.evaluation.task_data import task_data
 from cpeft.models.named_models import ASSETS, MODELS
 from cpeft.models.places import model_identity
 from cpeft.options.model import ModelOptions
-from cpeft.study.settings import located_model
-from cpeft.study.task_data import task_data
+from cpeft.study.recipe.settings import located_model
 from cpeft.tasks import mini
 
 FOLDER = ASSETS / "mini"

@@ -15,7 +15,7 @@ from cpeft.models.gguf import converted
 from cpeft.models.places import model_identity
 from cpeft.models.tiny import family_of
 from cpeft.options.model import ModelOptions
-from cpeft.study.settings import located_model
+from cpeft.study.recipe.settings import located_model
 from tiny_gguf import TEMPLATE, write_gguf
 
 gguf = pytest.importorskip("gguf", reason="pip install 'cpeft[gguf]'")

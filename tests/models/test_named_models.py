@@ -20,9 +20,9 @@ from cpeft.models.places import model_identity
 from cpeft.models.tiny import family_of
 from cpeft.options.model import ModelOptions
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.settings import located_model
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import located_model
+from cpeft.study.runner.plan import Plan
 from tiny import QUICK
 from tiny_gguf import write_gguf
 

@@ -16,7 +16,7 @@ from cpeft.prompts.composition import compose
 from cpeft.prompts.expression import parse_expression
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
 from cpeft.prompts.vectors import TaskVector, mean_prompt
-from cpeft.study.origins import make_origins
+from cpeft.use.origins import make_origins
 from tiny import D, P, make_lm, raw_model, run_python
 
 MODEL = Provenance(model="tiny", embedding="f" * 64, encoder_decoder=True, dtype="float32")

@@ -6,11 +6,11 @@ import pytest
 from fabricate import answer, change, write_addition, write_trial
 from test_page import read
 
-from cpeft.report.addition import additions
-from cpeft.report.against import asked_of
 from cpeft.report.page import sections_of
-from cpeft.report.scales import choose
+from cpeft.report.published.against import asked_of
 from cpeft.report.study import Study
+from cpeft.report.vectors.addition import additions
+from cpeft.report.vectors.scales import choose
 from cpeft.store.run_folder import Store
 
 

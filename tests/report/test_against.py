@@ -10,9 +10,9 @@ from test_transfer import finished, matrix, write_comparison
 from cpeft.errors import ConfigError
 from cpeft.prompts.similarity import cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
-from cpeft.report.against import against
-from cpeft.report.families import summed
+from cpeft.report.corrected_tests import summed
 from cpeft.report.page import write_report
+from cpeft.report.published.against import against
 from cpeft.report.study import Study
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.summaries import judge_figure

@@ -4,8 +4,8 @@ import pytest
 from fabricate import write_trial
 
 from cpeft.errors import ConfigError
-from cpeft.report.beside import beside
 from cpeft.report.page import file_name, write_report
+from cpeft.report.sections.beside import beside
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 

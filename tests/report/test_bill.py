@@ -6,8 +6,8 @@ import pytest
 from fabricate import write_energy, write_trial
 from test_page import read
 
-from cpeft.report.energy import PUBLISHED, bill, electricity
 from cpeft.report.page import write_report
+from cpeft.report.sections.energy import PUBLISHED, bill, electricity
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 

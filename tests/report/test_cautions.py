@@ -6,7 +6,7 @@ from fabricate import change, write_trial
 from test_page import read
 
 from cpeft.data import notes
-from cpeft.report.cautions import cautions
+from cpeft.report.sections.cautions import cautions
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 

@@ -9,8 +9,8 @@ from fabricate import write_addition, write_crossing, write_shots
 from test_page import write_run, write_store
 from test_transfer import write_transfer
 
-from cpeft.report.files import write_files
 from cpeft.report.page import write_report
+from cpeft.report.render.files import write_files
 from tiny import run_python
 
 LABEL = "50% of $x_1$ & {more} | <b> ~^#\\"

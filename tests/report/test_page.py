@@ -15,10 +15,10 @@ import pytest
 import tomli_w
 
 from cpeft.errors import ConfigError
-from cpeft.report.attention import weight_text
-from cpeft.report.curves import panel
 from cpeft.report.page import write_report
-from cpeft.report.plots import line_style
+from cpeft.report.render.plots import line_style
+from cpeft.report.sections.attention import weight_text
+from cpeft.report.sections.curves import panel
 from cpeft.report.study import Study
 from cpeft.store.manifest import Manifest, PlannedRun
 from cpeft.store.run_folder import Store

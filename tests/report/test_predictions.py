@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from fabricate import write_trial
 from test_page import read
 
-from cpeft.report.predictions import ROWS, TEXT, predictions
+from cpeft.report.sections.predictions import ROWS, TEXT, predictions
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 

@@ -6,7 +6,7 @@ import pytest
 from fabricate import write_trial
 from test_page import read
 
-from cpeft.report.ranking import contests
+from cpeft.report.sections.ranking import contests
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 

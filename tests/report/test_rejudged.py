@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from cpeft.errors import DataError
-from cpeft.report import rejudged
-from cpeft.report.rejudged import rejudged_page
+from cpeft.report.published import rejudged
+from cpeft.report.published.rejudged import rejudged_page
 from tiny import SRC
 
 ROOT = Path(SRC).parent
-FIGURES = ROOT / "src/cpeft/report/published.json"
+FIGURES = ROOT / "src/cpeft/report/published/published.json"
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from fabricate import change, write_shots, write_trial
 from test_page import read
 
 from cpeft.config import merge
-from cpeft.report.shots import Experiment, experiments
 from cpeft.report.study import Study
+from cpeft.report.vectors.shots import Experiment, experiments
 from cpeft.stats.intervals import Verdict
 from cpeft.store.run_folder import Store
 

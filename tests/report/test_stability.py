@@ -5,8 +5,8 @@ import pyarrow.parquet as pq
 from fabricate import write_trial
 from test_page import read
 
-from cpeft.report.confusion import OUTSIDE, confusions
-from cpeft.report.stability import spreads
+from cpeft.report.sections.confusion import OUTSIDE, confusions
+from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 

@@ -16,10 +16,10 @@ from cpeft.prompts.similarity import MEASURES, cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.page import write_report
 from cpeft.report.study import Study
-from cpeft.report.transfer import PREDICTORS, Pair, Trial, rank, transfer_maps
+from cpeft.report.vectors.transfer import PREDICTORS, Pair, Trial, rank, transfer_maps
 from cpeft.store.run_folder import RunFolder, Store
-from cpeft.study.comparison import Comparison
-from cpeft.study.plan import Source
+from cpeft.study.recipe.comparison import Comparison
+from cpeft.study.runner.plan import Source
 
 SEEDS = (0, 1)
 SOURCES = ("sst2", "mnli")

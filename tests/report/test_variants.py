@@ -4,13 +4,13 @@ import pytest
 from fabricate import change, write_trial
 from test_page import read
 
-from cpeft.report.beside import beside
-from cpeft.report.lines import Trial, gather
-from cpeft.report.ranking import contests
-from cpeft.report.stability import spreads
-from cpeft.report.starts import untrained
+from cpeft.report.sections.beside import beside
+from cpeft.report.sections.ranking import contests
+from cpeft.report.sections.scores import summarise
+from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Study
-from cpeft.report.tables import summarise
+from cpeft.report.vectors.lines import Trial, gather
+from cpeft.report.vectors.starts import untrained
 from cpeft.store.run_folder import Store
 
 FAST = {"optim": {"lr": 0.3}}

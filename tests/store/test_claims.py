@@ -15,10 +15,10 @@ from rich.console import Console
 from cpeft.errors import LostClaim
 from cpeft.store import claims as module
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.unfinished import write_failure
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.unfinished import write_failure
+from cpeft.study.runner.worker import run_recipe
 from launched import write_claim
 
 
@@ -119,8 +119,8 @@ def test_the_heartbeat_touches_the_file_and_never_anothers(store, run, monkeypat
 @pytest.mark.parametrize("moment", ["claimed", "prepared", "failing", "start", "step", "conclude"])
 def test_who_lost_the_claim_writes_nothing_more(world, tmp_path, monkeypatch, moment):
     """Another process takes the run over; this one leaves no byte behind, and the other's run is waited for."""
-    from cpeft.study import gang
-    from cpeft.study import run as runs
+    from cpeft.study.runner import gang
+    from cpeft.study.runner import worker as runs
     from cpeft.training.callbacks.metrics_file import MetricsFile
 
     store = Store(tmp_path / "store")

@@ -17,9 +17,9 @@ from cpeft.store.history import record_of
 from cpeft.store.manifest import read_manifests
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.store.status import STATES, status_of
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from launched import write_claim
 from tiny import run_python
 
@@ -84,7 +84,7 @@ def test_every_state_is_told_apart(store):
 
 
 def test_what_needs_a_failed_run_is_blocked_until_it_is_done(world, tmp_path, monkeypatch):
-    from cpeft.study import gang as module
+    from cpeft.study.runner import gang as module
 
     def broken(*given):
         raise RuntimeError("no scores")
@@ -304,7 +304,7 @@ def test_ids_do_not_depend_on_what_was_chosen(world, finished):
 
 def test_the_note_follows_the_run(world, tmp_path, monkeypatch):
     """A process that is killed leaves a note of what it knew; the folder of a run that waits is not known yet."""
-    from cpeft.study import gang as module
+    from cpeft.study.runner import gang as module
 
     class Killed(BaseException):
         pass

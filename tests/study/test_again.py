@@ -13,7 +13,7 @@ from cpeft.store.machine import CODE, code_digest
 from cpeft.store.manifest import current_manifests, read_manifests
 from cpeft.store.run_folder import Store
 from cpeft.store.status import status_of
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe.recipe import load_recipe
 
 PROMPT = "prompts/mood/adapter_model.safetensors"
 BASE = """
@@ -166,8 +166,8 @@ def test_a_recipe_edited_and_run_again_leaves_the_command_of_both(place, made, c
 
 
 def test_the_note_tells_what_was_run_though_the_file_changes_meanwhile(place, cpeft_main):
-    from cpeft.study.plan import Plan
-    from cpeft.study.queue import manifest_of
+    from cpeft.study.runner.plan import Plan
+    from cpeft.study.runner.queue import manifest_of
 
     plan = Plan(load_recipe(place / "mine.toml"), Store(place / "store"))
     (place / "mine.toml").write_text("edited = true\n")

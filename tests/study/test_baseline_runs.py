@@ -15,15 +15,15 @@ from cpeft.errors import ConfigError
 from cpeft.models.loading import load_lm
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.report.page import write_report
+from cpeft.report.sections.scores import markdown_table, summarise
 from cpeft.report.study import Study
-from cpeft.report.tables import markdown_table, summarise
 from cpeft.store.run_folder import Store
-from cpeft.study import gang as gang_module
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.settings import parse_settings
-from cpeft.study.subject import load_subject
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings
+from cpeft.study.runner import gang as gang_module
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
+from cpeft.use.target import load_subject
 from tiny import QUICK
 
 RECIPE = f"""name = "compared"

@@ -12,11 +12,11 @@ import cpeft
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError
 from cpeft.evaluation.decoding import decode_rows, mean_loss
+from cpeft.evaluation.task_data import task_data
 from cpeft.models.chat import ChatCodec
 from cpeft.models.greedy import plain_greedy
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
-from cpeft.study.task_data import task_data
 from tiny import make_batch
 
 MODEL = Path(__file__).resolve().parents[3] / "shared" / "models" / "tinystories-656k"

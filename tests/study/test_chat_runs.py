@@ -13,15 +13,15 @@ import cpeft
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import locate
 from cpeft.errors import ConfigError
+from cpeft.evaluation.task_data import task_data
 from cpeft.options.training import GangOptions
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.subject import prompts_subject
-from cpeft.study.task_data import task_data
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.tasks import TASKS
 from cpeft.training.engine import train_gang
+from cpeft.use.target import prompts_subject
 from tiny import gap, make_member, make_method, rounding, trained_state
 from tiny_chat import make_chat_lm
 

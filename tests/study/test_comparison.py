@@ -18,11 +18,11 @@ from cpeft.prompts.similarity import MEASURES, Item, compare
 from cpeft.prompts.soft_prompt import matrix_hash
 from cpeft.prompts.vectors import TaskVector
 from cpeft.store.run_folder import Store
-from cpeft.study.comparison import Comparison
-from cpeft.study.plan import Plan
-from cpeft.study.queue import Queue
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.comparison import Comparison
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.queue import Queue
+from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK, D, P
 
 SOURCES = f'{QUICK}\n[[stage]]\nname = "sources"\ntasks = ["mood.toml", "topic.toml"]\nseeds = [0, 1]\n'

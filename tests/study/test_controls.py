@@ -8,9 +8,9 @@ from cpeft.errors import ConfigError
 from cpeft.prompts.exchange import load_prompt
 from cpeft.report.page import write_report
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe, written_out
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe, written_out
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK
 
 WRONG = f"""{QUICK}

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from cpeft.cli import base
+from cpeft.evaluation.task_data import dataset_of
 from cpeft.store.run_folder import Store
-from cpeft.study.data_check import check_data
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.recipe_run import task_identity
-from cpeft.study.run import warn
-from cpeft.study.task_data import dataset_of
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.runs import task_identity
+from cpeft.study.runner.data_check import check_data
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import warn
 from cpeft.tasks import TASKS
 from tiny import QUICK
 

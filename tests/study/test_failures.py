@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from cpeft.store.run_folder import Store
-from cpeft.study import gang
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner import gang
+from cpeft.study.runner.plan import Plan
 from cpeft.training.callbacks.metrics_file import MetricsFile
 
 SEEDS = ("seeds=[0]",)

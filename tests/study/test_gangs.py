@@ -11,9 +11,9 @@ from rich.console import Console
 
 from cpeft.prompts.exchange import load_prompt
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from tiny import QUICK, child_environment
 
@@ -75,7 +75,7 @@ def test_what_ends_makes_room_for_the_next(recipe, tmp_path, monkeypatch):
 
 
 def test_one_that_cannot_be_prepared_leaves_its_place_to_the_next(recipe, tmp_path, monkeypatch):
-    from cpeft.study import gang
+    from cpeft.study.runner import gang
 
     old = gang.prepare
 
@@ -94,7 +94,7 @@ def test_one_that_cannot_be_prepared_leaves_its_place_to_the_next(recipe, tmp_pa
 def test_nothing_of_a_finished_run_stays(recipe, tmp_path, monkeypatch):
     """While a run is prepared, those that ended before it are gone, and not because the collector came by; the first of a
     gang stays until the gang ends."""
-    from cpeft.study import gang
+    from cpeft.study.runner import gang
 
     old, seen, alive = gang.prepare, [], []
 

@@ -9,7 +9,7 @@ from cpeft.models import loading
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import Store
-from cpeft.study.prepare import model_of
+from cpeft.study.runner.prepare import model_of
 
 ONE = ("--only", "sources/mood.sources.s0")
 

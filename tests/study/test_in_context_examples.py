@@ -15,13 +15,13 @@ from cpeft.config import read_toml
 from cpeft.data.few_shot import Rows, example_places
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptMismatch
+from cpeft.evaluation.task_data import drawn_examples, shown_examples, task_data
 from cpeft.seeds import derive
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.subject import prompts_subject
-from cpeft.study.task_data import drawn_examples, shown_examples, task_data
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
+from cpeft.use.target import prompts_subject
 from tiny import QUICK, make_lm
 from tiny_chat import FAMILIES, make_chat_lm
 
@@ -309,7 +309,7 @@ def test_a_prompt_is_used_behind_the_examples_it_was_trained_behind(done, at_hom
 
 
 def test_unlabelled_rows_are_read_behind_the_same_examples(done, at_home, monkeypatch):
-    from cpeft.study import subject as module
+    from cpeft.use import target as module
 
     seen, lm = [], cpeft.load_lm(str(at_home / "model"), dtype="float32")
     decode = module.decode_rows

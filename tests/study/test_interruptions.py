@@ -14,9 +14,9 @@ from rich.console import Console
 
 from cpeft import cli
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.training.checkpoint import load_checkpoint
 from launched import LIMIT_S, wait_until
 from told import events, in_every_process, tell_steps
@@ -26,7 +26,7 @@ LONGER = (f"train.steps={STEPS}", f"train.checkpoint_every={EVERY}", "train.eval
 RUNS = 10
 
 CONTEXT = multiprocessing.get_context("forkserver")  # imports once; every child is a process of its own
-CONTEXT.set_forkserver_preload(["cpeft.cli", "cpeft.study.run", "cpeft.report.tables", "tiny"])
+CONTEXT.set_forkserver_preload(["cpeft.cli", "cpeft.study.runner.worker", "cpeft.report.sections.scores", "tiny"])
 
 
 def command(log, arguments):
@@ -159,7 +159,7 @@ def test_sigterm_saves_and_leaves_with_four(world, whole, tmp_path, cpeft_main):
 
 
 def test_sigterm_outside_of_training_is_a_stop_too(world, tmp_path, cpeft_main, monkeypatch):
-    from cpeft.study import gang as module
+    from cpeft.study.runner import gang as module
 
     conclude = module.conclude
     monkeypatch.setattr(module, "conclude", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(5))

@@ -12,9 +12,9 @@ from cpeft.study.launchers import LAUNCHERS, Launcher
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
-from cpeft.study.plan import Plan
-from cpeft.study.queue import manifest_of
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.queue import manifest_of
 from launched import LIMIT_S, kill_a_worker, outcome_of, write_claim
 
 FEW = ("seeds=[0]", "targets.tasks=mood.toml", "sources.tasks=mood.toml")

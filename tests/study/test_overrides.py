@@ -3,7 +3,7 @@
 import pytest
 
 from cpeft.errors import ConfigError
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe.recipe import load_recipe
 from tiny import QUICK
 
 STAGES = '[[stage]]\nname = "sources"\ntasks = ["mood.toml"]\n[[stage]]\nname = "targets"\ntasks = ["rank.toml"]\n'

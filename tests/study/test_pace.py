@@ -7,12 +7,12 @@ import pytest
 from cpeft.store.result import Seconds
 from cpeft.store.run_folder import RunFolder
 from cpeft.store.status import StageHours, hours_left, total
-from cpeft.study import pace as module
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
-from cpeft.study.pace import Pace, duration
-from cpeft.study.recipe import load_recipe
-from cpeft.study.recipe_run import Effort
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.runs import Effort
+from cpeft.study.runner import pace as module
+from cpeft.study.runner.pace import Pace, duration
 
 
 class Listener:

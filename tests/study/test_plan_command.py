@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import constants
 
 from cpeft.data import hub
-from cpeft.study.task_data import dataset_of
+from cpeft.evaluation.task_data import dataset_of
 from tiny import QUICK
 
 MIXED = f"""{QUICK}

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpeft.study import answering
-from cpeft.study.subject import Subject
+from cpeft.use import predict as answering
+from cpeft.use.target import Subject
 
 RULES = [
     ["id", "text", "when"],

@@ -11,18 +11,18 @@ from rich.console import Console
 import cpeft
 from cpeft.evaluation.decoding import Decoded, matched
 from cpeft.evaluation.predictions import hashed, is_label, prediction_rows
+from cpeft.evaluation.task_data import task_data
 from cpeft.metrics import METRICS, MetricContext
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
 from cpeft.report.page import write_report
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.subject import Subject
-from cpeft.study.task_data import task_data
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.tasks import Example
+from cpeft.use.target import Subject
 from tiny import make_learner, make_lm
 from tiny_chat import make_chat_lm
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from cpeft.store.run_folder import Store
-from cpeft.study import probe
-from cpeft.study.plan import Plan
-from cpeft.study.probe import estimate
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner import probe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.probe import estimate
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from cpeft.store.claims import start_of
 from cpeft.store.run_folder import Store
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.processes import helpers
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
 from launched import LIMIT_S, outcome_of, wait_until
 from told import events, in_every_process
 

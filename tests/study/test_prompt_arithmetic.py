@@ -14,10 +14,10 @@ from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.report.page import write_report
 from cpeft.store.run_folder import Store
-from cpeft.study import recipe_run
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe, written_out
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe, written_out
+from cpeft.study.recipe.recipe import runs as recipe_run
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK
 
 ARITHMETIC = f"""{QUICK}

@@ -8,7 +8,7 @@ import pytest
 import cpeft
 from cpeft.options.evaluation import EvalOptions
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
-from cpeft.study.subject import Subject
+from cpeft.use.target import Subject
 from tiny import make_lm
 from tiny_chat import make_chat_lm
 

@@ -43,8 +43,8 @@ def test_names_are_those_listed():
 
 def test_importing_modules_hides_no_function():
     code = """
-import cpeft, cpeft.training.engine, cpeft.evaluation.scoring, cpeft.study.api, cpeft.prompts.soft_prompt
-from cpeft.study import api
+import cpeft, cpeft.training.engine, cpeft.evaluation.scoring, cpeft.use.api, cpeft.prompts.soft_prompt
+from cpeft.use import api
 assert cpeft.train is api.train and cpeft.evaluate is api.evaluate and cpeft.predict is api.predict
 assert callable(cpeft.load_lm) and isinstance(cpeft.PromptedLM, type) and isinstance(cpeft.SoftPrompt, type)
 """

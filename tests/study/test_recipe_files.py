@@ -4,8 +4,8 @@ import pytest
 
 from cpeft.config import expand_grid, without_defaults
 from cpeft.errors import ConfigError, UnknownName
-from cpeft.study.recipe import load_recipe
-from cpeft.study.recipe_file import packaged_recipes, read_recipe
+from cpeft.study.recipe.files import packaged_recipes, read_recipe
+from cpeft.study.recipe.recipe import load_recipe
 
 BASE = """name = "base"
 about = "what both do"

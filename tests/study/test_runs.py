@@ -13,14 +13,14 @@ from rich.console import Console
 from cpeft.config import read_toml
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptError
+from cpeft.evaluation.task_data import task_data
 from cpeft.models.loading import load_lm
 from cpeft.prompts.exchange import load_prompt
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.settings import parse_settings
-from cpeft.study.task_data import task_data
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK
 
 
@@ -245,7 +245,7 @@ def test_rows_of_a_task_are_part_of_the_id(world, tmp_path):
     with (moved / "mood-test.csv").open("a") as file:
         file.write("w1 w2,1\n")
     recipe = load_recipe(moved / "study.toml")
-    from cpeft.study import task_data as module
+    from cpeft.evaluation import task_data as module
 
     module.dataset_of.cache_clear()
     after = ids(Plan(recipe, store))
@@ -373,7 +373,7 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
     """config.toml appears whole or not at all: a kill while it is written leaves none."""
     import os
 
-    from cpeft.study import unfinished as module
+    from cpeft.study.runner import unfinished as module
 
     entry = plan_of(world, Store(tmp_path / "store")).entries()[0]
     entry.folder.path.mkdir(parents=True)

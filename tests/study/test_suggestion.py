@@ -10,7 +10,7 @@ import cpeft
 from cpeft.cli import app
 from cpeft.errors import ConfigError, PromptError
 from cpeft.prompts.soft_prompt import SoftPrompt
-from cpeft.study.suggestion import prompts_below, suggest_sources
+from cpeft.use.suggest import prompts_below, suggest_sources
 
 PROBE = {"optim": {"lr": 0.05}, "train": {"steps": 6, "batch": 4, "eval_every": 3}}
 

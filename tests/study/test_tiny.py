@@ -12,10 +12,10 @@ from cpeft.errors import ConfigError
 from cpeft.models.loading import load_lm
 from cpeft.models.tiny import SIZES, family_of, write_tiny
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.settings import parse_settings, run_id
-from cpeft.study.tiny import load_sized
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings, run_id
+from cpeft.study.recipe.tiny import load_sized
+from cpeft.study.runner.plan import Plan
 from cpeft.tasks import TASKS
 
 RECIPE = """name = "mine"

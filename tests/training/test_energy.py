@@ -17,14 +17,14 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError, LostClaim
 from cpeft.options.training import EnergyOptions, GangOptions
-from cpeft.report.energy import bill
 from cpeft.report.page import write_report
+from cpeft.report.sections.energy import bill
 from cpeft.report.study import Study
 from cpeft.store.result import Spent
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.training import carbon
 from cpeft.training.callbacks import energy
 from cpeft.training.callbacks.energy import EnergyMeter

@@ -16,15 +16,15 @@ from cpeft.errors import ConfigError, LostClaim, UnknownName
 from cpeft.options.training import GangOptions
 from cpeft.store.result import Score
 from cpeft.store.run_folder import RunFolder, Store
-from cpeft.study import api
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import load_recipe
-from cpeft.study.run import run_recipe
-from cpeft.study.settings import parse_settings, run_id
+from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.settings import parse_settings, run_id
+from cpeft.study.runner.plan import Plan
+from cpeft.study.runner.worker import run_recipe
 from cpeft.training.callbacks import Callback, tracker
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.tracker import TRACKERS, Tracked, Tracker, TrackOptions, make_trackers, parse_track
 from cpeft.training.engine import train_gang
+from cpeft.use import api
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state
 
 ALL = ("mlflow", "tensorboard", "trackio", "wandb")

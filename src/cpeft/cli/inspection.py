@@ -26,7 +26,7 @@ def fetch(
     revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
 ) -> None:
     """Bring models and data into a folder, for machines without a network, and named models into the user's cache."""
-    from cpeft.study.fetching import DEFAULT, fetch_all
+    from cpeft.use.fetch import DEFAULT, fetch_all
 
     paths = []
     for path in fetch_all(what, out, revision):
@@ -45,7 +45,7 @@ def list_things(
     store: StoreOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """List what there is: tasks, methods, metrics, named models, packaged recipes, prompts or finished runs of a store."""
-    from cpeft.study import catalogue
+    from cpeft.use import catalogue
 
     if kind is None:
         menu = [{"cpeft list ...": name, "what": what} for name, what in catalogue.KINDS.items()]
@@ -70,7 +70,7 @@ def show(
 ) -> None:
     """Show encoded examples, lengths and truncation of a task, where a prompt comes from, or what a run was made from and the
     command that makes it again."""
-    from cpeft.study import catalogue
+    from cpeft.use import catalogue
 
     if kind == "prompt":
         console.print_json(json.dumps(catalogue.prompt_card(name)))

@@ -34,7 +34,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Score a run, a prompt or an expression of prompts on a task."""
     from cpeft.config import merge, override
-    from cpeft.study.subject import load_subject
+    from cpeft.use.target import load_subject
 
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"--split {split}: use train, validation or test")
@@ -53,7 +53,7 @@ def predict(
     """Answer unlabelled rows, any number of them; rows may name different prompts of one model, all in one batch.
 
     Answers are kept in OUT.partial as they are made: interrupted, the same command goes on where it was."""
-    from cpeft.study.answering import predict_file
+    from cpeft.use.predict import predict_file
 
     with stopping():
         count, notes = predict_file(what, task, rows, out, overrides or [], model, prompt_column, encoding)
@@ -87,7 +87,7 @@ def similar(
     """Compare prompts or task vectors: cosines as published and on comparable pairs, CKA, norms, distances."""
     from cpeft.prompts.composition import read_items
     from cpeft.prompts.similarity import compare
-    from cpeft.report.similarity import draw, panels, tables
+    from cpeft.report.vectors.similarity import draw, panels, tables
 
     card = compare(read_items(what, vectors, live), rows).card()
     if out is not None:
@@ -106,7 +106,7 @@ def suggest(
     model: ModelOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Rank source prompts for a new task, by where a short training of its own prompt goes."""
-    from cpeft.study.suggestion import suggest_files
+    from cpeft.use.suggest import suggest_files
 
     found = suggest_files(what, target, model, measure, overrides or [])
     rows = [{"source": each.source, "similarity": round(each.similarity, 3), "prompts": each.prompts} for each in found]
@@ -121,7 +121,7 @@ def origins(
     count: Annotated[int, Option(min=1, help="How many.")] = 3, seed: Annotated[int, Option(min=0, help="A seed for all.")] = 0,
 ) -> None:  # fmt: skip
     """Draw prompts for training to start from (prompt.init = "OUT/origin0") and for task vectors to be measured from."""
-    from cpeft.study.origins import write_origins
+    from cpeft.use.origins import write_origins
 
     for path in write_origins(model, out, count, seed, overrides or []):
         console.print(f"wrote {path}", markup=False)

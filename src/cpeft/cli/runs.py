@@ -35,9 +35,9 @@ LauncherOption = Annotated[
 
 def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
     from cpeft.store.run_folder import Store
-    from cpeft.study.plan import Plan
-    from cpeft.study.recipe import find_recipe
-    from cpeft.study.tiny import load_sized
+    from cpeft.study.recipe.recipe import find_recipe
+    from cpeft.study.recipe.tiny import load_sized
+    from cpeft.study.runner.plan import Plan
 
     parsed = load_sized(find_recipe(recipe), overrides or [])
     return Plan(parsed, Store(store or Path("stores") / parsed.name), only or ())
@@ -54,8 +54,8 @@ def run(
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
     with stopping():
-        from cpeft.study.fetching import bring_models
         from cpeft.training.workers import Workers
+        from cpeft.use.fetch import bring_models
 
         plan = _plan(recipe, overrides, store, only)
         workers = _launcher(plan, launcher, processes)
@@ -75,7 +75,7 @@ def _ending(plan: Any) -> None:
     """What a study has come to: its table, and why it is not finished where it is not."""
     from cpeft.report.study import Run
     from cpeft.store.result import RunResult
-    from cpeft.study.run import summary_of
+    from cpeft.study.runner.worker import summary_of
 
     if done := [entry.folder for entry in plan.entries() if entry.state == "done"]:
         runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
@@ -96,7 +96,7 @@ def _ending(plan: Any) -> None:
 
 def _be_careful(runs: Sequence[Any]) -> None:
     """Tell of runs that hardly answer with labels, whose scores are easily taken for what the model knows."""
-    from cpeft.report.cautions import no_labels
+    from cpeft.report.sections.cautions import no_labels
 
     found = no_labels(runs)
     for what, seeds in found[:TOLD]:
@@ -137,7 +137,7 @@ def _gains(store: Any) -> None:
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table and keep it and the store's report beside the runs; returns the report's place."""
     from cpeft.report.page import write_report
-    from cpeft.report.tables import markdown_table, rich_table, summarise
+    from cpeft.report.sections.scores import markdown_table, rich_table, summarise
 
     cells = summarise(runs)
     console.print(rich_table(cells, plan.recipe.name))
@@ -156,8 +156,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """The graph of runs, what is done and what is missing; nothing runs but, on request, a short probe."""
-    from cpeft.study.outlook import Outlook
-    from cpeft.study.pace import Pace
+    from cpeft.study.runner.pace import Pace
+    from cpeft.study.runner.plan_view import Outlook
 
     planned = _plan(recipe, overrides, store, only)
     outlook = Outlook(planned)
@@ -217,7 +217,7 @@ def _show_hours(left: float | None, probed: Any) -> None:
 
 
 def _probe(planned: Any) -> Any:
-    from cpeft.study.probe import estimate
+    from cpeft.study.runner.probe import estimate
 
     with console.status("probing") as status:
         return estimate(planned, lambda done, kinds: status.update(f"probing kind {done + 1} of {kinds}"))
@@ -239,8 +239,8 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained HTML file of a store: scores, experiments, learning curves, attention, examples."""
-    from cpeft.report.files import write_files
     from cpeft.report.page import write_report
+    from cpeft.report.render.files import write_files
 
     page = write_report(store, out, against, other)
     console.print(f"report: {page}", markup=False)

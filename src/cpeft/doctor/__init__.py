@@ -7,8 +7,8 @@ from pathlib import Path
 from cpeft.doctor.recipes import check_recipe
 from cpeft.errors import ConfigError, CpeftError, UnknownName
 from cpeft.prompts.expression import Name, parse_expression
-from cpeft.study.data_check import Finding
-from cpeft.study.recipe import find_recipe, load_recipe
+from cpeft.study.recipe.recipe import find_recipe, load_recipe
+from cpeft.study.runner.data_check import Finding
 
 
 def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:

@@ -22,9 +22,9 @@ from cpeft.prompts.exchange import load_stored
 from cpeft.prompts.similarity import addends, compare, cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.seeds import generator
-from cpeft.study.data_check import Finding
-from cpeft.study.prepare import same_space
-from cpeft.study.subject import model_options
+from cpeft.study.runner.data_check import Finding
+from cpeft.study.runner.prepare import same_space
+from cpeft.use.target import model_options
 
 Models = Callable[[Provenance], FrozenLM]
 NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that training only scaled if at all

@@ -12,10 +12,10 @@ from cpeft.models.cache import remembered
 from cpeft.models.places import folder_of, model_identity
 from cpeft.options.model import ModelOptions
 from cpeft.store.run_folder import Store
-from cpeft.study.data_check import Finding, check_data, facts_of, without_model
-from cpeft.study.plan import Plan
-from cpeft.study.recipe import Recipe
-from cpeft.study.settings import located_model
+from cpeft.study.recipe.recipe import Recipe
+from cpeft.study.recipe.settings import located_model
+from cpeft.study.runner.data_check import Finding, check_data, facts_of, without_model
+from cpeft.study.runner.plan import Plan
 
 
 def check_recipe(recipe: Recipe) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def _models(recipe: Recipe) -> Iterator[Finding]:
 
 def _loads(options: ModelOptions) -> bool:
     """True; raises CpeftError for a model that cannot be used, MissingModel for a named one that a run would download first."""
-    from cpeft.study.prepare import model_of
+    from cpeft.study.runner.prepare import model_of
 
     folder_of(options.name, options.file, fetch=False)
     return bool(model_of(options))

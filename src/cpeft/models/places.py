@@ -11,7 +11,7 @@ from cpeft.data.hub import Unreached, hub_folder
 from cpeft.errors import MissingModel
 from cpeft.models.cache import file_hash
 from cpeft.models.content import READ, folder_parts, weights_hash
-from cpeft.models.gguf import converted, gguf_file
+from cpeft.models.gguf import check_convertible, converted, gguf_file
 from cpeft.models.named_models import Download, named_model
 from cpeft.models.obtaining import FOLDER_VARIABLE, embedded_folder, models_folder, obtain
 from cpeft.options.model import ModelOptions
@@ -78,6 +78,19 @@ def _hub_description(name: str, revision: str | None) -> Path:
             f"Give a local folder, or on a machine with a network run: cpeft fetch model:{name} --out DIR, then set model.name "
             f"to DIR/{Path(name).name}"
         ) from None
+
+
+def check_model(options: ModelOptions) -> None:
+    """Raise MissingModel for a model that is neither on this machine, nor in the hub's cache, nor reachable; its weights are
+    not looked for. A named model that is still to be downloaded is none of these: a run downloads it."""
+    if model := named_model(options.name):
+        if isinstance(model.source, Path):
+            embedded_folder(model)
+        return
+    place = local_place(options.name)
+    if gguf := gguf_file(place, options.file):
+        check_convertible(gguf)
+    description_of(options.name, options.file, options.revision)
 
 
 def model_identity(options: ModelOptions) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 They are exact because nothing in them is left to guess: the text before and behind a row (a chat template's among it), the
 fields, the tokens that end an answer and how many may be generated are those that the prompt was trained and scored with.
-`study/asked.py` writes them down when a learner is made; a prompt that does not know them gets the same lines with a gap.
+`evaluation/row_format.py` writes them down when a learner is made; a prompt that does not know them gets the same lines with a
+gap.
 """
 
 from typing import Any

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cpeft.report.predictions import said
+from cpeft.report.sections.predictions import said
 from cpeft.report.study import Run, Study
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.many import holm

@@ -22,24 +22,24 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cpeft.errors import ConfigError
-from cpeft.report.addition import additions
-from cpeft.report.against import against, asked_of
-from cpeft.report.attention import attention_maps
-from cpeft.report.beside import beside
-from cpeft.report.cautions import cautions
-from cpeft.report.compared import similarity_maps
-from cpeft.report.confusion import confusions
-from cpeft.report.crossing import crossings
-from cpeft.report.curves import learning_curves
-from cpeft.report.energy import bill, electricity
-from cpeft.report.facts import head_facts, short
-from cpeft.report.predictions import predictions, said
-from cpeft.report.ranking import contests
-from cpeft.report.shots import experiments
-from cpeft.report.stability import spreads
+from cpeft.report.header import head_facts, short
+from cpeft.report.published.against import against, asked_of
+from cpeft.report.sections.attention import attention_maps
+from cpeft.report.sections.beside import beside
+from cpeft.report.sections.cautions import cautions
+from cpeft.report.sections.confusion import confusions
+from cpeft.report.sections.curves import learning_curves
+from cpeft.report.sections.energy import bill, electricity
+from cpeft.report.sections.predictions import predictions, said
+from cpeft.report.sections.ranking import contests
+from cpeft.report.sections.scores import Cell, summarise
+from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Run, Section, Study, distinct
-from cpeft.report.tables import Cell, summarise
-from cpeft.report.transfer import transfer_maps
+from cpeft.report.vectors.addition import additions
+from cpeft.report.vectors.comparisons import similarity_maps
+from cpeft.report.vectors.crossing import crossings
+from cpeft.report.vectors.shots import experiments
+from cpeft.report.vectors.transfer import transfer_maps
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import Store
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from cpeft.errors import ConfigError
 from cpeft.metrics import METRICS, MetricContext
 from cpeft.metrics.base import NO_LABEL
-from cpeft.report.starts import score
 from cpeft.report.study import Run
+from cpeft.report.vectors.starts import score
 
 Asked = tuple[str, tuple[str, ...], int]  # source, references, and which it is of several rows that share both
 

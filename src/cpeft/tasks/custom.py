@@ -129,6 +129,11 @@ def load_custom(path: Path) -> Task:
     return task if words else replace(task, answers=lambda row: (task.open_answer(row),))
 
 
+def find_task(name: str, base: Path | None = None) -> Task:
+    """A registered task, or a user's own from a TOML file (relative to `base`, the working directory by default)."""
+    return load_custom((base or Path()) / name) if name.endswith(".toml") else TASKS.get(name)
+
+
 def checked_encoding(name: str) -> str:
     """The name of a text encoding; raises ValueError for one that Python does not know."""
     try:

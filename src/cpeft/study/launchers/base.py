@@ -1,8 +1,8 @@
-"""The contract of a launcher: have workers work a study off.
+"""The contract of a launcher: run a study with workers.
 
-Every worker is the ordinary loop of `study/run.py` on the shared store, where claims keep any number of them apart; a launcher
-only brings workers to machines, waits for them and stops them. What it is told of resources stands in `[launcher.NAME]` of
-a recipe or in overrides such as `launcher.slurm.partition=gpu`; it decides nothing that a run computes and enters no run's
+Every worker is the ordinary loop of `study/runner/worker.py` on the shared store, where claims keep any number of them apart;
+a launcher only brings workers to machines, waits for them and stops them. The resources it is given stand in `[launcher.NAME]`
+of a recipe or in overrides such as `launcher.slurm.partition=gpu`; they change nothing that a run computes and enter no run's
 identity.
 """
 
@@ -15,7 +15,7 @@ from cpeft.config import Options
 from cpeft.registry import Registry
 
 if TYPE_CHECKING:
-    from cpeft.study.plan import Plan
+    from cpeft.study.runner.plan import Plan
 
 
 class LauncherOptions(Options):

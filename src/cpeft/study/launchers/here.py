@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from cpeft.study.launchers.base import LAUNCHERS, Launcher
-from cpeft.study.plan import Plan
+from cpeft.study.runner.plan import Plan
 
 
 @LAUNCHERS.register("here")
@@ -11,7 +11,9 @@ class Here(Launcher):
     """No worker but this process."""
 
     def launch(self, plan: Plan, console: Console) -> bool:
-        from cpeft.study.run import run_recipe  # here: a recipe names launchers, and reading one needs no torch
+        from cpeft.study.runner.worker import (
+            run_recipe,  # here: a recipe names launchers, and reading one needs no torch
+        )
 
         run_recipe(plan, console)
         return False

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from cpeft.errors import CpeftError
 from cpeft.store.run_folder import Store
-from cpeft.study.plan import Plan
-from cpeft.study.tiny import load_sized
+from cpeft.study.recipe.tiny import load_sized
+from cpeft.study.runner.plan import Plan
 from cpeft.training.signals import stopping
 
 
@@ -35,7 +35,7 @@ class Job:
 
         `worker` is a name that no two living processes bear: whoever starts under it takes over at once what its predecessor
         had claimed, on whatever machine that died."""
-        from cpeft.study.run import run_recipe
+        from cpeft.study.runner.worker import run_recipe
 
         console = Console(file=file, width=140)
         try:

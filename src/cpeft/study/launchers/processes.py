@@ -13,7 +13,7 @@ from rich.console import Console
 from cpeft.config import Count
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job, use_threads
-from cpeft.study.plan import Plan
+from cpeft.study.runner.plan import Plan
 from cpeft.training.signals import stopping
 
 
@@ -31,7 +31,7 @@ class Processes(Launcher):
     options: ProcessesOptions
 
     def launch(self, plan: Plan, console: Console) -> bool:
-        from cpeft.study.run import run_recipe
+        from cpeft.study.runner.worker import run_recipe
 
         with helpers(self.options.workers - 1, Job.of(plan)):
             run_recipe(plan, console)

@@ -19,7 +19,7 @@ from cpeft.errors import CpeftError, RunFailed
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.launchers.watch import extra, raise_first, watch
-from cpeft.study.plan import Plan
+from cpeft.study.runner.plan import Plan
 
 PASSED_ON = ("CPEFT_", "HF_", "PYTHONPATH", "OMP_NUM_THREADS")  # what workers take from this command's environment
 STOP_S = 60.0  # for saving a step, before workers that were asked to stop are killed

@@ -31,7 +31,7 @@ from cpeft.store.claims import WAIT_S
 from cpeft.study.launchers.base import LAUNCHERS, Launcher, LauncherOptions
 from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.launchers.watch import extra, raise_first, watch
-from cpeft.study.plan import Plan, Planned
+from cpeft.study.runner.plan import Plan, Planned
 
 PATIENCE_S = (1, 5, 15, 60, 120)  # between attempts to ask SLURM
 

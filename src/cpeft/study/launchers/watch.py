@@ -9,8 +9,8 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError, CpeftError, Stopped
 from cpeft.store.claims import WAIT_S
-from cpeft.study.pace import Pace
-from cpeft.study.plan import Plan
+from cpeft.study.runner.pace import Pace
+from cpeft.study.runner.plan import Plan
 
 
 def watch(plan: Plan, console: Console, alive: Callable[[], bool]) -> None:

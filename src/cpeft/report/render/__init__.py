@@ -1,0 +1,1 @@
+"""How pictures and tables are drawn and written."""

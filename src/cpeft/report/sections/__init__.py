@@ -1,0 +1,1 @@
+"""Sections of the report that every store may have."""

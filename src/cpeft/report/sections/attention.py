@@ -1,0 +1,111 @@
+"""Where the attention of a mixture goes: mean weights over test rows and seeds as heat maps, targets by sources."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, radians, sin
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.colors import to_hex
+
+from cpeft.report.render.plots import BLUES, LUMINANCE
+from cpeft.report.render.svg import LETTER, Drawing
+from cpeft.report.study import Section, Study
+
+OWN = "target"  # the target's own prompt among the candidates of a mixture
+CELL, LINE = 40.0, 24.5  # width and height of a heat map's cell, points
+APART = 10.0  # of the own prompt's column from the others
+LONG, TURN = 10, 35  # letters of a title from which on titles are turned, by so many degrees
+STEADY = 0.01  # a standard deviation over rows below which a weight does not depend on the input to speak of
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Attention weights of one run and task over its test rows: their mean, and how many prompts a row really uses."""
+
+    mean: dict[str, float]
+    used: float  # the mean of exp(entropy) over rows: 1 is one prompt, the number of candidates is all alike
+    spread: float  # standard deviation over rows of the weight that varies most: 0 is a mixture that ignores its input
+
+    @classmethod
+    def of(cls, weights: np.ndarray, candidates: Sequence[str]) -> "Weights":
+        """From weights [rows, candidates]."""
+        entropy = -np.sum(weights * np.log(np.clip(weights, 1e-30, None)), axis=1)
+        means = dict(zip(candidates, weights.mean(axis=0).tolist(), strict=True))
+        return cls(means, float(np.exp(entropy).mean()), round(float(weights.std(axis=0).max()), 9))
+
+
+def attention_maps(study: Study) -> Section | None:
+    """Mean attention weights over test rows and seeds, targets by sources, per stage and method."""
+    found: dict[tuple[str, str], dict[str, list[Weights]]] = {}
+    for key, runs in study.groups.items():
+        for run in runs:
+            for task, weights, candidates in run.weights():
+                found.setdefault(key, {}).setdefault(task, []).append(Weights.of(weights, candidates))
+    maps = [{"group": key, **drawn} for key, drawn in zip(found, maps_of(list(found.values())), strict=True)]
+    return Section("attention", "Where the attention goes", maps) if maps else None
+
+
+def maps_of(groups: Sequence[Mapping[str, Sequence[Weights]]]) -> list[dict[str, Any]]:
+    """A heat map and a line per target for every group of runs (targets with the weights of each seed); columns and rows
+    stand in one order in all of them, the target's own prompt last. `steady` are targets whose weights hardly depend on the
+    input in any run."""
+    names = dict.fromkeys(name for tasks in groups for runs in tasks.values() for each in runs for name in each.mean)
+    columns = sorted(names, key=lambda name: name == OWN)
+    targets = list(dict.fromkeys(task for tasks in groups for task in tasks))
+    maps = []
+    for i, found in enumerate(groups):
+        tasks = {task: found[task] for task in targets if task in found}
+        values = {
+            (task, column): float(np.mean(means))
+            for task, runs in tasks.items()
+            for column in columns
+            if (means := [each.mean[column] for each in runs if column in each.mean])
+        }
+        lines = []
+        for task, runs in tasks.items():
+            largest = max((column for column in columns if (task, column) in values), key=lambda c: values[task, c])
+            used, spread = np.mean([(each.used, each.spread) for each in runs], axis=0).tolist()
+            weight = weight_text(values[task, largest])
+            lines.append((task, largest, weight, f"{used:.1f}", weight_text(spread), len(runs)))
+        steady = [task for task, runs in tasks.items() if max(each.spread for each in runs) < STEADY]
+        picture = heat_map(list(tasks), columns, values, f"map-{i}")
+        maps.append({"picture": picture, "lines": lines, "candidates": len(columns), "steady": steady})
+    return maps
+
+
+def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], float],
+             name: str) -> Markup:  # fmt: skip
+    """Weights by (row, column), printed in their cells; the target's own prompt stands apart at the right. The scale is
+    always 0 to 1, so that maps can be compared."""
+    left = 6 + LETTER * max(len(row) for row in rows)
+    places = {column: left + CELL * i + APART * (column == OWN) for i, column in enumerate(columns)}
+    letters = max(len(title) for title in columns if title != OWN or len(columns) == 1)
+    turned = letters > LONG
+    head = 14 + LETTER * letters * sin(radians(TURN)) if turned else 26.0
+    beyond = max(0.0, LETTER * letters * cos(radians(TURN)) - CELL / 2) if turned else 0.0
+    drawing = Drawing(max(places.values()) + CELL + beyond + 2, head + LINE * len(rows) + 2)
+    for (row, column), value in values.items():
+        x, y = places[column], head + LINE * rows.index(row)
+        colour = BLUES(float(np.clip(value, 0, 1)))
+        dark = np.dot(np.power(colour[:3], 2.2), LUMINANCE) < 0.2
+        drawing.cell(x, y, CELL, LINE, to_hex(colour))
+        ink = "#ffffff" if dark else "#10202e"
+        drawing.text(x + CELL / 2, y + LINE / 2 + 3, weight_text(value), colour=ink)
+    for number, row in enumerate(rows):
+        drawing.text(left - 4, head + LINE * (number + 0.5) + 3, row, "end")
+    for column, x in places.items():
+        if column == OWN:
+            drawing.text(x + CELL / 2, head - 14, "own")
+            drawing.text(x + CELL / 2, head - 4, "prompt")
+        else:
+            drawing.text(x + CELL / 2, head - 4, column, *(("start", "", TURN) if turned else ()))
+    best = {row: max((values.get((row, c), -1.0), c) for c in columns)[1] for row in rows}
+    told = "; ".join(f"{row}: {best[row]} {weight_text(values[row, best[row]])}" for row in rows)
+    return drawing.markup(name, f"Heat map of attention weights. Largest of each target: {told}", scale=False)
+
+
+def weight_text(value: float) -> str:
+    """A weight with two decimals, small ones as such instead of a nought."""
+    return "<.01" if 0 < value < 0.005 else f"{value:.2f}".removeprefix("0")

@@ -1,0 +1,184 @@
+"""What a reader must know before believing the rest: failures, runs at chance, answers that are no label, cut texts, rows that
+splits share.
+
+Nothing here is judged away or folded up: it is what run folders say, at the top of the page.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED, of_training
+from cpeft.report.sections.scores import summarise
+from cpeft.report.study import Run, Study, distinct
+from cpeft.store.result import RunResult
+from cpeft.store.run_folder import RunFolder
+
+MANY = 0.05  # of a split's texts, from which on cutting is worth a warning
+FAR = 10.0  # points below the other seeds, and
+SPREADS = 3.0  # times their range, from which on a seed has collapsed
+SPEECHLESS = (
+    0.5  # of a run's answers: more of them outside the label set, and its score says little of what the model knows
+)
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One kind of trouble: what it is, how often it was met, what it means, and where it is."""
+
+    title: str
+    count: str
+    meaning: str
+    places: tuple[str, ...]
+
+
+def cautions(study: Study) -> list[Caution]:
+    """All that a store gives reason to be careful about; empty where there is none."""
+    failed = [folder for folder in study.unfinished if folder.failed]
+    begun = [folder for folder in study.unfinished if not folder.failed]
+    weak = list(_at_chance(study))
+    trained = sum(len(result.tasks) for result in study.results if result.steps > 0)
+    silent = no_labels(study.runs)
+    collapsed = [place for runs in _by_method(study).values() for place in _collapsed(runs)]
+    found = (
+        Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
+                tuple(_told(study, folder) for folder in failed)),
+        Caution("Unfinished runs", str(len(begun)), "They were begun and neither ended nor failed; nothing of them is shown. "
+                "Runs that were never begun leave no folder and are not listed.",
+                tuple(_told(study, folder) for folder in begun)),
+        Caution("At chance", f"{sum(len(runs) for *_, runs in weak)} of {trained} scores of trained runs", "These runs do not "
+                "beat the best constant answer on the test rows: whatever else they show, it is no knowledge of the task.",
+                tuple(_weak(*each) for each in weak)),
+        Caution("Answers that are no label", f"{sum(len(runs) for _, runs in silent)} of {_closed(study.results)} scores of "
+                "tasks with labels", "Most of what these runs say is no label and counts as wrong, whatever the model knows: "
+                'their prompt was hardly trained, or there is none. eval.decode = ["greedy", "choice"] scores the likeliest '
+                "label beside it.", tuple(f"{what}: {', '.join(runs)}" for what, runs in silent)),
+        Caution("Collapsed seeds", str(len(collapsed)), "One seed lies far below the others of its method: a mean over seeds "
+                "hides that there are two outcomes.", tuple(collapsed)),
+        *(Caution(title, str(len(places)), meaning, tuple(places))
+          for title, meaning, wanted in OF_DATA if (places := _notes(study, wanted))),
+    )  # fmt: skip
+    return [caution for caution in found if caution.places]
+
+
+def no_labels(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """Where most answers are no label: stage, method and task, and of each seed how many of how many."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        for task, about in run.result.data.items():
+            outside, rows = about.no_label or 0, about.rows["test"]
+            if outside > SPEECHLESS * rows:
+                count = f"seed {run.result.seed}: {outside} of {rows} answers are no label"
+                found.setdefault(f"{_method(*run.group)}, {task}", []).append(count)
+    return list(found.items())
+
+
+def _closed(results: Sequence[RunResult]) -> int:
+    """How many scores are of tasks with labels, as far as their answers were counted."""
+    return sum(about.no_label is not None for result in results for about in result.data.values())
+
+
+def _method(stage: str, label: str) -> str:
+    return stage if label == stage else f"{stage}, {label}"
+
+
+def _told(study: Study, folder: RunFolder) -> str:
+    return f"{folder.path.relative_to(study.store.path).as_posix()}: {_why(folder)}"
+
+
+def _why(folder: RunFolder) -> str:
+    if folder.failed:
+        return folder.failure()
+    step, _ = folder.last_step()
+    where = "no step logged" if step is None else f"last logged step {step}"
+    claimed = folder.claim_path.exists()
+    return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
+
+
+Weak = tuple[
+    str, str, list[tuple[int, float]]
+]  # what, how it does in the mean, and (seed, score) of the runs at chance
+
+
+def _at_chance(study: Study) -> Iterator[Weak]:
+    """Trained methods of which some run does not beat the best constant answer in the task's first metric."""
+    for dtype in distinct(result.model.dtype for result in study.results):
+        trained = [run for run in study.runs if run.result.model.dtype == dtype and run.result.steps > 0]
+        cells = summarise(trained)
+        constants = {(cell.task, cell.metric): cell.mean for cell in cells if cell.kind == "fixed"}
+        for cell in cells:
+            constant = constants.get((cell.task, cell.metric))
+            if cell.kind == "fixed" or constant is None:
+                continue
+            runs = [
+                (run.result.seed, value) for run in trained
+                if run.group == (cell.stage, cell.method)
+                and (value := _score(run.result, cell.task, cell.metric)) is not None and not value > constant  # nor is NaN
+            ]  # fmt: skip
+            if runs:
+                count = f"{cell.seeds} run{'s' * (cell.seeds > 1)}"
+                mean = f"{cell.metric} {cell.mean:.1f} in the mean of {count}, best constant answer {constant:.1f}"
+                yield f"{_method(cell.stage, cell.method)}, {cell.task}", mean, sorted(runs)
+
+
+def _score(result: RunResult, task: str, metric: str) -> float | None:
+    found = result.scores.get(task, {}).get(metric)
+    return None if found is None else found.value
+
+
+def _weak(what: str, mean: str, runs: list[tuple[int, float]]) -> str:
+    return f"{what}: {mean}; at chance: " + ", ".join(f"seed {seed} ({value:.1f})" for seed, value in runs)
+
+
+def _notes(study: Study, wanted: Callable[[str], bool]) -> list[str]:
+    """The notes on data that are wanted, with their task."""
+    return distinct(
+        f"{task}: {note}" for result in study.results for task, about in result.data.items() for note in about.notes
+        if wanted(note) and (result.steps or not of_training(note))
+    )  # fmt: skip
+
+
+def _is_cut(note: str) -> bool:
+    return any(int(cut) > MANY * int(of) for cut, of, *_ in CUT.findall(note))
+
+
+def _says(*kinds: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda note: any(kind.search(note) for kind in kinds)
+
+
+OF_DATA: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("Cut texts", f"More than {MANY:.0%} of a split's texts lost their end; a score there is one of a shortened task.",
+     _is_cut),
+    ("Texts in several splits", "What was found, and what was done about it.", _says(SHARED)),
+    ("Unknown characters", "The model reads the same empty token for all of them.", _says(UNKNOWN)),
+    ("Classes without rows", "A score over the other classes alone is another one.", _says(ABSENT)),
+    ("Few validation rows", "The best step, and with it the test score, was chosen by a handful of rows.", _says(VALIDATED)),
+    ("Suspicious files", "Rows may have been read as the text of one.", _says(SWALLOWED)),
+)  # fmt: skip
+
+
+def _by_method(study: Study) -> dict[tuple[str, ...], list[Run]]:
+    """The trained runs of each method and tasks, which differ in their seeds."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in study.runs:
+        if run.result.steps > 0:
+            key = (run.result.model.dtype, *run.group, *run.result.tasks)
+            groups.setdefault(key, []).append(run)
+    return groups
+
+
+def _collapsed(runs: list[Run]) -> Iterator[str]:
+    """Seeds of one method that are far below the others."""
+    results = [run.result for run in runs]
+    for task, about in results[0].data.items():
+        scores = {r.seed: value for r in results if (value := _score(r, task, about.headline)) is not None}
+        for run in runs:
+            seed = run.result.seed
+            what = f"{', '.join(run.group)}, {task}: seed {seed}"
+            others = [value for other, value in scores.items() if other != seed]
+            if len(others) > 1 and seed in scores:
+                middle, spread = median(others), max(others) - min(others)
+                if middle - scores[seed] > max(FAR, SPREADS * spread):
+                    theirs = f"the other {len(others)} between {min(others):.1f} and {max(others):.1f}"
+                    yield f"{what} has {about.headline} {scores[seed]:.1f}, {theirs}"

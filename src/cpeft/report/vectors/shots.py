@@ -1,0 +1,159 @@
+"""Score against the number of training examples, by what training started from (Task Prompt Vectors, figure 3).
+
+At every number of examples the lines are compared with plain prompt tuning from a drawn prompt, paired over seeds (a seed
+draws the origin and the examples). Holm's correction takes all comparisons at one number of examples, over tasks and lines, as
+a family. A run of several tasks is a point of each of them where it learned a target prompt per task (ATTEMPT).
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from markupsafe import Markup
+
+from cpeft.report.corrected_tests import Sides, Tested, judged, summed
+from cpeft.report.render.bands import MOST, Frame, Point, panels_legend, shot_curves, shot_panels
+from cpeft.report.render.plots import line_style
+from cpeft.report.sections.scores import score_interval
+from cpeft.report.study import Study
+from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.stats.intervals import Verdict
+from cpeft.stats.paired import Paired, compare
+
+Sample = tuple[str, str, tuple[float, ...]]  # of a legend: name, colour and dashes
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line against the base: means over the seeds that both have, and the comparison among those of its table."""
+
+    task: str
+    line: str
+    mean: float
+    base: float
+    tested: Tested
+
+
+@dataclass(frozen=True)
+class Family:
+    """The comparisons at one number of examples."""
+
+    shots: Shots
+    rows: tuple[Row, ...]
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no scores of so many seeds could be significant after the correction."""
+        return all(row.tested.verdict is Verdict.CANNOT for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The lines of one dtype, and the metric of each task that was scored at several numbers of examples."""
+
+    dtype: str
+    axis: str
+    metrics: Mapping[str, str]
+    lines: tuple[Line, ...]
+
+    @property
+    def base(self) -> Line | None:
+        """Plain prompt tuning from a drawn prompt; of several lines the first."""
+        return next((line for line in self.lines if line.plain), None)
+
+    @property
+    def drawn(self) -> dict[str, dict[str, list[Point]]]:
+        """The points of every task and line."""
+        return {
+            task: {
+                line.name: [_point(shots, line.at(task, shots), metric) for shots in rising(line.scores[task])]
+                for line in self.lines if task in line.scores
+            }
+            for task, metric in self.metrics.items()
+        }  # fmt: skip
+
+    def panels(self) -> list[tuple[str, list[Sample], Markup]]:
+        """Title, legend and picture of every task, all with the same axes."""
+        drawn = self.drawn
+        frame, found = Frame.of(drawn.values(), self.axis), []
+        styles = _styles([list(lines) for lines in drawn.values() if len(lines) <= MOST])
+        for task, lines in drawn.items():
+            metric, base = self.metrics[task], self.base.name if self.base and self.base.name in lines else ""
+            told = "; ".join(
+                f"{name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
+                for name, points in lines.items()
+            )
+            about = (
+                re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}"), f"{metric} of {task} by {self.axis}: {told}", metric
+            )  # fmt: skip
+            if len(lines) <= MOST:
+                legend = [(name, *line_style(styles[name])) for name in lines]
+                picture = shot_curves(lines, styles, frame, *about)
+            else:
+                legend, picture = panels_legend(base), shot_panels(lines, base, frame, *about)
+            found.append((f"{task} ({metric})", legend, picture))
+        return found
+
+    def families(self) -> list[Family]:
+        """Every number of examples at which anything can be compared with the base."""
+        found = []
+        for shots in rising({k for line in self.lines for task in self.metrics for k in line.scores.get(task, {})}):
+            if pairs := list(self._pairs(shots)):
+                tested = judged([paired for *_, paired, _ in pairs], [sides for *_, sides in pairs])
+                rows = [Row(*pair[:4], each) for pair, each in zip(pairs, tested, strict=True)]
+                found.append(Family(shots, tuple(rows)))
+        return found
+
+    def _pairs(self, shots: Shots) -> Iterator[tuple[str, str, float, float, Paired, Sides]]:
+        """Every line against the base on every task: paired over the seeds that both have, and, as published, of all seeds.
+        Of lines that share their untrained runs the first stands for all, and none where these are the base's."""
+        if self.base is None:
+            return
+        for task in self.metrics:
+            base, seen = self.base.at(task, shots), {self.base.bare.get(task)}
+            for line in self.lines:
+                scores, bare = line.at(task, shots), line.bare.get(task)
+                both = [seed for seed in base if seed in scores]
+                again = shots == 0 and bare in seen
+                seen.add(bare)
+                if line is not self.base and not again and len(both) > 1:
+                    first, second = ({seed: each[seed] for seed in both} for each in (scores, base))
+                    mean, of_base = (float(np.mean(list(each.values()))) for each in (first, second))
+                    sides = summed(list(scores.values())), summed(list(base.values()))
+                    yield task, line.name, mean, of_base, compare(first, second), sides
+
+
+def _point(shots: Shots, scores: Mapping[int, float], metric: str) -> Point:
+    values = list(scores.values())
+    return Point(shots, float(np.mean(values)), score_interval(values, metric))
+
+
+def _styles(panels: Sequence[Sequence[str]]) -> dict[str, int]:
+    """A number for every line, the same in all panels and of no other line in any of them."""
+    styles: dict[str, int] = {}
+    for line in dict.fromkeys(name for names in panels for name in names):
+        taken = {styles.get(other) for names in panels if line in names for other in names}
+        styles[line] = next(number for number in count() if number not in taken)
+    return styles
+
+
+def experiments(study: Study) -> list[Experiment]:
+    """What the store holds of few-shot curves: tasks trained on some examples and scored at another number of them too."""
+    found = []
+    every = [trial for run in study.runs for task in run.result.tasks if (trial := Trial.of(run, task)).own]
+    for dtype in dict.fromkeys(trial.run.result.model.dtype for trial in every):
+        trials = [trial for trial in every if trial.run.result.model.dtype == dtype]
+        lines = without_probes(gather(trials), study.runs)
+        few = [trial for trial in trials if trial.shots not in (0, "full")]
+        metrics = {
+            trial.task: trial.run.result.data[trial.task].headline
+            for trial in few if len({k for line in lines for k in line.scores.get(trial.task, {})}) > 1
+        }  # fmt: skip
+        counted = {trial.per for trial in few}
+        axis = "training examples" + ("" if len(counted) > 1 else " per class" if counted == {"class"} else " in total")
+        if metrics:
+            kept = tuple(line for line in lines if metrics.keys() & line.scores.keys())
+            found.append(Experiment(dtype, axis, metrics, kept))
+    return found

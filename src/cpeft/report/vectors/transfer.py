@@ -1,0 +1,169 @@
+"""The report's transfer map: which source helps which target, as observed and as similarity predicts it.
+
+    gain(source, target) = mean over seeds of  score(target from source) − score(target from nothing)
+    predicted(source, target) = mean over seeds of  similarity(source's prompt, target's own prompt)
+
+A run started from a source where its `prompt.init` is one reference, and from nothing where it names no prompt; two such runs
+of one stage, task, seed and dtype are twins if they differ in nothing else. The target's own prompt is that of the twin from
+nothing, the source's prompt the one the other started from; a comparison knows both by the hash of their rows. SPoT (Vu et al.
+2022) predicts by the similarity of prompts; task vectors (Belanec et al. 2024) leave out the origin that prompts share.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cpeft.prompts.expression import Name, names, parse_prompt
+from cpeft.report.render import plots
+from cpeft.report.study import Run, Section, Study, distinct
+from cpeft.report.vectors.starts import score
+from cpeft.stats.correlation import rank_correlation
+from cpeft.stats.intervals import Interval, t_interval
+
+INIT = "prompt.init"
+PREDICTORS = {  # what is compared, and the measure
+    "task vectors (cosine of the flattened matrices)": ("vectors", "flattened"),
+    "prompts (cosine of the token means, as in SPoT)": ("prompts", "token_mean"),
+}
+FEWEST = 4  # pairs that can be ranked
+
+
+class Trial(NamedTuple):
+    """A run that started from a source, beside its twin that started from nothing; `predicted` by predictor."""
+
+    group: tuple[str, str]  # stage and label of the twin
+    source: str
+    target: str
+    metric: str
+    seed: int
+    gain: float
+    predicted: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and a target over seeds."""
+
+    trials: tuple[Trial, ...]
+
+    @cached_property
+    def gains(self) -> list[float]:
+        """One per seed; the mean where a store holds several trials of a seed, made from older sources."""
+        seeds = sorted({trial.seed for trial in self.trials})
+        return [float(np.mean([trial.gain for trial in self.trials if trial.seed == seed])) for seed in seeds]
+
+    @property
+    def gain(self) -> float:
+        return float(np.mean(self.gains))
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """95% by Student's t over seeds; None for one seed."""
+        return t_interval(self.gains) if len(self.gains) > 1 else None
+
+    @cached_property
+    def predicted(self) -> list[float | None]:
+        """In the order of `PREDICTORS`; None where the two prompts were not compared."""
+        known = [[x for trial in self.trials if (x := trial.predicted[name]) is not None] for name in PREDICTORS]
+        return [float(np.mean(values)) if values else None for values in known]
+
+
+class Ranked(NamedTuple):
+    """Spearman's correlation of predicted and observed gains over `pairs`, with its permutation p over sources; None where
+    `why` says so."""
+
+    predictor: str
+    pairs: int
+    rho: float | None = None
+    p: float | None = None
+    why: str = ""
+
+
+def transfer_maps(study: Study) -> Section | None:
+    """A map for every stage and way to start from nothing in which some pair of prompts was compared."""
+    trials = list(_trials(study)) if study.comparisons else []
+    maps: list[dict[str, Any]] = []
+    for group in distinct(trial.group for trial in trials):
+        mine = [trial for trial in trials if trial.group == group]
+        if any(value is not None for trial in mine for value in trial.predicted.values()):
+            maps.append(_map(mine, f"transfer-{len(maps)}"))
+    return Section("transfer", "Which source helps which target", maps) if maps else None
+
+
+def _trials(study: Study) -> Iterator[Trial]:
+    fresh: dict[Any, list[Run]] = {}
+    started: list[tuple[Run, str]] = []
+    for run in study.runs:
+        init = parse_prompt(json.loads(run.settings.get(INIT, '"vocab"')))
+        if isinstance(init, Name):
+            started.append((run, init.value.partition("@")[0]))
+        elif not names(init):
+            fresh.setdefault(_but_for_init(run), []).append(run)
+    for run, source in started:
+        for twin, (task, about) in product(fresh.get(_but_for_init(run), ()), run.result.data.items()):
+            metric = about.headline
+            gain = score(run, task, metric) - score(twin, task, metric)
+            predicted = _predicted(study, run.prompt_hash(task, origin=True), twin.prompt_hash(task))
+            yield Trial(twin.group, source, task, metric, run.result.seed, gain, predicted)
+
+
+def _but_for_init(run: Run) -> tuple[Any, ...]:
+    """What twins have in common."""
+    result, other = run.result, frozenset((key, value) for key, value in run.settings.items() if key != INIT)
+    return result.stage, result.tasks, result.seed, result.model.dtype, other
+
+
+def _predicted(study: Study, source: str, own: str) -> dict[str, float | None]:
+    """By the first comparison that holds both prompts, given by their hashes."""
+    return {
+        name: next((x for each in study.comparisons if (x := each.similarity(*asked, source, own)) is not None), None)
+        for name, asked in PREDICTORS.items()
+    }
+
+
+def _map(trials: Sequence[Trial], name: str) -> dict[str, Any]:
+    """Targets × sources, their ranks, and a picture of the first predictor."""
+    sources, targets = (distinct(getattr(trial, field) for trial in trials) for field in ("source", "target"))
+    pairs = {
+        (target, source): Pair(found)
+        for target, source in product(targets, sources)
+        if (found := tuple(t for t in trials if (t.target, t.source) == (target, source)))
+    }
+    one_stage = len({source.partition("/")[0] for source in sources}) == 1
+    metrics = {trial.target: trial.metric for trial in trials}
+    return {
+        "group": trials[0].group,
+        "columns": [source.partition("/")[2] if one_stage else source for source in sources],
+        "rows": [(t, metrics[t], [pairs.get((t, source)) for source in sources]) for t in targets],
+        "ranks": [rank(i, pairs) for i in range(len(PREDICTORS))],
+        "predictors": list(PREDICTORS), **_picture(pairs, targets, name),
+    }  # fmt: skip
+
+
+def rank(predictor: int, pairs: Mapping[tuple[str, str], Pair]) -> Ranked:
+    """Do gains rise with what the predictor of this number says? `pairs` by target and source."""
+    name = list(PREDICTORS)[predictor]
+    known = {
+        (source, target): (x, pair.gain)
+        for (target, source), pair in pairs.items()
+        if (x := pair.predicted[predictor]) is not None
+    }
+    if len(known) < FEWEST:
+        return Ranked(name, len(known), why=f"too few pairs, {FEWEST} are the least")
+    return Ranked(name, len(known), *rank_correlation(known))
+
+
+def _picture(pairs: Mapping[tuple[str, str], Pair], targets: Sequence[str], name: str) -> dict[str, Any]:
+    """Gain over the similarity that the first predictor goes by, with a legend of targets."""
+    groups: dict[int, list[plots.Point]] = {}
+    for (target, _), pair in pairs.items():
+        if (x := pair.predicted[0]) is not None:
+            groups.setdefault(targets.index(target), []).append((x, pair.gain, pair.interval))
+    axes = "cosine of the task vectors", "gain in points"
+    picture = plots.scatter(groups, name, axes) if groups else None
+    return {"picture": picture, "legend": [(targets[i], *plots.point_style(i)) for i in groups]}

@@ -1,0 +1,1 @@
+"""A recipe on paper: files, tables, stages, and the runs they expand to."""

@@ -1,0 +1,111 @@
+"""Recipe files as written: a recipe may be the differences from another.
+
+extends = "paper/tpv-t5"     # a packaged recipe, or a file beside this one
+[optim]
+clip = "default"             # our default again, whatever the other recipe says
+[[stage]]
+name = "sources"             # the stage of this name, which these keys are merged into
+train.epochs = 5
+
+Tables are merged key by key, stages and their variants by name, new ones behind the old; a list and a stage's grid take the
+place of the old ones, and what a task needed goes with a task that a new list leaves out. Files that the other recipe names
+(models, tasks) are looked up beside the recipe that extends it.
+"""
+
+import os
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+from cpeft.config import Table, located, merge, read_toml
+from cpeft.errors import ConfigError, UnknownName
+from cpeft.registry import closest, suggest
+
+EXTENDS = "extends"
+Files = tuple[Path, ...]  # what a recipe was read from, its own file first
+
+
+def find_recipe(name: str) -> Path:
+    """A file, or the name of a packaged recipe such as `quickstart`; raises UnknownName with the closest."""
+    if os.path.exists(name):  # unlike Path.exists, False for a text too long to be a name
+        return Path(name)
+    if "://" in name:
+        raise ConfigError(f"'{name}' is an address; recipes are read from files: download it and name the file")
+    packaged = packaged_recipes()
+    if name not in packaged:
+        near = closest(name, packaged) or "; `cpeft list recipes` shows the packaged ones"
+        raise UnknownName(f"no recipe file or packaged recipe '{name}'{near}")
+    return packaged[name]
+
+
+@lru_cache(maxsize=1)
+def packaged_recipes() -> dict[str, Path]:
+    """Recipes shipped with the package, by name."""
+    package = Path(__file__).parents[2]
+    folder = package / "recipes" if (package / "recipes").is_dir() else package.parents[1] / "recipes"
+    found = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.toml"))}
+    return {name: path for name, path in found.items() if {"stage", EXTENDS} & read_toml(path).keys()}
+
+
+def read_recipe(path: Path, below: Files = ()) -> tuple[Table, Files]:
+    """The tables of a recipe with those of the recipe it extends, and the files they stand in; `below` are recipes on the way
+    here, which extend this one.
+
+    Raises ConfigError (stages that are none, two of one name, a recipe that extends itself) and UnknownName (nothing to
+    extend)."""
+    if path.resolve() in below:
+        raise ConfigError(f"{path}: extends itself, by way of {', '.join(file.name for file in below)}")
+    own = read_toml(path)
+    stages = _stages(own, path)
+    if EXTENDS not in own:
+        return own, (path,)
+    other, files = read_recipe(_extended(own.pop(EXTENDS), path), (*below, path.resolve()))
+    before = other.get("stage", [])
+    known = [str(stage.get("name")) for stage in before]
+    for name in (str(stage.get("name")) for stage in stages if not {"tasks", "compare"} & stage.keys()):
+        if name not in known:
+            raise ConfigError(
+                f"{path}: stage '{name}' has no tasks, and {files[0]} has no such stage{suggest(name, known)}"
+            )
+    inherited = {
+        key: value for key, value in other.items() if key not in ("name", "base")
+    }  # two recipes share no store
+    return merge(inherited, own, {"stage": merged_by_name(before, stages)}), (path, *files)
+
+
+def _stages(table: Table, path: Path) -> list[Table]:
+    stages = table.get("stage", [])
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
+    for name, count in Counter(str(stage.get("name")) for stage in stages if "name" in stage).items():
+        if count > 1:
+            raise ConfigError(f"{path}: two stages are called '{name}'")
+    return stages
+
+
+def _extended(name: object, path: Path) -> Path:
+    where = located((path,), EXTENDS)
+    if not isinstance(name, str):
+        raise ConfigError(f"{where}'{EXTENDS}' = {name!r}: give one recipe, a packaged name or a file beside this one")
+    beside = path.parent / name
+    try:
+        return beside if beside.is_file() else find_recipe(name)
+    except UnknownName as error:
+        raise UnknownName(f"{where}{error}") from None
+
+
+def merged_by_name(old: list[Table], new: list[Table]) -> list[Table]:
+    """Tables of both, those of one name merged."""
+    merged = {table.get("name"): table for table in old}
+    for table in new:
+        before = merged.get(table.get("name"), {})
+        both = merge(before, table)
+        if isinstance(before.get("variant"), list) and isinstance(table.get("variant"), list):
+            both["variant"] = merged_by_name(before["variant"], table["variant"])
+        if "grid" in table:
+            both["grid"] = table["grid"]
+        if "tasks" in table and isinstance(before.get("task"), dict):
+            kept = {*both["tasks"], *table.get("task", ())}
+            both["task"] = {task: own for task, own in both["task"].items() if task in kept}
+        merged[table.get("name")] = both
+    return list(merged.values())

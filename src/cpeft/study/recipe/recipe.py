@@ -1,0 +1,316 @@
+"""A recipe: a TOML file of stages, each a set of runs over tasks, variants, grids and seeds.
+
+name = "small/example"
+[model]                      # tables outside stages are the defaults of every run
+name = "t5-small"
+[[stage]]
+name = "sources"
+tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all, "pairs" and "triples"
+                             # one of every two or three
+seeds = [0, 1, 2]
+[[stage]]
+name = "targets"
+tasks = ["rte"]
+sources = ["sources/*"]      # prompts of an earlier stage, of the same seed
+method.name = "attempt"
+[[stage.variant]]            # named alternatives; each overrides the stage
+name = "no layer norm"
+method.layer_norm = "frozen"
+[stage.grid]                 # dotted keys, every combination; keys joined by a comma vary together
+"data.few_shot" = [16, "full"]
+"train.batch, train.steps" = [[32, 500], [8, 2000]]
+[stage.task.rte]             # what one task needs
+train.epochs = 20
+[[stage]]
+name = "similarity"          # trains nothing: compares prompts of earlier stages; @* = of every seed
+compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
+[launcher.slurm]             # resources of a launcher: they change no run
+workers = 8
+
+`base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; default beside it.
+
+A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's seeds; the value "default" means ours, whatever
+was said further out. A recipe may be the differences from another one (`recipe_file.py`).
+
+In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
+"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is
+the next task of the stage that the run has not, after the last the first: with train.steps = 0, "sources/{other}" scores every
+task behind the prompt of another one. The name of an axis of the grid, {few_shot}, is the run's place on it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import combinations
+from operator import getitem
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from cpeft.config import Options, Seed, Table, expand_grid, located, merge, override, parse, without_defaults
+from cpeft.errors import ConfigError
+from cpeft.registry import suggest
+from cpeft.study.launchers.base import LAUNCHERS, LauncherOptions
+from cpeft.study.recipe.comparison import ComparisonStage
+from cpeft.study.recipe.files import Files, read_recipe
+from cpeft.study.recipe.files import find_recipe as find_recipe
+from cpeft.study.recipe.files import packaged_recipes as packaged_recipes
+from cpeft.study.recipe.overrides import blame
+from cpeft.study.recipe.runs import RecipeRun, TrainingRun
+from cpeft.study.recipe.settings import RunSettings, parse_settings
+from cpeft.tasks.custom import find_task
+
+LAUNCHER = "launcher"
+MORE = ", ...)"
+SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
+
+
+class Stage(Options):
+    """One stage as written; keys that are run settings stay tables until a run is made of them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    about: str = ""
+    tasks: tuple[str, ...] = Field(min_length=1)
+    together: Literal["no", "pairs", "triples", "yes"] = "no"
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    variant: tuple[dict[str, Any], ...] = ()
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    task: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parsed recipe: its runs in stage order, the files it was read from, what the command line changed of its runs, by name
+    of the launcher the resources that it or the command line gives, the texts of its files, and its tables as one."""
+
+    name: str
+    about: str
+    runs: tuple[RecipeRun, ...]
+    files: Files = ()
+    overrides: tuple[str, ...] = ()
+    launchers: Mapping[str, LauncherOptions] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    table: Table = field(default_factory=dict)
+
+    @property
+    def training(self) -> tuple[TrainingRun, ...]:
+        """Those that train."""
+        return tuple(run for run in self.runs if isinstance(run, TrainingRun))
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Parse a recipe and expand it to runs; every mistake is one ConfigError that names file and line, or the override."""
+    data, files = read_recipe(path)
+    for argument in overrides:
+        override(argument)  # what is none is said to be none
+    try:
+        return _under(overrides, data, files)
+    except ConfigError as error:
+        raise blame(error, overrides, files, lambda few: _under(few, data, files)) from None
+
+
+def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
+    """The recipe of some tables and overrides."""
+    data, path = dict(data), files[0]
+    texts, base = tuple(file.read_text(encoding="utf-8") for file in files), path.parent / str(data.pop("base", ""))
+    name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
+    whole = {"name": name, "about": about, "base": str(base.resolve()), **data}
+    if not base.is_dir():
+        raise ConfigError(
+            f"{located(files, 'base')}base = '{base}' is no folder; leave it out where files lie beside the recipe"
+        )
+    tables, written = data.pop("stage", []), {LAUNCHER: data.pop(LAUNCHER, {})}
+    _check_keys(data, files, "top level", "stage", "extends", "base", LAUNCHER)
+    if not tables:
+        raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
+    stages = [_stage(table, i, files) for i, table in enumerate(tables)]
+    names = [stage.name for stage in stages]
+    resources, overrides = _resources(overrides, names)
+    launchers = _launchers(merge(written, resources), names, files)
+    everywhere, forced = _sort_overrides(overrides, names)
+    runs: list[RecipeRun] = []
+    for stage in stages:
+        if isinstance(stage, ComparisonStage):
+            runs.append(stage.run(forced[stage.name], base))
+        else:
+            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), base, files)
+    for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
+        if count > 1:  # they would be taken for one run
+            raise ConfigError(
+                f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
+            )
+    return Recipe(name, about, tuple(runs), files, tuple(overrides), launchers, texts, whole)
+
+
+def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
+    """A stage as written; raises ConfigError for one that is to compare and to train."""
+    where = f"stage.{place}"
+    if "compare" not in table:
+        return parse(Stage, table, where, files)
+    if alien := [key for key in table if key not in ComparisonStage.model_fields]:
+        known = "a stage with 'compare' trains nothing and has a name, compare and about alone"
+        raise ConfigError(f"{located(files, 'compare')}[{where}] no place for '{alien[0]}': {known}")
+    return parse(ComparisonStage, table, where, files)
+
+
+def _check_keys(table: Table, files: Files, where: str, *more: str) -> None:
+    for key in table:
+        if key not in SETTINGS:
+            near = suggest(key, [*SETTINGS, *more])
+            raise ConfigError(f"{located(files, key)}[{where}] unknown key '{key}'{near}")
+
+
+def _resources(overrides: Sequence[str], stages: list[str]) -> tuple[Table, list[str]]:
+    """What the command line sets for launchers, and its other overrides; a stage called `launcher` is a stage."""
+    ours = [argument for argument in overrides if LAUNCHER not in stages and LAUNCHER in override(argument)]
+    return merge(*map(override, ours)), [argument for argument in overrides if argument not in ours]
+
+
+def _launchers(table: Table, stages: list[str], files: Files) -> dict[str, LauncherOptions]:
+    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered, ConfigError for resources
+    of a stage that there is not."""
+    tables = table[LAUNCHER]
+    if not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
+        raise ConfigError(
+            f"{located(files, LAUNCHER)}resources stand in a table per launcher, as [launcher.slurm] or "
+            "launcher.slurm.workers=8"
+        )
+    found = {
+        name: parse(LAUNCHERS.get(name).Options, without_defaults(each), f"{LAUNCHER}.{name}", files)
+        for name, each in tables.items()
+    }
+    for name, options in found.items():
+        for stage in options.stages:
+            if stage not in stages:
+                where = f"{located(files, stage)}[{LAUNCHER}.{name}.stage.{stage}]"
+                raise ConfigError(f"{where} there is no stage '{stage}'{suggest(stage, stages)}")
+    return found
+
+
+def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
+    """What the command line sets in all stages that train, and what in each stage by name."""
+    everywhere: Table = {}
+    of_stage: dict[str, Table] = {stage: {} for stage in stages}
+    for argument in overrides:
+        table = override(argument)
+        key = next(iter(table))
+        if key in stages and isinstance(table[key], dict):
+            of_stage[key] = merge(of_stage[key], table[key])
+        elif key in (*SETTINGS, "seeds", "tasks"):
+            everywhere = merge(everywhere, table)
+        elif key in stages:
+            raise ConfigError(f"'{key}' is a stage, whose settings are set one by one, as in {key}.train.steps=100")
+        else:
+            raise ConfigError(f"unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
+    return everywhere, of_stage
+
+
+def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Files) -> list[TrainingRun]:
+    seeds, tasks = _chosen(stage, forced)
+    settings = stage.model_extra or {}
+    _check_keys(settings, files, f"stage.{stage.name}", *Stage.model_fields)
+    if unknown := [task for task in stage.task if task not in stage.tasks]:
+        raise ConfigError(f"{files[0]}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
+    if not (groups := list(_groups(stage.together, tasks))):
+        raise ConfigError(f"{files[0]}: stage '{stage.name}' asks for {stage.together} of tasks and has {len(tasks)}")
+    runs = []
+    for variant in stage.variant or ({"name": stage.name},):
+        own = {key: value for key, value in variant.items() if key != "name"}
+        if not (isinstance(variant.get("name"), str) and variant["name"].strip()):
+            raise ConfigError(f"{files[0]}: a [[stage.variant]] of stage '{stage.name}' has no name")
+        _check_keys(own, files, f"stage.{stage.name}.variant", "name")
+        for cell in expand_grid(stage.grid):
+            place = dict(_axis(keys, cell) for keys in stage.grid)
+            label = " ".join([variant["name"], *(f"{axis}={value}" for axis, value in place.items())])
+            for group in groups:
+                special = [own, cell, *(stage.task.get(task, {}) for task in group)]
+                table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
+                for seed in _kept_seeds(seeds, special, stage, files):
+                    runs.append(_run(stage, label, place, table | {"seed": seed}, base, files))
+    return runs
+
+
+def _chosen(stage: Stage, forced: Table) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The seeds and tasks of a stage, or those that the command line chooses, which are taken out of what it sets. `seeds=[0]`
+    chooses runs; `seeds.init=3` is a setting of each."""
+    asked: Table = {
+        key: forced.pop(key) for key in ("seeds", "tasks") if key in forced and not isinstance(forced[key], dict)
+    }
+    if isinstance(task := asked.get("tasks"), str):
+        asked["tasks"] = [task]
+    own = {"name": stage.name, "tasks": stage.tasks, "seeds": stage.seeds}
+    chosen = parse(Stage, {**own, **asked}, f"stage.{stage.name}")
+    return chosen.seeds, chosen.tasks
+
+
+def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files: Files) -> TrainingRun:
+    table = without_defaults(table)
+    named = tuple(find_task(task, base).name for task in table["tasks"])
+    if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
+        every = tuple(find_task(task, base).name for task in stage.tasks)
+        table["prompt"] = prompt | {"init": written_out(prompt["init"], named, place, every)}
+    name = f"{'+'.join(named)}.{label}.s{table['seed']}".replace("/", ".")
+    return TrainingRun(stage.name, label, name, base, named, parse_settings(table, files))
+
+
+def _axis(keys: str, cell: Table) -> tuple[str, Any]:
+    """What an axis of a grid is called in labels, and a cell's value on it: ("few_shot", 16), the first of keys that vary
+    together."""
+    path = keys.partition(",")[0].strip().split(".")
+    return path[-1], reduce(getitem, path, cell)
+
+
+def _without_seeds(table: Table) -> Table:
+    """A table without a list of seeds, which chooses runs and is no setting."""
+    return {key: value for key, value in table.items() if not (key == "seeds" and isinstance(value, list))}
+
+
+def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: Files) -> list[int]:
+    """Of the seeds those that the lists of all tables hold; raises ConfigError for one the stage does not have."""
+    lists = [table["seeds"] for table in tables if isinstance(table.get("seeds"), list)]
+    if unknown := [seed for few in lists for seed in few if seed not in stage.seeds]:
+        raise ConfigError(
+            f"{files[0]}: stage '{stage.name}' has no seed {unknown[0]} to keep to; it has {list(stage.seeds)}"
+        )
+    return [seed for seed in seeds if all(seed in few for few in lists)]
+
+
+def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """The tasks of each run."""
+    return combinations(tasks, {"no": 1, "pairs": 2, "triples": 3, "yes": len(tasks)}[together])
+
+
+def written_out(formula: str, tasks: Sequence[str], place: Table, of_stage: Sequence[str] = ()) -> str:
+    """A formula with its `...` and `{task}` replaced by the tasks of a run, `{other}` by the next task `of_stage`, and
+    `{few_shot}` by its place in the grid."""
+    while (end := formula.find(MORE)) >= 0:
+        start, depth = end, 0
+        while depth >= 0:  # back to the bracket that `...` closes
+            start -= 1
+            if start < 0:
+                raise ConfigError(f"prompt.init = '{formula}': '...' stands in no brackets")
+            depth += {")": 1, "(": -1}.get(formula[start], 0)
+        each = formula[start + 1 : end]
+        every = ", ".join(each.replace("{task}", task) for task in tasks)
+        formula = f"{formula[: start + 1]}{every}{formula[end + len(MORE) - 1 :]}"
+    if "{other}" in formula:
+        formula = formula.replace("{other}", _next_other(formula, tasks, of_stage))
+    for axis, value in {"task": "+".join(tasks), **place}.items():
+        formula = formula.replace(f"{{{axis}}}", str(value))
+    return formula
+
+
+def _next_other(formula: str, tasks: Sequence[str], every: Sequence[str]) -> str:
+    """The task that follows those of a run in its stage, going round; raises ConfigError where the stage has no other."""
+    places = [every.index(task) for task in tasks if task in every]
+    start = max(places, default=-1) + 1
+    others = [task for task in (*every[start:], *every[:start]) if task not in tasks]
+    if not others:
+        raise ConfigError(
+            f"prompt.init = '{formula}': {{other}} is another task of the stage, which has no task but {', '.join(tasks)}"
+        )
+    return others[0]

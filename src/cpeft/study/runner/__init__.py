@@ -1,0 +1,1 @@
+"""Runs at work: what is planned, claimed, trained, scored and written."""

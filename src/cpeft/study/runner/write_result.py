@@ -1,0 +1,114 @@
+"""What a finished run leaves: test scores, predictions, the method, its prompts, and `result.json`, written last.
+
+Test rows are scored once per finished run.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cpeft.evaluation.decoding import Decoded
+from cpeft.evaluation.predictions import is_label, prediction_rows, without_texts, write_predictions
+from cpeft.evaluation.task_data import TaskData
+from cpeft.models.places import model_identity
+from cpeft.models.saved import save_method
+from cpeft.store.machine import hardware, versions
+from cpeft.store.result import DataInfo, Energy, ModelInfo, RunResult, Score, Seconds, write_result
+from cpeft.study.recipe.settings import RunSettings, located_model
+from cpeft.study.runner.prepare import Prepared
+from cpeft.training.callbacks.energy import EnergyMeter
+from cpeft.training.engine import pool_of
+from cpeft.training.workers import Workers
+
+Scores = dict[str, dict[str, Score]]  # by task and metric
+
+
+def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> RunResult | None:
+    """Score the test rows and write everything a run leaves; the result, or None in processes that write nothing."""
+    settings, member, data = prepared.run.settings, prepared.member, prepared.data
+    began = time.monotonic()
+    with meter.scoring(member):
+        decoded = [each.answers(member.learner, i, "test", settings.eval, workers) for i, each in enumerate(data)]
+        if not workers.first:
+            return None
+        scores = {}
+        for each, rows in zip(data, decoded, strict=True):
+            scores[each.task.name] = each.score_decoded("test", rows, settings.eval.bootstrap)
+    member.guard()
+    _write_predictions(prepared, decoded, member.folder.predictions_path)
+    card = {"run": member.name, "seed": settings.seed,
+            "eval": settings.eval.model_dump(mode="json"), "lm": settings.model.model_dump(mode="json")}  # fmt: skip
+    save_method(member.learner, settings.method, member.folder.method_path, card)
+    prompts = _write_prompts(prepared, scores)
+    seconds = Seconds(training=member.seconds, scoring=time.monotonic() - began)
+    result = _result(prepared, scores, decoded, prompts, seconds, meter.spent(member))
+    member.guard()
+    write_result(member.folder.result_path, result)
+    if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from
+        member.path.unlink(missing_ok=True)
+    return result
+
+
+def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:
+    learner, options, kept = prepared.member.learner, prepared.run.settings.predictions, list[dict[str, Any]]()
+    for each, rows in zip(prepared.data, decoded, strict=True):
+        part = each.parts["test"]
+        read = learner.text.read([row.source for row in part.rows])
+        mine = prediction_rows(each.task.name, part.examples, read, rows, each.labels)
+        kept += mine if options.kept else [without_texts(row, each.labels) for row in mine]
+    write_predictions(kept, getattr(learner.method, "candidates", ()), options, path)
+
+
+def _write_prompts(prepared: Prepared, scores: Scores) -> list[str]:
+    settings, learner = prepared.run.settings, prepared.member.learner
+    metrics = {each.task.name: each.task.metrics[0] for each in prepared.data}
+    headline = {f"{task}/{metric}": scores[task][metric].value for task, metric in metrics.items()}
+    mixed = learner.method.reads_input  # the target of a mixture alone is not what was scored
+    exported = learner.export()
+    for name, prompt in exported.items():
+        provenance = replace(
+            prompt.provenance, method=settings.method.name, run=prepared.member.name, scores={} if mixed else headline,
+            seeds=_seeds(settings), versions=versions(), note="target prompt of a mixture" if mixed else "",
+        )  # fmt: skip
+        replace(prompt, provenance=provenance).save(prepared.member.folder.prompt(name))
+    return list(exported)
+
+
+def _seeds(settings: RunSettings) -> dict[str, int]:
+    return {purpose: settings.seed_for(purpose) for purpose in ("init", "order", "dropout", "subset")}
+
+
+def _result(
+    prepared: Prepared, scores: Scores, decoded: list[list[Decoded]], prompts: list[str], seconds: Seconds,
+    spent: tuple[Energy | None, str | None],
+) -> RunResult:  # fmt: skip
+    run, member, settings = prepared.run, prepared.member, prepared.run.settings
+    method, lm = member.learner.method, member.learner.lm
+    energy, energy_reason = spent
+    return RunResult(
+        stage=run.stage, label=run.label, name=run.name, tasks=run.tasks, method=settings.method.name, seed=settings.seed,
+        seeds=_seeds(settings), notes=tuple(prepared.notes), few_shot=settings.data.few_shot, scores=scores,
+        data={
+            each.task.name: _data_info(each, rows, settings.predictions.kept)
+            for each, rows in zip(prepared.data, decoded, strict=True)
+        },
+        prompts=tuple(prompts), sources=tuple(getattr(method, "source_names", ())), steps=member.step,
+        best_step=member.best_step, validation=member.best_headline if member.best_step >= 0 else None,
+        stopped=member.stopped, trainable=sum(p.numel() for p in member.trainable) if member.total else 0,
+        length=method.length,
+        model=ModelInfo(name=lm.name, revision=lm.revision, embedding=lm.fingerprint, dtype=lm.dtype, **lm.parts),
+        weights=model_identity(located_model(settings.model, run.base))["name"], pool=pool_of(settings.gang),
+        seconds=seconds, versions=versions(), hardware=hardware(), energy=energy, energy_reason=energy_reason,
+    )  # fmt: skip
+
+
+def _data_info(data: TaskData, decoded: list[Decoded], with_texts: bool) -> DataInfo:
+    task, dataset = data.task, data.dataset
+    return DataInfo(
+        version=task.version, language=task.language, fingerprint=dataset.fingerprint, origin=dataset.origin,
+        revision=dataset.revision, rows={split: len(part.rows) for split, part in data.parts.items()},
+        majority=data.best_constant(), labels=tuple(data.labels), headline=task.metrics[0],
+        notes=tuple(data.told(with_texts)),
+        no_label=sum(not is_label(row, data.labels) for row in decoded) if data.labels else None,
+    )  # fmt: skip

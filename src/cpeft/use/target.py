@@ -1,0 +1,164 @@
+"""What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or an expression of prompts, on a model."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cpeft.baselines import BASELINES, load_baseline
+from cpeft.config import Table, digest, merge, parse
+from cpeft.data.options import DataOptions
+from cpeft.data.rows import EncodedRow
+from cpeft.data.user_files import check_columns
+from cpeft.errors import ConfigError, DataError, PromptMismatch
+from cpeft.evaluation.decoding import decode_rows, matched
+from cpeft.evaluation.row_text import frame_of, source_of, spoken_labels
+from cpeft.evaluation.task_data import shown_examples, task_data
+from cpeft.files import read_json
+from cpeft.methods.bank import PromptBank
+from cpeft.metrics.base import NO_LABEL
+from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.models.prompted import PromptedLM
+from cpeft.models.saved import load_method
+from cpeft.options.evaluation import EvalOptions
+from cpeft.options.model import ModelOptions
+from cpeft.prompts.composition import compose_files
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
+from cpeft.store.result import Score
+from cpeft.store.run_folder import METHOD_CARD, RunFolder
+from cpeft.tasks.custom import find_task
+from cpeft.study.runner.prepare import same_space
+from cpeft.tasks import Row, Task
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A learner ready to answer, and how it was evaluated."""
+
+    learner: PromptedLM
+    eval: EvalOptions = field(default_factory=EvalOptions)
+
+    def under(self, table: Table) -> "Subject":
+        """The same learner under other `data` and `eval` settings; raises ConfigError for any other."""
+        if other := sorted(set(table) - {"data", "eval"}):
+            raise ConfigError(f"only data.* and eval.* can be set here, not {', '.join(other)}")
+        table = merge({"data": self.learner.data.model_dump(), "eval": self.eval.model_dump()}, table)
+        learner = self.learner.under(parse(DataOptions, table["data"], "data"))
+        return replace(self, learner=learner, eval=parse(EvalOptions, table["eval"], "eval"))
+
+    def index(self, task: Task) -> int:
+        """The task's index within the run; raises ConfigError where the prompt depends on it and the run has no such task."""
+        method = self.learner.method
+        if task.name in method.tasks:
+            return method.tasks.index(task.name)
+        if method.by_task and not isinstance(method, PromptBank):
+            raise ConfigError(f"this run has a prompt for each of {', '.join(method.tasks)} and none for '{task.name}'")
+        return 0
+
+    def evaluate(self, task: str, split: str = "test") -> dict[str, Score]:
+        """Every metric of a task on a split of its rows, with bootstrap intervals."""
+        data = task_data(task, None, self.learner.data, self.learner.subset, self.learner.lm)
+        decoded = data.answers(self.learner, self.index(data.task), split, self.eval)
+        return data.score_decoded(split, decoded, self.eval.bootstrap)
+
+    def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
+        """Answers to unlabelled rows: the label, or what was said where it is none. `which` gives each row's prompt by index;
+        rows may differ within one batch."""
+        if rows:
+            check_columns(find_task(task), set().union(*rows), "the rows")
+        return self.answer(task, rows, which).texts
+
+    def answer(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> "Answers":
+        """`predict`, with counts of the texts that the model did not read as they are."""
+        found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.text
+        spoken = spoken_labels(found, options, codec)
+        texts = [_source(found, row, options, number) for number, row in enumerate(rows, 1)]
+        index = which or [self.index(found)] * len(texts)
+        shown = shown_examples(task, None, options, learner.subset, codec)
+        sources, cut, _ = shown.encode(frame_of(found, options, codec), texts, options.max_source)
+        encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
+        closed = tuple(spoken) if found.labels(options.labels) else ()
+        say = matched(spoken, self.eval.match if closed else "exact")
+        greedy = self.eval.model_copy(update={"decode": None})
+        said = [row.text for row in decode_rows(learner, encoded, closed, greedy)]
+        answers = [text if (label := say(text)) == NO_LABEL else label for text in said]
+        return Answers(answers, cut, sum(codec.unknown(ids) > 0 for ids in sources))
+
+    def digest(self) -> str:
+        """A digest of all that decides its answers: the model, what was trained, how rows read and are decoded."""
+        learner, found = self.learner, hashlib.sha256()
+        for name, value in sorted(learner.state_dict().items()):
+            found.update(name.encode() + value.detach().cpu().double().numpy().tobytes())
+        settings = [
+            learner.data.model_dump(),
+            learner.subset,
+            self.eval.model_dump(exclude={"token_budget", "bootstrap"}),
+        ]
+        return digest(
+            [learner.lm.fingerprint, learner.lm.dtype, settings, list(learner.method.tasks), found.hexdigest()]
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to rows; how many of their texts were cut to fit, and how many hold characters unknown to the tokenizer."""
+
+    texts: list[str]
+    cut: int
+    unknown: int
+
+
+def _source(task: Task, row: Row, options: DataOptions, number: int) -> str:
+    try:
+        return source_of(task, row, options)
+    except DataError as error:
+        raise DataError(f"row {number}: {error}") from None
+
+
+def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
+    """A run folder, a prompt folder or file, or an expression over prompt paths such as `mean(a, b)` or `a + v(b)`."""
+    folder = RunFolder(Path(text)).method_path
+    card_path = folder / METHOD_CARD
+    if not os.path.exists(card_path):  # unlike Path.exists, False for a text too long to be a name
+        return prompts_subject({text: compose_files(text)}, model, lm)
+    card = read_json(card_path)
+    if lm is None:
+        named = {"name": model, "revision": None} if model else {"name": card["model"]}
+        lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
+    options = parse(EvalOptions, card["eval"], "eval", card_path)
+    load = load_baseline if card["options"]["name"] in BASELINES else load_method
+    return Subject(load(folder, lm), options)
+
+
+def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:
+    """The model a prompt was trained on, or `model` in its dtype; raises ConfigError where neither names one."""
+    if not (name := model or known.model):
+        raise ConfigError("this prompt does not say which model it belongs to: give --model")
+    return load_lm(**model_options(name, known.revision if not model else None, known.dtype).model_dump())
+
+
+def model_options(name: str, revision: str | None, dtype: str) -> ModelOptions:
+    """How to load the model that a prompt records; raises ConfigError for a number format that is none."""
+    return parse(ModelOptions, {"name": name, "revision": revision, "dtype": dtype or "auto"}, "the prompt's model")
+
+
+def prompts_subject(prompts: Mapping[str, SoftPrompt], model: str | None = None, lm: FrozenLM | None = None) -> Subject:
+    """Prompts of one model, each usable by any row, under the text options they were trained with."""
+    first = next(iter(prompts.values())).provenance
+    lm = lm or model_of_prompt(first, model)
+    options = parse(DataOptions, first.text, "data")
+    for text, prompt in prompts.items():
+        same_space(prompt, text, lm)
+        if not options.same_text(parse(DataOptions, prompt.provenance.text, "data")):
+            raise PromptMismatch(
+                f"prompt '{text}' was trained on other text ({prompt.provenance.text}) than the first ({first.text}); "
+                "answer their rows in separate calls"
+            )
+    subsets = [prompt.provenance.seeds.get("subset", 0) for prompt in prompts.values()]
+    if options.examples and len(set(subsets)) > 1:
+        raise PromptMismatch(
+            f"the examples before each row were drawn by other seeds for these prompts ({', '.join(map(str, subsets))}); "
+            "answer their rows in separate calls"
+        )
+    return Subject(PromptedLM(lm, PromptBank(prompts), options, subsets[0]))
