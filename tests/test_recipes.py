@@ -26,10 +26,10 @@ from cpeft.data.resolve import locate
 from cpeft.models.tiny import SIZES, family_of
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
-from cpeft.tasks.custom import find_task
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
 from cpeft.tasks import TASKS
+from cpeft.tasks.custom import find_task
 
 ROOT = Path(__file__).parents[1]
 EVERY = {str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")}

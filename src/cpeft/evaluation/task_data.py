@@ -22,8 +22,8 @@ from cpeft.models.examples import Pair
 from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
 from cpeft.store.result import Score
-from cpeft.tasks.custom import find_task
 from cpeft.tasks import Example, Task
+from cpeft.tasks.custom import find_task
 
 if TYPE_CHECKING:
     from cpeft.evaluation.decoding import Decoded

@@ -9,11 +9,9 @@ from cpeft.data.resolve import fetch
 from cpeft.errors import MissingModel, writing
 from cpeft.models.cache import write_once
 from cpeft.models.content import READ
-from cpeft.models.gguf import check_convertible, gguf_file
 from cpeft.models.named_models import NamedModel, named_model
-from cpeft.models.obtaining import embedded_folder, obtain
-from cpeft.models.places import description_of, folder_of, local_place
-from cpeft.options.model import ModelOptions
+from cpeft.models.obtaining import obtain
+from cpeft.models.places import folder_of, local_place
 from cpeft.study.recipe.recipe import find_recipe, load_recipe
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import located_model

@@ -21,10 +21,9 @@ from cpeft.data.user_files import FileRow, UserFile, check_columns
 from cpeft.errors import CannotWrite, ConfigError, CpeftError, DataError, writing
 from cpeft.prompts.composition import compose_files
 from cpeft.registry import closest
-from cpeft.tasks.custom import find_task
 from cpeft.tasks import Task
 from cpeft.tasks.cells import cell_text, is_missing
-from cpeft.tasks.custom import checked_encoding
+from cpeft.tasks.custom import checked_encoding, find_task
 from cpeft.use.target import Answers, Subject, load_subject, prompts_subject
 
 AT_ONCE = 256  # rows that are answered together, and the most that an interruption loses

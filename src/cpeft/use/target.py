@@ -27,9 +27,9 @@ from cpeft.prompts.composition import compose_files
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.store.result import Score
 from cpeft.store.run_folder import METHOD_CARD, RunFolder
-from cpeft.tasks.custom import find_task
 from cpeft.study.runner.prepare import same_space
 from cpeft.tasks import Row, Task
+from cpeft.tasks.custom import find_task
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from cpeft.options.training import EnergyOptions, GangOptions
 from cpeft.prompts.expression import measured_names, names, parse_prompt
 from cpeft.prompts.hashes import stored_hash
 from cpeft.study.recipe.settings import RunSettings, located_model, run_id
-from cpeft.tasks.custom import find_task
 from cpeft.tasks import instruction
+from cpeft.tasks.custom import find_task
 
 if TYPE_CHECKING:
     from cpeft.study.runner.plan import Plan

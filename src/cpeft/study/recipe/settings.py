@@ -23,8 +23,6 @@ from cpeft.options.neutral import deciding
 from cpeft.options.prompt import PromptOptions
 from cpeft.options.training import EnergyOptions, GangOptions, OptimOptions, TrainOptions
 from cpeft.seeds import derive
-from cpeft.tasks import TASKS, Task
-from cpeft.tasks.custom import load_custom
 from cpeft.training.callbacks.tracker import TrackOptions, parse_track
 
 SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning

@@ -29,9 +29,9 @@ from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import Recipe, load_recipe
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import RunSettings, located_model
-from cpeft.tasks.custom import find_task
 from cpeft.study.runner.plan import Plan
 from cpeft.tasks import Task
+from cpeft.tasks.custom import find_task
 from cpeft.tasks.made_up import made_up
 
 WORLD = Path("stores/tiny/world")

@@ -11,12 +11,12 @@ from typing import Any
 from cpeft.errors import Missing, MissingData
 from cpeft.evaluation.task_data import dataset_of
 from cpeft.models.named_models import named_model
+from cpeft.models.places import check_model
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import located_model
-from cpeft.tasks.custom import find_task
 from cpeft.study.runner.data_check import SAMPLE, Finding, check_data
 from cpeft.study.runner.plan import Plan, Planned, State
-from cpeft.models.places import check_model
+from cpeft.tasks.custom import find_task
 
 
 @dataclass(frozen=True)
