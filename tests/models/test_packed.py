@@ -92,7 +92,7 @@ def test_one_pass_tells_what_greedy_decoding_says(t5, monkeypatch):
     beside = [(*known[0][:-1], (known[0][-1] + 1) % V), (V - 1, V - 2, V - 3), (known[0][0], V - 1)]
     labels = [label for label in [*known, *beside] if label not in spoken[3:] or label in known]
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
-    said = reading.said(LabelTrie(labels))
+    said = reading.answers(LabelTrie(labels), scored=False).greedy
     assert [row in labels for row in said] == [row in labels for row in spoken]
     assert [row[: len(tokens)] for row, tokens in zip(spoken, said, strict=True)] == said
     assert {row in labels for row in said} == {True, False} or len(set(spoken)) == len(known)

@@ -299,7 +299,7 @@ def test_answers_are_those_of_generate(lm, name, lead, monkeypatch):
         plain = spoken_by(PromptedLM(by_module(lm, off), learner.method), rows)
     labels = list(dict.fromkeys([*plain[:3], (plain[4][0], V - 1), (V - 1, V - 2, V - 3)]))
     reading = reading_of(learner, rows)
-    said = reading.said(LabelTrie(labels))
+    said = reading.answers(LabelTrie(labels), scored=False).greedy
     assert [row in labels for row in said] == [row in labels for row in plain]
     assert [row[: len(tokens)] for row, tokens in zip(plain, said, strict=True)] == said
     assert ended(learner.tell(reading, max_new_tokens=3, do_sample=False)) == plain
@@ -327,10 +327,10 @@ def test_a_thousand_labels_are_scored_in_pieces(lm, monkeypatch):
     monkeypatch.setattr(causal_reading, "NODES", 10**6)
     read = PackedLlama.read
     monkeypatch.setattr(PackedLlama, "read", lambda self, x, *more: passes.append(len(x)) or read(self, x, *more))
-    ours = reading.label_scores(LabelTrie(labels))
+    ours = reading.answers(LabelTrie(labels), greedy=False).scores_BC
     assert len(passes) == 1
     monkeypatch.setattr(causal_reading, "NODES", 2500)
-    pieces = reading.label_scores(LabelTrie(labels))
+    pieces = reading.answers(LabelTrie(labels), greedy=False).scores_BC
     assert 1 + 3 <= len(passes) <= 1 + 7
     torch.testing.assert_close(pieces, ours, rtol=1e-12, atol=1e-12)
     chosen = [0, 1, 500, len(labels) - 1]

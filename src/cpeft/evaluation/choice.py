@@ -22,22 +22,21 @@ from torch import Tensor
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
-from cpeft.models.fast.reading import Reading
 from cpeft.models.prompted import PromptedLM
 from cpeft.training.memory import in_groups
 
 
 @torch.no_grad()
-def label_scores(
-    learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str], reading: Reading | None = None
-) -> Float[Tensor, "B C"]:
+def label_scores(learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str]) -> Float[Tensor, "B C"]:
     """The log-probability (nats) of every label, with its end token, as the answer to every row. A packed form reads a row
-    once for all labels; `reading` is what it made of these rows, where that is known."""
+    once for all labels."""
     spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
     batch = learner.shape.batch(rows).to(learner.lm.device)
     longest = max(map(len, spoken))
-    if reading := reading or learner.read(batch.source_BL, batch.mask_BL, batch.task_B, longest):
-        return reading.label_scores(LabelTrie(spoken))
+    if reading := learner.read(batch.source_BL, batch.mask_BL, batch.task_B, longest):
+        scores_BC = reading.answers(LabelTrie(spoken), greedy=False).scores_BC
+        assert scores_BC is not None  # asked for
+        return scores_BC
     return learner.label_scores(batch, spoken)
 
 

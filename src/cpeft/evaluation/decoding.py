@@ -25,7 +25,7 @@ from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import best, label_scores, prior
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.fast.label_trie import LabelTrie
-from cpeft.models.fast.reading import Reading
+from cpeft.models.fast.reading import Answers, Reading
 from cpeft.models.greedy import plain_greedy
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
@@ -92,40 +92,41 @@ def _decode_group(
     batch = learner.shape.batch(rows).to(learner.lm.device)
     new = new_tokens(learner.text, labels, options)
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
-    texts: list[str | None] = _said(learner, labels, options, reading) if reading else [None] * len(rows)
+    closed = {"choice", "calibrated"} & set(options.decode or ()) if labels else set()
+    answers = (
+        reading.answers(_trie(learner, labels), scored=bool(closed)) if reading and labels else Answers(None, None)
+    )
+    texts = _greedy_texts(learner, labels, options, answers.greedy) if answers.greedy else [None] * len(rows)
     attention = _attention(reading.notes) if reading else None
     if left := [i for i, text in enumerate(texts) if text is None]:
         generated, noted = _generated(learner, labels, options, batch, reading, left)
         attention = noted if attention is None else attention
         for i, text in zip(left, generated, strict=True):
             texts[i] = text
-    choices, calibrated = _chosen(learner, rows, labels, options, prior_C, reading)
+    scores_BC = answers.scores_BC
+    if closed and scores_BC is None:
+        scores_BC = label_scores(learner, rows, labels)
+    nothing: list[str | None] = [None] * len(rows)
+    choices = nothing if scores_BC is None or "choice" not in closed else best(scores_BC, labels)
+    calibrated = nothing if scores_BC is None or prior_C is None else best(scores_BC.double() - prior_C, labels)
     weights = [tuple(row) for row in attention] if attention else [()] * len(rows)
     columns = zip(texts, choices, weights, calibrated, strict=True)
     return [Decoded(text or "", choice, seen, likely) for text, choice, seen, likely in columns]
 
 
-def _chosen(
-    learner: PromptedLM, rows: list[EncodedRow], labels: Sequence[str], options: EvalOptions, prior_C: Tensor | None,
-    reading: Reading | None,
-) -> tuple[Sequence[str | None], Sequence[str | None]]:  # fmt: skip
-    """The labels that closed choice takes, and those it takes with calibration; None where they are not asked for."""
-    asked, nothing = options.decode or (), [None] * len(rows)
-    if not labels or not {"choice", "calibrated"} & set(asked):
-        return nothing, nothing
-    scores_BC = label_scores(learner, rows, labels, reading)
-    plain = best(scores_BC, labels) if "choice" in asked else nothing
-    return plain, nothing if prior_C is None else best(scores_BC.double() - prior_C, labels)
-
-
 Attention = list[list[float]] | None  # weights by row, where the method has any
 
 
-def _said(learner: PromptedLM, labels: Sequence[str], options: EvalOptions, reading: Reading) -> list[str | None]:
-    """The texts that one pass over the tree of labels tells; None for rows that may yet say a label in other tokens."""
+def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
+    return LabelTrie([tuple(ids) for ids in learner.text.targets(list(labels))])
+
+
+def _greedy_texts(
+    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, greedy: Sequence[tuple[int, ...]]
+) -> list[str | None]:
+    """The texts of greedy decoding, given its tokens until they leave the tree of labels; None for rows that may yet become a
+    label in other tokens."""
     codec = learner.text
-    if not labels:
-        return [None] * len(reading.rows.order_B)
     new, decided = new_tokens(codec, labels, options), _decided(codec, labels, options).decided
 
     def text(tokens: tuple[int, ...]) -> str | None:
@@ -134,7 +135,7 @@ def _said(learner: PromptedLM, labels: Sequence[str], options: EvalOptions, read
                 return codec.decode(tokens[:count])
         return None
 
-    return [text(tokens) for tokens in reading.said(LabelTrie([tuple(ids) for ids in codec.targets(list(labels))]))]
+    return [text(tokens) for tokens in greedy]
 
 
 def _decided(codec: TextCodec, labels: Sequence[str], options: EvalOptions, skip: int = 0) -> Decided:

@@ -16,6 +16,15 @@ from cpeft.models.fast.rows import Rows
 
 
 @dataclass(frozen=True)
+class Answers:
+    """By row of a batch: the tokens of greedy decoding until they leave the tree of labels, the one that leaves it included;
+    and the log-probability (nats) of every label with its end token. None where it was not wanted."""
+
+    greedy: list[tuple[int, ...]] | None
+    scores_BC: Float[Tensor, "B C"] | None
+
+
+@dataclass(frozen=True)
 class Reading(ABC):
     """Where the rows lie, and the method's notes on every row of the batch."""
 
@@ -31,23 +40,16 @@ class Reading(ABC):
         """What the model's `generate` goes on from for these rows of the batch, or for all."""
 
     @torch.no_grad()
-    def said(self, trie: LabelTrie) -> list[tuple[int, ...]]:
-        """What greedy decoding says for every row of the batch until it leaves `trie`, the token that leaves it included."""
-        best_BM = torch.cat([logits.argmax(-1) for logits in self.asked(trie)]).view(-1, len(trie))
-        said = dict(zip(self.rows.order_B.tolist(), map(trie.said, best_BM.tolist()), strict=True))
-        return [said[i] for i in range(len(said))]
-
-    @torch.no_grad()
-    def label_scores(self, trie: LabelTrie) -> Float[Tensor, "B C"]:
-        """The log-probability (nats) of every label of `trie`, with its end token, for every row of the batch."""
+    def answers(self, trie: LabelTrie, greedy: bool = True, scored: bool = True) -> Answers:
+        """What the labels of `trie` get from every row of the batch, greedy texts and scores as wanted, in one pass."""
         tokens = sorted({token for path in trie.paths for _, token in path})
-        column = {token: place for place, token in enumerate(tokens)}
-        parts = [logits.log_softmax(-1)[:, tokens] for logits in self.asked(trie)]
-        logp_BMU = torch.cat(parts).view(-1, len(trie), len(tokens))
-        scores = [
-            logp_BMU[:, [node for node, _ in path], [column[token] for _, token in path]].sum(-1) for path in trie.paths
-        ]
-        return torch.stack(scores, 1)[self.rows.order_B.argsort()]
+        best, logp = list[Tensor](), list[Tensor]()
+        for logits in self.asked(trie):
+            best += [logits.argmax(-1)] if greedy else []
+            logp += [logits.log_softmax(-1)[:, tokens]] if scored else []
+        back_B = self.rows.order_B.argsort()
+        texts = [trie.said(row) for row in torch.cat(best).view(-1, len(trie))[back_B].tolist()] if greedy else None
+        return Answers(texts, _label_scores(trie, tokens, torch.cat(logp))[back_B] if scored else None)
 
     def by_row(self, chosen: Sequence[int] | None) -> list[tuple[int, int]]:
         """The span of each row of the batch that is chosen, or of each, and its place there."""
@@ -55,6 +57,14 @@ class Reading(ABC):
         places = [(span, i) for span, (_, count, _) in enumerate(self.rows.spans) for i in range(count)]
         found = dict(zip(order, places, strict=True))
         return [found[i] for i in (range(len(order)) if chosen is None else chosen)]
+
+
+def _label_scores(trie: LabelTrie, tokens: list[int], logp_NU: Tensor) -> Float[Tensor, "B C"]:
+    """The sum over each label's path, from the log-probabilities of `tokens` at every node of every row."""
+    column = {token: place for place, token in enumerate(tokens)}
+    logp_BMU = logp_NU.view(-1, len(trie), len(tokens))
+    paths = [([node for node, _ in path], [column[token] for _, token in path]) for path in trie.paths]
+    return torch.stack([logp_BMU[:, nodes, columns].sum(-1) for nodes, columns in paths], 1)
 
 
 @dataclass(frozen=True)
