@@ -1,9 +1,10 @@
-"""Time left: by stage, by all processes, and told by whoever waits for workers elsewhere."""
+"""Time left: by stage, by all processes, and reported by whoever waits for workers elsewhere."""
 
 from types import SimpleNamespace
 
 import pytest
 
+from cpeft.store.claims import Holder
 from cpeft.store.result import Seconds
 from cpeft.store.run_folder import RunFolder
 from cpeft.store.status import StageHours, hours_left, total
@@ -11,25 +12,15 @@ from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
 from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.recipe.runs import Effort
-from cpeft.study.runner import pace as module
 from cpeft.study.runner.pace import Pace, duration
 
 
 class Listener:
     def __init__(self):
-        self.said = []
+        self.lines = []
 
     def print(self, text, **_):
-        self.said.append(text)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still but where a test moves it on."""
-    now = SimpleNamespace(s=0.0)
-    monkeypatch.setattr(module.time, "monotonic", lambda: now.s)
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    return now
+        self.lines.append(text)
 
 
 class Run(SimpleNamespace):
@@ -38,11 +29,16 @@ class Run(SimpleNamespace):
 
 
 class Folder(SimpleNamespace):
+    """A run folder of so many hours of training and of scoring, with a log at `path` and the process that holds it."""
+
     def last_step(self):
-        return RunFolder(self.path).last_step()
+        return RunFolder(self.path).last_step() if self.path else (None, None)
 
     def result(self):
-        return SimpleNamespace(seconds=Seconds(training=3000 * self.hours, scoring=600 * self.hours))
+        return SimpleNamespace(seconds=Seconds(training=3600 * self.hours[0], scoring=3600 * self.hours[1]))
+
+    def holder(self):
+        return Holder("elsewhere", self.pid, 0.0, stale=False) if self.pid else None
 
 
 def study(**stages):
@@ -54,8 +50,11 @@ def study(**stages):
     ]
 
 
-def entry(run, hours=None, path=None):
-    folder = Folder(hours=hours, path=path) if hours or path else None
+def entry(run, hours=None, path=None, pid=None):
+    """A run of `hours` in all or of (training, scoring) hours, or one at work with a log at `path` held by `pid`."""
+    if isinstance(hours, float):
+        hours = (0.8 * hours, 0.2 * hours)
+    folder = Folder(hours=hours, path=path, pid=pid)
     return SimpleNamespace(run=run, state="done" if hours else "ready", pending=not hours, folder=folder)
 
 
@@ -70,53 +69,65 @@ def test_a_stage_goes_by_its_own_runs_and_else_by_all():
     assert total(nobody) is None
 
 
-def test_cheap_sources_do_not_mislead(clock):
+def test_cheap_sources_do_not_mislead():
     """Four runs of an hour, then one of ten: of the two left each takes ten."""
     listener = Listener()
     pace = Pace(listener)
-    pace.tell(study(sources=[None] * 4, targets=[None] * 3))
-    clock.s = 4 * 3600
-    pace.tell(study(sources=[1.0] * 4, targets=[None] * 3))
-    clock.s = 14 * 3600
-    pace.tell(study(sources=[1.0] * 4, targets=[10.0, None, None]))
-    pace.tell(study(sources=[1.0] * 4, targets=[10.0, None, None]))
-    clock.s = 34 * 3600
-    pace.tell(study(sources=[1.0] * 4, targets=[10.0] * 3))
-    assert listener.said == [
+    for sources, targets in (([None] * 4, [None] * 3), ([1.0] * 4, [None] * 3), ([1.0] * 4, [10.0, None, None])):
+        pace.report(study(sources=sources, targets=targets))
+        pace.report(study(sources=sources, targets=targets))  # nothing has changed
+    pace.report(study(sources=[1.0] * 4, targets=[10.0] * 3))
+    assert listener.lines == [
         "0 of 7 runs done", "4 of 7 runs done, about 3.0 h left", "5 of 7 runs done, about 20.0 h left", "7 of 7 runs done",
     ]  # fmt: skip
 
 
-def test_all_processes_count_and_what_was_done_before_does_not(clock):
+def test_processes_at_work_share_what_is_left(tmp_path):
+    """Nine runs of an hour are left. This process and two others work, one of them on two runs; then a watcher sees the others
+    alone. Two runs that nobody helps with take as long as the longest."""
+    runs = [Run(stage="s", name=str(i), kind="s", effort=Effort(10, 80, 20)) for i in range(10)]
+    at_work = [entry(runs[1], pid=7), entry(runs[2], pid=7), entry(runs[3], pid=8)]
+    entries = [entry(runs[0], 1.0), *at_work, *map(entry, runs[4:])]
     listener = Listener()
-    pace = Pace(listener)
-    pace.tell(study(runs=[1.0, 1.0, None, None, None, None]))
-    clock.s = 3600  # three processes at once
-    pace.tell(study(runs=[1.0, 1.0, 1.0, 1.0, 1.0, None]))
-    assert listener.said == ["2 of 6 runs done", "5 of 6 runs done, about 20 min left"]
+    Pace(listener).report(entries)
+    Pace(listener, works=False).report(entries)
+    Pace(listener).report([entry(runs[0], 1.0), entry(runs[1], pid=7), entry(runs[2])])
+    assert listener.lines == [
+        "1 of 10 runs done, about 3.0 h left", "1 of 10 runs done, about 4.5 h left", "1 of 3 runs done, about 60 min left",
+    ]  # fmt: skip
 
 
-def test_who_waits_for_workers_elsewhere_tells_the_time_left(clock, monkeypatch):
+def test_who_waits_for_workers_elsewhere_reports_the_time_left(monkeypatch):
+    monkeypatch.setattr(watching.time, "sleep", lambda seconds: None)
     listener = Listener()
     states = [study(runs=[None] * 3), study(runs=[1.0, None, None]), study(runs=[1.0] * 3)]
-
-    def entries():
-        clock.s += 3600
-        return states.pop(0)
-
-    watch(SimpleNamespace(entries=entries), listener, lambda: True)
-    assert listener.said == ["0 of 3 runs done", "1 of 3 runs done, about 4.0 h left", "3 of 3 runs done"]
-    assert watching.WAIT_S > 0
+    watch(SimpleNamespace(entries=lambda: states.pop(0)), listener, lambda: True)
+    assert listener.lines == ["0 of 3 runs done", "1 of 3 runs done, about 2.0 h left", "3 of 3 runs done"]
 
 
-def test_what_is_not_finished_anywhere_goes_by_its_rows(clock):
+def test_training_and_scoring_have_seconds_of_their_own():
+    """Rows of one stage are answered in a hundredth of an hour each; once a run of the other has trained, its rows count."""
+    untrained = [Run(stage="a", name=str(i), kind="a", effort=Effort(0, 0, 100)) for i in range(2)]
+    tuned = [Run(stage="b", name=str(i), kind="b", effort=Effort(10, 400, 100)) for i in range(2)]
+    first = [entry(untrained[0], (0.0, 1.0)), entry(untrained[1]), *map(entry, tuned)]
+    assert Pace(Listener()).left(first) == pytest.approx(1.0 + 2 * 5.0)
+    later = [
+        entry(untrained[0], (0.0, 1.0)),
+        entry(untrained[1], (0.0, 1.0)),
+        entry(tuned[0], (2.0, 0.5)),
+        entry(tuned[1]),
+    ]
+    assert Pace(Listener()).left(later) == pytest.approx(2.5)
+
+
+def test_what_is_not_finished_anywhere_goes_by_its_rows():
     """A row takes 36 seconds: 100 rows an hour, so 400 rows take four."""
     cheap, dear = (Run(stage=s, name="0", kind=s, effort=Effort(10, r, r / 4)) for s, r in (("a", 80), ("b", 320)))
     assert Pace(Listener()).left([entry(cheap, 1.0), entry(dear)]) == pytest.approx(4.0)
     assert Pace(Listener()).left([entry(cheap), entry(dear)]) is None
 
 
-def test_two_kinds_of_one_stage_do_not_share_a_mean(clock):
+def test_two_kinds_of_one_stage_do_not_share_a_mean():
     """Of a stage with short and long texts one run of each is finished; two long ones are to come."""
     short, long = (
         [Run(stage="s", name=f"{kind}{i}", kind=kind, effort=Effort(1, 8, 2)) for i in range(3)] for kind in ("a", "b")
@@ -125,17 +136,12 @@ def test_two_kinds_of_one_stage_do_not_share_a_mean(clock):
     assert Pace(Listener()).left(entries) == pytest.approx(10.0)
 
 
-def test_runs_at_work_count_by_their_steps(clock, tmp_path):
-    """One of four runs of ten hours is finished when fourteen hours are gone, and another is at its fifth step of ten, four
-    fifths of which are training: one process, 26 hours to go."""
+def test_runs_at_work_count_by_their_steps(tmp_path):
+    """One of four runs of ten hours is finished, and another is at its fifth step of ten, four fifths of which are training."""
     run = [Run(stage="s", name=str(i), kind="s", effort=Effort(10, 80, 20)) for i in range(4)]
-    listener = Listener()
-    pace = Pace(listener)
-    pace.tell([entry(each) for each in run])
     (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st')
-    clock.s = 14 * 3600
-    pace.tell([entry(run[0], 10.0), entry(run[1], path=tmp_path), entry(run[2]), entry(run[3])])
-    assert listener.said[-1] == "1 of 4 runs done, about 26.0 h left"
+    entries = [entry(run[0], 10.0), entry(run[1], path=tmp_path), entry(run[2]), entry(run[3])]
+    assert Pace(Listener()).left(entries) == pytest.approx(26.0)
 
 
 def test_the_effort_of_a_run_is_counted_from_its_settings(tmp_path):

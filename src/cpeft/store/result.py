@@ -71,6 +71,10 @@ class Seconds(Record):
     def total(self) -> float:
         return self.training + self.scoring
 
+    @property
+    def parts(self) -> dict[str, float]:
+        return {"training": self.training, "scoring": self.scoring}
+
 
 class ComparingSeconds(Record):
     """What a comparison took."""
@@ -80,6 +84,10 @@ class ComparingSeconds(Record):
     @property
     def total(self) -> float:
         return self.comparing
+
+    @property
+    def parts(self) -> dict[str, float]:
+        return {"training": 0.0, "scoring": self.comparing}
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from cpeft.study.runner.plan import Plan
 def watch(plan: Plan, console: Console, alive: Callable[[], bool]) -> None:
     """Wait until every run is finished or failed, or no worker is alive; tell how many are done whenever that changes, and the
     time left."""
-    pace = Pace(console)
+    pace = Pace(console, works=False)
     while True:
         working = alive()  # asked first: what a worker did last is seen below
         entries = plan.entries()
-        pace.tell(entries)
+        pace.report(entries)
         if not (working and any(entry.pending for entry in entries)):
             return
         time.sleep(WAIT_S)

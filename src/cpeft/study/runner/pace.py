@@ -1,13 +1,17 @@
 """How long the rest of a study takes, from what its finished runs took.
 
-A run is expected to take the mean of the finished runs of its kind (`RecipeRun.kind`: all but seeds and rates the same). Where
-none is finished, its rows (`RecipeRun.effort`) are multiplied with the seconds a row took in its stage, or in the whole study.
-Runs that are at work count by the share of their steps.
+    seconds of a run = training rows * s/row in training + answered rows * s/row in scoring
+
+The seconds of a row are those of the finished runs of its kind (`RecipeRun.kind`: all but seeds and rates the same), else of
+its stage, else of the whole study; while nothing has trained, a training row is taken to cost what `RecipeRun.effort` says it
+costs against an answered one. Runs at work count by the share of their steps.
+
+    time left = max(seconds to come / processes at work, the longest run to come)
 """
 
-import time
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+import os
+import socket
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,72 +19,66 @@ from rich.console import Console
 if TYPE_CHECKING:  # a store is looked at without torch
     from cpeft.study.runner.plan import Planned
 
+PARTS = ("training", "scoring")
+
 
 class Pace:
-    """Tells how far a study is, with the time left at the pace of all processes since this one began: the time it took so far
-    per expected second of a run that was done, times the expected seconds to come."""
+    """Reports how far a study is and the time left. `works` says whether this process is one that works on it."""
 
-    def __init__(self, console: Console) -> None:
-        self.console, self.began = console, time.monotonic()
-        self.told = -1
-        self.before: dict[str, float] = {}  # by run, the share that was done when this began
-        self.seconds: dict[str, float] = {}  # of finished runs, read once
+    def __init__(self, console: Console, works: bool = True) -> None:
+        self.console, self.works = console, works
+        self._reported = -1
+        self._seconds: dict[str, dict[str, float]] = {}  # by finished run and part; results are read once
 
-    def tell(self, entries: "Sequence[Planned]") -> None:
-        """Say how many runs are done, if that has changed."""
+    def report(self, entries: "Sequence[Planned]") -> None:
+        """Print how many runs are done, if that has changed."""
         done = sum(entry.state == "done" for entry in entries)
-        if self.told < 0:
-            self.before = {str(entry.run): self._share(entry) for entry in entries}
-        if done > self.told:
-            left = self._wall_left(entries)
-            said = f", about {duration(left)} left" if left else ""
-            self.console.print(f"{done} of {len(entries)} runs done{said}", highlight=False)
-        self.told = done
+        if done > self._reported:
+            left = self._remaining(entries)
+            time_left = f", about {duration(max(sum(left) / self._workers(entries), *left))} left" if left else ""
+            self.console.print(f"{done} of {len(entries)} runs done{time_left}", highlight=False)
+        self._reported = done
 
     def left(self, entries: "Sequence[Planned]") -> float | None:
-        """Hours to come, in one process; None where that cannot be told yet."""
-        if (expected := self._expected(entries)) is None:
+        """Hours to come in one process; None while nothing is finished."""
+        left = self._remaining(entries)
+        return sum(left) / 3600 if left is not None else None
+
+    def _workers(self, entries: "Sequence[Planned]") -> int:
+        """How many processes work on the study."""
+        folders = [entry.folder for entry in entries if entry.pending and entry.folder]
+        holders = [holder for folder in folders if (holder := folder.holder()) and not holder.stale]
+        here = {(socket.gethostname(), os.getpid())} if self.works else set()
+        return max(len(here | {(holder.host, holder.pid) for holder in holders}), 1)
+
+    def _remaining(self, entries: "Sequence[Planned]") -> list[float] | None:
+        """Seconds to come of every run that is not finished; None while nothing is finished."""
+        finished = [entry for entry in entries if entry.state == "done" and entry.folder]
+        for entry in finished:
+            if (name := str(entry.run)) not in self._seconds and entry.folder:
+                self._seconds[name] = entry.folder.result().seconds.parts
+        if not finished:
             return None
-        return self._pending(entries, expected) / 3600
-
-    def _wall_left(self, entries: "Sequence[Planned]") -> float | None:
-        """Seconds to come, as many processes as there were; None where nothing was done since this began."""
-        if (expected := self._expected(entries)) is None:
-            return None
-        since = sum(expected[str(e.run)] * (self._share(e) - self.before[str(e.run)]) for e in entries)
-        return self._pending(entries, expected) * (time.monotonic() - self.began) / since if since > 0 else None
-
-    def _pending(self, entries: "Sequence[Planned]", expected: Mapping[str, float]) -> float:
-        return sum(expected[str(entry.run)] * (1 - self._share(entry)) for entry in entries if entry.pending)
-
-    def _expected(self, entries: "Sequence[Planned]") -> dict[str, float] | None:
-        """Seconds of every run, those that it took or is expected to take; None where nothing is finished anywhere."""
-        groups: defaultdict[Hashable, list[Planned]] = defaultdict(list)
-        for entry in entries:
-            if entry.state == "done" and entry.folder:
-                if (name := str(entry.run)) not in self.seconds:
-                    self.seconds[name] = entry.folder.result().seconds.total
+        rates: dict[tuple[Hashable, str], float] = {}
+        for part in PARTS:
+            spent: dict[Hashable, tuple[float, float]] = {}
+            for entry in finished:
                 for group in _groups(entry):
-                    groups[group].append(entry)
-        if not groups:
-            return None
-        a_row = {
-            group: sum(self.seconds[str(e.run)] for e in finished) / sum(e.run.effort.rows for e in finished)
-            for group, finished in groups.items()
-        }
-        return {str(entry.run): self._of(entry, a_row) for entry in entries}
+                    seconds, rows = spent.get(group, (0.0, 0.0))
+                    own = self._seconds[str(entry.run)][part]
+                    spent[group] = seconds + own, rows + getattr(entry.run.effort, part)
+            rates |= {(group, part): seconds / rows for group, (seconds, rows) in spent.items() if rows}
+        return [self._expected(entry, rates) for entry in entries if entry.pending]
 
-    def _of(self, entry: "Planned", a_row: Mapping[Hashable, float]) -> float:
-        """Seconds of a run, by those of a row in the closest group that has any finished one."""
-        if (name := str(entry.run)) in self.seconds:
-            return self.seconds[name]
-        return entry.run.effort.rows * next(a_row[group] for group in _groups(entry) if group in a_row)
-
-    def _share(self, entry: "Planned") -> float:
-        """How much of a run is done."""
-        if entry.state == "done" or not (entry.pending and entry.folder):
-            return float(entry.state == "done")
-        return entry.run.effort.share(entry.folder.last_step()[0] or 0)
+    def _expected(self, entry: "Planned", rates: dict[tuple[Hashable, str], float]) -> float:
+        """Seconds to come of one run."""
+        known = [[rates[group, part] for group in _groups(entry) if (group, part) in rates] for part in PARTS]
+        training, scoring = (next(iter(found), None) for found in known)
+        effort = entry.run.effort
+        expected = effort.training * (scoring or 0.0 if training is None else training)
+        expected += effort.scoring * (training or 0.0 if scoring is None else scoring)
+        step = entry.folder.last_step()[0] if entry.folder else None
+        return expected * (1 - effort.share(step or 0))
 
 
 def _groups(entry: "Planned") -> tuple[Hashable, ...]:
@@ -90,10 +88,6 @@ def _groups(entry: "Planned") -> tuple[Hashable, ...]:
 
 def duration(seconds: float) -> str:
     """Rounded to what a person plans by."""
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -26,7 +26,7 @@ class Queue:
     def look(self) -> list[Planned]:
         """All runs as they stand now; told where something has changed, and kept in the manifest once a run was made."""
         entries = self.plan.entries()
-        self.pace.tell(entries)
+        self.pace.report(entries)
         if any(entry.state in ("done", "failed") for entry in entries):
             self.leave_manifest(entries)
         return entries
