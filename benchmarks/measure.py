@@ -81,7 +81,8 @@ def peak_of(dtype: torch.dtype, size: int = 2048, rounds: int = 5) -> float:
     """Operations per second of one large matrix product, the best of several by torch's own product and by one whose matrix is
     kept in oneDNN's layout: which is faster hangs on the processor."""
     a, linear = torch.randn(size, size).to(dtype), torch.nn.Linear(size, size, bias=False).to(dtype)
-    arranged = Product([linear], arranged=True)
+    has_layout = dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    arranged = Product([linear], arranged=has_layout)
     seconds = []
     with torch.no_grad():
         for work in (lambda: a @ linear.weight, lambda: arranged.forward(a)):
