@@ -141,8 +141,13 @@ def test_arranged_matrices_multiply_as_plain_ones(dtype, biased):
     torch.testing.assert_close(leaf.grad, plain.backward(g), **exact)
 
 
-def test_a_model_too_large_to_be_held_three_times_is_not_arranged(monkeypatch):
+def test_what_is_arranged(monkeypatch):
+    """Not on a processor where MKL is the faster, and no model that is too large to be held three times."""
     model = make_lm("t5").model
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not arranges(model)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     assert arranges(model)
     monkeypatch.setattr(product.os, "sysconf", lambda name: 1000 if name == "SC_PAGE_SIZE" else 100)
     assert not arranges(model)
