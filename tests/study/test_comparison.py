@@ -55,7 +55,7 @@ def finish(path, store, *overrides):
     plan = Plan(load_recipe(path, overrides), store)
     summary = run_recipe(plan, Console(quiet=True))
     assert (summary.done, summary.failures, summary.blocked) == (len(plan.recipe.runs), {}, {})
-    [folder] = [plan.folder(run).path for run in plan.recipe.runs if isinstance(run, Comparison)]
+    [folder] = [plan.references.folder(run).path for run in plan.recipe.runs if isinstance(run, Comparison)]
     return folder
 
 
@@ -201,7 +201,7 @@ def test_no_gang_holds_one(recipe, store):
         (COMPARE.replace("sources", "sorces"), "did you mean 'sources'"),
         (COMPARE.replace("sources/*@*", "similarity/*"), "of an earlier stage"),
         (COMPARE.replace("sources/*@*", "sources/rank@*"), "trains no such task"),
-        (COMPARE.replace("@*", ""), r"says no seed; there are seeds \[0, 1\]: say sources/\*@0, or sources/\*@\* for all"),
+        (COMPARE.replace("@*", ""), r"names no seed; there are seeds \[0, 1\]: write sources/\*@0, or sources/\*@\* for all"),
         (COMPARE.replace("*@*", "mood@0"), "names fewer than two prompts; 'stage/\\*' is every task"),
         (COMPARE.replace('"sources/*@*"', '"sources/mood@0", "sources/mood@0"'), "names fewer than two prompts"),
         (COMPARE + COMPARE.replace('"similarity"', '"more"').replace("sources", "similarity"), "trains no such task"),
@@ -252,7 +252,9 @@ def test_every_seed_is_a_source_where_several_are_wanted(recipe, store):
     plan = Plan(load_recipe(recipe(SOURCES + mixed)), store)
     assert run_recipe(plan, Console(quiet=True)).done == 5
     assert plan.entries()[-1].folder.result().sources == tuple(NAMES)
-    with pytest.raises(PromptMismatch, match=r"'sources/mood@\*' names 2 prompts \(mood@0, mood@1\); one is wanted"):
+    with pytest.raises(
+        PromptMismatch, match=r"'sources/mood@\*' names 2 prompts \(mood@0, mood@1\); exactly one is needed"
+    ):
         run_recipe(
             Plan(load_recipe(recipe(SOURCES + TARGETS + 'prompt.init = "sources/mood@*"')), store), Console(quiet=True)
         )

@@ -133,7 +133,8 @@ class Slurm(Launcher):
         jobs: dict[str, list[Any]] = {}
         try:
             for stage, left in stages.items():
-                first = [name for name in jobs if any(need.stage == name for e in left for need in e.run.needs(plan))]
+                needed = {need.stage for entry in left for need in entry.run.needs(plan.references)}
+                first = [name for name in jobs if name in needed]
                 ids = [job.job_id for name in first for job in jobs[name]]
                 jobs[stage] = self._jobs(plan, stage, len(left), ids)
                 behind = f", behind those of {', '.join(first)}" if first else ""

@@ -23,13 +23,12 @@ from cpeft.files import replace_text
 from cpeft.store.machine import hardware, versions
 from cpeft.store.result import ComparingSeconds, ComparisonResult, write_result
 from cpeft.store.run_folder import RunFolder
-from cpeft.study.recipe.runs import RecipeRun, TrainingRun
+from cpeft.study.recipe.references import RecipeRun, References, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cpeft.prompts.soft_prompt import SoftPrompt
-    from cpeft.study.runner.plan import Plan, Source
 
 SCHEMA = 2  # raise when what is computed of the same prompts changes
 
@@ -44,7 +43,7 @@ class ComparisonStage(Options):
     def run(self, forced: Table, base: Path) -> "Comparison":
         """Its one run, with what the command line sets."""
         compare = parse(ComparisonStage, {**self.model_dump(), **forced}, self.name).compare
-        return Comparison(self.name, self.name, self.name, base, compare)
+        return Comparison(self.name, self.name, self.name, base, (), compare)
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ class Comparison(RecipeRun):
     def references(self) -> list[str]:
         return list(self.compare)
 
-    def needs(self, plan: "Plan") -> list[TrainingRun]:
-        found = super().needs(plan)
-        files = [name for name in set(self.compare) if not plan.named(name, self)]
+    def needs(self, references: References) -> list[RecipeRun]:
+        found = super().needs(references)
+        files = [name for name in set(self.compare) if not references.named(name, self)]
         if len(files) + sum(len(run.tasks) for run in found) < 2:
             raise ConfigError(
                 f"{self}: compare = {list(self.compare)} names fewer than two prompts; "
@@ -75,7 +74,7 @@ class Comparison(RecipeRun):
             )
         return found
 
-    def identity(self, plan: "Plan") -> str:
+    def identity(self, references: References) -> str:
         from cpeft.prompts.soft_prompt import (
             matrix_hash,  # here: a plan loads torch only where there are prompts to compare
         )
@@ -83,20 +82,20 @@ class Comparison(RecipeRun):
         content = [
             [each.card, matrix_hash(each.prompt.origin) if each.prompt.origin is not None else "",
              matrix_hash(each.dead_ND) if each.dead_ND is not None else ""]
-            for each in self._compared(plan)
+            for each in self._compared(references)
         ]  # fmt: skip
         return digest({"schema": SCHEMA, "compared": content})[:12]
 
     def saved(self) -> Table:
         return {"compare": list(self.compare)}
 
-    def found(self, plan: "Plan") -> dict[str, Any]:
+    def found(self, references: References) -> dict[str, Any]:
         """What `similarity.json` holds; raises PromptMismatch for prompts that cannot be compared, PromptError for fewer than
         two."""
         from cpeft.prompts.similarity import Item, compare
         from cpeft.prompts.vectors import TaskVector
 
-        compared = list(self._compared(plan))
+        compared = list(self._compared(references))
         items = [Item.of(each.card["name"], each.prompt, each.dead_ND) for each in compared]
         stored = [item for item in items if item.dead_ND is not None]
         vectors = [
@@ -109,11 +108,11 @@ class Comparison(RecipeRun):
         cards += [{"what": "vectors", **compare(vectors).card()}] if len(vectors) > 1 else []
         return {"compare": list(self.compare), "compared": [each.card for each in compared], "cards": cards}
 
-    def _compared(self, plan: "Plan") -> Iterator[Compared]:
+    def _compared(self, references: References) -> Iterator[Compared]:
         from cpeft.prompts.exchange import load_stored
         from cpeft.prompts.soft_prompt import matrix_hash
 
-        found = {source.path: source for reference in self.compare for source in plan.prompts(reference, self)}
+        found = {source.path: source for reference in self.compare for source in references.prompts(reference, self)}
         for name, source in zip(_names(list(found.values())), found.values(), strict=True):
             prompt, dead_ND = load_stored(source.path)
             run = {"run": str(source.run), "prompt": source.name, "seed": source.run.seed} if source.run else {}
@@ -129,7 +128,7 @@ class Comparison(RecipeRun):
         write_result(folder.result_path, result)
 
 
-def _names(sources: "Sequence[Source]") -> list[str]:
+def _names(sources: Sequence[Source]) -> list[str]:
     """`mood@0` for a prompt and its seed, the name of a file; where these repeat, the run and the prompt, or the path."""
     short = [f"{name}@{run.seed}" if run else name for name, _, run in sources]
     long = [f"{run}/{name}" if run else str(path) for name, path, run in sources]

@@ -27,9 +27,9 @@ from cpeft.models.cache import write_once
 from cpeft.options.model import ModelOptions
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import Recipe, load_recipe
-from cpeft.study.recipe.runs import RecipeRun, TrainingRun
+from cpeft.study.recipe.references import RecipeRun, References
+from cpeft.study.recipe.runs import TrainingRun
 from cpeft.study.recipe.settings import RunSettings, located_model
-from cpeft.study.runner.plan import Plan
 from cpeft.tasks import Task
 from cpeft.tasks.custom import find_task
 from cpeft.tasks.made_up import made_up
@@ -65,19 +65,20 @@ def tiny(recipe: Recipe) -> Recipe:
 
 def thinned(recipe: Recipe) -> tuple[RecipeRun, ...]:
     """Some runs of every stage and what they start from, in recipe order."""
-    plan, chosen = Plan(recipe, Store("nowhere")), dict[tuple[str, str], TrainingRun]()
+    references, chosen = References(recipe.runs, Store("nowhere")), set[str]()
     stages: dict[str, list[TrainingRun]] = {}
     for run in recipe.training:
         stages.setdefault(run.stage, []).append(run)
-    waiting = [run for runs in stages.values() for run in _first(runs)]
+    waiting: list[RecipeRun] = [run for runs in stages.values() for run in _first(runs)]
     compared = [(name, run) for run in recipe.runs if not isinstance(run, TrainingRun) for name in run.references()]
-    waiting += [need for name, run in compared if _stage(name) in stages for need in plan.named(name, run)[:1]]
+    waiting += [need for name, run in compared if _stage(name) in stages for need in references.named(name, run)[:1]]
     while waiting:
         run = waiting.pop()
-        if (run.stage, run.name) not in chosen:
-            chosen[run.stage, run.name] = run
-            waiting += [need for name in run.references() if _stage(name) in stages for need in plan.named(name, run)]
-    return tuple(run for run in recipe.runs if not isinstance(run, TrainingRun) or (run.stage, run.name) in chosen)
+        if str(run) not in chosen:
+            chosen.add(str(run))
+            own = [name for name in run.references() if _stage(name) in stages]
+            waiting += [need for name in own for need in references.named(name, run)]
+    return tuple(run for run in recipe.runs if not isinstance(run, TrainingRun) or str(run) in chosen)
 
 
 def _first(runs: Sequence[TrainingRun]) -> list[TrainingRun]:

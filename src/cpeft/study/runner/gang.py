@@ -121,7 +121,7 @@ class GangAtWork:
             raise LostClaim(lost)
 
     def _folder(self, run: TrainingRun) -> RunFolder:
-        return self.queue.plan.folder(run)
+        return self.queue.plan.references.folder(run)
 
     def _callbacks(self, run: TrainingRun, folder: RunFolder) -> list[Callback]:
         """What watches a run, in the order in which it is told; bars and meter are the gang's."""

@@ -38,7 +38,7 @@ class Outlook:
         self._seen: dict[Hashable, Lack | None] = {}
         found: dict[str, Planned] = {}
         for run in plan.recipe.runs:
-            needs = self.needs[str(run)] = [str(need) for need in run.needs(plan)]
+            needs = self.needs[str(run)] = [str(need) for need in run.needs(plan.references)]
             if lacks := self._lacks(run):
                 state: State = "needs data" if lacks[0].data else "needs model"
                 found[str(run)] = Planned(run, state, None, lacks[0].what.partition(": ")[0])

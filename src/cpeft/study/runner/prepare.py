@@ -78,21 +78,25 @@ def prepare(
         return same_space(prompt, name, lm).rows(cut)
 
     def one(reference: str) -> SoftPrompt:
-        found = plan.find(reference, run)
+        found = plan.references.find(reference, run)
         if len(found) > 1:
-            raise PromptMismatch(f"'{reference}' names {len(found)} prompts ({', '.join(found)}); one is wanted")
+            raise PromptMismatch(
+                f"'{reference}' names {len(found)} prompts ({', '.join(found)}); exactly one is needed"
+            )
         return loaded(*next(iter(found.items())))
 
     mixes = settings.method.uses_sources
     sources: dict[str, SoftPrompt] = {}
     for reference in settings.sources if mixes else ():
-        for name, path in plan.find(reference, run).items():
+        for name, path in plan.references.find(reference, run).items():
             sources[name if name not in sources else str(path)] = loaded(name, path)
     cuts = cut != "all" and bool(run.prompt_references())
     notes = (
         [f"source.rows = '{cut}': only these rows of each prompt that this run starts from are used"] if cuts else []
     )
-    learner = make_learner(settings, lm, data, sources, one, lambda name: read_tensors(plan.state_of(name, run)))
+    learner = make_learner(
+        settings, lm, data, sources, one, lambda name: read_tensors(plan.references.state_of(name, run))
+    )
     for each in data:
         _check_fits(learner, each, settings)
     member = make_member(settings, learner, data, folder, workers, name=str(run), callbacks=callbacks, guard=guard)

@@ -101,7 +101,7 @@ def _seconds(run: TrainingRun, plan: Plan) -> float:
 
 def _stand_ins(run: TrainingRun, plan: Plan, lm: FrozenLM) -> dict[str, SoftPrompt]:
     """As many prompts as the run will mix."""
-    named = [plan.named(reference, run) for reference in run.settings.sources]
+    named = [plan.references.named(reference, run) for reference in run.settings.sources]
     count = sum(sum(len(need.tasks) for need in needs) or 1 for needs in named)  # a file is one prompt
     length = run.settings.prompt.length
     rows_PD = lm.vocabulary.table_VD[:length].clone()

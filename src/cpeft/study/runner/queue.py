@@ -51,7 +51,7 @@ class Queue:
             fits = entry.run.gang == gang if gang else not claims
             if not fits or len(claims) >= places or entry.state != "ready" or not self.ours(entry):
                 continue
-            if claim := self.plan.store.claim(self.plan.folder(entry.run)):
+            if claim := self.plan.store.claim(self.plan.references.folder(entry.run)):
                 claims[i] = claim
                 if gang is None and (gang := entry.run.gang):
                     places = gang_size(gang[1])

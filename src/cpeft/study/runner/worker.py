@@ -64,7 +64,7 @@ def warn(plan: Plan, console: Console) -> None:
 def summary_of(plan: Plan) -> Summary:
     """How a recipe stands in its store."""
     entries = plan.entries()
-    failed = {str(e.run): str(plan.folder(e.run).failure_path) for e in entries if e.state == "failed"}
+    failed = {str(e.run): str(plan.references.folder(e.run).failure_path) for e in entries if e.state == "failed"}
     blocked = {str(e.run): e.why for e in entries if e.state == "blocked"}
     return Summary(sum(e.state == "done" for e in entries), failed, blocked, sum(e.pending for e in entries))
 
@@ -91,9 +91,9 @@ def _work(queue: Queue, workers: Workers, console: Console) -> bool:
 
 def _compare(plan: Plan, run: Comparison, claim: Claim, console: Console) -> None:
     """Compare what is ready; what breaks is kept with this run and stops no other."""
-    folder, began = plan.folder(run), time.monotonic()
+    folder, began = plan.references.folder(run), time.monotonic()
     try:
-        found = run.found(plan)  # CpeftErrors stop the command
+        found = run.found(plan.references)  # CpeftErrors stop the command
         claim.guard()
         write_config(run, folder.config_path)
         run.conclude(found, time.monotonic() - began, folder)
