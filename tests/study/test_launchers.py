@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError, DataError, Stopped, UnknownName
 from cpeft.store.run_folder import Store
-from cpeft.study.launchers import LAUNCHERS, Launcher
+from cpeft.study.launchers import LAUNCHERS, Launcher, launcher_options
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
@@ -49,8 +49,8 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
     path = written(place, "[launcher.slurm]\nworkers = 3\nsbatch = { account = 'x' }\n")
     plain = Plan(load_recipe(world / "study.toml", FEW), Store(tmp_path))
     more = [load_recipe(path, [*FEW, "launcher.slurm.partition=gpu"]), load_recipe(world / "study.toml", [*FEW])]
-    assert more[0].launchers["slurm"].workers == 3
-    assert more[0].launchers["slurm"].partition == "gpu"
+    slurm = launcher_options(more[0])["slurm"]
+    assert (slurm.workers, slurm.partition) == (3, "gpu")
     first = plain.entries()[0]
     assert all(Plan(recipe, plain.store).entries()[0].folder == first.folder for recipe in more)
     told = Plan(load_recipe(world / "study.toml", [*FEW, "launcher.processes.workers=3"]), plain.store)
@@ -73,13 +73,13 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
 )
 def test_mistakes_in_a_recipe(place, text, message):
     with pytest.raises(ConfigError, match=message):
-        load_recipe(written(place, text))
+        launcher_options(load_recipe(written(place, text)))
 
 
 def test_a_stage_has_the_resources_of_all_but_for_its_own(place):
     text = "[launcher.slurm]\nworkers = 8\ngpus = 1\nsbatch = { account = 'x', qos = 'low' }\n"
     text += "[launcher.slurm.stage.sources]\nworkers = 2\nsbatch = { qos = 'high' }\n"
-    options = load_recipe(written(place, text), ["launcher.slurm.stage.targets.gpus=0"]).launchers["slurm"]
+    options = launcher_options(load_recipe(written(place, text), ["launcher.slurm.stage.targets.gpus=0"]))["slurm"]
     sources, targets = options.of_stage("sources"), options.of_stage("targets")
     assert (sources.workers, sources.gpus, sources.sbatch) == (2, 1, {"account": "x", "qos": "high"})
     assert (targets.workers, targets.gpus, targets.sbatch) == (8, 0, options.sbatch)

@@ -107,7 +107,7 @@ def _be_careful(runs: Sequence[Any]) -> None:
 
 def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     """The launcher that a command asks for, with its resources."""
-    from cpeft.study.launchers import LAUNCHERS
+    from cpeft.study.launchers import LAUNCHERS, launcher_options
     from cpeft.training.workers import Workers
 
     if processes is not None and name not in (None, "processes"):
@@ -117,7 +117,7 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
         asked = "--processes" if processes else f"--launcher {name}"
         raise ConfigError(f"{asked} starts processes of its own; leave it out under accelerate or torchrun")
     kind = LAUNCHERS.get(name)
-    options = plan.recipe.launchers.get(name, kind.Options())
+    options = launcher_options(plan.recipe).get(name, kind.Options())
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
@@ -156,10 +156,12 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """The graph of runs, what is done and what is missing; nothing runs but, on request, a short probe."""
+    from cpeft.study.launchers import launcher_options
     from cpeft.study.runner.pace import Pace
     from cpeft.study.runner.plan_view import Outlook
 
     planned = _plan(recipe, overrides, store, only)
+    launcher_options(planned.recipe)  # reports mistakes in [launcher] tables
     outlook = Outlook(planned)
     left = Pace(console).left(outlook.entries)
     probed = _probe(planned) if probe and not outlook.lacks else None

@@ -38,31 +38,31 @@ the next task of the stage that the run has not, after the last the first: with 
 task behind the prompt of another one. The name of an axis of the grid, {few_shot}, is the run's place on it.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
 from operator import getitem
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
 from cpeft.config import Options, Seed, Table, expand_grid, located, merge, override, parse, without_defaults
 from cpeft.errors import ConfigError
 from cpeft.registry import suggest
-from cpeft.study.launchers.base import LAUNCHERS, LauncherOptions
 from cpeft.study.recipe.comparison import ComparisonStage
 from cpeft.study.recipe.files import Files, read_recipe
 from cpeft.study.recipe.files import find_recipe as find_recipe
 from cpeft.study.recipe.files import packaged_recipes as packaged_recipes
-from cpeft.study.recipe.overrides import blame
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import RunSettings, parse_settings
 from cpeft.tasks.custom import find_task
 
 LAUNCHER = "launcher"
+Read = TypeVar("Read")
 MORE = ", ...)"
 SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
 
@@ -84,15 +84,15 @@ class Stage(Options):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe: its runs in stage order, the files it was read from, what the command line changed of its runs, by name
-    of the launcher the resources that it or the command line gives, the texts of its files, and its tables as one."""
+    """A parsed recipe: its runs in stage order, the files it was read from, the overrides of its runs and those of launchers'
+    resources, the texts of its files, and its tables as one, before overrides."""
 
     name: str
     about: str
     runs: tuple[RecipeRun, ...]
     files: Files = ()
     overrides: tuple[str, ...] = ()
-    launchers: Mapping[str, LauncherOptions] = field(default_factory=dict)
+    launcher_overrides: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     table: Table = field(default_factory=dict)
 
@@ -106,11 +106,36 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Parse a recipe and expand it to runs; every mistake is one ConfigError that names file and line, or the override."""
     data, files = read_recipe(path)
     for argument in overrides:
-        override(argument)  # what is none is said to be none
+        override(argument)  # raises ConfigError for what is not key=value
+    return read_under(overrides, files, lambda some: _under(some, data, files))
+
+
+def read_under(overrides: Sequence[str], files: Files, read: Callable[[Sequence[str]], Read]) -> Read:
+    """The result of `read(overrides)`. A ConfigError that occurs without overrides too is raised unchanged; any other names the
+    overrides that cause it."""
     try:
-        return _under(overrides, data, files)
+        return read(overrides)
     except ConfigError as error:
-        raise blame(error, overrides, files, lambda few: _under(few, data, files)) from None
+        raise _blamed(error, overrides, files, read) from None
+
+
+def _blamed(
+    error: ConfigError, overrides: Sequence[str], files: Files, read: Callable[[Sequence[str]], object]
+) -> ConfigError:
+    def needed(others: Sequence[str]) -> bool:
+        try:
+            read(others)
+        except ConfigError as left:
+            return str(error) not in (str(left), *left.others)
+        return True
+
+    if not needed([]):
+        return error
+    own = [one for i, one in enumerate(overrides) if needed([*overrides[:i], *overrides[i + 1 :]])] or list(overrides)
+    places = "|".join(re.escape(str(file)) for file in files)
+    what = re.sub(rf"^({places})(:\d+)?: ", "", str(error))
+    named = f"setting {own[0]}" if len(own) == 1 else f"settings {', '.join(own[:-1])} and {own[-1]}"
+    return type(error)(f"the {named} on the command line: {what}")
 
 
 def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
@@ -123,14 +148,15 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
         raise ConfigError(
             f"{located(files, 'base')}base = '{base}' is no folder; leave it out where files lie beside the recipe"
         )
-    tables, written = data.pop("stage", []), {LAUNCHER: data.pop(LAUNCHER, {})}
+    tables = data.pop("stage", [])
+    data.pop(LAUNCHER, None)
     _check_keys(data, files, "top level", "stage", "extends", "base", LAUNCHER)
     if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [_stage(table, i, files) for i, table in enumerate(tables)]
     names = [stage.name for stage in stages]
-    resources, overrides = _resources(overrides, names)
-    launchers = _launchers(merge(written, resources), names, files)
+    resources = [argument for argument in overrides if LAUNCHER not in names and LAUNCHER in override(argument)]
+    overrides = [argument for argument in overrides if argument not in resources]
     everywhere, forced = _sort_overrides(overrides, names)
     runs: list[RecipeRun] = []
     for stage in stages:
@@ -143,7 +169,7 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
             raise ConfigError(
                 f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
-    return Recipe(name, about, tuple(runs), files, tuple(overrides), launchers, texts, whole)
+    return Recipe(name, about, tuple(runs), files, tuple(overrides), tuple(resources), texts, whole)
 
 
 def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
@@ -162,33 +188,6 @@ def _check_keys(table: Table, files: Files, where: str, *more: str) -> None:
         if key not in SETTINGS:
             near = suggest(key, [*SETTINGS, *more])
             raise ConfigError(f"{located(files, key)}[{where}] unknown key '{key}'{near}")
-
-
-def _resources(overrides: Sequence[str], stages: list[str]) -> tuple[Table, list[str]]:
-    """What the command line sets for launchers, and its other overrides; a stage called `launcher` is a stage."""
-    ours = [argument for argument in overrides if LAUNCHER not in stages and LAUNCHER in override(argument)]
-    return merge(*map(override, ours)), [argument for argument in overrides if argument not in ours]
-
-
-def _launchers(table: Table, stages: list[str], files: Files) -> dict[str, LauncherOptions]:
-    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered, ConfigError for resources
-    of a stage that there is not."""
-    tables = table[LAUNCHER]
-    if not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
-        raise ConfigError(
-            f"{located(files, LAUNCHER)}resources stand in a table per launcher, as [launcher.slurm] or "
-            "launcher.slurm.workers=8"
-        )
-    found = {
-        name: parse(LAUNCHERS.get(name).Options, without_defaults(each), f"{LAUNCHER}.{name}", files)
-        for name, each in tables.items()
-    }
-    for name, options in found.items():
-        for stage in options.stages:
-            if stage not in stages:
-                where = f"{located(files, stage)}[{LAUNCHER}.{name}.stage.{stage}]"
-                raise ConfigError(f"{where} there is no stage '{stage}'{suggest(stage, stages)}")
-    return found
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
