@@ -22,7 +22,7 @@ from cpeft.study.recipe.runs import TrainingRun
 from cpeft.study.recipe.settings import RunSettings, located_model
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.prepare import make_learner, make_member, model_in, model_of
-from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks import Callback, RunInTraining
 from cpeft.training.carbon import Meter
 from cpeft.training.engine import train_gang
 from cpeft.training.member import Member
@@ -51,7 +51,7 @@ class _Clock(Callback):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+    def on_step(self, member: RunInTraining, record: dict[str, Any]) -> None:
         self.times.append(time.monotonic())
 
 
