@@ -236,11 +236,11 @@ def test_the_commands(file, cpeft_main, world, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("stores/r/*/*"))
     code, out, _ = cpeft_main("plan", recipe)
     assert code == 0
-    assert f"{NAME} is not here yet: `cpeft run` downloads it first" in out
+    assert f"{NAME} is not on this machine yet: `cpeft run` downloads it first" in out
     assert json.loads(cpeft_main("plan", recipe, "--json")[1])["downloads"] == [NAME]
     code, out, error = cpeft_main("doctor", recipe)
     assert (code, error) == (0, "")  # nothing was asked for it
-    assert "unchecked s: model 'tiny' is not here yet: cpeft fetch tiny; not checked: " in out
+    assert "unchecked s: model 'tiny' is not on this machine yet: cpeft fetch tiny; not checked: " in out
     assert "error" not in out
     code, out, _ = cpeft_main("doctor", recipe, "tasks=nothing.toml")
     assert code == 2

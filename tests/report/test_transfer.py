@@ -57,7 +57,7 @@ def write_comparison(store: Path, sources: list[Source], *names: str) -> None:
     folder = store / "similarity" / f"similarity-{run.identity(references)}"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(tomli_w.dumps(run.saved()))
-    run.conclude(run.found(references), 1.0, RunFolder(folder))
+    run.conclude(run.similarity(references), 1.0, RunFolder(folder))
 
 
 def write_transfer(store: Path, compared: int = 8) -> Path:

@@ -20,8 +20,8 @@ from cpeft.prompts.vectors import TaskVector
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.comparison import Comparison
 from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.claiming import Claimer
 from cpeft.study.runner.plan import Plan
-from cpeft.study.runner.queue import Queue
 from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK, D, P
 
@@ -181,7 +181,7 @@ def test_no_gang_holds_one(recipe, store):
     for text, expected in ((SOURCES + COMPARE + both, [{4}, {5, 6}]), (SOURCES + both + COMPARE, [{4, 5}, {6}])):
         plan = Plan(load_recipe(recipe(text), ["gang.size=4"]), store)
         assert [entry.state for entry in plan.entries()] == ["done"] * 4 + ["ready"] * 3
-        claimed = [Queue(plan, Console(quiet=True)).claim(plan.entries()) for _ in expected]
+        claimed = [Claimer(plan, Console(quiet=True)).claim(plan.entries()) for _ in expected]
         assert [set(claims) for claims in claimed] == expected
         for claims in claimed:
             for claim in claims.values():

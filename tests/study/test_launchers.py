@@ -13,8 +13,8 @@ from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.claiming import manifest_of
 from cpeft.study.runner.plan import Plan
-from cpeft.study.runner.queue import manifest_of
 from launched import LIMIT_S, kill_a_worker, outcome_of, write_claim
 
 FEW = ("seeds=[0]", "targets.tasks=mood.toml", "sources.tasks=mood.toml")
@@ -94,7 +94,7 @@ def test_a_worker_of_one_stage_ends_when_nothing_of_it_can_be_done(world, tmp_pa
         assert Job.of(plan, "targets").work(log) is None
     done = [str(entry.run) for entry in plan.entries() if entry.state == "done"]
     assert done == ["targets/mood.vocab few_shot=3.s0", "targets/mood.vocab few_shot=full.s0"]
-    assert "4 runs of targets are left to others, or to a later job" in (tmp_path / "log").read_text()
+    assert "4 runs of targets are left to other processes or a later job" in (tmp_path / "log").read_text()
     write_claim(plan.entries()[0].folder)
     with (tmp_path / "log").open("w") as log:
         assert Job.of(plan, "sources").work(log) is None
@@ -169,7 +169,7 @@ def test_a_launcher_of_ones_own(world, cpeft_main, tmp_path, monkeypatch):
         "run", world / "study.toml", *FEW, "--store", tmp_path / "store", "--launcher", "nobody"
     )
     assert code == 4
-    assert "7 runs are left and nobody works on them any more; the same command goes on" in err
+    assert "7 runs are unfinished and no process is working on them; re-run the same command to resume" in err
     monkeypatch.setattr(Nobody, "launch", lambda *_: True)
     code, out, err = cpeft_main(
         "run", world / "study.toml", *FEW, "--store", tmp_path / "store", "--launcher", "nobody"

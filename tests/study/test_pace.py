@@ -6,7 +6,8 @@ import pytest
 
 from cpeft.store.result import Seconds
 from cpeft.store.run_folder import RunFolder
-from cpeft.store.status import StageHours, hours_left, total
+from cpeft.store.state import RunState
+from cpeft.store.status import hours_left
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
 from cpeft.study.recipe.recipe import load_recipe
@@ -56,32 +57,29 @@ def study(**stages):
 
 def entry(run, hours=None, path=None):
     folder = Folder(hours=hours, path=path) if hours or path else None
-    return SimpleNamespace(run=run, state="done" if hours else "ready", pending=not hours, folder=folder)
+    return SimpleNamespace(run=run, state=RunState.DONE if hours else RunState.READY, folder=folder)
 
 
 def test_a_stage_goes_by_its_own_runs_and_else_by_all():
-    left = hours_left({"sources": StageHours([1.0, 3.0], 1), "targets": StageHours([], 4), "done": StageHours([], 0)})
+    left = hours_left({"sources": [1.0, 3.0], "targets": [], "done": []}, {"sources": 1, "targets": 4, "done": 0})
     assert left == {"sources": 2.0, "targets": 8.0, "done": 0.0}
-    assert total(left) == 10.0
-    left = hours_left({"sources": StageHours([1.0], 0), "targets": StageHours([10.0], 3)})
+    left = hours_left({"sources": [1.0], "targets": [10.0]}, {"sources": 0, "targets": 3})
     assert left == {"sources": 0.0, "targets": 30.0}
-    nobody = hours_left({"sources": StageHours([], 2), "over": StageHours([], 0)})
-    assert nobody == {"sources": None, "over": 0.0}
-    assert total(nobody) is None
+    assert hours_left({"sources": [], "over": []}, {"sources": 2, "over": 0}) == {"sources": None, "over": 0.0}
 
 
 def test_cheap_sources_do_not_mislead(clock):
     """Four runs of an hour, then one of ten: of the two left each takes ten."""
     listener = Listener()
     pace = Pace(listener)
-    pace.tell(study(sources=[None] * 4, targets=[None] * 3))
+    pace.show(study(sources=[None] * 4, targets=[None] * 3))
     clock.s = 4 * 3600
-    pace.tell(study(sources=[1.0] * 4, targets=[None] * 3))
+    pace.show(study(sources=[1.0] * 4, targets=[None] * 3))
     clock.s = 14 * 3600
-    pace.tell(study(sources=[1.0] * 4, targets=[10.0, None, None]))
-    pace.tell(study(sources=[1.0] * 4, targets=[10.0, None, None]))
+    pace.show(study(sources=[1.0] * 4, targets=[10.0, None, None]))
+    pace.show(study(sources=[1.0] * 4, targets=[10.0, None, None]))
     clock.s = 34 * 3600
-    pace.tell(study(sources=[1.0] * 4, targets=[10.0] * 3))
+    pace.show(study(sources=[1.0] * 4, targets=[10.0] * 3))
     assert listener.said == [
         "0 of 7 runs done", "4 of 7 runs done, about 3.0 h left", "5 of 7 runs done, about 20.0 h left", "7 of 7 runs done",
     ]  # fmt: skip
@@ -90,9 +88,9 @@ def test_cheap_sources_do_not_mislead(clock):
 def test_all_processes_count_and_what_was_done_before_does_not(clock):
     listener = Listener()
     pace = Pace(listener)
-    pace.tell(study(runs=[1.0, 1.0, None, None, None, None]))
+    pace.show(study(runs=[1.0, 1.0, None, None, None, None]))
     clock.s = 3600  # three processes at once
-    pace.tell(study(runs=[1.0, 1.0, 1.0, 1.0, 1.0, None]))
+    pace.show(study(runs=[1.0, 1.0, 1.0, 1.0, 1.0, None]))
     assert listener.said == ["2 of 6 runs done", "5 of 6 runs done, about 20 min left"]
 
 
@@ -112,8 +110,8 @@ def test_who_waits_for_workers_elsewhere_tells_the_time_left(clock, monkeypatch)
 def test_what_is_not_finished_anywhere_goes_by_its_rows(clock):
     """A row takes 36 seconds: 100 rows an hour, so 400 rows take four."""
     cheap, dear = (Run(stage=s, name="0", kind=s, effort=Effort(10, r, r / 4)) for s, r in (("a", 80), ("b", 320)))
-    assert Pace(Listener()).left([entry(cheap, 1.0), entry(dear)]) == pytest.approx(4.0)
-    assert Pace(Listener()).left([entry(cheap), entry(dear)]) is None
+    assert Pace(Listener()).hours_left([entry(cheap, 1.0), entry(dear)]) == pytest.approx(4.0)
+    assert Pace(Listener()).hours_left([entry(cheap), entry(dear)]) is None
 
 
 def test_two_kinds_of_one_stage_do_not_share_a_mean(clock):
@@ -122,7 +120,7 @@ def test_two_kinds_of_one_stage_do_not_share_a_mean(clock):
         [Run(stage="s", name=f"{kind}{i}", kind=kind, effort=Effort(1, 8, 2)) for i in range(3)] for kind in ("a", "b")
     )
     entries = [*(entry(run, 1.0) for run in short), entry(long[0], 5.0), *map(entry, long[1:])]
-    assert Pace(Listener()).left(entries) == pytest.approx(10.0)
+    assert Pace(Listener()).hours_left(entries) == pytest.approx(10.0)
 
 
 def test_runs_at_work_count_by_their_steps(clock, tmp_path):
@@ -131,10 +129,10 @@ def test_runs_at_work_count_by_their_steps(clock, tmp_path):
     run = [Run(stage="s", name=str(i), kind="s", effort=Effort(10, 80, 20)) for i in range(4)]
     listener = Listener()
     pace = Pace(listener)
-    pace.tell([entry(each) for each in run])
+    pace.show([entry(each) for each in run])
     (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st')
     clock.s = 14 * 3600
-    pace.tell([entry(run[0], 10.0), entry(run[1], path=tmp_path), entry(run[2]), entry(run[3])])
+    pace.show([entry(run[0], 10.0), entry(run[1], path=tmp_path), entry(run[2]), entry(run[3])])
     assert listener.said[-1] == "1 of 4 runs done, about 26.0 h left"
 
 

@@ -373,7 +373,7 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
     """config.toml appears whole or not at all: a kill while it is written leaves none."""
     import os
 
-    from cpeft.study.runner import unfinished as module
+    from cpeft.study.runner.claiming import write_config
 
     entry = plan_of(world, Store(tmp_path / "store")).entries()[0]
     entry.folder.path.mkdir(parents=True)
@@ -383,5 +383,5 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        module.write_config(entry.run, entry.folder.path / "config.toml")
+        write_config(entry.run, entry.folder)
     assert not (entry.folder.path / "config.toml").exists()

@@ -5,8 +5,8 @@ name = "small/example"
 name = "t5-small"
 [[stage]]
 name = "sources"
-tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all, "pairs" and "triples"
-                             # one of every two or three
+tasks = ["sst2", "mnli"]     # one run for each task; together = "yes" makes one run of all tasks, "pairs" and
+                             # "triples" one of every two or three
 seeds = [0, 1, 2]
 [[stage]]
 name = "targets"
@@ -16,26 +16,26 @@ method.name = "attempt"
 [[stage.variant]]            # named alternatives; each overrides the stage
 name = "no layer norm"
 method.layer_norm = "frozen"
-[stage.grid]                 # dotted keys, every combination; keys joined by a comma vary together
+[stage.grid]                 # dotted keys; every combination; keys joined by a comma vary together
 "data.few_shot" = [16, "full"]
 "train.batch, train.steps" = [[32, 500], [8, 2000]]
-[stage.task.rte]             # what one task needs
+[stage.task.rte]             # settings of one task
 train.epochs = 20
 [[stage]]
-name = "similarity"          # trains nothing: compares prompts of earlier stages; @* = of every seed
+name = "similarity"          # trains nothing, compares prompts of earlier stages; @* is every seed
 compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
-[launcher.slurm]             # resources of a launcher: they change no run
+[launcher.slurm]             # resources of a launcher; they change no result
 workers = 8
 
-`base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; default beside it.
+`base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; by default beside it.
 
-A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's seeds; the value "default" means ours, whatever
-was said further out. A recipe may be the differences from another one (`recipe_file.py`).
+A list `seeds` in a variant or a [stage.task.*] selects from the stage's seeds. The value "default" restores the built-in
+default. A recipe may hold only the differences from another one (`files.py`).
 
-In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
-"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is
-the next task of the stage that the run has not, after the last the first: with train.steps = 0, "sources/{other}" scores every
-task behind the prompt of another one. The name of an axis of the grid, {few_shot}, is the run's place on it.
+In `prompt.init`, {task} is the task of the run, and `...` repeats the term before it for every task of the run:
+"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is the
+next task of the stage that is not in the run; the first task follows the last. With train.steps = 0, "sources/{other}" scores
+every task with the prompt of another one. The name of an axis of the grid, {few_shot}, is the value of the run on that axis.
 """
 
 import re
@@ -68,7 +68,7 @@ SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("task
 
 
 class Stage(Options):
-    """One stage as written; keys that are run settings stay tables until a run is made of them."""
+    """A stage that trains, as written in the recipe; run settings are kept as tables until runs are made."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -98,12 +98,12 @@ class Recipe:
 
     @property
     def training(self) -> tuple[TrainingRun, ...]:
-        """Those that train."""
+        """The runs that train."""
         return tuple(run for run in self.runs if isinstance(run, TrainingRun))
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Parse a recipe and expand it to runs; every mistake is one ConfigError that names file and line, or the override."""
+    """Parse a recipe and expand it to runs. Raises ConfigError with file and line, or with the override, for every mistake."""
     data, files = read_recipe(path)
     for argument in overrides:
         override(argument)  # raises ConfigError for what is not key=value
@@ -139,14 +139,14 @@ def _blamed(
 
 
 def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
-    """The recipe of some tables and overrides."""
+    """The recipe of these tables and overrides."""
     data, path = dict(data), files[0]
     texts, base = tuple(file.read_text(encoding="utf-8") for file in files), path.parent / str(data.pop("base", ""))
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
     whole = {"name": name, "about": about, "base": str(base.resolve()), **data}
     if not base.is_dir():
         raise ConfigError(
-            f"{located(files, 'base')}base = '{base}' is no folder; leave it out where files lie beside the recipe"
+            f"{located(files, 'base')}base = '{base}' is no folder; leave it out if the files are beside the recipe"
         )
     tables = data.pop("stage", [])
     data.pop(LAUNCHER, None)
@@ -165,7 +165,7 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
         else:
             runs += _expand(stage, data, merge(everywhere, forced[stage.name]), base, files)
     for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
-        if count > 1:  # they would be taken for one run
+        if count > 1:
             raise ConfigError(
                 f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
@@ -173,13 +173,13 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
 
 
 def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
-    """A stage as written; raises ConfigError for one that is to compare and to train."""
+    """A stage as written; raises ConfigError for one that both compares and trains."""
     where = f"stage.{place}"
     if "compare" not in table:
         return parse(Stage, table, where, files)
-    if alien := [key for key in table if key not in ComparisonStage.model_fields]:
-        known = "a stage with 'compare' trains nothing and has a name, compare and about alone"
-        raise ConfigError(f"{located(files, 'compare')}[{where}] no place for '{alien[0]}': {known}")
+    if unknown := [key for key in table if key not in ComparisonStage.model_fields]:
+        known = "a stage with 'compare' trains nothing and has only a name, compare and about"
+        raise ConfigError(f"{located(files, 'compare')}[{where}] no place for '{unknown[0]}': {known}")
     return parse(ComparisonStage, table, where, files)
 
 
@@ -191,7 +191,7 @@ def _check_keys(table: Table, files: Files, where: str, *more: str) -> None:
 
 
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
-    """What the command line sets in all stages that train, and what in each stage by name."""
+    """The overrides of all stages that train, and those of single stages by name."""
     everywhere: Table = {}
     of_stage: dict[str, Table] = {stage: {} for stage in stages}
     for argument in overrides:
@@ -202,7 +202,7 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
         elif key in (*SETTINGS, "seeds", "tasks"):
             everywhere = merge(everywhere, table)
         elif key in stages:
-            raise ConfigError(f"'{key}' is a stage, whose settings are set one by one, as in {key}.train.steps=100")
+            raise ConfigError(f"'{key}' is a stage; set its settings one by one, as in {key}.train.steps=100")
         else:
             raise ConfigError(f"unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
     return everywhere, of_stage
@@ -215,7 +215,10 @@ def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Fil
     if unknown := [task for task in stage.task if task not in stage.tasks]:
         raise ConfigError(f"{files[0]}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
     if not (groups := list(_groups(stage.together, tasks))):
-        raise ConfigError(f"{files[0]}: stage '{stage.name}' asks for {stage.together} of tasks and has {len(tasks)}")
+        needed = {"pairs": 2, "triples": 3}[stage.together]
+        raise ConfigError(
+            f"{files[0]}: together = '{stage.together}' needs at least {needed} tasks; stage '{stage.name}' has {len(tasks)}"
+        )
     runs = []
     for variant in stage.variant or ({"name": stage.name},):
         own = {key: value for key, value in variant.items() if key != "name"}
@@ -234,15 +237,15 @@ def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Fil
 
 
 def _chosen(stage: Stage, forced: Table) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The seeds and tasks of a stage, or those that the command line chooses, which are taken out of what it sets. `seeds=[0]`
-    chooses runs; `seeds.init=3` is a setting of each."""
-    asked: Table = {
+    """The seeds and tasks of a stage, or those of the command line, which are removed from `forced`. `seeds=[0]` selects runs;
+    `seeds.init=3` is a setting of every run."""
+    given: Table = {
         key: forced.pop(key) for key in ("seeds", "tasks") if key in forced and not isinstance(forced[key], dict)
     }
-    if isinstance(task := asked.get("tasks"), str):
-        asked["tasks"] = [task]
+    if isinstance(task := given.get("tasks"), str):
+        given["tasks"] = [task]
     own = {"name": stage.name, "tasks": stage.tasks, "seeds": stage.seeds}
-    chosen = parse(Stage, {**own, **asked}, f"stage.{stage.name}")
+    chosen = parse(Stage, {**own, **given}, f"stage.{stage.name}")
     return chosen.seeds, chosen.tasks
 
 
@@ -257,23 +260,23 @@ def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files
 
 
 def _axis(keys: str, cell: Table) -> tuple[str, Any]:
-    """What an axis of a grid is called in labels, and a cell's value on it: ("few_shot", 16), the first of keys that vary
-    together."""
+    """The name of an axis in labels and the value of a cell on it, as in ("few_shot", 16); of keys that vary together, the
+    first."""
     path = keys.partition(",")[0].strip().split(".")
     return path[-1], reduce(getitem, path, cell)
 
 
 def _without_seeds(table: Table) -> Table:
-    """A table without a list of seeds, which chooses runs and is no setting."""
+    """A table without its list of seeds, which selects runs and is not a setting."""
     return {key: value for key, value in table.items() if not (key == "seeds" and isinstance(value, list))}
 
 
 def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: Files) -> list[int]:
-    """Of the seeds those that the lists of all tables hold; raises ConfigError for one the stage does not have."""
+    """The seeds that are in the lists of all tables; raises ConfigError for a listed seed that the stage does not have."""
     lists = [table["seeds"] for table in tables if isinstance(table.get("seeds"), list)]
     if unknown := [seed for few in lists for seed in few if seed not in stage.seeds]:
         raise ConfigError(
-            f"{files[0]}: stage '{stage.name}' has no seed {unknown[0]} to keep to; it has {list(stage.seeds)}"
+            f"{files[0]}: seed {unknown[0]} is not among the seeds {list(stage.seeds)} of stage '{stage.name}'"
         )
     return [seed for seed in seeds if all(seed in few for few in lists)]
 

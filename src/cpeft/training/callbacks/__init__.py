@@ -1,6 +1,5 @@
 """What watches a run: one file each. The engine knows the hooks and none of the watchers."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from cpeft.store.result import RunResult
@@ -17,7 +16,9 @@ class RunInTraining(Protocol):
     best_headline: float
     seconds: float  # of training; its own share where a gang has passes together
     failure: Exception | None
-    guard: Callable[[], None]  # raises LostClaim if another process has taken the run over
+
+    def guard(self) -> None:
+        """Raise LostClaim if another process has taken the run over."""
 
     def tokens_since(self, first: int) -> int:
         """Tokens that the steps from `first` up to the present one passed through the model."""
