@@ -66,7 +66,7 @@ def test_a_recipe_parses_and_names_what_exists(name):
     for run in recipe.runs:
         for reference in run.references():
             if not reference.startswith("authors/"):  # what a user brings
-                assert plan.named(reference, run), f"{run}: {reference} names no run"
+                assert plan.references.named(reference, run), f"{run}: {reference} names no run"
 
 
 def test_a_plan_needs_the_rows_and_says_so(cpeft_main, monkeypatch, tmp_path):

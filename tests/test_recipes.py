@@ -116,7 +116,7 @@ def test_a_recipe_parses_and_names_what_exists(name):
     assert all(task.endswith(".toml") or task in TASKS for run in recipe.training for task in run.settings.tasks)
     for run in recipe.runs:
         for reference in run.references():
-            assert plan.named(reference, run), f"{run.name}: {reference} names no run"
+            assert plan.references.named(reference, run), f"{run.name}: {reference} names no run"
 
 
 @pytest.mark.parametrize("name", RECIPES)

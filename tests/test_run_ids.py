@@ -13,8 +13,8 @@ from unittest.mock import patch
 import pytest
 
 from cpeft.store.run_folder import Store
+from cpeft.study.recipe import runs as recipe_run
 from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
-from cpeft.study.recipe.recipe import runs as recipe_run
 from cpeft.study.recipe.tiny import tiny
 from cpeft.study.runner.plan import Plan
 

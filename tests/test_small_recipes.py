@@ -8,7 +8,8 @@ from rich.console import Console
 
 from cpeft.config import read_toml
 from cpeft.store.run_folder import Store
-from cpeft.study.recipe.recipe import load_recipe, packaged_recipes, tiny
+from cpeft.study.recipe import tiny
+from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
 
@@ -57,7 +58,7 @@ def test_it_has_the_stages_and_switches_of_the_paper_recipe(name):
     for run in small.runs:
         for reference in run.references():
             if reference.partition("/")[0] in stages:  # else it is what a user brings
-                assert plan.named(reference, run), f"{run}: {reference} names no run"
+                assert plan.references.named(reference, run), f"{run}: {reference} names no run"
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from cpeft.models.tiny import family_of
 from cpeft.options.model import ModelOptions
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.recipe.references import References
 from cpeft.study.recipe.settings import located_model
-from cpeft.study.runner.plan import Plan
 from tiny import QUICK
 from tiny_gguf import write_gguf
 
@@ -198,7 +198,7 @@ def test_a_run_has_one_id_before_and_after_and_by_path(file, world, tmp_path):
         text = QUICK.replace('"model"', json.dumps(str(name)))
         path.write_text(f'name = "ids"\n{text}[[stage]]\nname = "s"\ntasks = ["mood.toml"]\n')
         [run] = load_recipe(path).training
-        return run.identity(Plan(load_recipe(path), Store(tmp_path / "store")))
+        return run.identity(References(load_recipe(path).runs, Store(tmp_path / "store")))
 
     before = planned("tiny")
     assert kept(tmp_path) == [], "planning downloads nothing"
@@ -236,11 +236,11 @@ def test_the_commands(file, cpeft_main, world, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("stores/r/*/*"))
     code, out, _ = cpeft_main("plan", recipe)
     assert code == 0
-    assert f"{NAME} is not here yet: `cpeft run` downloads it first" in out
+    assert f"{NAME} is not on this machine yet: `cpeft run` downloads it first" in out
     assert json.loads(cpeft_main("plan", recipe, "--json")[1])["downloads"] == [NAME]
     code, out, error = cpeft_main("doctor", recipe)
     assert (code, error) == (0, "")  # nothing was asked for it
-    assert "unchecked s: model 'tiny' is not here yet: cpeft fetch tiny; not checked: " in out
+    assert "unchecked s: model 'tiny' is not on this machine yet: cpeft fetch tiny; not checked: " in out
     assert "error" not in out
     code, out, _ = cpeft_main("doctor", recipe, "tasks=nothing.toml")
     assert code == 2

@@ -19,7 +19,7 @@ from cpeft.report.study import Study
 from cpeft.report.vectors.transfer import PREDICTORS, Pair, Trial, rank, transfer_maps
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.study.recipe.comparison import Comparison
-from cpeft.study.runner.plan import Source
+from cpeft.study.recipe.references import Source
 
 SEEDS = (0, 1)
 SOURCES = ("sst2", "mnli")
@@ -52,12 +52,12 @@ def finished(
 
 def write_comparison(store: Path, sources: list[Source], *names: str) -> None:
     """The comparison that a recipe's stage would leave."""
-    run = Comparison("similarity", "similarity", "similarity", Path(), names)
-    plan = SimpleNamespace(prompts=lambda name, _: sources if name == names[0] else [])
-    folder = store / "similarity" / f"similarity-{run.identity(plan)}"
+    run = Comparison("similarity", "similarity", "similarity", Path(), (), names)
+    references = SimpleNamespace(prompts=lambda name, _: sources if name == names[0] else [])
+    folder = store / "similarity" / f"similarity-{run.identity(references)}"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(tomli_w.dumps(run.saved()))
-    run.conclude(run.found(plan), 1.0, RunFolder(folder))
+    run.conclude(run.similarity(references), 1.0, RunFolder(folder))
 
 
 def write_transfer(store: Path, compared: int = 8) -> Path:

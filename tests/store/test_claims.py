@@ -16,8 +16,8 @@ from cpeft.errors import LostClaim
 from cpeft.store import claims as module
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.claiming import write_failure
 from cpeft.study.runner.plan import Plan
-from cpeft.study.runner.unfinished import write_failure
 from cpeft.study.runner.worker import run_recipe
 from launched import write_claim
 

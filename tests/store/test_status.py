@@ -69,13 +69,13 @@ def test_every_state_is_told_apart(store):
     with (b / "metrics.jsonl").open("a") as file:
         file.write('{"step": 41, "loss": 1.0}\n{"step": 42, "lo')  # a line that is being written
     status = status_of(store)
-    assert counts(status)["targets"] == {"failed": 1, "running": 1, "stale": 1, "begun": 1, "left": 1, "done": 7}
+    assert counts(status)["targets"] == {"failed": 1, "running": 1, "stale": 1, "stopped": 1, "ready": 1, "done": 7}
     by_folder = {seen.folder: seen for seen in status.runs}
     assert by_folder[f"targets/{a.name}"].error == "RunFailed: loss is nan"
-    assert status.failed_json(by_folder[f"targets/{a.name}"]) == a / "failed.json"
+    assert status.failure_path(by_folder[f"targets/{a.name}"]) == a / "failed.json"
     running = by_folder[f"targets/{b.name}"]
     assert (running.step, running.holder.pid) == (41, os.getpid())
-    assert running.told_s < 60
+    assert running.log_age_s < 60
     assert status.processes == 1
     mean = [seen.hours for seen in status.studies[0].runs if seen.run.startswith("targets") and seen.hours]
     assert status.studies[0].hours_left == pytest.approx(4 * sum(mean) / len(mean))  # a failed run is nothing left
@@ -108,7 +108,7 @@ def test_without_a_finished_run_nobody_knows_the_time_left(store):
     for folder in folders(store, "*/*-*"):
         unfinish(folder)
     status = status_of(store)
-    assert counts(status) == {"sources": {"begun": 4}, "targets": {"begun": 12}}
+    assert counts(status) == {"sources": {"stopped": 4}, "targets": {"stopped": 12}}
     assert status.studies[0].hours_left is None
 
 
@@ -147,7 +147,7 @@ def test_a_setting_changed_in_one_store_is_another_study(world, cpeft_main, tmp_
 def test_a_broken_note_says_so(store):
     path = next(store.glob("*.study.json"))
     path.write_text('{"name": 1}')
-    with pytest.raises(DataError, match=rf"{path.name}: not the note of a study"):
+    with pytest.raises(DataError, match=rf"{path.name}: not the manifest of a study"):
         status_of(store)
 
 
@@ -180,8 +180,8 @@ def test_status_prints_failures_and_progress(store, cpeft_main, world):
     said = " ".join(out.split())
     assert "RunFailed: [loss] is nan; see" in said
     assert f"cpeft run {world / 'study.toml'} --store" in said
-    assert "step 6, told" in said
-    assert "(elsewhere:7, alive 12 min ago), the next one takes it over" in said
+    assert "step 6, logged" in said
+    assert "its process (elsewhere:7, alive 12 min ago) is gone; the next process takes it over" in said
     assert "hours left in one process" in said
     card = json.loads(cpeft_main("status", store, "--json")[1])
     [study] = card["studies"]
@@ -271,7 +271,7 @@ def test_a_run_without_a_note_has_no_command(store, cpeft_main):
     [folder] = folders(store, "sources/mood*s0-*")
     card = record_of(folder)
     assert card["again"] is None
-    assert "before stores kept notes" in card["why"]
+    assert "before stores kept manifests" in card["why"]
     unfinish(folder)
     code, _, err = cpeft_main("show", "run", folder)
     assert code == 2
@@ -321,5 +321,5 @@ def test_the_note_follows_the_run(world, tmp_path, monkeypatch):
     assert not known["mood.spot few_shot=3.s0"]
     assert note.overrides == FEW
     assert time.time() - (tmp_path / note.path).stat().st_mtime < 60
-    assert counts(status_of(tmp_path)) == {"sources": {"begun": 1}, "targets": {"left": 6}}
+    assert counts(status_of(tmp_path)) == {"sources": {"stopped": 1}, "targets": {"waiting": 4, "ready": 2}}
     assert cli.status  # the command is registered

@@ -100,7 +100,7 @@ def test_what_is_different_here_is_told(finished, tmp_path, cpeft_main):
     assert store / row["run"] == folder
     del result["versions"][CODE]
     (folder / "result.json").write_text(json.dumps(result))
-    assert record_of(folder)["warnings"] == ["made before results told which code of cpeft made them"]
+    assert record_of(folder)["warnings"] == ["made before results recorded the code of cpeft"]
 
 
 def test_the_code_is_known_by_all_its_files(tmp_path, monkeypatch):
@@ -166,8 +166,8 @@ def test_a_recipe_edited_and_run_again_leaves_the_command_of_both(place, made, c
 
 
 def test_the_note_tells_what_was_run_though_the_file_changes_meanwhile(place, cpeft_main):
+    from cpeft.study.runner.claiming import manifest_of
     from cpeft.study.runner.plan import Plan
-    from cpeft.study.runner.queue import manifest_of
 
     plan = Plan(load_recipe(place / "mine.toml"), Store(place / "store"))
     (place / "mine.toml").write_text("edited = true\n")

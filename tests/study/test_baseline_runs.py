@@ -147,7 +147,7 @@ def test_what_a_recipe_says_of_prompts_does_not_concern_a_baseline(world, compar
         assert len(runs) == 12
         assert all(run.references() == [] and run.gang is None for run in runs)
         assert all("prompt" not in run.saved() and "sources" not in run.saved() for run in runs)
-        ids.append([run.identity(plan) for run in runs])
+        ids.append([run.identity(plan.references) for run in runs])
     assert ids[0] == ids[1]
     for run in store.runs():
         settings = parse_settings(read_toml(run.path / "config.toml"))

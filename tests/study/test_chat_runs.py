@@ -180,7 +180,7 @@ def test_ids_follow_the_instruction_where_a_run_reads_it(world, tmp_path, chat_m
         plan = planned(world, tmp_path, chat_model, "own.toml")
         run = plan.recipe.runs[0]
         settings = run.settings.model_copy(update={"data": DataOptions(form=form)})
-        return plan.folder(replace(run, settings=settings)).path.name
+        return plan.references.folder(replace(run, settings=settings)).path.name
 
     assert identity("fields", "Glad?") == identity("fields", "Sad?")
     assert identity("chat", "Glad?") != identity("chat", "Sad?")

@@ -20,8 +20,8 @@ from cpeft.prompts.vectors import TaskVector
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.comparison import Comparison
 from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.claiming import Claimer
 from cpeft.study.runner.plan import Plan
-from cpeft.study.runner.queue import Queue
 from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK, D, P
 
@@ -55,7 +55,7 @@ def finish(path, store, *overrides):
     plan = Plan(load_recipe(path, overrides), store)
     summary = run_recipe(plan, Console(quiet=True))
     assert (summary.done, summary.failures, summary.blocked) == (len(plan.recipe.runs), {}, {})
-    [folder] = [plan.folder(run).path for run in plan.recipe.runs if isinstance(run, Comparison)]
+    [folder] = [plan.references.folder(run).path for run in plan.recipe.runs if isinstance(run, Comparison)]
     return folder
 
 
@@ -181,7 +181,7 @@ def test_no_gang_holds_one(recipe, store):
     for text, expected in ((SOURCES + COMPARE + both, [{4}, {5, 6}]), (SOURCES + both + COMPARE, [{4, 5}, {6}])):
         plan = Plan(load_recipe(recipe(text), ["gang.size=4"]), store)
         assert [entry.state for entry in plan.entries()] == ["done"] * 4 + ["ready"] * 3
-        claimed = [Queue(plan, Console(quiet=True)).claim(plan.entries()) for _ in expected]
+        claimed = [Claimer(plan, Console(quiet=True)).claim(plan.entries()) for _ in expected]
         assert [set(claims) for claims in claimed] == expected
         for claims in claimed:
             for claim in claims.values():
@@ -201,7 +201,7 @@ def test_no_gang_holds_one(recipe, store):
         (COMPARE.replace("sources", "sorces"), "did you mean 'sources'"),
         (COMPARE.replace("sources/*@*", "similarity/*"), "of an earlier stage"),
         (COMPARE.replace("sources/*@*", "sources/rank@*"), "trains no such task"),
-        (COMPARE.replace("@*", ""), r"says no seed; there are seeds \[0, 1\]: say sources/\*@0, or sources/\*@\* for all"),
+        (COMPARE.replace("@*", ""), r"names no seed; there are seeds \[0, 1\]: write sources/\*@0, or sources/\*@\* for all"),
         (COMPARE.replace("*@*", "mood@0"), "names fewer than two prompts; 'stage/\\*' is every task"),
         (COMPARE.replace('"sources/*@*"', '"sources/mood@0", "sources/mood@0"'), "names fewer than two prompts"),
         (COMPARE + COMPARE.replace('"similarity"', '"more"').replace("sources", "similarity"), "trains no such task"),
@@ -252,7 +252,9 @@ def test_every_seed_is_a_source_where_several_are_wanted(recipe, store):
     plan = Plan(load_recipe(recipe(SOURCES + mixed)), store)
     assert run_recipe(plan, Console(quiet=True)).done == 5
     assert plan.entries()[-1].folder.result().sources == tuple(NAMES)
-    with pytest.raises(PromptMismatch, match=r"'sources/mood@\*' names 2 prompts \(mood@0, mood@1\); one is wanted"):
+    with pytest.raises(
+        PromptMismatch, match=r"'sources/mood@\*' names 2 prompts \(mood@0, mood@1\); exactly one is needed"
+    ):
         run_recipe(
             Plan(load_recipe(recipe(SOURCES + TARGETS + 'prompt.init = "sources/mood@*"')), store), Console(quiet=True)
         )

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError, DataError, Stopped, UnknownName
 from cpeft.store.run_folder import Store
-from cpeft.study.launchers import LAUNCHERS, Launcher
+from cpeft.study.launchers import LAUNCHERS, Launcher, launcher_options
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.job import Job
 from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.recipe.recipe import load_recipe
+from cpeft.study.runner.claiming import manifest_of
 from cpeft.study.runner.plan import Plan
-from cpeft.study.runner.queue import manifest_of
 from launched import LIMIT_S, kill_a_worker, outcome_of, write_claim
 
 FEW = ("seeds=[0]", "targets.tasks=mood.toml", "sources.tasks=mood.toml")
@@ -49,8 +49,8 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
     path = written(place, "[launcher.slurm]\nworkers = 3\nsbatch = { account = 'x' }\n")
     plain = Plan(load_recipe(world / "study.toml", FEW), Store(tmp_path))
     more = [load_recipe(path, [*FEW, "launcher.slurm.partition=gpu"]), load_recipe(world / "study.toml", [*FEW])]
-    assert more[0].launchers["slurm"].workers == 3
-    assert more[0].launchers["slurm"].partition == "gpu"
+    slurm = launcher_options(more[0])["slurm"]
+    assert (slurm.workers, slurm.partition) == (3, "gpu")
     first = plain.entries()[0]
     assert all(Plan(recipe, plain.store).entries()[0].folder == first.folder for recipe in more)
     told = Plan(load_recipe(world / "study.toml", [*FEW, "launcher.processes.workers=3"]), plain.store)
@@ -73,13 +73,13 @@ def test_resources_are_of_no_run_and_no_study(world, place, tmp_path):
 )
 def test_mistakes_in_a_recipe(place, text, message):
     with pytest.raises(ConfigError, match=message):
-        load_recipe(written(place, text))
+        launcher_options(load_recipe(written(place, text)))
 
 
 def test_a_stage_has_the_resources_of_all_but_for_its_own(place):
     text = "[launcher.slurm]\nworkers = 8\ngpus = 1\nsbatch = { account = 'x', qos = 'low' }\n"
     text += "[launcher.slurm.stage.sources]\nworkers = 2\nsbatch = { qos = 'high' }\n"
-    options = load_recipe(written(place, text), ["launcher.slurm.stage.targets.gpus=0"]).launchers["slurm"]
+    options = launcher_options(load_recipe(written(place, text), ["launcher.slurm.stage.targets.gpus=0"]))["slurm"]
     sources, targets = options.of_stage("sources"), options.of_stage("targets")
     assert (sources.workers, sources.gpus, sources.sbatch) == (2, 1, {"account": "x", "qos": "high"})
     assert (targets.workers, targets.gpus, targets.sbatch) == (8, 0, options.sbatch)
@@ -94,7 +94,7 @@ def test_a_worker_of_one_stage_ends_when_nothing_of_it_can_be_done(world, tmp_pa
         assert Job.of(plan, "targets").work(log) is None
     done = [str(entry.run) for entry in plan.entries() if entry.state == "done"]
     assert done == ["targets/mood.vocab few_shot=3.s0", "targets/mood.vocab few_shot=full.s0"]
-    assert "4 runs of targets are left to others, or to a later job" in (tmp_path / "log").read_text()
+    assert "4 runs of targets are left to other processes or a later job" in (tmp_path / "log").read_text()
     write_claim(plan.entries()[0].folder)
     with (tmp_path / "log").open("w") as log:
         assert Job.of(plan, "sources").work(log) is None
@@ -169,7 +169,7 @@ def test_a_launcher_of_ones_own(world, cpeft_main, tmp_path, monkeypatch):
         "run", world / "study.toml", *FEW, "--store", tmp_path / "store", "--launcher", "nobody"
     )
     assert code == 4
-    assert "7 runs are left and nobody works on them any more; the same command goes on" in err
+    assert "7 runs are unfinished and no process is working on them; re-run the same command to resume" in err
     monkeypatch.setattr(Nobody, "launch", lambda *_: True)
     code, out, err = cpeft_main(
         "run", world / "study.toml", *FEW, "--store", tmp_path / "store", "--launcher", "nobody"

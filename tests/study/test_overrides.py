@@ -3,6 +3,7 @@
 import pytest
 
 from cpeft.errors import ConfigError
+from cpeft.study.launchers import launcher_options
 from cpeft.study.recipe.recipe import load_recipe
 from tiny import QUICK
 
@@ -19,7 +20,7 @@ def said(world, tmp_path):
             (tmp_path / f"{task}.toml").write_text((world / f"{task}.toml").read_text())
         (tmp_path / "r.toml").write_text(text)
         with pytest.raises(ConfigError) as caught:
-            load_recipe(tmp_path / "r.toml", overrides)
+            launcher_options(load_recipe(tmp_path / "r.toml", overrides))
         return str(caught.value)
 
     return call

@@ -7,7 +7,8 @@ import pytest
 from cpeft.store.claims import Holder
 from cpeft.store.result import Seconds
 from cpeft.store.run_folder import RunFolder
-from cpeft.store.status import StageHours, hours_left, total
+from cpeft.store.state import RunState
+from cpeft.store.status import hours_left
 from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
 from cpeft.study.recipe.recipe import load_recipe
@@ -55,18 +56,15 @@ def entry(run, hours=None, path=None, pid=None):
     if isinstance(hours, float):
         hours = (0.8 * hours, 0.2 * hours)
     folder = Folder(hours=hours, path=path, pid=pid)
-    return SimpleNamespace(run=run, state="done" if hours else "ready", pending=not hours, folder=folder)
+    return SimpleNamespace(run=run, state=RunState.DONE if hours else RunState.READY, folder=folder)
 
 
 def test_a_stage_goes_by_its_own_runs_and_else_by_all():
-    left = hours_left({"sources": StageHours([1.0, 3.0], 1), "targets": StageHours([], 4), "done": StageHours([], 0)})
+    left = hours_left({"sources": [1.0, 3.0], "targets": [], "done": []}, {"sources": 1, "targets": 4, "done": 0})
     assert left == {"sources": 2.0, "targets": 8.0, "done": 0.0}
-    assert total(left) == 10.0
-    left = hours_left({"sources": StageHours([1.0], 0), "targets": StageHours([10.0], 3)})
+    left = hours_left({"sources": [1.0], "targets": [10.0]}, {"sources": 0, "targets": 3})
     assert left == {"sources": 0.0, "targets": 30.0}
-    nobody = hours_left({"sources": StageHours([], 2), "over": StageHours([], 0)})
-    assert nobody == {"sources": None, "over": 0.0}
-    assert total(nobody) is None
+    assert hours_left({"sources": [], "over": []}, {"sources": 2, "over": 0}) == {"sources": None, "over": 0.0}
 
 
 def test_cheap_sources_do_not_mislead():
@@ -74,9 +72,9 @@ def test_cheap_sources_do_not_mislead():
     listener = Listener()
     pace = Pace(listener)
     for sources, targets in (([None] * 4, [None] * 3), ([1.0] * 4, [None] * 3), ([1.0] * 4, [10.0, None, None])):
-        pace.report(study(sources=sources, targets=targets))
-        pace.report(study(sources=sources, targets=targets))  # nothing has changed
-    pace.report(study(sources=[1.0] * 4, targets=[10.0] * 3))
+        pace.show(study(sources=sources, targets=targets))
+        pace.show(study(sources=sources, targets=targets))  # nothing has changed
+    pace.show(study(sources=[1.0] * 4, targets=[10.0] * 3))
     assert listener.lines == [
         "0 of 7 runs done", "4 of 7 runs done, about 3.0 h left", "5 of 7 runs done, about 20.0 h left", "7 of 7 runs done",
     ]  # fmt: skip
@@ -89,9 +87,9 @@ def test_processes_at_work_share_what_is_left(tmp_path):
     at_work = [entry(runs[1], pid=7), entry(runs[2], pid=7), entry(runs[3], pid=8)]
     entries = [entry(runs[0], 1.0), *at_work, *map(entry, runs[4:])]
     listener = Listener()
-    Pace(listener).report(entries)
-    Pace(listener, works=False).report(entries)
-    Pace(listener).report([entry(runs[0], 1.0), entry(runs[1], pid=7), entry(runs[2])])
+    Pace(listener).show(entries)
+    Pace(listener, works=False).show(entries)
+    Pace(listener).show([entry(runs[0], 1.0), entry(runs[1], pid=7), entry(runs[2])])
     assert listener.lines == [
         "1 of 10 runs done, about 3.0 h left", "1 of 10 runs done, about 4.5 h left", "1 of 3 runs done, about 60 min left",
     ]  # fmt: skip
@@ -110,21 +108,21 @@ def test_training_and_scoring_have_seconds_of_their_own():
     untrained = [Run(stage="a", name=str(i), kind="a", effort=Effort(0, 0, 100)) for i in range(2)]
     tuned = [Run(stage="b", name=str(i), kind="b", effort=Effort(10, 400, 100)) for i in range(2)]
     first = [entry(untrained[0], (0.0, 1.0)), entry(untrained[1]), *map(entry, tuned)]
-    assert Pace(Listener()).left(first) == pytest.approx(1.0 + 2 * 5.0)
+    assert Pace(Listener()).hours_left(first) == pytest.approx(1.0 + 2 * 5.0)
     later = [
         entry(untrained[0], (0.0, 1.0)),
         entry(untrained[1], (0.0, 1.0)),
         entry(tuned[0], (2.0, 0.5)),
         entry(tuned[1]),
     ]
-    assert Pace(Listener()).left(later) == pytest.approx(2.5)
+    assert Pace(Listener()).hours_left(later) == pytest.approx(2.5)
 
 
 def test_what_is_not_finished_anywhere_goes_by_its_rows():
     """A row takes 36 seconds: 100 rows an hour, so 400 rows take four."""
     cheap, dear = (Run(stage=s, name="0", kind=s, effort=Effort(10, r, r / 4)) for s, r in (("a", 80), ("b", 320)))
-    assert Pace(Listener()).left([entry(cheap, 1.0), entry(dear)]) == pytest.approx(4.0)
-    assert Pace(Listener()).left([entry(cheap), entry(dear)]) is None
+    assert Pace(Listener()).hours_left([entry(cheap, 1.0), entry(dear)]) == pytest.approx(4.0)
+    assert Pace(Listener()).hours_left([entry(cheap), entry(dear)]) is None
 
 
 def test_two_kinds_of_one_stage_do_not_share_a_mean():
@@ -133,7 +131,7 @@ def test_two_kinds_of_one_stage_do_not_share_a_mean():
         [Run(stage="s", name=f"{kind}{i}", kind=kind, effort=Effort(1, 8, 2)) for i in range(3)] for kind in ("a", "b")
     )
     entries = [*(entry(run, 1.0) for run in short), entry(long[0], 5.0), *map(entry, long[1:])]
-    assert Pace(Listener()).left(entries) == pytest.approx(10.0)
+    assert Pace(Listener()).hours_left(entries) == pytest.approx(10.0)
 
 
 def test_runs_at_work_count_by_their_steps(tmp_path):
@@ -141,7 +139,7 @@ def test_runs_at_work_count_by_their_steps(tmp_path):
     run = [Run(stage="s", name=str(i), kind="s", effort=Effort(10, 80, 20)) for i in range(4)]
     (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st')
     entries = [entry(run[0], 10.0), entry(run[1], path=tmp_path), entry(run[2]), entry(run[3])]
-    assert Pace(Listener()).left(entries) == pytest.approx(26.0)
+    assert Pace(Listener()).hours_left(entries) == pytest.approx(26.0)
 
 
 def test_the_effort_of_a_run_is_counted_from_its_settings(tmp_path):

@@ -73,7 +73,7 @@ def test_stages_come_first_and_folders_take_no_room(world, finished, cpeft_main,
     assert lines[run][-5:-1] == ["2", "of", "sources", "done"]
     assert folder.name.rpartition("-")[2] in out
     assert str(store) not in out
-    assert "--probe tells hours and electricity" in out
+    assert "--probe estimates hours and electricity" in out
     assert "hours left in one process" in out
 
 
@@ -83,7 +83,7 @@ def test_what_is_missing_is_said_once_and_the_rest_is_shown(mixed, cpeft_main, t
     assert "needs data: task 'rte'" in out
     assert "needs model: model 'nobody/large'" in out
     assert "4 ready" not in out
-    assert "2 of 6 runs need what is not here" in err
+    assert "2 of 6 runs need data or models that are not on this machine" in err
     assert err.count("task 'rte'") == err.count("model 'nobody/large'") == 1
     assert "`cpeft fetch task:rte model:nobody/large --out DIR`" in err
     code, out, err = cpeft_main("plan", mixed, "--store", tmp_path / "store", "--json", "--probe")

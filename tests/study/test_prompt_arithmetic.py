@@ -14,8 +14,8 @@ from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.report.page import write_report
 from cpeft.store.run_folder import Store
+from cpeft.study.recipe import runs as recipe_run
 from cpeft.study.recipe.recipe import load_recipe, written_out
-from cpeft.study.recipe.recipe import runs as recipe_run
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK
@@ -105,7 +105,7 @@ def test_runs_know_the_origins_they_were_measured_from(world, finished, tmp_path
             text = f"{QUICK}\n[[stage]]\nname = 's'\ntasks = ['rank.toml']\nprompt.init = \"{init}\"\n"
             plan = plan_of(world, tmp_path, text)
             recipe_run._hash_prompt.cache_clear()
-            folders.setdefault(init, set()).add(plan.folder(plan.recipe.runs[0]).path.name)
+            folders.setdefault(init, set()).add(plan.references.folder(plan.recipe.runs[0]).path.name)
     assert [len(names) for names in folders.values()] == [1, 2]
 
 

@@ -331,7 +331,7 @@ def test_a_gang_makes_the_same_prompts(world, finished, tmp_path):
 def reference(world, finished, text, seed=0):
     plan = plan_of(world, finished)
     run = next(r for r in plan.recipe.runs if r.label == "vocab few_shot=3" and r.settings.seed == seed)
-    return plan.find(text, run)
+    return plan.references.find(text, run)
 
 
 def test_references_name_prompts(world, finished, tmp_path):
@@ -341,7 +341,7 @@ def test_references_name_prompts(world, finished, tmp_path):
     assert reference(world, finished, "sources/sources/mood", seed=1) == {"mood": second}
     assert reference(world, finished, str(first)) == {"mood": first}
     for wrong, why in {
-        "sources/mood@7": r"no seed 7; there are seeds \[0, 1\]: say sources/mood@7?",
+        "sources/mood@7": r"no seed 7; there are seeds \[0, 1\]: write sources/mood@0",
         "source/mood": "did you mean 'sources'",
         "targets/rank": "of an earlier stage",  # its own stage
         "mood": "neither a file nor 'stage/task'",
@@ -373,7 +373,7 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
     """config.toml appears whole or not at all: a kill while it is written leaves none."""
     import os
 
-    from cpeft.study.runner import unfinished as module
+    from cpeft.study.runner.claiming import write_config
 
     entry = plan_of(world, Store(tmp_path / "store")).entries()[0]
     entry.folder.path.mkdir(parents=True)
@@ -383,5 +383,5 @@ def test_a_half_written_config_is_replaced(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        module.write_config(entry.run, entry.folder.path / "config.toml")
+        write_config(entry.run, entry.folder)
     assert not (entry.folder.path / "config.toml").exists()

@@ -116,7 +116,9 @@ def test_jobs_may_be_left_to_themselves(slurm, world, tmp_path, start):
     )
     process = start(tmp_path / "out", "run", world / "study.toml", *words, **slurm)
     assert process.wait(LIMIT_S) == 0
-    assert f"they go on by themselves: cpeft status {store}" in (tmp_path / "out").read_text()
+    assert (
+        f"jobs keep running in the background; watch them with: cpeft status {store}" in (tmp_path / "out").read_text()
+    )
     end = time.monotonic() + LIMIT_S
     while jobs(slurm):
         assert time.monotonic() < end

@@ -17,10 +17,10 @@ from cpeft.training.signals import stopping
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
-TOLD = 5  # cautions of one kind at the end of a command
+CAUTIONS = 5  # of one kind, printed at the end of a command
 OVERRIDES = (
-    "Overrides such as train.steps=100 or sources.optim.lr=0.3; tiny=true takes a part of all runs through every stage in a "
-    "minute or so, with a random tiny model and made-up rows, into a store of its own (stores/tiny/RECIPE)."
+    "Overrides such as train.steps=100 or sources.optim.lr=0.3; tiny=true runs a part of every stage in about a minute, with a "
+    "random tiny model and made-up rows, into a store of its own (stores/tiny/RECIPE)."
 )
 Overrides = Annotated[list[str] | None, Argument(help=OVERRIDES)]
 
@@ -34,13 +34,10 @@ LauncherOption = Annotated[
 
 
 def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
-    from cpeft.store.run_folder import Store
     from cpeft.study.recipe.recipe import find_recipe
-    from cpeft.study.recipe.tiny import load_sized
     from cpeft.study.runner.plan import Plan
 
-    parsed = load_sized(find_recipe(recipe), overrides or [])
-    return Plan(parsed, Store(store or Path("stores") / parsed.name), only or ())
+    return Plan.load(find_recipe(recipe), overrides or (), store, only or ())
 
 
 @app.command()
@@ -49,39 +46,44 @@ def run(
     only: OnlyOption = None,
     launcher: LauncherOption = None,
     processes: Annotated[
-        int | None, Option(min=1, help="So many processes, which share the cores of this machine.")
+        int | None, Option(min=1, help="Number of processes, which share the cores of this machine.")
     ] = None,
 ) -> None:  # fmt: skip
-    """Train and evaluate every run of a recipe; restartable, finished runs never run twice."""
+    """Train and evaluate every run of a recipe. Re-run the command to resume; finished runs are not run again."""
     with stopping():
+        from cpeft.store.state import RunState
         from cpeft.training.workers import Workers
         from cpeft.use.fetch import bring_models
 
         plan = _plan(recipe, overrides, store, only)
-        workers = _launcher(plan, launcher, processes)
-        if retry and Workers().first:
+        chosen = _launcher(plan, launcher, processes)
+        first = Workers().first
+        if retry and first:
             for entry in plan.entries():
-                if entry.state == "failed":
+                if entry.state == RunState.FAILED:
                     plan.store.forget(entry.folder)
-        if Workers().first:
-            bring_models(entry.run for entry in plan.entries() if entry.pending)
-        if workers.launch(plan, console):
-            console.print(f"they go on by themselves: cpeft status {plan.store.path}", markup=False)
-        elif Workers().first:
-            _ending(plan)
+        if first:
+            bring_models(entry.run for entry in plan.entries() if entry.state.pending)
+        if chosen.launch(plan, console):
+            console.print(
+                f"jobs keep running in the background; watch them with: cpeft status {plan.store.path}", markup=False
+            )
+        elif first:
+            _show_results(plan)
 
 
-def _ending(plan: Any) -> None:
-    """What a study has come to: its table, and why it is not finished where it is not."""
+def _show_results(plan: Any) -> None:
+    """Print the table of a study, or why it is not finished."""
     from cpeft.report.study import Run
     from cpeft.store.result import RunResult
+    from cpeft.store.state import RunState
     from cpeft.study.runner.worker import summary_of
 
-    if done := [entry.folder for entry in plan.entries() if entry.state == "done"]:
+    if done := [entry.folder for entry in plan.entries() if entry.state == RunState.DONE]:
         runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
         report = _table(plan, runs)
-        _be_careful(runs)
-        _gains(plan.store)
+        _show_cautions(runs)
+        _show_gains(plan.store)
         console.print(f"report: {report}", markup=False)
     summary = summary_of(plan)
     for name, path in summary.failures.items():
@@ -89,53 +91,55 @@ def _ending(plan: Any) -> None:
     for name, why in summary.blocked.items():
         console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
     if summary.left:
-        raise Stopped(f"{summary.left} runs are left and nobody works on them any more; the same command goes on")
+        raise Stopped(
+            f"{summary.left} runs are unfinished and no process is working on them; re-run the same command to resume"
+        )
     if summary.failures or summary.blocked:
         raise typer.Exit(1)
 
 
-def _be_careful(runs: Sequence[Any]) -> None:
-    """Tell of runs that hardly answer with labels, whose scores are easily taken for what the model knows."""
+def _show_cautions(runs: Sequence[Any]) -> None:
+    """Warn of runs that rarely answer with labels, whose scores are easily mistaken for what the model knows."""
     from cpeft.report.sections.cautions import no_labels
 
-    found = no_labels(runs)
-    for what, seeds in found[:TOLD]:
+    cautions = no_labels(runs)
+    for what, seeds in cautions[:CAUTIONS]:
         console.print(f"[yellow]careful[/yellow] {escape(what)}: {', '.join(seeds)}")
-    if len(found) > TOLD:
-        console.print(f"[yellow]careful[/yellow] {len(found) - TOLD} more like these are in the report")
+    if len(cautions) > CAUTIONS:
+        console.print(f"[yellow]careful[/yellow] {len(cautions) - CAUTIONS} more like these are in the report")
 
 
 def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
-    """The launcher that a command asks for, with its resources."""
-    from cpeft.study.launchers import LAUNCHERS
+    """The launcher that the options choose, with its resources."""
+    from cpeft.study.launchers import LAUNCHERS, launcher_options
     from cpeft.training.workers import Workers
 
     if processes is not None and name not in (None, "processes"):
         raise ConfigError(f"--processes is a setting of --launcher processes; leave it out with --launcher {name}")
     name = name or ("processes" if processes and processes > 1 else "here")
     if name != "here" and Workers().world > 1:
-        asked = "--processes" if processes else f"--launcher {name}"
-        raise ConfigError(f"{asked} starts processes of its own; leave it out under accelerate or torchrun")
+        option = "--processes" if processes else f"--launcher {name}"
+        raise ConfigError(f"{option} starts processes of its own; leave it out under accelerate or torchrun")
     kind = LAUNCHERS.get(name)
-    options = plan.recipe.launchers.get(name, kind.Options())
+    options = launcher_options(plan.recipe).get(name, kind.Options())
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _gains(store: Any) -> None:
-    """What training brought, where the store has answers without training too: one text, and a sentence a task."""
+def _show_gains(store: Any) -> None:
+    """Print what training changed, if the store has answers without training too: one text, and a sentence for each task."""
     from cpeft.report.gain import gains
     from cpeft.report.study import Study
 
-    found = gains(Study.of(store))
-    if shown := next((gain.shown for gain in found if gain.shown), None):
+    per_task = gains(Study.of(store))
+    if shown := next((gain.shown for gain in per_task if gain.shown), None):
         console.print(f"\n{shown.text}", markup=False)
         console.print(f'  without the prompt: "{shown.without}"\n  with it: "{shown.behind}"\n', markup=False)
-    for gain in found:
+    for gain in per_task:
         console.print(gain.verdict, markup=False)
 
 
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
-    """Print the recipe's table and keep it and the store's report beside the runs; returns the report's place."""
+    """Print the recipe's table, write it and the report to the store, and return the path of the report."""
     from cpeft.report.page import write_report
     from cpeft.report.sections.scores import markdown_table, rich_table, summarise
 
@@ -151,68 +155,74 @@ def _table(plan: Any, runs: Sequence[Any]) -> Path:
 def plan(
     recipe: RecipeArgument, overrides: Overrides = None, store: StoreOption = None, only: OnlyOption = None,
     probe: Annotated[
-        bool, Option("--probe", help="Time a few steps of every kind of run that is left, and tell hours and electricity.")
+        bool, Option("--probe", help="Time a few steps of every kind of unfinished run, and estimate hours and electricity.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """The graph of runs, what is done and what is missing; nothing runs but, on request, a short probe."""
+    """Show the runs of a recipe by state (done, failed, running, stale, stopped, ready, waiting, blocked, needs data, needs
+    model). Nothing is trained, except for a short probe on request."""
+    from cpeft.store.state import RunState
+    from cpeft.study.launchers import launcher_options
     from cpeft.study.runner.pace import Pace
-    from cpeft.study.runner.plan_view import Outlook
+    from cpeft.study.runner.plan_view import PlanView
 
     planned = _plan(recipe, overrides, store, only)
-    outlook = Outlook(planned)
-    left = Pace(console).left(outlook.entries)
-    probed = _probe(planned) if probe and not outlook.lacks else None
+    launcher_options(planned.recipe)  # reports mistakes in [launcher] tables
+    view = PlanView(planned)
+    hours_left = Pace(console).hours_left(view.entries)
+    estimate = _probe(planned) if probe and not view.missing else None
+    warnings = view.warnings()
     if as_json:
-        done = sum(entry.state == "done" for entry in outlook.entries)
-        told = {"stages": outlook.stages(), "runs": outlook.runs(), "done": done, "hours_left": left,
-                "missing": [lack.what for lack in outlook.lacks], "downloads": outlook.downloads,
-                "probe": asdict(probed) if probed else None,
-                "warnings": [vars(finding) for finding in outlook.warnings()]}  # fmt: skip
-        print(json.dumps(told, indent=2))
+        done = sum(entry.state == RunState.DONE for entry in view.entries)
+        card = {"stages": view.stages(), "runs": view.runs(), "done": done, "hours_left": hours_left,
+                "missing": [item.what for item in view.missing], "downloads": view.downloads,
+                "probe": asdict(estimate) if estimate else None,
+                "warnings": [vars(finding) for finding in warnings]}  # fmt: skip
+        print(json.dumps(card, indent=2))
     else:
-        _show_plan(planned.recipe.name, outlook)
-        for model in outlook.downloads:
+        _show_plan(planned.recipe.name, view)
+        for model in view.downloads:
             console.print(
-                f"{model} is not here yet: `cpeft run` downloads it first, `cpeft fetch {model}` now", markup=False
+                f"{model} is not on this machine yet: `cpeft run` downloads it first, `cpeft fetch {model}` now",
+                markup=False,
             )
-        _show_hours(left, probed)
-        for finding in outlook.warnings():
+        _show_hours(hours_left, estimate)
+        for finding in warnings:
             console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
-    outlook.check()
+    view.check()
 
 
-def _show_plan(name: str, outlook: Any) -> None:
-    """The stages with their edges, then the runs."""
-    stages = outlook.stages()
+def _show_plan(name: str, view: Any) -> None:
+    """Print the stages with the stages they need, then the runs."""
+    stages = view.stages()
     done = {stage["stage"]: stage["states"].pop("done", 0) for stage in stages}
     rows = [
         {"stage": stage["stage"], "after": ", ".join(stage["needs"]), "runs": stage["runs"], "done": done[stage["stage"]],
          "rest": ", ".join(f"{count} {state}" for state, count in stage["states"].items())}
         for stage in stages
     ]  # fmt: skip
-    show_rows(rows, f"{name}: {len(outlook.entries)} runs, {sum(done.values())} done", None)
+    show_rows(rows, f"{name}: {len(view.entries)} runs, {sum(done.values())} done", None)
     rows = []
-    for run in outlook.runs():
+    for run in view.runs():
         stages_needed = Counter(need.partition("/")[0] for need in run["needs"])
         needs = ", ".join(f"{count} of {stage}" for stage, count in stages_needed.items())
-        why = f": {run['why']}" if run["why"] and run["state"] != "waiting" else ""  # which what it needs tells
+        why = f": {run['why']}" if run["why"] and run["state"] != "waiting" else ""  # `after` shows what it waits for
         rows.append({"stage": run["stage"], "run": run["run"], "after": needs, "state": run["state"] + why,
                      "id": run["folder"] and run["folder"].rpartition("-")[2]})  # fmt: skip
     show_rows(rows, "runs", None)
 
 
-def _show_hours(left: float | None, probed: Any) -> None:
+def _show_hours(left: float | None, estimate: Any) -> None:
     if left:
         console.print(f"about {left:.1f} hours left in one process, from the mean of each stage's finished runs")
-    if not probed:
-        console.print("--probe tells hours and electricity, from a few steps of every kind of run")
+    if not estimate:
+        console.print("--probe estimates hours and electricity, from a few steps of every kind of run")
         return
-    energy = f"{probed.kwh:.3g} kWh" if probed.kwh is not None else f"electricity not known ({probed.reason})"
-    mean = f"; {probed.unprobed} runs by the mean of the others" if probed.unprobed else ""
+    energy = f"{estimate.kwh:.3g} kWh" if estimate.kwh is not None else f"electricity unknown ({estimate.reason})"
+    mean = f"; {estimate.unprobed} runs by the mean of the others" if estimate.unprobed else ""
     console.print(
-        f"about {probed.hours:.2g} hours in one process and {energy} for the {probed.runs} training runs left, "
-        f"by a probe of {probed.kinds} kinds of run on this machine{mean}", markup=False,
+        f"about {estimate.hours:.2g} hours in one process and {energy} for the {estimate.runs} training runs left, "
+        f"by a probe of {estimate.kinds} kinds of run on this machine{mean}", markup=False,
     )  # fmt: skip
 
 
@@ -226,19 +236,20 @@ def _probe(planned: Any) -> Any:
 @app.command()
 def report(
     store: Annotated[Path, Argument(help="The folder that `cpeft run` filled.")],
-    other: Annotated[Path | None, Argument(help="Another one, to compare the same runs of both.")] = None,
+    other: Annotated[Path | None, Argument(help="Another store, to compare the same runs of both.")] = None,
     out: Annotated[
         Path | None,
-        Option("--out", help="The HTML file [default: STORE/report.html, or a name that says beside what]."),
+        Option("--out", help="The HTML file [default: STORE/report.html, or a name with both stores]."),
     ] = None,
     against: Annotated[
-        str | None, Option("--against", help="Beside the published figures of a study: attempt or tpv.")
+        str | None, Option("--against", help="Compare with the published figures of a study: attempt or tpv.")
     ] = None,
     figures: Annotated[
-        Path | None, Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of it.")
+        Path | None,
+        Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of the report."),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML file of a store: scores, experiments, learning curves, attention, examples."""
+    """Write a self-contained HTML report of a store: scores, experiments, learning curves, attention, examples."""
     from cpeft.report.page import write_report
     from cpeft.report.render.files import write_files
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from cpeft.doctor.recipes import check_recipe
 from cpeft.errors import ConfigError, CpeftError, UnknownName
 from cpeft.prompts.expression import Name, parse_expression
+from cpeft.study.launchers import launcher_options
 from cpeft.study.recipe.recipe import find_recipe, load_recipe
 from cpeft.study.runner.data_check import Finding
 
@@ -43,7 +44,9 @@ def _is_prompt(subject: str) -> bool:
 def _of_recipe(subject: str, overrides: Sequence[str]) -> list[Finding]:
     """Findings about a recipe; that there is nothing wrong is one."""
     try:
-        found = list(check_recipe(load_recipe(_file_of(subject), overrides)))
+        recipe = load_recipe(_file_of(subject), overrides)
+        launcher_options(recipe)  # raises ConfigError for mistakes in [launcher] tables
+        found = list(check_recipe(recipe))
     except CpeftError as error:
         return [Finding("error", subject, str(error))]
     return found or [Finding("ok", subject, "nothing wrong found")]

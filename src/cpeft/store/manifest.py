@@ -1,11 +1,11 @@
-"""What `cpeft run` leaves in a store for those who only look: which recipe it works off, and the folder of every run.
+"""The manifest of a study, which `cpeft run` writes to the store: its recipe, and the folder of every run.
 
     STORE/<name>-<digest>-<digest>.study.json        STORE/recipes/<name>-<digest>-<digest>.toml
 
-Name, overrides and chosen runs make the first digest, so a store that several recipes work on holds a manifest of each; the
-text of the recipe makes the second, so that one that was edited leaves the manifest of what it was. Reading needs neither
-torch nor the recipe. The texts of the recipe's files stand in the manifest, and the second file is the recipe they make, to
-be run again when they have been edited or lost.
+The first digest is of name, overrides and chosen runs, so a store of several recipes holds a manifest of each. The second is
+of the text of the recipe, so the manifest of a recipe that is edited later is kept. Reading needs neither torch nor the
+recipe. The manifest contains the texts of the recipe's files; the second file is the whole recipe, to be run again when they
+have been edited or lost.
 """
 
 import json
@@ -20,8 +20,8 @@ from cpeft.errors import DataError
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that a study asks for; `folder` is relative to the store and empty while it depends on unfinished runs, `blocked`
-    says which failed run it needs."""
+    """A run of a study. `folder` is relative to the store and empty while the run depends on unfinished ones; `blocked` names
+    the failed run that it needs."""
 
     stage: str
     name: str
@@ -34,7 +34,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A study: `recipe` is a path or the name of a packaged recipe, `files` the texts it was read from, by path."""
+    """A study. `recipe` is a path or the name of a packaged recipe; `files` holds the texts of its files, by path."""
 
     name: str
     recipe: str
@@ -45,12 +45,12 @@ class Manifest:
 
     @property
     def path(self) -> Path:
-        """Its name in its store."""
+        """The path of the manifest in its store."""
         return Path(f"{self._stem}.study.json")
 
     @property
     def kept(self) -> Path:
-        """The recipe in its store."""
+        """The path of the recipe in its store."""
         return Path("recipes") / f"{self._stem}.toml"
 
     @property
@@ -60,11 +60,11 @@ class Manifest:
 
     @property
     def study(self) -> list[object]:
-        """What two manifests of one study share, whatever its recipe's text was."""
+        """What identifies the study, apart from the text of its recipe."""
         return [self.name, sorted(self.overrides), sorted(self.only)]
 
-    def of_one_recipe(self, other: "Note") -> bool:
-        """Whether both were left by one recipe: by one file, or by files of one text."""
+    def of_one_recipe(self, other: "Manifest") -> bool:
+        """Whether both are of one recipe: the same file, or files of the same text."""
         return self.recipe == other.recipe or list(self.files.values()) == list(other.files.values())
 
     def card(self) -> dict[str, object]:
@@ -73,30 +73,30 @@ class Manifest:
         return {**asdict(self), "overrides": list(self.overrides), "only": list(self.only), "runs": runs}
 
     def command(self, store: Path, only: Sequence[str] = ()) -> str:
-        """The command that goes on with the study; `only` narrows it to some of its runs."""
+        """The command that resumes the study; `only` limits it to some of its runs."""
         chosen = [part for name in (only or self.only) for part in ("--only", name)]
         return shlex.join(["cpeft", "run", self.recipe, *self.overrides, *chosen, "--store", str(store)])
 
     def again(self, store: Path, elsewhere: Path, run: str) -> str:
-        """The command that makes one run again elsewhere; by the recipe in the store where its files are no longer the same."""
+        """The command that repeats one run in another store; uses the recipe in this store if its files have changed."""
         kept = (store / self.kept).resolve()
         manifest = replace(self, recipe=str(kept)) if self.edited() and kept.is_file() else self
         return manifest.command(elsewhere, [run])
 
     def edited(self) -> list[str]:
-        """The files of the recipe that are no longer what they were."""
+        """The files of the recipe that have changed or are gone."""
         paths = {path: Path(path) for path in self.files}
         return [name for name, path in paths.items() if not path.is_file() or _text(path) != self.files[name]]
 
 
 def read_manifests(store: Path) -> list[Manifest]:
-    """All manifests of a store, the newest first; raises DataError naming the file for one that is none."""
+    """All manifests of a store, the newest first; raises DataError naming a file that is not a manifest."""
     return [_read(path) for path in sorted(store.glob("*.study.json"), key=lambda path: -path.stat().st_mtime_ns)]
 
 
 def current_manifests(store: Path) -> list[Manifest]:
-    """The studies of a store as their recipes were last run, by name. A recipe that was edited, or moved as it is, is one
-    study; two recipes of one name are two."""
+    """The latest manifest of every study of a store, by name. A recipe that was edited, or moved unchanged, is one study; two
+    recipes of one name are two."""
     manifests: list[Manifest] = []
     for manifest in read_manifests(store):
         if not any(manifest.study == newer.study and manifest.of_one_recipe(newer) for newer in manifests):
@@ -110,7 +110,9 @@ def _read(path: Path) -> Manifest:
         runs = tuple(PlannedRun(**run) for run in card["runs"])
         return Manifest(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: not the note of a study ({error}); delete it, `cpeft run` writes it again") from None
+        raise DataError(
+            f"{path}: not the manifest of a study ({error}); delete it, `cpeft run` writes it again"
+        ) from None
 
 
 def _text(path: Path) -> str:

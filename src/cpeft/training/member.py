@@ -118,6 +118,11 @@ class Member:
         """The rows of the coming step."""
         return [self.rows[i] for i in self.stream.at(self.step)]
 
+    def tokens_since(self, first: int) -> int:
+        """Tokens that the steps from `first` up to the present one passed through the model."""
+        steps = range(first, self.step)
+        return sum(self.shape.width(self.rows[i]) for step in steps for i in self.stream.at(step))
+
     def apply(self, loss: float, notes: dict[str, float]) -> None:
         """Clip, step the optimiser with the gradients at hand, then log, evaluate and checkpoint as due."""
         bound = math.inf if self.optim.clip is None else self.optim.clip

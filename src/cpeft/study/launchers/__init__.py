@@ -3,3 +3,4 @@
 from cpeft.study.launchers.base import LAUNCHERS as LAUNCHERS
 from cpeft.study.launchers.base import Launcher as Launcher
 from cpeft.study.launchers.base import LauncherOptions as LauncherOptions
+from cpeft.study.launchers.base import launcher_options as launcher_options

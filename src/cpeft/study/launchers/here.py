@@ -1,4 +1,4 @@
-"""This process works alone; also under accelerate and torchrun, whose processes share every run."""
+"""Runs the study in this process alone, or in the processes of accelerate and torchrun, which share every run."""
 
 from rich.console import Console
 
@@ -11,9 +11,7 @@ class Here(Launcher):
     """No worker but this process."""
 
     def launch(self, plan: Plan, console: Console) -> bool:
-        from cpeft.study.runner.worker import (
-            run_recipe,  # here: a recipe names launchers, and reading one needs no torch
-        )
+        from cpeft.study.runner.worker import run_recipe  # here: launcher tables are checked without torch
 
         run_recipe(plan, console)
         return False

@@ -1,4 +1,4 @@
-"""What a launcher sends to another process or machine: a recipe and a store that both reach by the same paths."""
+"""The job of a worker, which a launcher sends to another process or machine. Both find recipe and store by the same paths."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +7,13 @@ from typing import TextIO
 from rich.console import Console
 
 from cpeft.errors import CpeftError
-from cpeft.store.run_folder import Store
-from cpeft.study.recipe.tiny import load_sized
 from cpeft.study.runner.plan import Plan
 from cpeft.training.signals import stopping
 
 
 @dataclass(frozen=True)
 class Job:
-    """The work of one worker, on all stages or on one; pickles."""
+    """The work of one worker, on all stages or on one; can be pickled."""
 
     recipe: Path
     overrides: tuple[str, ...]
@@ -25,22 +23,22 @@ class Job:
 
     @classmethod
     def of(cls, plan: Plan, stage: str | None = None) -> "Job":
-        """The work of every worker on a plan, or on one stage of it."""
+        """The job of every worker on a plan, or on one stage of it."""
         recipe = plan.recipe
         return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only, stage)
 
     def work(self, file: TextIO, worker: str = "") -> CpeftError | None:
-        """Work until nothing is left or a signal comes, and tell a file of it. What ends a command comes back as a value, so
-        that it can travel.
+        """Work until nothing is left or a signal arrives, and log to a file. An error that would end a command is returned, so
+        that it can be sent back.
 
-        `worker` is a name that no two living processes bear: whoever starts under it takes over at once what its predecessor
-        had claimed, on whatever machine that died."""
+        `worker` is a name that no two living processes share. A process that starts under the name of a lost one takes over its
+        claims at once, on any machine."""
         from cpeft.study.runner.worker import run_recipe
 
         console = Console(file=file, width=140)
         try:
             with stopping():
-                plan = Plan(load_sized(self.recipe, self.overrides), Store(self.store, worker), self.only)
+                plan = Plan.load(self.recipe, self.overrides, self.store, self.only, worker)
                 run_recipe(plan, console, self.stage)
         except CpeftError as error:
             console.print(str(error), markup=False)
@@ -49,7 +47,7 @@ class Job:
 
 
 def use_threads(count: int) -> None:
-    """Let torch compute with so many threads in this process."""
-    import torch  # here: the command that starts workers may compute nothing itself
+    """Set the number of threads that torch uses in this process."""
+    import torch  # here: the command that starts workers may not need torch
 
     torch.set_num_threads(count)

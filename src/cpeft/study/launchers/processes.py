@@ -1,4 +1,4 @@
-"""More processes on one store, on this machine: each works off runs that no other has claimed."""
+"""Several processes on one store, on this machine; each takes runs that no other has claimed."""
 
 import multiprocessing
 import os
@@ -18,14 +18,14 @@ from cpeft.training.signals import stopping
 
 
 class ProcessesOptions(LauncherOptions):
-    """`[launcher.processes]`: so many processes, this one among them; `cpeft run --processes N` says the same."""
+    """`[launcher.processes]`: the number of processes, including this one; the same as `cpeft run --processes N`."""
 
     workers: Count = 2
 
 
 @LAUNCHERS.register("processes")
 class Processes(Launcher):
-    """This process and others beside it, which share the cores."""
+    """This process and further ones, which share the cores."""
 
     Options = ProcessesOptions
     options: ProcessesOptions
@@ -40,9 +40,8 @@ class Processes(Launcher):
 
 @contextmanager
 def helpers(count: int, job: Job) -> Iterator[None]:
-    """While the block runs, `count` processes beside this one do the job; every process gets its share of the cores.
-    At its end they are waited for, and where it fails they are asked to save their step and stop. What they say is in
-    STORE/process-N.log."""
+    """Run the job in `count` further processes during the block; every process gets its share of the cores. At the end of the
+    block they are waited for; if it fails, they are asked to save their step and stop. Their logs are STORE/process-N.log."""
     if not count:
         yield
         return
@@ -68,8 +67,8 @@ def helpers(count: int, job: Job) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in the block ignore Ctrl-C, which a terminal sends to all of them, until they are at work: they would
-    die with a traceback, and this one asks them to stop anyway."""
+    """Let processes that are started in the block ignore Ctrl-C, which a terminal sends to all of them, until they have
+    started: they would die with a traceback, and this process asks them to stop anyway."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -82,8 +81,6 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _help(job: Job, threads: int, log: Path) -> None:
     use_threads(threads)
-    with (
-        log.open("a", encoding="utf-8") as file,
-        stopping(),
-    ):  # once more: the command asks a second time, amid the last words
+    # `stopping` again: the command may ask a second time to stop, after the job has ended
+    with log.open("a", encoding="utf-8") as file, stopping():
         job.work(file)

@@ -1,9 +1,9 @@
 """Tasks of a Ray cluster: each is one worker on the shared store.
 
-The cluster is the one that RAY_ADDRESS names, else a local one for as long as the command runs. Store, recipe, data and models
-must be reached by the same paths on every node. A worker whose process or node is lost is started again by Ray under the
-same name, so it takes over at once what it had claimed, and resumes from the last checkpoint. Workers wait for each other
-between stages; what they say is in STORE/ray-N.log.
+The cluster is the one that RAY_ADDRESS names, or a local one while the command runs. Store, recipe, data and models must have
+the same paths on every node. If a worker's process or node is lost, Ray starts the worker again under the same name, so it
+takes over its claims at once and resumes from the last checkpoint. Workers wait for each other between stages; their logs are
+STORE/ray-N.log.
 """
 
 import os
@@ -21,12 +21,12 @@ from cpeft.study.launchers.job import Job, use_threads
 from cpeft.study.launchers.watch import extra, raise_first, watch
 from cpeft.study.runner.plan import Plan
 
-PASSED_ON = ("CPEFT_", "HF_", "PYTHONPATH", "OMP_NUM_THREADS")  # what workers take from this command's environment
-STOP_S = 60.0  # for saving a step, before workers that were asked to stop are killed
+PASSED_ON = ("CPEFT_", "HF_", "PYTHONPATH", "OMP_NUM_THREADS")  # environment variables that workers inherit, by prefix
+STOP_S = 60.0  # workers that were asked to stop are killed after this time for saving a step
 
 
 class RayOptions(LauncherOptions):
-    """`[launcher.ray]`: so many workers, and what each takes of the cluster. `memory` is in gigabytes; a lost worker is started
+    """`[launcher.ray]`: the number of workers, and the resources of each. `memory` is in gigabytes; a lost worker is started
     again at most `retries` times."""
 
     workers: Count = 1
@@ -38,7 +38,7 @@ class RayOptions(LauncherOptions):
 
 @dataclass(frozen=True)
 class Worker:
-    """What one task runs, in the folder that the command was given in."""
+    """The work of one Ray task, in the folder in which the command was started."""
 
     job: Job
     name: str
@@ -70,7 +70,7 @@ class Ray(Launcher):
             address=os.environ.get("RAY_ADDRESS", "local"), runtime_env={"env_vars": passed}, log_to_driver=False,
             logging_level="warning",
         )  # fmt: skip
-        signal.signal(signal.SIGTERM, stop)  # Ray's own would abort the process
+        signal.signal(signal.SIGTERM, stop)  # Ray's own handler would abort the process
         try:
             tasks = self._start(ray, plan)
             console.print(f"started {len(tasks)} workers; logs in {plan.store.path / 'ray-N.log'}", markup=False)
@@ -100,7 +100,7 @@ def _run(worker: Worker) -> CpeftError | None:
 
 
 def _work(ray: Any, tasks: list[Any], plan: Plan, console: Console) -> None:
-    """Wait for the workers; after a signal ask them to save their step and stop."""
+    """Wait for the workers; after a signal, ask them to save their step and stop."""
 
     def alive() -> bool:
         return bool(ray.wait(tasks, num_returns=len(tasks), timeout=0)[1])
@@ -109,19 +109,21 @@ def _work(ray: Any, tasks: list[Any], plan: Plan, console: Console) -> None:
         watch(plan, console, alive)
     except BaseException:
         for task in tasks:
-            ray.cancel(task, force=False)  # an interrupt, which the training loop answers by saving
+            ray.cancel(task, force=False)  # an interrupt, on which the training loop saves its step
         ray.wait(tasks, num_returns=len(tasks), timeout=STOP_S)
         raise
-    ended = ray.wait(tasks, num_returns=len(tasks), timeout=STOP_S)[0]  # one may still find that nothing is left
+    ended = ray.wait(tasks, num_returns=len(tasks), timeout=STOP_S)[
+        0
+    ]  # the last ones may still notice that nothing is left
     raise_first(_ended(ray, task) for task in ended)
 
 
 def _ended(ray: Any, task: Any) -> CpeftError | None:
-    """The error that a worker left, if any."""
+    """The error that ended a worker, if any."""
     try:
         error: CpeftError | None = ray.get(task)
     except ray.exceptions.RayTaskError as broken:  # anything but a CpeftError
         return RunFailed(f"a worker ended: {broken.cause!r}")
-    except ray.exceptions.RayError:  # lost once too often: what it left is seen in the store
+    except ray.exceptions.RayError:  # lost more than `retries` times; its unfinished runs are seen in the store
         return None
     return error

@@ -14,27 +14,27 @@ from cpeft.study.runner.plan import Plan
 
 
 def watch(plan: Plan, console: Console, alive: Callable[[], bool]) -> None:
-    """Wait until every run is finished or failed, or no worker is alive; tell how many are done whenever that changes, and the
-    time left."""
+    """Wait until every run is finished or failed, or no worker is alive. Prints progress and the time left whenever runs have
+    finished."""
     pace = Pace(console, works=False)
     while True:
-        working = alive()  # asked first: what a worker did last is seen below
+        working = alive()  # first, so that the last results of a worker are seen below
         entries = plan.entries()
-        pace.report(entries)
-        if not (working and any(entry.pending for entry in entries)):
+        pace.show(entries)
+        if not (working and any(entry.state.pending for entry in entries)):
             return
         time.sleep(WAIT_S)
 
 
 def raise_first(errors: Iterable[CpeftError | None]) -> None:
-    """Raise what ended a worker and ends the command with it; a worker that was stopped left work and no error."""
+    """Raise the first error that ended a worker; Stopped is not an error, the work is left to the next command."""
     for error in errors:
         if error is not None and not isinstance(error, Stopped):
             raise error
 
 
 def extra(name: str, launcher: str) -> ModuleType:
-    """An optional package; raises ConfigError saying how to install it."""
+    """Import an optional package; raises ConfigError with the command that installs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -4,9 +4,9 @@
 name = "similarity"
 compare = ["sources/*@*", "targets/vocabulary/*@*"]
 
-Its `similarity.json` holds `compare`; `compared`, which prompt stands behind every name; and `cards`, what
-`prompts/similarity.py` finds (`Similarity.card`) of the prompts and of their task vectors, each prompt minus its own origin.
-All are compared on live rows, those stored with dead rows on all stored rows too. Nothing else is needed to draw it.
+Its `similarity.json` holds `compare`; `compared`, a record of each prompt; and `cards`, the similarities
+(`prompts/similarity.py`, `Similarity.card`) of the prompts and of their task vectors, each prompt minus its own origin. Live
+rows are compared, and all stored rows too for prompts that have dead rows. Nothing else is needed to draw it.
 """
 
 import json
@@ -23,37 +23,27 @@ from cpeft.files import replace_text
 from cpeft.store.machine import hardware, versions
 from cpeft.store.result import ComparingSeconds, ComparisonResult, write_result
 from cpeft.store.run_folder import RunFolder
-from cpeft.study.recipe.runs import RecipeRun, TrainingRun
+from cpeft.study.recipe.references import RecipeRun, References, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cpeft.prompts.soft_prompt import SoftPrompt
-    from cpeft.study.runner.plan import Plan, Source
 
-SCHEMA = 2  # raise when what is computed of the same prompts changes
+SCHEMA = 2  # raise when a comparison of the same prompts gives other results
 
 
 class ComparisonStage(Options):
-    """A stage that compares, as written."""
+    """A stage that compares, as written in the recipe."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
     about: str = ""
     compare: tuple[str, ...] = Field(min_length=1)
 
     def run(self, forced: Table, base: Path) -> "Comparison":
-        """Its one run, with what the command line sets."""
+        """Its one run, under the overrides of the command line."""
         compare = parse(ComparisonStage, {**self.model_dump(), **forced}, self.name).compare
-        return Comparison(self.name, self.name, self.name, base, compare)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A prompt to compare, with its dead rows, and what `similarity.json` says of it."""
-
-    card: dict[str, Any]
-    prompt: "SoftPrompt"
-    dead_ND: "Tensor | None"
+        return Comparison(self.name, self.name, self.name, base, (), compare)
 
 
 @dataclass(frozen=True)
@@ -65,72 +55,69 @@ class Comparison(RecipeRun):
     def references(self) -> list[str]:
         return list(self.compare)
 
-    def needs(self, plan: "Plan") -> list[TrainingRun]:
-        found = super().needs(plan)
-        files = [name for name in set(self.compare) if not plan.named(name, self)]
-        if len(files) + sum(len(run.tasks) for run in found) < 2:
+    def needs(self, references: References) -> list[RecipeRun]:
+        needs = super().needs(references)
+        files = [name for name in set(self.compare) if not references.named(name, self)]
+        if len(files) + sum(len(run.tasks) for run in needs) < 2:
             raise ConfigError(
                 f"{self}: compare = {list(self.compare)} names fewer than two prompts; "
                 "'stage/*' is every task of a stage, '@*' every seed"
             )
-        return found
+        return needs
 
-    def identity(self, plan: "Plan") -> str:
-        from cpeft.prompts.soft_prompt import (
-            matrix_hash,  # here: a plan loads torch only where there are prompts to compare
-        )
+    def identity(self, references: References) -> str:
+        from cpeft.prompts.soft_prompt import matrix_hash  # here: only a plan with finished comparisons needs torch
 
         content = [
-            [each.card, matrix_hash(each.prompt.origin) if each.prompt.origin is not None else "",
-             matrix_hash(each.dead_ND) if each.dead_ND is not None else ""]
-            for each in self._compared(plan)
-        ]  # fmt: skip
+            [card, *("" if matrix is None else matrix_hash(matrix) for matrix in (prompt.origin, dead_ND))]
+            for card, prompt, dead_ND in self._compared(references)
+        ]
         return digest({"schema": SCHEMA, "compared": content})[:12]
 
     def saved(self) -> Table:
         return {"compare": list(self.compare)}
 
-    def found(self, plan: "Plan") -> dict[str, Any]:
-        """What `similarity.json` holds; raises PromptMismatch for prompts that cannot be compared, PromptError for fewer than
-        two."""
+    def similarity(self, references: References) -> dict[str, Any]:
+        """The content of `similarity.json`; raises PromptMismatch for prompts that cannot be compared, PromptError for fewer
+        than two."""
         from cpeft.prompts.similarity import Item, compare
         from cpeft.prompts.vectors import TaskVector
 
-        compared = list(self._compared(plan))
-        items = [Item.of(each.card["name"], each.prompt, each.dead_ND) for each in compared]
+        compared = list(self._compared(references))
+        items = [Item.of(card["name"], prompt, dead_ND) for card, prompt, dead_ND in compared]
         stored = [item for item in items if item.dead_ND is not None]
         vectors = [
-            Item.of(each.card["name"], TaskVector.of(each.prompt))
-            for each in compared
-            if each.prompt.origin is not None
+            Item.of(card["name"], TaskVector.of(prompt)) for card, prompt, _ in compared if prompt.origin is not None
         ]
         cards = [{"what": "prompts", **compare(items).card()}]
         cards += [{"what": "prompts", **compare(stored, "all").card()}] if len(stored) > 1 else []
         cards += [{"what": "vectors", **compare(vectors).card()}] if len(vectors) > 1 else []
-        return {"compare": list(self.compare), "compared": [each.card for each in compared], "cards": cards}
+        return {"compare": list(self.compare), "compared": [card for card, _, _ in compared], "cards": cards}
 
-    def _compared(self, plan: "Plan") -> Iterator[Compared]:
+    def _compared(self, references: References) -> Iterator[tuple[dict[str, Any], "SoftPrompt", "Tensor | None"]]:
+        """The record in `similarity.json` of every prompt, the prompt, and its dead rows."""
         from cpeft.prompts.exchange import load_stored
         from cpeft.prompts.soft_prompt import matrix_hash
 
-        found = {source.path: source for reference in self.compare for source in plan.prompts(reference, self)}
-        for name, source in zip(_names(list(found.values())), found.values(), strict=True):
+        named = [source for reference in self.compare for source in references.prompts(reference, self)]
+        sources = list({source.path: source for source in named}.values())
+        for name, source in zip(_names(sources), sources, strict=True):
             prompt, dead_ND = load_stored(source.path)
             run = {"run": str(source.run), "prompt": source.name, "seed": source.run.seed} if source.run else {}
-            yield Compared({"name": name, "hash": matrix_hash(prompt.weight), **run}, prompt, dead_ND)
+            yield {"name": name, "hash": matrix_hash(prompt.weight), **run}, prompt, dead_ND
 
-    def conclude(self, found: dict[str, Any], seconds: float, folder: RunFolder) -> None:
+    def conclude(self, similarity: dict[str, Any], seconds: float, folder: RunFolder) -> None:
         """Write `similarity.json`, and last `result.json`, which has no task."""
-        replace_text(folder.similarity_path, json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+        replace_text(folder.similarity_path, json.dumps(similarity, ensure_ascii=False, allow_nan=False) + "\n")
         result = ComparisonResult(
-            stage=self.stage, label=self.label, name=self.name, compared=len(found["compared"]),
+            stage=self.stage, label=self.label, name=self.name, compared=len(similarity["compared"]),
             seconds=ComparingSeconds(comparing=seconds), versions=versions(), hardware=hardware(),
         )  # fmt: skip
         write_result(folder.result_path, result)
 
 
-def _names(sources: "Sequence[Source]") -> list[str]:
-    """`mood@0` for a prompt and its seed, the name of a file; where these repeat, the run and the prompt, or the path."""
+def _names(sources: Sequence[Source]) -> list[str]:
+    """`mood@0` for a prompt and its seed, or the name of a file; where that is not unique, run and prompt, or the path."""
     short = [f"{name}@{run.seed}" if run else name for name, _, run in sources]
     long = [f"{run}/{name}" if run else str(path) for name, path, run in sources]
     return [name if short.count(name) == 1 else other for name, other in zip(short, long, strict=True)]

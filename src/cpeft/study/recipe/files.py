@@ -2,14 +2,14 @@
 
 extends = "paper/tpv-t5"     # a packaged recipe, or a file beside this one
 [optim]
-clip = "default"             # our default again, whatever the other recipe says
+clip = "default"             # restores the built-in default
 [[stage]]
-name = "sources"             # the stage of this name, which these keys are merged into
+name = "sources"             # these keys are merged into the stage of this name
 train.epochs = 5
 
-Tables are merged key by key, stages and their variants by name, new ones behind the old; a list and a stage's grid take the
-place of the old ones, and what a task needed goes with a task that a new list leaves out. Files that the other recipe names
-(models, tasks) are looked up beside the recipe that extends it.
+Tables are merged key by key, stages and their variants by name; new ones come last. A list or a stage's grid replaces the old
+one, and the settings of a task that a new list leaves out are dropped. Files that the other recipe names (models, tasks) are
+looked up beside the recipe that extends it.
 """
 
 import os
@@ -22,12 +22,12 @@ from cpeft.errors import ConfigError, UnknownName
 from cpeft.registry import closest, suggest
 
 EXTENDS = "extends"
-Files = tuple[Path, ...]  # what a recipe was read from, its own file first
+Files = tuple[Path, ...]  # the files a recipe was read from, its own first
 
 
 def find_recipe(name: str) -> Path:
-    """A file, or the name of a packaged recipe such as `quickstart`; raises UnknownName with the closest."""
-    if os.path.exists(name):  # unlike Path.exists, False for a text too long to be a name
+    """The file of a recipe, given as a path or as the name of a packaged recipe; raises UnknownName with the closest name."""
+    if os.path.exists(name):  # unlike Path.exists, False for a text too long for a file name
         return Path(name)
     if "://" in name:
         raise ConfigError(f"'{name}' is an address; recipes are read from files: download it and name the file")
@@ -43,16 +43,15 @@ def packaged_recipes() -> dict[str, Path]:
     """Recipes shipped with the package, by name."""
     package = Path(__file__).parents[2]
     folder = package / "recipes" if (package / "recipes").is_dir() else package.parents[1] / "recipes"
-    found = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.toml"))}
-    return {name: path for name, path in found.items() if {"stage", EXTENDS} & read_toml(path).keys()}
+    files = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.toml"))}
+    return {name: path for name, path in files.items() if {"stage", EXTENDS} & read_toml(path).keys()}
 
 
 def read_recipe(path: Path, below: Files = ()) -> tuple[Table, Files]:
-    """The tables of a recipe with those of the recipe it extends, and the files they stand in; `below` are recipes on the way
-    here, which extend this one.
+    """The tables of a recipe, merged into those of the recipe it extends, and the files they are from; `below` are the recipes
+    that extend this one.
 
-    Raises ConfigError (stages that are none, two of one name, a recipe that extends itself) and UnknownName (nothing to
-    extend)."""
+    Raises ConfigError (invalid stages, two of one name, a recipe that extends itself) and UnknownName (no recipe to extend)."""
     if path.resolve() in below:
         raise ConfigError(f"{path}: extends itself, by way of {', '.join(file.name for file in below)}")
     own = read_toml(path)
@@ -95,7 +94,7 @@ def _extended(name: object, path: Path) -> Path:
 
 
 def merged_by_name(old: list[Table], new: list[Table]) -> list[Table]:
-    """Tables of both, those of one name merged."""
+    """The tables of both lists; those of one name are merged."""
     merged = {table.get("name"): table for table in old}
     for table in new:
         before = merged.get(table.get("name"), {})

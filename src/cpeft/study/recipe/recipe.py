@@ -5,8 +5,8 @@ name = "small/example"
 name = "t5-small"
 [[stage]]
 name = "sources"
-tasks = ["sst2", "mnli"]     # one run per task; together = "yes" makes one run of all, "pairs" and "triples"
-                             # one of every two or three
+tasks = ["sst2", "mnli"]     # one run for each task; together = "yes" makes one run of all tasks, "pairs" and
+                             # "triples" one of every two or three
 seeds = [0, 1, 2]
 [[stage]]
 name = "targets"
@@ -16,59 +16,59 @@ method.name = "attempt"
 [[stage.variant]]            # named alternatives; each overrides the stage
 name = "no layer norm"
 method.layer_norm = "frozen"
-[stage.grid]                 # dotted keys, every combination; keys joined by a comma vary together
+[stage.grid]                 # dotted keys; every combination; keys joined by a comma vary together
 "data.few_shot" = [16, "full"]
 "train.batch, train.steps" = [[32, 500], [8, 2000]]
-[stage.task.rte]             # what one task needs
+[stage.task.rte]             # settings of one task
 train.epochs = 20
 [[stage]]
-name = "similarity"          # trains nothing: compares prompts of earlier stages; @* = of every seed
+name = "similarity"          # trains nothing, compares prompts of earlier stages; @* is every seed
 compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
-[launcher.slurm]             # resources of a launcher: they change no run
+[launcher.slurm]             # resources of a launcher; they change no result
 workers = 8
 
-`base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; default beside it.
+`base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; by default beside it.
 
-A list `seeds` in a variant or a [stage.task.*] keeps to those of the stage's seeds; the value "default" means ours, whatever
-was said further out. A recipe may be the differences from another one (`recipe_file.py`).
+A list `seeds` in a variant or a [stage.task.*] selects from the stage's seeds. The value "default" restores the built-in
+default. A recipe may hold only the differences from another one (`files.py`).
 
-In `prompt.init`, {task} is the run's own task, and `...` repeats what stands before it for every task of the run:
-"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is
-the next task of the stage that the run has not, after the last the first: with train.steps = 0, "sources/{other}" scores every
-task behind the prompt of another one. The name of an axis of the grid, {few_shot}, is the run's place on it.
+In `prompt.init`, {task} is the task of the run, and `...` repeats the term before it for every task of the run:
+"vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is the
+next task of the stage that is not in the run; the first task follows the last. With train.steps = 0, "sources/{other}" scores
+every task with the prompt of another one. The name of an axis of the grid, {few_shot}, is the value of the run on that axis.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
 from operator import getitem
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
 from cpeft.config import Options, Seed, Table, expand_grid, located, merge, override, parse, without_defaults
 from cpeft.errors import ConfigError
 from cpeft.registry import suggest
-from cpeft.study.launchers.base import LAUNCHERS, LauncherOptions
 from cpeft.study.recipe.comparison import ComparisonStage
 from cpeft.study.recipe.files import Files, read_recipe
 from cpeft.study.recipe.files import find_recipe as find_recipe
 from cpeft.study.recipe.files import packaged_recipes as packaged_recipes
-from cpeft.study.recipe.overrides import blame
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import RunSettings, parse_settings
 from cpeft.tasks.custom import find_task
 
 LAUNCHER = "launcher"
+Read = TypeVar("Read")
 MORE = ", ...)"
 SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
 
 
 class Stage(Options):
-    """One stage as written; keys that are run settings stay tables until a run is made of them."""
+    """A stage that trains, as written in the recipe; run settings are kept as tables until runs are made."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -84,53 +84,79 @@ class Stage(Options):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe: its runs in stage order, the files it was read from, what the command line changed of its runs, by name
-    of the launcher the resources that it or the command line gives, the texts of its files, and its tables as one."""
+    """A parsed recipe: its runs in stage order, the files it was read from, the overrides of its runs and those of launchers'
+    resources, the texts of its files, and its tables as one, before overrides."""
 
     name: str
     about: str
     runs: tuple[RecipeRun, ...]
     files: Files = ()
     overrides: tuple[str, ...] = ()
-    launchers: Mapping[str, LauncherOptions] = field(default_factory=dict)
+    launcher_overrides: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     table: Table = field(default_factory=dict)
 
     @property
     def training(self) -> tuple[TrainingRun, ...]:
-        """Those that train."""
+        """The runs that train."""
         return tuple(run for run in self.runs if isinstance(run, TrainingRun))
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Parse a recipe and expand it to runs; every mistake is one ConfigError that names file and line, or the override."""
+    """Parse a recipe and expand it to runs. Raises ConfigError with file and line, or with the override, for every mistake."""
     data, files = read_recipe(path)
     for argument in overrides:
-        override(argument)  # what is none is said to be none
+        override(argument)  # raises ConfigError for what is not key=value
+    return read_under(overrides, files, lambda some: _under(some, data, files))
+
+
+def read_under(overrides: Sequence[str], files: Files, read: Callable[[Sequence[str]], Read]) -> Read:
+    """The result of `read(overrides)`. A ConfigError that occurs without overrides too is raised unchanged; any other names the
+    overrides that cause it."""
     try:
-        return _under(overrides, data, files)
+        return read(overrides)
     except ConfigError as error:
-        raise blame(error, overrides, files, lambda few: _under(few, data, files)) from None
+        raise _blamed(error, overrides, files, read) from None
+
+
+def _blamed(
+    error: ConfigError, overrides: Sequence[str], files: Files, read: Callable[[Sequence[str]], object]
+) -> ConfigError:
+    def needed(others: Sequence[str]) -> bool:
+        try:
+            read(others)
+        except ConfigError as left:
+            return str(error) not in (str(left), *left.others)
+        return True
+
+    if not needed([]):
+        return error
+    own = [one for i, one in enumerate(overrides) if needed([*overrides[:i], *overrides[i + 1 :]])] or list(overrides)
+    places = "|".join(re.escape(str(file)) for file in files)
+    what = re.sub(rf"^({places})(:\d+)?: ", "", str(error))
+    named = f"setting {own[0]}" if len(own) == 1 else f"settings {', '.join(own[:-1])} and {own[-1]}"
+    return type(error)(f"the {named} on the command line: {what}")
 
 
 def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
-    """The recipe of some tables and overrides."""
+    """The recipe of these tables and overrides."""
     data, path = dict(data), files[0]
     texts, base = tuple(file.read_text(encoding="utf-8") for file in files), path.parent / str(data.pop("base", ""))
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
     whole = {"name": name, "about": about, "base": str(base.resolve()), **data}
     if not base.is_dir():
         raise ConfigError(
-            f"{located(files, 'base')}base = '{base}' is no folder; leave it out where files lie beside the recipe"
+            f"{located(files, 'base')}base = '{base}' is no folder; leave it out if the files are beside the recipe"
         )
-    tables, written = data.pop("stage", []), {LAUNCHER: data.pop(LAUNCHER, {})}
+    tables = data.pop("stage", [])
+    data.pop(LAUNCHER, None)
     _check_keys(data, files, "top level", "stage", "extends", "base", LAUNCHER)
     if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [_stage(table, i, files) for i, table in enumerate(tables)]
     names = [stage.name for stage in stages]
-    resources, overrides = _resources(overrides, names)
-    launchers = _launchers(merge(written, resources), names, files)
+    resources = [argument for argument in overrides if LAUNCHER not in names and LAUNCHER in override(argument)]
+    overrides = [argument for argument in overrides if argument not in resources]
     everywhere, forced = _sort_overrides(overrides, names)
     runs: list[RecipeRun] = []
     for stage in stages:
@@ -139,21 +165,21 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
         else:
             runs += _expand(stage, data, merge(everywhere, forced[stage.name]), base, files)
     for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
-        if count > 1:  # they would be taken for one run
+        if count > 1:
             raise ConfigError(
                 f"{path}: stage '{called}' has two runs called '{run}'; give variants, tasks and seeds once each"
             )
-    return Recipe(name, about, tuple(runs), files, tuple(overrides), launchers, texts, whole)
+    return Recipe(name, about, tuple(runs), files, tuple(overrides), tuple(resources), texts, whole)
 
 
 def _stage(table: Table, place: int, files: Files) -> Stage | ComparisonStage:
-    """A stage as written; raises ConfigError for one that is to compare and to train."""
+    """A stage as written; raises ConfigError for one that both compares and trains."""
     where = f"stage.{place}"
     if "compare" not in table:
         return parse(Stage, table, where, files)
-    if alien := [key for key in table if key not in ComparisonStage.model_fields]:
-        known = "a stage with 'compare' trains nothing and has a name, compare and about alone"
-        raise ConfigError(f"{located(files, 'compare')}[{where}] no place for '{alien[0]}': {known}")
+    if unknown := [key for key in table if key not in ComparisonStage.model_fields]:
+        known = "a stage with 'compare' trains nothing and has only a name, compare and about"
+        raise ConfigError(f"{located(files, 'compare')}[{where}] no place for '{unknown[0]}': {known}")
     return parse(ComparisonStage, table, where, files)
 
 
@@ -164,35 +190,8 @@ def _check_keys(table: Table, files: Files, where: str, *more: str) -> None:
             raise ConfigError(f"{located(files, key)}[{where}] unknown key '{key}'{near}")
 
 
-def _resources(overrides: Sequence[str], stages: list[str]) -> tuple[Table, list[str]]:
-    """What the command line sets for launchers, and its other overrides; a stage called `launcher` is a stage."""
-    ours = [argument for argument in overrides if LAUNCHER not in stages and LAUNCHER in override(argument)]
-    return merge(*map(override, ours)), [argument for argument in overrides if argument not in ours]
-
-
-def _launchers(table: Table, stages: list[str], files: Files) -> dict[str, LauncherOptions]:
-    """`[launcher.NAME]` tables as options; raises UnknownName for a launcher that nobody registered, ConfigError for resources
-    of a stage that there is not."""
-    tables = table[LAUNCHER]
-    if not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
-        raise ConfigError(
-            f"{located(files, LAUNCHER)}resources stand in a table per launcher, as [launcher.slurm] or "
-            "launcher.slurm.workers=8"
-        )
-    found = {
-        name: parse(LAUNCHERS.get(name).Options, without_defaults(each), f"{LAUNCHER}.{name}", files)
-        for name, each in tables.items()
-    }
-    for name, options in found.items():
-        for stage in options.stages:
-            if stage not in stages:
-                where = f"{located(files, stage)}[{LAUNCHER}.{name}.stage.{stage}]"
-                raise ConfigError(f"{where} there is no stage '{stage}'{suggest(stage, stages)}")
-    return found
-
-
 def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table, dict[str, Table]]:
-    """What the command line sets in all stages that train, and what in each stage by name."""
+    """The overrides of all stages that train, and those of single stages by name."""
     everywhere: Table = {}
     of_stage: dict[str, Table] = {stage: {} for stage in stages}
     for argument in overrides:
@@ -203,7 +202,7 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
         elif key in (*SETTINGS, "seeds", "tasks"):
             everywhere = merge(everywhere, table)
         elif key in stages:
-            raise ConfigError(f"'{key}' is a stage, whose settings are set one by one, as in {key}.train.steps=100")
+            raise ConfigError(f"'{key}' is a stage; set its settings one by one, as in {key}.train.steps=100")
         else:
             raise ConfigError(f"unknown key '{key}'{suggest(key, [*SETTINGS, *stages])}")
     return everywhere, of_stage
@@ -216,7 +215,10 @@ def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Fil
     if unknown := [task for task in stage.task if task not in stage.tasks]:
         raise ConfigError(f"{files[0]}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
     if not (groups := list(_groups(stage.together, tasks))):
-        raise ConfigError(f"{files[0]}: stage '{stage.name}' asks for {stage.together} of tasks and has {len(tasks)}")
+        needed = {"pairs": 2, "triples": 3}[stage.together]
+        raise ConfigError(
+            f"{files[0]}: together = '{stage.together}' needs at least {needed} tasks; stage '{stage.name}' has {len(tasks)}"
+        )
     runs = []
     for variant in stage.variant or ({"name": stage.name},):
         own = {key: value for key, value in variant.items() if key != "name"}
@@ -235,15 +237,15 @@ def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Fil
 
 
 def _chosen(stage: Stage, forced: Table) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The seeds and tasks of a stage, or those that the command line chooses, which are taken out of what it sets. `seeds=[0]`
-    chooses runs; `seeds.init=3` is a setting of each."""
-    asked: Table = {
+    """The seeds and tasks of a stage, or those of the command line, which are removed from `forced`. `seeds=[0]` selects runs;
+    `seeds.init=3` is a setting of every run."""
+    given: Table = {
         key: forced.pop(key) for key in ("seeds", "tasks") if key in forced and not isinstance(forced[key], dict)
     }
-    if isinstance(task := asked.get("tasks"), str):
-        asked["tasks"] = [task]
+    if isinstance(task := given.get("tasks"), str):
+        given["tasks"] = [task]
     own = {"name": stage.name, "tasks": stage.tasks, "seeds": stage.seeds}
-    chosen = parse(Stage, {**own, **asked}, f"stage.{stage.name}")
+    chosen = parse(Stage, {**own, **given}, f"stage.{stage.name}")
     return chosen.seeds, chosen.tasks
 
 
@@ -258,23 +260,23 @@ def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files
 
 
 def _axis(keys: str, cell: Table) -> tuple[str, Any]:
-    """What an axis of a grid is called in labels, and a cell's value on it: ("few_shot", 16), the first of keys that vary
-    together."""
+    """The name of an axis in labels and the value of a cell on it, as in ("few_shot", 16); of keys that vary together, the
+    first."""
     path = keys.partition(",")[0].strip().split(".")
     return path[-1], reduce(getitem, path, cell)
 
 
 def _without_seeds(table: Table) -> Table:
-    """A table without a list of seeds, which chooses runs and is no setting."""
+    """A table without its list of seeds, which selects runs and is not a setting."""
     return {key: value for key, value in table.items() if not (key == "seeds" and isinstance(value, list))}
 
 
 def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: Files) -> list[int]:
-    """Of the seeds those that the lists of all tables hold; raises ConfigError for one the stage does not have."""
+    """The seeds that are in the lists of all tables; raises ConfigError for a listed seed that the stage does not have."""
     lists = [table["seeds"] for table in tables if isinstance(table.get("seeds"), list)]
     if unknown := [seed for few in lists for seed in few if seed not in stage.seeds]:
         raise ConfigError(
-            f"{files[0]}: stage '{stage.name}' has no seed {unknown[0]} to keep to; it has {list(stage.seeds)}"
+            f"{files[0]}: seed {unknown[0]} is not among the seeds {list(stage.seeds)} of stage '{stage.name}'"
         )
     return [seed for seed in seeds if all(seed in few for few in lists)]
 

@@ -1,110 +1,35 @@
-"""The runs a recipe asks for: what every run is to plan and launcher, and the run that trains.
-
-A run says which earlier runs it needs, what identifies it, which gang it may join, and what its `config.toml` holds. Training
-runs are here; `comparison.py` has the runs that train nothing.
-"""
+"""The run that trains and is scored, and what identifies it. `comparison.py` has the run that trains nothing."""
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from cpeft.config import Table, digest
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.task_data import dataset_of
 from cpeft.models.places import model_identity
-from cpeft.options.model import ModelOptions
-from cpeft.options.training import EnergyOptions, GangOptions
 from cpeft.prompts.expression import measured_names, names, parse_prompt
 from cpeft.prompts.hashes import stored_hash
+from cpeft.study.recipe.references import Effort, Gang, RecipeRun, References
 from cpeft.study.recipe.settings import RunSettings, located_model, run_id
 from cpeft.tasks import instruction
 from cpeft.tasks.custom import find_task
 
-if TYPE_CHECKING:
-    from cpeft.study.runner.plan import Plan
-
-UNKNOWN = 1000  # rows that a split is taken to have, where nothing says how many
-STEP, ANSWER = 3, 2  # a row that is trained on goes forward and back, one that is answered is read and then told
-
-Gang = tuple[ModelOptions, GangOptions, EnergyOptions]
-
-
-class Effort(NamedTuple):
-    """About what a run costs, in rows that go forward through the model once: `training` in all its `steps` with validation,
-    `scoring` behind the last one."""
-
-    steps: int
-    training: float
-    scoring: float
-
-    @property
-    def rows(self) -> float:
-        return self.training + self.scoring
-
-    def share(self, step: int) -> float:
-        """How much of it is done after so many steps."""
-        return min(step / self.steps, 1.0) * self.training / self.rows if self.steps else 0.0
-
-
-@dataclass(frozen=True)
-class RecipeRun(ABC):
-    """One run a recipe asks for; `label` names its method in tables, `name` is readable and unique in its stage."""
-
-    stage: str
-    label: str
-    name: str
-    base: Path  # where relative task files are looked up
-
-    def __str__(self) -> str:
-        return f"{self.stage}/{self.name}"
-
-    @property
-    def seed(self) -> int | None:
-        """The seed that references without one take; None for a run that has none of its own."""
-        return None
-
-    @property
-    def gang(self) -> Gang | None:
-        """What all runs of one gang share; None for a run that is alone."""
-        return None
-
-    @property
-    def kind(self) -> Hashable:
-        """Equal for runs that take the same time."""
-        return self.stage
-
-    @property
-    def effort(self) -> Effort:
-        """What it costs, as far as that is known before."""
-        return Effort(0, 0.0, 1.0)
-
-    @abstractmethod
-    def references(self) -> list[str]:
-        """Every earlier prompt or run that this one starts from."""
-
-    def needs(self, plan: "Plan") -> list["TrainingRun"]:
-        """The runs that must be finished first, each once; raises ConfigError for a reference that names none."""
-        return list({str(need): need for name in self.references() for need in plan.named(name, self)}.values())
-
-    @abstractmethod
-    def identity(self, plan: "Plan") -> str:
-        """Twelve hexadecimal digits of all that decides what the run computes, once all it needs is finished."""
-
-    @abstractmethod
-    def saved(self) -> Table:
-        """What `config.toml` holds."""
+UNKNOWN = 1000  # rows that a split is taken to have where its size is unknown
+STEP, ANSWER = (
+    3,
+    2,
+)  # forward passes: a training row goes forward and back (twice the work), a test row is read and answered
 
 
 @dataclass(frozen=True)
 class TrainingRun(RecipeRun):
     """A run that trains and is scored; `tasks` are names, where the settings may hold files."""
 
-    tasks: tuple[str, ...]
     settings: RunSettings
 
     @property
@@ -117,9 +42,9 @@ class TrainingRun(RecipeRun):
 
     @cached_property
     def kind(self) -> Hashable:
-        """All that decides how long a step and a row take, and how many there are; what a prompt starts from does not."""
-        told = self.settings.model_dump_json(include={"model", "method", "data", "train", "eval"})
-        return self.tasks, self.settings.sources, self.settings.prompt.length, told
+        """Everything that decides how long a step and a row take, and how many there are; initial values do not."""
+        settings = self.settings.model_dump_json(include={"model", "method", "data", "train", "eval"})
+        return self.tasks, self.settings.sources, self.settings.prompt.length, settings
 
     @cached_property
     def effort(self) -> Effort:
@@ -143,16 +68,16 @@ class TrainingRun(RecipeRun):
     def references(self) -> list[str]:
         return [*self.prompt_references(), *self.settings.method.references()]
 
-    def identity(self, plan: "Plan") -> str:
+    def identity(self, references: References) -> str:
         settings, starts = self.settings, {}
         measured = measured_names(parse_prompt(settings.prompt.init))
         for reference in self.prompt_references():
-            for name, path in plan.find(reference, self).items():
+            for name, path in references.find(reference, self).items():
                 starts[f"{reference}:{name}"] = _hash_prompt(path)
                 if reference in measured:
                     starts[f"{reference}:{name}:origin"] = _hash_prompt(path, origin=True)
         for reference in settings.method.references():
-            starts[reference] = _hash_file(plan.state_of(reference, self))
+            starts[reference] = _hash_file(references.state_of(reference, self))
         model = model_identity(located_model(settings.model, self.base))
         tasks = {name: task_identity(name, self.base, settings.data) for name in settings.tasks}
         return run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
@@ -162,12 +87,12 @@ class TrainingRun(RecipeRun):
 
 
 def task_identity(name: str, base: Path, options: DataOptions) -> list[Any]:
-    """What decides the text of a task's rows, its rows included."""
+    """Everything that decides the text of a task's rows: its version, the rows, its templates and words."""
     task, data = find_task(name, base), dataset_of(name, base, options.revision, options.folder)
-    own = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
-    own += [task.encoding, task.missing]
-    told = [instruction(task, options.labels)] if options.form != "fields" else []
-    return [task.version, data.fingerprint, digest(own) if task.files else "", *told]
+    text = [task.template, task.prefix, task.label_column, {str(k): v for k, v in task.words.items()}, task.metrics]
+    text += [task.encoding, task.missing]
+    instructions = [instruction(task, options.labels)] if options.form != "fields" else []
+    return [task.version, data.fingerprint, digest(text) if task.files else "", *instructions]
 
 
 @lru_cache(maxsize=4096)

@@ -1,8 +1,8 @@
 """The settings of one run, and its id.
 
-Every table is defined beside the code that reads it; this module only puts them together. The id hashes what differs from
-the defaults, the task's text version and data, and the content of every prompt the run starts from: retrained sources make
-new targets, and a new option re-runs nothing.
+Every table is defined beside the code that reads it; this module combines them. The id hashes the settings that differ from
+their defaults, the text version and data of each task, and the content of every prompt that the run starts from. So retrained
+sources make new targets, and a new option re-runs nothing.
 """
 
 import os
@@ -29,7 +29,7 @@ SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
 
 class SeedOptions(Options):
-    """`[seeds]`: each derived from `seed` unless given."""
+    """`[seeds]`: each is derived from `seed` unless given."""
 
     init: Seed | None = None
     order: Seed | None = None
@@ -47,13 +47,13 @@ class SeedOptions(Options):
 
 
 class SourceOptions(Options):
-    """`[source]`: `rows = "first:N"` cuts source prompts to their first N rows, as a published system did unawares."""
+    """`[source]`: `rows = "first:N"` cuts source prompts to their first N rows, as a published system did unintentionally."""
 
     rows: str = "all"
 
 
 class RunSettings(Options):
-    """Everything that decides what a run computes, and the tables of `options/neutral.py`, which decide nothing of it."""
+    """All settings of a run; those in `options/neutral.py` do not change its result."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: Seed = 0
@@ -74,28 +74,28 @@ class RunSettings(Options):
 
     @property
     def changes_model(self) -> bool:
-        """Whether the method is a baseline, which trains a copy of the model in the place of a prompt."""
+        """Whether the method is a baseline, which trains a copy of the model instead of a prompt."""
         return self.method.changes_model
 
     @property
     def trains(self) -> bool:
-        """Whether steps are to be made: not so where they are 0, or where there is nothing to train."""
+        """Whether training steps are made; False for 0 steps or epochs, or for a method without parameters."""
         return 0 not in (self.train.steps, self.train.epochs) and not self.method.zero_shot
 
     def seed_for(self, purpose: str) -> int:
-        """The seed of one purpose: `init`, `order`, `dropout` or `subset`."""
+        """The seed for one purpose: `init`, `order`, `dropout` or `subset`."""
         given = getattr(self.seeds, purpose)
         return int(given) if given is not None else derive(self.seed, purpose)
 
     def saved(self) -> Table:
-        """The settings as a table that `parse_settings` reads back, without what is at its default."""
+        """The settings as a table that `parse_settings` reads back; defaults are left out."""
         method = {"name": self.method.name, **changed(self.method)}
         return {**changed(self), "tasks": list(self.tasks), "seed": self.seed, "method": method}
 
 
 def parse_settings(table: Table, path: Place = ()) -> RunSettings:
-    """A table as settings; the method's own options are checked by the method it names. `path` is where it stands written.
-    What a recipe says of prompts does not concern its baselines: it is checked and left out."""
+    """Parse a table; `path` is the file it is from. The options of `[method]` are checked by the method. Settings of prompts
+    are checked for baselines too, and then left out. Raises ConfigError."""
     method = table.get("method", {"name": "prompt_tuning"})
     if not isinstance(method, dict) or "name" not in method:
         where = located(path, "method") or "settings: "
@@ -111,51 +111,51 @@ def parse_settings(table: Table, path: Place = ()) -> RunSettings:
 
 
 def _check_length(train: TrainOptions, path: Place) -> None:
-    """Raises ConfigError for steps beside epochs, of which one would be left out."""
+    """Raise ConfigError if both steps and epochs are set."""
     if train.steps is not None and train.epochs is not None:
         raise ConfigError(
             f"{located(path, 'epochs')}[train] give either steps or epochs: both are set, to {train.steps} and "
-            f'{train.epochs:g} (epochs = "default" takes back what stands in another table)'
+            f'{train.epochs:g} (epochs = "default" restores the default where another table sets them)'
         )
 
 
 def _check_rows(settings: RunSettings, path: Place) -> None:
-    """Raises ConfigError for steps that have no rows to be made on."""
+    """Raise ConfigError for training steps without training rows."""
     train = settings.train
     if settings.data.few_shot == 0 and settings.trains and (train.steps or train.epochs):
         named = f"train.steps = {train.steps}" if train.steps else f"train.epochs = {train.epochs}"
         raise ConfigError(
             f"{located(path, 'few_shot')}[data] few_shot = 0 leaves no rows to train on, and {named}: set train.steps = 0 to "
-            "score the prompt as it starts, or few_shot = 1 or more"
+            "score the initial prompt, or few_shot = 1 or more"
         )
 
 
 def run_id(settings: RunSettings, content: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits; `content` holds the model's identity, task versions, data hashes and the hashes of
-    starting prompts. What cannot change a result stays out."""
+    """Twelve hexadecimal digits; `content` holds the model's identity, task versions, data hashes and the hashes of initial
+    prompts. Settings that cannot change a result are left out."""
     table = {
         "eval": {},
         "train": {},
         "model": {},
         **deciding(settings.saved()),
-    }  # these three stand in every id, empty or not
+    }  # these three are in every id, empty or not
     if not table.get("data"):
         table.pop("data", None)
-    asked = settings.eval.scored(settings.method)
+    decode = settings.eval.scored(settings.method)
     scoring = {key: value for key, value in table["eval"].items() if key != "decode"}
     table["eval"] = (
-        scoring if asked == ("greedy",) else scoring | {"decode": list(asked)}
-    )  # as it was before it had a default
+        scoring if decode == ("greedy",) else scoring | {"decode": list(decode)}
+    )  # as in ids from before `decode` had a default
     if not settings.method.uses_sources:
         table.pop("sources", None)
     return digest({"schema": SCHEMA, "settings": table, **content})[:12]
 
 
 def located_model(options: ModelOptions, base: Path) -> ModelOptions:
-    """A folder or GGUF file given relative to the recipe, made absolute; named models and hub names stay as they are."""
+    """The options with a model folder or GGUF file made absolute, if it is relative to `base`; other names are unchanged."""
     beside = base / options.name
     if named_model(options.name) or not beside.exists():
         return options
     return options.model_copy(
         update={"name": os.path.abspath(beside)}
-    )  # a link's own name has the suffix, its target may not
+    )  # not resolved: a link's name has the suffix, its target may not

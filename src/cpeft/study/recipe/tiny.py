@@ -1,14 +1,14 @@
-"""`tiny=true`: every stage of a recipe, switches as they are, in a minute or so, before days are spent on it.
+"""`tiny=true`: a test of every stage of a recipe in about a minute, with all switches as they are, before days are spent on it.
 
     model       a random one of the same architecture, one layer (`models/tiny.py`)
-    rows        64 of each split: the first ones where the task's file is at hand, else made-up ones (`tasks/made_up.py`)
-    prompts     of a length 25 times smaller; those that a user brings are random
-    runs        four steps, sources of 64 tokens; of each stage at most four labels (variants, places of its grid), or four
-                tasks where all runs share a label, one run of each, all that these start from, and one run of everything
-                that is compared
+    rows        64 of each split: the first ones if the task's file is on this machine, else made-up ones (`tasks/made_up.py`)
+    prompts     of a length 25 times smaller; prompts that the user provides are replaced by random ones
+    runs        four steps, sources of 64 tokens. Of each stage one run for each of at most four labels (variants, points of its
+                grid), or of four tasks if all runs share a label; the runs that these start from; and one run for every name
+                in a comparison
 
-Models, rows and prompts are written to `stores/tiny/world`, below where the command is started, and found there again; runs go
-to `stores/tiny/RECIPE` unless told otherwise, so never among real ones by default. Scores mean nothing.
+Models, rows and prompts are written to `stores/tiny/world` in the current folder and reused. Runs go to `stores/tiny/RECIPE` by
+default, so never among real ones. Scores mean nothing.
 """
 
 from collections.abc import Sequence
@@ -27,35 +27,35 @@ from cpeft.models.cache import write_once
 from cpeft.options.model import ModelOptions
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import Recipe, load_recipe
-from cpeft.study.recipe.runs import RecipeRun, TrainingRun
+from cpeft.study.recipe.references import RecipeRun, References
+from cpeft.study.recipe.runs import TrainingRun
 from cpeft.study.recipe.settings import RunSettings, located_model
-from cpeft.study.runner.plan import Plan
 from cpeft.tasks import Task
 from cpeft.tasks.custom import find_task
 from cpeft.tasks.made_up import made_up
 
 WORLD = Path("stores/tiny/world")
 ROWS = 64  # of a split
-SCORED = 8  # rows that validate, and that test
+SCORED = 8  # validation rows, and test rows
 STEPS, BATCH = 4, 4
-SHORTER = 25  # times, every prompt
+SHORTER = 25  # factor by which every prompt is shortened
 KINDS = 4  # of runs of a stage
 TOKENS = 64  # of a source; instructions need more
 INSTRUCTED = 1024
 
 
 def load_sized(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe under overrides; at tiny size where one of them is `tiny=true`. Raises ConfigError as `load_recipe` does."""
-    asked = [argument for argument in overrides if argument.partition("=")[0].strip() == "tiny"]
-    recipe = load_recipe(path, [argument for argument in overrides if argument not in asked])
-    wanted = override(asked[-1])["tiny"] if asked else False
-    if not isinstance(wanted, bool):
-        raise ConfigError(f"override '{asked[-1]}': tiny is true or false")
-    return replace(tiny(recipe), overrides=tuple(overrides)) if wanted else recipe
+    """A recipe under overrides; at tiny size if one of them is `tiny=true`. Raises ConfigError as `load_recipe` does."""
+    switches = [argument for argument in overrides if argument.partition("=")[0].strip() == "tiny"]
+    recipe = load_recipe(path, [argument for argument in overrides if argument not in switches])
+    is_tiny = override(switches[-1])["tiny"] if switches else False
+    if not isinstance(is_tiny, bool):
+        raise ConfigError(f"override '{switches[-1]}': tiny is true or false")
+    return replace(tiny(recipe), overrides=tuple(overrides)) if is_tiny else recipe
 
 
 def tiny(recipe: Recipe) -> Recipe:
-    """A recipe at tiny size, under a name and so in a store of its own; writes what it needs to `stores/tiny/world`."""
+    """A recipe at tiny size, under a name and thus a store of its own; writes what it needs to `stores/tiny/world`."""
     world = WORLD.resolve()
     kept = thinned(recipe)
     stages = {run.stage for run in kept}
@@ -64,33 +64,34 @@ def tiny(recipe: Recipe) -> Recipe:
 
 
 def thinned(recipe: Recipe) -> tuple[RecipeRun, ...]:
-    """Some runs of every stage and what they start from, in recipe order."""
-    plan, chosen = Plan(recipe, Store("nowhere")), dict[tuple[str, str], TrainingRun]()
+    """Some runs of every stage and all runs that they start from, in recipe order."""
+    references, chosen = References(recipe.runs, Store("nowhere")), set[str]()
     stages: dict[str, list[TrainingRun]] = {}
     for run in recipe.training:
         stages.setdefault(run.stage, []).append(run)
-    waiting = [run for runs in stages.values() for run in _first(runs)]
+    waiting: list[RecipeRun] = [run for runs in stages.values() for run in _first(runs)]
     compared = [(name, run) for run in recipe.runs if not isinstance(run, TrainingRun) for name in run.references()]
-    waiting += [need for name, run in compared if _stage(name) in stages for need in plan.named(name, run)[:1]]
+    waiting += [need for name, run in compared if _stage(name) in stages for need in references.named(name, run)[:1]]
     while waiting:
         run = waiting.pop()
-        if (run.stage, run.name) not in chosen:
-            chosen[run.stage, run.name] = run
-            waiting += [need for name in run.references() if _stage(name) in stages for need in plan.named(name, run)]
-    return tuple(run for run in recipe.runs if not isinstance(run, TrainingRun) or (run.stage, run.name) in chosen)
+        if str(run) not in chosen:
+            chosen.add(str(run))
+            own = [name for name in run.references() if _stage(name) in stages]
+            waiting += [need for name in own for need in references.named(name, run)]
+    return tuple(run for run in recipe.runs if not isinstance(run, TrainingRun) or str(run) in chosen)
 
 
 def _first(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
-    """Of a stage's runs the first of some labels, or of some tasks where all share a label; the first and the last of them
-    and others evenly between."""
-    one = len({run.label for run in runs}) == 1
-    first = list({run.tasks if one else run.label: run for run in reversed(runs)}.values())
-    last, many = len(first) - 1, min(KINDS, len(first))
-    return [first[round(i * last / max(many - 1, 1))] for i in range(many)]
+    """The first run of some labels of a stage, or of some tasks if all runs share a label; evenly spaced, from the first to the
+    last."""
+    same_label = len({run.label for run in runs}) == 1
+    first = list({run.tasks if same_label else run.label: run for run in reversed(runs)}.values())
+    last, count = len(first) - 1, min(KINDS, len(first))
+    return [first[round(i * last / max(count - 1, 1))] for i in range(count)]
 
 
 def _stage(reference: str) -> str:
-    """The stage whose run a reference names; none of the recipe's where it names what a user brings."""
+    """The stage that a reference names; not one of the recipe if it names a prompt that the user provides."""
     return reference.partition("/")[0]
 
 
@@ -105,20 +106,20 @@ def _small(run: TrainingRun, stages: set[str], world: Path) -> TrainingRun:
 
     family = family_of(model.name, model.file)
     write_once(world / "models" / family, partial(write_tiny, family))
-    brought = world / "prompts"
+    prompts = world / "prompts"
     for name in run.prompt_references():
         if _stage(name) not in stages:
-            write_once(brought / name, _random_prompt)
+            write_once(prompts / name, _random_prompt)
     small = {
         "tasks": tuple(str((run.base / name).resolve()) if name.endswith(".toml") else name for name in own.tasks),
         "model": ModelOptions(name=str(world / "models" / family), dtype="float32", device=own.model.device),
         **_shrunk(own, str(data)),
     }
-    return replace(run, base=brought, settings=own.model_copy(update=small))
+    return replace(run, base=prompts, settings=own.model_copy(update=small))
 
 
 def _shrunk(own: RunSettings, folder: str) -> dict[str, object]:
-    """The settings that size changes, and no others."""
+    """The settings that are changed for size."""
     nothing = 0 in (own.train.steps, own.train.epochs, own.data.few_shot, own.data.limit_train)
     steps = {"steps": 0 if nothing else STEPS, "epochs": None, "batch": BATCH, "eval_every": STEPS}
     kind, _, count = own.source.rows.partition(":")
@@ -144,17 +145,17 @@ def _shorter(length: int) -> int:
 
 
 def _write_rows(task: Task, folder: Path) -> None:
-    """Few rows of every split of a task, as parquet; none where a task brings or writes its own."""
+    """Write a few rows of every split of a task as parquet; none for a task that has its own rows."""
     folder.mkdir()
-    there = {} if task.files or task.rows else locate(task)
-    for split in () if task.files or task.rows else dict.fromkeys([*there, *task.hub.splits]):
-        table = read_rows(there[split]).slice(0, ROWS) if split in there else None
+    files = {} if task.files or task.rows else locate(task)
+    for split in () if task.files or task.rows else dict.fromkeys([*files, *task.hub.splits]):
+        table = read_rows(files[split]).slice(0, ROWS) if split in files else None
         made = table if table is not None else pa.Table.from_pylist(list(made_up(task, split, ROWS)))
         pq.write_table(made, folder / f"{split}.parquet")
 
 
 def _random_prompt(folder: Path) -> None:
-    """A prompt in the place of one of 100 rows that the user brings."""
+    """Write a random prompt in place of one of 100 rows that the user provides."""
     import torch
 
     from cpeft.models.tiny import WIDTH

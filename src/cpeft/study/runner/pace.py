@@ -12,48 +12,47 @@ costs against an answered one. Runs at work count by the share of their steps.
 import os
 import socket
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-if TYPE_CHECKING:  # a store is looked at without torch
-    from cpeft.study.runner.plan import Planned
+from cpeft.store.state import RunState
+from cpeft.study.runner.plan import Entry
 
 PARTS = ("training", "scoring")
 
 
 class Pace:
-    """Reports how far a study is and the time left. `works` says whether this process is one that works on it."""
+    """Prints the progress of a study and the time left. `works` says whether this process is one that works on it."""
 
     def __init__(self, console: Console, works: bool = True) -> None:
         self.console, self.works = console, works
-        self._reported = -1
+        self._shown = -1
         self._seconds: dict[str, dict[str, float]] = {}  # by finished run and part; results are read once
 
-    def report(self, entries: "Sequence[Planned]") -> None:
+    def show(self, entries: Sequence[Entry]) -> None:
         """Print how many runs are done, if that has changed."""
-        done = sum(entry.state == "done" for entry in entries)
-        if done > self._reported:
+        done = sum(entry.state == RunState.DONE for entry in entries)
+        if done > self._shown:
             left = self._remaining(entries)
             time_left = f", about {duration(max(sum(left) / self._workers(entries), *left))} left" if left else ""
             self.console.print(f"{done} of {len(entries)} runs done{time_left}", highlight=False)
-        self._reported = done
+        self._shown = done
 
-    def left(self, entries: "Sequence[Planned]") -> float | None:
-        """Hours to come in one process; None while nothing is finished."""
+    def hours_left(self, entries: Sequence[Entry]) -> float | None:
+        """Hours left in one process; None if no run is finished."""
         left = self._remaining(entries)
         return sum(left) / 3600 if left is not None else None
 
-    def _workers(self, entries: "Sequence[Planned]") -> int:
+    def _workers(self, entries: Sequence[Entry]) -> int:
         """How many processes work on the study."""
-        folders = [entry.folder for entry in entries if entry.pending and entry.folder]
+        folders = [entry.folder for entry in entries if entry.state.pending and entry.folder]
         holders = [holder for folder in folders if (holder := folder.holder()) and not holder.stale]
         here = {(socket.gethostname(), os.getpid())} if self.works else set()
         return max(len(here | {(holder.host, holder.pid) for holder in holders}), 1)
 
-    def _remaining(self, entries: "Sequence[Planned]") -> list[float] | None:
+    def _remaining(self, entries: Sequence[Entry]) -> list[float] | None:
         """Seconds to come of every run that is not finished; None while nothing is finished."""
-        finished = [entry for entry in entries if entry.state == "done" and entry.folder]
+        finished = [entry for entry in entries if entry.state == RunState.DONE and entry.folder]
         for entry in finished:
             if (name := str(entry.run)) not in self._seconds and entry.folder:
                 self._seconds[name] = entry.folder.result().seconds.parts
@@ -68,9 +67,9 @@ class Pace:
                     own = self._seconds[str(entry.run)][part]
                     spent[group] = seconds + own, rows + getattr(entry.run.effort, part)
             rates |= {(group, part): seconds / rows for group, (seconds, rows) in spent.items() if rows}
-        return [self._expected(entry, rates) for entry in entries if entry.pending]
+        return [self._expected(entry, rates) for entry in entries if entry.state.pending]
 
-    def _expected(self, entry: "Planned", rates: dict[tuple[Hashable, str], float]) -> float:
+    def _expected(self, entry: Entry, rates: dict[tuple[Hashable, str], float]) -> float:
         """Seconds to come of one run."""
         known = [[rates[group, part] for group in _groups(entry) if (group, part) in rates] for part in PARTS]
         training, scoring = (next(iter(found), None) for found in known)
@@ -81,7 +80,7 @@ class Pace:
         return expected * (1 - effort.share(step or 0))
 
 
-def _groups(entry: "Planned") -> tuple[Hashable, ...]:
+def _groups(entry: Entry) -> tuple[Hashable, ...]:
     """What a run is like, the closest first."""
     return ("kind", entry.run.kind), ("stage", entry.run.stage), ("study",)
 

@@ -1,4 +1,4 @@
-"""From settings to a member of a gang: model, rows, prompts, method, and how it is scored on validation rows."""
+"""From the settings of a run to a member of a gang: model, rows, prompts, method, and validation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def model_of(options: ModelOptions) -> FrozenLM:
 
 
 def model_in(store: Store, options: ModelOptions, keep: bool = False) -> ModelOptions:
-    """A model with the number format that `auto` stands for in a store; `keep` writes it down for all who come."""
+    """The options with the number format that `auto` means in a store; `keep` records it in the store for all later runs."""
     if options.dtype != "auto":
         return options
 
@@ -68,7 +68,7 @@ def prepare(
     callbacks: Sequence[Callback],
     workers: Workers,
 ) -> Prepared:
-    """Load and build everything a run needs; mistakes of the user come out as CpeftErrors."""
+    """Load and build everything a run needs; raises CpeftErrors for mistakes of the user."""
     settings, cut = run.settings, run.settings.source.rows
     lm = model_of(model_in(plan.store, located_model(settings.model, run.base), keep=True))
     data = tuple(task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks)
@@ -78,33 +78,34 @@ def prepare(
         return same_space(prompt, name, lm).rows(cut)
 
     def one(reference: str) -> SoftPrompt:
-        found = plan.find(reference, run)
-        if len(found) > 1:
-            raise PromptMismatch(f"'{reference}' names {len(found)} prompts ({', '.join(found)}); one is wanted")
-        return loaded(*next(iter(found.items())))
+        paths = plan.references.find(reference, run)
+        if len(paths) > 1:
+            names = ", ".join(paths)
+            raise PromptMismatch(f"'{reference}' names {len(paths)} prompts ({names}); exactly one is needed")
+        return loaded(*next(iter(paths.items())))
 
-    mixes = settings.method.uses_sources
     sources: dict[str, SoftPrompt] = {}
-    for reference in settings.sources if mixes else ():
-        for name, path in plan.find(reference, run).items():
+    for reference in settings.sources if settings.method.uses_sources else ():
+        for name, path in plan.references.find(reference, run).items():
             sources[name if name not in sources else str(path)] = loaded(name, path)
-    cuts = cut != "all" and bool(run.prompt_references())
-    notes = (
-        [f"source.rows = '{cut}': only these rows of each prompt that this run starts from are used"] if cuts else []
+    notes = []
+    if cut != "all" and run.prompt_references():
+        notes.append(f"source.rows = '{cut}': only these rows of each prompt that this run starts from are used")
+    learner = make_learner(
+        settings, lm, data, sources, one, lambda name: read_tensors(plan.references.state_of(name, run))
     )
-    learner = make_learner(settings, lm, data, sources, one, lambda name: read_tensors(plan.state_of(name, run)))
-    for each in data:
-        _check_fits(learner, each, settings)
+    for task in data:
+        _check_fits(learner, task, settings)
     member = make_member(settings, learner, data, folder, workers, name=str(run), callbacks=callbacks, guard=guard)
     return Prepared(run, member, data, notes)
 
 
-def _check_fits(learner: PromptedLM, each: TaskData, settings: RunSettings) -> None:
-    """Prompt, longest source and, for decoder-only models, everything generated must fit the positions."""
-    longest = max(part.longest for part in each.parts.values())
+def _check_fits(learner: PromptedLM, task: TaskData, settings: RunSettings) -> None:
+    """Raise TooLong unless prompt, longest source and, for decoder-only models, everything generated fit the positions."""
+    longest = max(part.longest for part in task.parts.values())
     if not learner.lm.encoder_decoder:
-        targets = max((len(row.target) for part in each.parts.values() for row in part.rows), default=0)
-        longest += max(targets, new_tokens(learner.text, each.closed, settings.eval))
+        targets = max((len(row.target) for part in task.parts.values() for row in part.rows), default=0)
+        longest += max(targets, new_tokens(learner.text, task.closed, settings.eval))
     learner.lm.check_fits(learner.method.length, longest)
 
 
@@ -112,23 +113,23 @@ def make_learner(
     settings: RunSettings, lm: FrozenLM, data: Sequence[TaskData], sources: dict[str, SoftPrompt],
     resolve: Callable[[str], SoftPrompt], state: Callable[[str], dict[str, Tensor]],
 ) -> PromptedLM:  # fmt: skip
-    """The learner of a run, with what it starts from drawn from `seed.init`."""
-    seed, tasks = settings.seed_for("init"), tuple(each.task.name for each in data)
+    """The learner of a run, with initial values drawn from `seed.init`."""
+    seed, tasks = settings.seed_for("init"), tuple(one.task.name for one in data)
     if settings.changes_model:
         return changed_lm(lm, settings.method, tasks, seed, settings.data, settings.seed_for("subset"))
-    words = tuple(dict.fromkeys(label for each in data for label in each.labels))
+    words = tuple(dict.fromkeys(label for one in data for label in one.labels))
     initial_PD = initial_prompt(settings.prompt, lm.vocabulary, generator(seed, "prompt"), words, resolve)
     live = None if settings.prompt.rows == "live" else settings.prompt.length
     inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
     method = METHODS.get(settings.method.name)(settings.method, inputs)
     learner = PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
     if settings.predictions.kept or not settings.data.examples:  # examples are texts of rows
-        learner.asked = {each.task.name: asked(each, learner, settings.eval) for each in data}
+        learner.asked = {one.task.name: asked(one, learner, settings.eval) for one in data}
     return learner
 
 
 def _as_published(method: PromptMethod, options: PromptOptions, lm: FrozenLM) -> PromptMethod:
-    """The method in the precision it is trained in; raises ConfigError where a published layout or precision means nothing."""
+    """The method in the precision it is trained in; raises ConfigError if a published layout or precision does not apply."""
     if options.rows == "doubled" and not lm.encoder_decoder:
         raise ConfigError(
             "prompt.rows = 'doubled' is a layout of encoder-decoder prompts; decoder-only models read all rows"
@@ -137,15 +138,15 @@ def _as_published(method: PromptMethod, options: PromptOptions, lm: FrozenLM) ->
         if method.reads_input:
             raise ConfigError("prompt.dtype = 'bfloat16' is for methods that train a prompt and no network")
         for parameter in method.parameters():
-            parameter.data = parameter.data.to(torch.bfloat16)  # what is recorded beside it, its origin, stays as it is
+            parameter.data = parameter.data.to(torch.bfloat16)  # not the recorded origin
     return method
 
 
 def make_member(
     run: RunSettings, learner: PromptedLM, data: Sequence[TaskData], folder: RunFolder, workers: Workers, **more: Any
 ) -> Member:
-    """A run over the concatenated training rows of its tasks, each row with its task's index."""
-    rows = [row for index, each in enumerate(data) for row in each.rows("train", index)]
+    """A member that trains on the concatenated rows of all its tasks, each row with the index of its task."""
+    rows = [row for index, task in enumerate(data) for row in task.rows("train", index)]
     return Member(
         learner=learner, rows=rows, options=run.train, optim=run.optim, folder=folder,
         order_seed=run.seed_for("order"), dropout_seed=run.seed_for("dropout"), scale=learner.lm.vocabulary.rms,
@@ -159,13 +160,13 @@ def _validate(learner: PromptedLM, data: Sequence[TaskData], settings: RunSettin
     scores: dict[str, float] = {}
     headlines, losses = [], []
     options = settings.eval.model_copy(update={"decode": ("greedy",)})
-    for index, each in enumerate(data):
-        decoded = each.answers(learner, index, "validation", options, workers)
-        own = each.score("validation", [row.text for row in decoded])
-        scores |= {f"{each.task.name}/{metric}": score.value for metric, score in own.items()}
-        headlines.append(own[each.task.metrics[0]].value)
+    for index, one in enumerate(data):
+        decoded = one.answers(learner, index, "validation", options, workers)
+        own = one.score("validation", [row.text for row in decoded])
+        scores |= {f"{one.task.name}/{metric}": score.value for metric, score in own.items()}
+        headlines.append(own[one.task.metrics[0]].value)
         if settings.train.select == "loss":
-            rows = each.rows("validation", index)
+            rows = one.rows("validation", index)
             losses.append(mean_loss(learner, rows, settings.eval.token_budget))
     headline = sum(headlines) / len(headlines)
     result = Evaluation(headline, sum(losses) / len(losses) if losses else nan, scores)
@@ -173,7 +174,7 @@ def _validate(learner: PromptedLM, data: Sequence[TaskData], settings: RunSettin
 
 
 def same_space(prompt: SoftPrompt, name: str, lm: FrozenLM) -> SoftPrompt:
-    """The prompt, if it lives in this model's space; raises PromptMismatch naming both."""
+    """The prompt, if it was made for this model; raises PromptMismatch naming both models otherwise."""
     known = prompt.provenance
     if prompt.width != lm.width or (known.embedding or lm.fingerprint) != lm.fingerprint:
         owner = known.model or "another model"

@@ -1,9 +1,9 @@
-"""What the rest of a study will cost: a few steps and rows of every kind of run, timed here, times what the recipe asks for.
+"""The cost of the unfinished runs of a study: a few steps and rows of every kind of run are timed and extrapolated.
 
     seconds of a run = steps * s/step + rows answered * s/row,   rows answered = evaluations * validation rows + test rows
 
-Runs of one kind differ in seeds, rates and what they start from, which costs nothing; what does not exist yet is stood in for
-by vocabulary rows. Loading models and rows is not counted, as in a run's own `seconds`; early stopping makes it less.
+Runs of one kind differ in seeds, rates and initial prompts, which take no time; vocabulary rows replace prompts that do not
+exist yet. Loading models and rows is not counted, nor is it in a run's `seconds`; early stopping is not considered.
 """
 
 import tempfile
@@ -22,20 +22,20 @@ from cpeft.study.recipe.runs import TrainingRun
 from cpeft.study.recipe.settings import RunSettings, located_model
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.prepare import make_learner, make_member, model_in, model_of
-from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks import Callback, RunInTraining
 from cpeft.training.carbon import Meter
 from cpeft.training.engine import train_gang
 from cpeft.training.member import Member
 from cpeft.training.memory import free
 from cpeft.training.workers import Workers
 
-STEPS, ROWS = 4, 16  # of a probe; the first step warms up and is not timed
+STEPS, ROWS = 4, 16  # of a probe; the first step is a warm-up and not timed
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hours in one process, and kWh where electricity can be measured here (`reason` says why not); `runs` are pending training
-    runs, of so many `kinds`, and `unprobed` those that go by the mean of the others."""
+    """Hours in one process, and kWh if electricity can be measured here (`reason` says why not). `runs` counts the pending
+    training runs, `kinds` their kinds, and `unprobed` the runs that are estimated by the mean of the others."""
 
     runs: int
     kinds: int
@@ -46,19 +46,19 @@ class Estimate:
 
 
 class _Clock(Callback):
-    """When each step was over."""
+    """Records the time at the end of each step."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+    def on_step(self, member: RunInTraining, record: dict[str, Any]) -> None:
         self.times.append(time.monotonic())
 
 
-def estimate(plan: Plan, told: Callable[[int, int], None] = lambda done, kinds: None) -> Estimate:
-    """Probe every kind of pending training run; `told` hears how many kinds of how many are done. Mistakes in the recipe come
-    out as the CpeftErrors they would be in the run."""
-    pending = [entry.run for entry in plan.entries() if entry.state in ("ready", "waiting")]
+def estimate(plan: Plan, progress: Callable[[int, int], None] = lambda done, kinds: None) -> Estimate:
+    """Probe every kind of pending training run; `progress` is called with the number of kinds that are done and of all kinds.
+    Raises the same CpeftErrors as the runs."""
+    pending = [entry.run for entry in plan.entries() if entry.state.pending]
     kinds: dict[Hashable, list[TrainingRun]] = {}
     for run in pending:
         if isinstance(run, TrainingRun):
@@ -69,8 +69,8 @@ def estimate(plan: Plan, told: Callable[[int, int], None] = lambda done, kinds: 
     meter.start()
     seconds, probed = 0.0, 0
     for number, runs in enumerate(kinds.values()):
-        told(number, len(kinds))
-        if not runs[0].settings.method.references():  # else it needs a trained attention, which may not be there yet
+        progress(number, len(kinds))
+        if not runs[0].settings.method.references():  # otherwise it needs a trained attention, which may not exist yet
             seconds += len(runs) * _seconds(runs[0], plan)
             probed += len(runs)
             free()
@@ -86,7 +86,7 @@ def _from_vocabulary(settings: RunSettings) -> RunSettings:
 
 
 def _seconds(run: TrainingRun, plan: Plan) -> float:
-    """Seconds of one run, from a probe of it."""
+    """Seconds of one run, estimated by a probe."""
     settings = _from_vocabulary(run.settings)
     lm = model_of(model_in(plan.store, located_model(settings.model, run.base)))
     data = [task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks]
@@ -94,14 +94,14 @@ def _seconds(run: TrainingRun, plan: Plan) -> float:
     with tempfile.TemporaryDirectory() as folder:
         whole = _member(settings, lm, data, sources, Path(folder))
         evaluations = max(ceil(whole.total / whole.interval), 1) if whole.trainable else 0
-        rows = sum(evaluations * len(each.parts["validation"].rows) + len(each.parts["test"].rows) for each in data)
+        rows = sum(evaluations * len(task.parts["validation"].rows) + len(task.parts["test"].rows) for task in data)
         step_s, row_s = _time(settings, lm, data, sources, Path(folder), trains=whole.total > 0)
     return whole.total * step_s + rows * row_s
 
 
 def _stand_ins(run: TrainingRun, plan: Plan, lm: FrozenLM) -> dict[str, SoftPrompt]:
-    """As many prompts as the run will mix."""
-    named = [plan.named(reference, run) for reference in run.settings.sources]
+    """Vocabulary prompts, as many as the run will mix."""
+    named = [plan.references.named(reference, run) for reference in run.settings.sources]
     count = sum(sum(len(need.tasks) for need in needs) or 1 for needs in named)  # a file is one prompt
     length = run.settings.prompt.length
     rows_PD = lm.vocabulary.table_VD[:length].clone()
@@ -120,10 +120,10 @@ def _member(
 def _time(
     settings: RunSettings, lm: FrozenLM, data: Sequence[TaskData], sources: dict[str, SoftPrompt], folder: Path, trains: bool
 ) -> tuple[float, float]:  # fmt: skip
-    """Seconds of a step and of an answered row."""
+    """Seconds per step and per answered row."""
     few = [
-        replace(each, parts={**each.parts, **{p: _first(each.parts[p]) for p in ("validation", "test")}})
-        for each in data
+        replace(task, parts={**task.parts, **{p: _first(task.parts[p]) for p in ("validation", "test")}})
+        for task in data
     ]
     steps = {"steps": STEPS if trains else 0, "epochs": None, "eval_every": STEPS, "log_every": 1}
     short = settings.model_copy(update={"train": settings.train.model_copy(update=steps)})
@@ -133,9 +133,9 @@ def _time(
     if member.failure:
         raise member.failure
     began = time.monotonic()
-    for index, each in enumerate(few):
-        each.answers(member.learner, index, "test", short.eval)
-    row_s = (time.monotonic() - began) / sum(len(each.parts["test"].rows) for each in few)
+    for index, task in enumerate(few):
+        task.answers(member.learner, index, "test", short.eval)
+    row_s = (time.monotonic() - began) / sum(len(task.parts["test"].rows) for task in few)
     return (clock.times[-1] - clock.times[0]) / (STEPS - 1) if trains else 0.0, row_s
 
 

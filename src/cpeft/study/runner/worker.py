@@ -1,6 +1,6 @@
-"""Working a recipe off: claim what is ready, train it in gangs or compare it, conclude, until nothing is left.
+"""The loop of a worker: claim runs that can start, train them in gangs or compare them, write results, until nothing is left.
 
-Any number of processes may do this on one store at once; a run is done once and by one of them.
+Any number of processes may do this on one store at once; each run is done by one of them.
 """
 
 import time
@@ -12,13 +12,13 @@ from rich.markup import escape
 from cpeft.errors import LostClaim
 from cpeft.store.claims import WAIT_S, Claim
 from cpeft.store.machine import versions
+from cpeft.store.state import RunState
 from cpeft.study.recipe.comparison import Comparison
 from cpeft.study.recipe.runs import TrainingRun
-from cpeft.study.runner.data_check import SAMPLE, check_data
+from cpeft.study.runner.claiming import RUN_ERRORS, Claimer, write_config, write_failure
+from cpeft.study.runner.data_check import data_warnings
 from cpeft.study.runner.gang import GangAtWork
 from cpeft.study.runner.plan import Plan
-from cpeft.study.runner.queue import Queue
-from cpeft.study.runner.unfinished import BROKEN, write_config, write_failure
 from cpeft.training.callbacks.tracker import check_trackers
 from cpeft.training.carbon import check_energy
 from cpeft.training.memory import bound_kernels, free
@@ -26,8 +26,8 @@ from cpeft.training.workers import Workers
 
 
 class Summary(NamedTuple):
-    """How a recipe stands: counts over all of it, and the failures with their reasons. `left` runs are not finished and not
-    failed: their workers were lost."""
+    """The state of a whole recipe: the number of finished runs, where each failure is described, why runs are blocked, and the
+    number of pending runs."""
 
     done: int
     failures: dict[str, str]
@@ -36,71 +36,69 @@ class Summary(NamedTuple):
 
 
 def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summary:
-    """Run everything of a recipe that is not finished, or of one stage what nobody works on. Raises Stopped after a signal in
-    training, with all progress saved, and ConfigError before anything runs for a tracker or a measurement that cannot be had
-    here."""
+    """Run everything of a recipe that is not finished, or what can start of one stage. Raises Stopped after a signal in
+    training, with all progress saved, and ConfigError before anything runs if a tracker or a measurement is unavailable."""
     bound_kernels()
     workers = Workers()
-    versions()  # of the source as it is loaded: somebody may edit it before the first result
+    versions()  # of the source as it is loaded, which may be edited before the first result
     for run in plan.recipe.training:
         check_trackers(run.settings.track)
         check_energy(run.settings.energy)
-    queue = Queue(plan, console, stage)
+    claimer = Claimer(plan, console, stage)
     if workers.first and stage is None:
         warn(plan, console)
-    while _work(queue, workers, console):
+    while _work(claimer, workers, console):
         pass
     return summary_of(plan)
 
 
 def warn(plan: Plan, console: Console) -> None:
-    """Say what is wrong with the data of the runs that are left; nothing stops."""
-    left = [entry.run for entry in plan.entries() if entry.pending and isinstance(entry.run, TrainingRun)]
-    for finding in check_data(left, SAMPLE):
-        if finding.level in ("warning", "error"):
-            console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
+    """Print warnings about the data of pending runs; nothing stops."""
+    for finding in data_warnings(entry.run for entry in plan.entries() if entry.state.pending):
+        console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
 
 
 def summary_of(plan: Plan) -> Summary:
-    """How a recipe stands in its store."""
+    """The summary of a recipe in its store."""
     entries = plan.entries()
-    failed = {str(e.run): str(plan.folder(e.run).failure_path) for e in entries if e.state == "failed"}
-    blocked = {str(e.run): e.why for e in entries if e.state == "blocked"}
-    return Summary(sum(e.state == "done" for e in entries), failed, blocked, sum(e.pending for e in entries))
+    failed = {str(e.run): str(e.folder.failure_path) for e in entries if e.folder and e.state == RunState.FAILED}
+    blocked = {str(e.run): e.why for e in entries if e.state == RunState.BLOCKED}
+    done, left = sum(e.state == RunState.DONE for e in entries), sum(e.state.pending for e in entries)
+    return Summary(done, failed, blocked, left)
 
 
-def _work(queue: Queue, workers: Workers, console: Console) -> bool:
+def _work(claimer: Claimer, workers: Workers, console: Console) -> bool:
     """Work on the next gang, or wait for other processes; False when nothing is left to do."""
-    entries = queue.look() if workers.first else []
-    claims = queue.claim(entries)
+    entries = claimer.entries() if workers.first else []
+    claims = claimer.claim(entries)
     if not (chosen := workers.tell(list(claims))):
-        waiting = workers.tell(queue.waits(entries))
+        waiting = workers.tell(claimer.should_wait(entries))
         if waiting:
             time.sleep(WAIT_S)
         return waiting
-    match queue.plan.recipe.runs[chosen[0]]:
+    match claimer.plan.recipe.runs[chosen[0]]:
         case Comparison() as run:
-            for claim in claims.values():  # the first process has it
-                _compare(queue.plan, run, claim, console)
+            for claim in claims.values():  # only the first process has it
+                _compare(claimer.plan, run, claim, console)
         case TrainingRun() as run:
-            GangAtWork(queue, run, workers, console).work(claims, chosen)
+            GangAtWork(claimer, run, workers, console).work(claims, chosen)
             if run.settings.changes_model:  # a baseline had a model of its own
                 free()
     return True
 
 
 def _compare(plan: Plan, run: Comparison, claim: Claim, console: Console) -> None:
-    """Compare what is ready; what breaks is kept with this run and stops no other."""
-    folder, began = plan.folder(run), time.monotonic()
+    """Do a comparison; an error is written to its folder and stops no other run."""
+    folder, start = plan.references.folder(run), time.monotonic()
     try:
-        found = run.found(plan)  # CpeftErrors stop the command
+        similarity = run.similarity(plan.references)  # CpeftErrors stop the command
         claim.guard()
-        write_config(run, folder.config_path)
-        run.conclude(found, time.monotonic() - began, folder)
-        console.print(f"done {run}: {len(found['compared'])} prompts compared", markup=False)
+        write_config(run, folder)
+        run.conclude(similarity, time.monotonic() - start, folder)
+        console.print(f"done {run}: {len(similarity['compared'])} prompts compared", markup=False)
     except LostClaim as error:
         console.print(f"[yellow]{escape(str(error))}")
-    except BROKEN as error:
+    except RUN_ERRORS as error:
         write_failure(folder, str(run), error, console, claim.guard)
     finally:
         claim.release()

@@ -1,7 +1,4 @@
-"""What a finished run leaves: test scores, predictions, the method, its prompts, and `result.json`, written last.
-
-Test rows are scored once per finished run.
-"""
+"""Scores the test rows of a trained run, once, and writes predictions, the method, its prompts, and `result.json` last."""
 
 import time
 from dataclasses import replace
@@ -25,16 +22,16 @@ Scores = dict[str, dict[str, Score]]  # by task and metric
 
 
 def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> RunResult | None:
-    """Score the test rows and write everything a run leaves; the result, or None in processes that write nothing."""
+    """Score the test rows and write all files of a finished run; the result, or None in processes that write nothing."""
     settings, member, data = prepared.run.settings, prepared.member, prepared.data
     began = time.monotonic()
     with meter.scoring(member):
-        decoded = [each.answers(member.learner, i, "test", settings.eval, workers) for i, each in enumerate(data)]
+        decoded = [task.answers(member.learner, i, "test", settings.eval, workers) for i, task in enumerate(data)]
         if not workers.first:
             return None
         scores = {}
-        for each, rows in zip(data, decoded, strict=True):
-            scores[each.task.name] = each.score_decoded("test", rows, settings.eval.bootstrap)
+        for one, rows in zip(data, decoded, strict=True):
+            scores[one.task.name] = one.score_decoded("test", rows, settings.eval.bootstrap)
     member.guard()
     _write_predictions(prepared, decoded, member.folder.predictions_path)
     card = {"run": member.name, "seed": settings.seed,
@@ -45,24 +42,24 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> RunRes
     result = _result(prepared, scores, decoded, prompts, seconds, meter.spent(member))
     member.guard()
     write_result(member.folder.result_path, result)
-    if settings.changes_model:  # four times what it trains, gigabytes, and a finished run is never gone on from
+    if settings.changes_model:  # gigabytes, and a finished run is never resumed
         member.path.unlink(missing_ok=True)
     return result
 
 
 def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:
     learner, options, kept = prepared.member.learner, prepared.run.settings.predictions, list[dict[str, Any]]()
-    for each, rows in zip(prepared.data, decoded, strict=True):
-        part = each.parts["test"]
+    for one, rows in zip(prepared.data, decoded, strict=True):
+        part = one.parts["test"]
         read = learner.text.read([row.source for row in part.rows])
-        mine = prediction_rows(each.task.name, part.examples, read, rows, each.labels)
-        kept += mine if options.kept else [without_texts(row, each.labels) for row in mine]
+        mine = prediction_rows(one.task.name, part.examples, read, rows, one.labels)
+        kept += mine if options.kept else [without_texts(row, one.labels) for row in mine]
     write_predictions(kept, getattr(learner.method, "candidates", ()), options, path)
 
 
 def _write_prompts(prepared: Prepared, scores: Scores) -> list[str]:
     settings, learner = prepared.run.settings, prepared.member.learner
-    metrics = {each.task.name: each.task.metrics[0] for each in prepared.data}
+    metrics = {one.task.name: one.task.metrics[0] for one in prepared.data}
     headline = {f"{task}/{metric}": scores[task][metric].value for task, metric in metrics.items()}
     mixed = learner.method.reads_input  # the target of a mixture alone is not what was scored
     exported = learner.export()
@@ -90,8 +87,8 @@ def _result(
         stage=run.stage, label=run.label, name=run.name, tasks=run.tasks, method=settings.method.name, seed=settings.seed,
         seeds=_seeds(settings), notes=tuple(prepared.notes), few_shot=settings.data.few_shot, scores=scores,
         data={
-            each.task.name: _data_info(each, rows, settings.predictions.kept)
-            for each, rows in zip(prepared.data, decoded, strict=True)
+            one.task.name: _data_info(one, rows, settings.predictions.kept)
+            for one, rows in zip(prepared.data, decoded, strict=True)
         },
         prompts=tuple(prompts), sources=tuple(getattr(method, "source_names", ())), steps=member.step,
         best_step=member.best_step, validation=member.best_headline if member.best_step >= 0 else None,

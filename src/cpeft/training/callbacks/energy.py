@@ -21,9 +21,8 @@ from cpeft.errors import LostClaim
 from cpeft.files import write_json
 from cpeft.options.training import EnergyOptions
 from cpeft.store.result import Energy, Spent
-from cpeft.training.callbacks import Callback
+from cpeft.training.callbacks import Callback, RunInTraining
 from cpeft.training.carbon import Meter
-from cpeft.training.member import Member
 from cpeft.training.workers import Workers
 
 LAP_S = 60.0  # between two divisions of what was spent
@@ -38,14 +37,14 @@ class EnergyMeter(Callback):
         here = options if workers.first else EnergyOptions(measure="off")
         self.meter = Meter(here, whole_machine=workers.world > 1)
         self.options = options
-        self.training: dict[Member, Spent] = {}
-        self.scored: dict[Member, Spent] = {}
-        self.done: dict[Member, int] = {}  # steps whose electricity is divided, of those that train
-        self.ended: set[Member] = set()  # among them
+        self.training: dict[RunInTraining, Spent] = {}
+        self.scored: dict[RunInTraining, Spent] = {}
+        self.done: dict[RunInTraining, int] = {}  # steps whose electricity is divided, of those that train
+        self.ended: set[RunInTraining] = set()  # among them
         self.most = 0  # that trained at once
         self.since = time.monotonic()
 
-    def on_start(self, member: Member) -> None:
+    def on_start(self, member: RunInTraining) -> None:
         self.training[member] = member.folder.energy() or Spent()
         self.done[member] = member.step
         self.most = max(self.most, len(self.done))
@@ -61,19 +60,19 @@ class EnergyMeter(Callback):
             self.since = time.monotonic()
             self.meter.start()
 
-    def on_step(self, member: Member, record: dict[str, Any]) -> None:
+    def on_step(self, member: RunInTraining, record: dict[str, Any]) -> None:
         if time.monotonic() - self.since >= LAP_S:
             self._divide(self.meter.lap())
 
     on_eval = on_step
 
-    def on_end(self, member: Member) -> None:
+    def on_end(self, member: RunInTraining) -> None:
         """When training is over for all, what follows is paid by the run that is scored."""
         self.ended.add(member)
         if self.ended >= self.done.keys():
             self.pause()
 
-    def on_close(self, member: Member) -> None:
+    def on_close(self, member: RunInTraining) -> None:
         """Write down what was spent, and let go of the run, which would stay in memory as long as its gang."""
         self._divide(self.meter.stop())
         self.done.pop(member, None)
@@ -85,7 +84,7 @@ class EnergyMeter(Callback):
         """Put what was spent since the last division on the accounts of the runs in training, and write these down."""
         self.since = time.monotonic()
         if spent is not None:
-            tokens = {member: _tokens(member, self.done[member]) for member in self.done}
+            tokens = {member: member.tokens_since(self.done[member]) for member in self.done}
             every = sum(tokens.values())
             for member, own in tokens.items():
                 self.training[member] += spent.share(own / every if every else 1 / len(tokens))
@@ -97,7 +96,7 @@ class EnergyMeter(Callback):
         self.ended.clear()
 
     @staticmethod
-    def _may_write(member: Member) -> bool:
+    def _may_write(member: RunInTraining) -> bool:
         """Whether the run is still ours; what becomes of one that is not is decided where it writes next."""
         try:
             member.guard()
@@ -106,7 +105,7 @@ class EnergyMeter(Callback):
         return True
 
     @contextmanager
-    def scoring(self, member: Member) -> Iterator[None]:
+    def scoring(self, member: RunInTraining) -> Iterator[None]:
         """While the block runs, this run alone pays."""
         self.meter.start()
         try:
@@ -114,7 +113,7 @@ class EnergyMeter(Callback):
         finally:
             self.scored[member] = self.meter.stop() or Spent()
 
-    def spent(self, member: Member) -> tuple[Energy | None, str | None]:
+    def spent(self, member: RunInTraining) -> tuple[Energy | None, str | None]:
         """What a result says of it: what the run spent, or None and why that is not known."""
         training, scoring = self.training.get(member, Spent()), self.scored.get(member, Spent())
         whole = training + scoring
@@ -130,8 +129,3 @@ class EnergyMeter(Callback):
             notes=tuple(notes), codecarbon=version("codecarbon"),
         )  # fmt: skip
         return energy, None
-
-
-def _tokens(member: Member, first: int) -> int:
-    """Tokens that a run's steps from `first` on pushed through the model; batches are a function of the step."""
-    return sum(member.shape.width(member.rows[i]) for step in range(first, member.step) for i in member.stream.at(step))

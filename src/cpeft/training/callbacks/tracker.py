@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
@@ -28,10 +28,7 @@ from cpeft.files import write_json
 from cpeft.registry import Registry, suggest
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder
-from cpeft.training.callbacks import Callback
-
-if TYPE_CHECKING:
-    from cpeft.training.member import Member
+from cpeft.training.callbacks import Callback, RunInTraining
 
 State = Literal["finished", "failed", "stopped"]
 
@@ -145,7 +142,7 @@ class Tracker(Callback, ABC):
         """What the tool raises when the world outside fails, besides OSError."""
         return ()
 
-    def on_start(self, member: "Member") -> None:
+    def on_start(self, member: RunInTraining) -> None:
         self.open_ = True
         self._try(lambda: self._begin(member.step))
 
@@ -153,7 +150,7 @@ class Tracker(Callback, ABC):
         self.held = self.begin(step)
         self.run.note(type(self).__name__)
 
-    def on_step(self, member: "Member", record: dict[str, Any]) -> None:
+    def on_step(self, member: RunInTraining, record: dict[str, Any]) -> None:
         step = self.step = record["step"]
         numbers = {
             key: float(value) for key, value in record.items() if key != "step" and step > self.held.get(key, -1)
@@ -163,7 +160,7 @@ class Tracker(Callback, ABC):
 
     on_eval = on_step
 
-    def on_result(self, member: "Member", result: RunResult) -> None:
+    def on_result(self, member: RunInTraining, result: RunResult) -> None:
         found = {
             f"test/{task}/{metric}": score.value
             for task, metrics in result.scores.items() for metric, score in metrics.items()
@@ -171,7 +168,7 @@ class Tracker(Callback, ABC):
         self.step, self.result = member.step, result
         self._try(lambda: self.conclude(found, [member.folder.prompt(name) for name in result.prompts]))
 
-    def on_close(self, member: "Member") -> None:
+    def on_close(self, member: RunInTraining) -> None:
         state: State = "finished" if self.result else "failed" if member.failure else "stopped"
         self._try(lambda: self.end(state))
         self.open_ = False
