@@ -93,7 +93,7 @@ def test_what_is_different_here_is_told(finished, tmp_path, cpeft_main):
     code, out, err = cpeft_main("show", "run", folder)
     assert code == 0
     assert json.loads(out)["other_versions_here"] == {CODE: ["0123456789ab", code_digest()]}
-    assert f"warning: made with {CODE} 0123456789ab, here is {code_digest()}" in err
+    assert f"warning: made with {CODE} 0123456789ab, this machine has {code_digest()}" in err
     [row] = [
         r for r in json.loads(cpeft_main("list", "runs", "--store", store, "--json")[1]) if r["other_versions_here"]
     ]

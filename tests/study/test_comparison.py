@@ -167,7 +167,7 @@ def test_one_that_breaks_is_kept_apart_and_tried_again_on_request(recipe, store,
         raise OSError("disk on fire")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Comparison, "found", broken)
+        patch.setattr(Comparison, "similarity", broken)
         code, out, _ = cpeft_main("run", path, "seeds=[0]", "--store", store.path)
     assert code == 1
     assert "failed similarity/similarity: disk on fire" in out

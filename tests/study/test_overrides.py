@@ -36,7 +36,7 @@ def said(world, tmp_path):
     "targets.optim.lr=-1": "[optim] 'lr' = -1: must be above 0",
     "targets.optim.lrr=1": "[optim] unknown key 'lrr', did you mean 'lr'?",
     "target.optim.lr=1": "unknown key 'target', did you mean 'targets'?",
-    "targets=3": "'targets' is a stage, whose settings are set one by one, as in targets.train.steps=100",
+    "targets=3": "'targets' is a stage; set its settings one by one, as in targets.train.steps=100",
     f"train.steps={'[' * 3000}": "[train] 'steps' = '[[[",
     f"train.steps={'9' * 5000}": "[train] 'steps' = '999",
     "method.name=atempt": "unknown method 'atempt', did you mean 'attempt'?",

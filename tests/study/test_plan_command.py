@@ -66,8 +66,8 @@ def test_stages_come_first_and_folders_take_no_room(world, finished, cpeft_main,
     code, out, _ = cpeft_main("plan", world / "study.toml", "--store", store)
     assert code == 0
     lines = [line.replace("│", " ").split() for line in out.splitlines()]
-    assert ["targets", "sources", "12", "11", "1", "ready"] in lines
-    first, last = lines.index(["sources", "4", "4"]), lines.index(["targets", "sources", "12", "11", "1", "ready"])
+    assert ["targets", "sources", "12", "11", "1", "stopped"] in lines
+    first, last = lines.index(["sources", "4", "4"]), lines.index(["targets", "sources", "12", "11", "1", "stopped"])
     run = next(i for i, words in enumerate(lines) if "rank.attempt" in words)
     assert first < last < run
     assert lines[run][-5:-1] == ["2", "of", "sources", "done"]

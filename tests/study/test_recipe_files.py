@@ -160,7 +160,7 @@ WRONG = {  # name: (text, error, what is said)
     "a value of its own": ('extends = "base.toml"\n[optim]\nclip = "much"\n', ConfigError, r"own.toml:3: \[optim\] 'clip'"),
     "an unknown seed": (
         'extends = "base.toml"\n[[stage]]\nname = "sources"\n[stage.task.rte]\nseeds = [7]\n', ConfigError,
-        r"stage 'sources' has no seed 7 to keep to; it has \[0, 1, 2\]",
+        r"seed 7 is not among the seeds \[0, 1, 2\] of stage 'sources'",
     ),
 }  # fmt: skip
 

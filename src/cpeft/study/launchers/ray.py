@@ -8,7 +8,6 @@ STORE/ray-N.log.
 
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +33,6 @@ class RayOptions(LauncherOptions):
     gpus: PositiveOrZero = 0
     memory: Positive | None = None
     retries: CountOrZero = 100
-
-
-@dataclass(frozen=True)
-class Worker:
-    """The work of one Ray task, in the folder in which the command was started."""
-
-    job: Job
-    name: str
-    log: Path
-    threads: int
-    folder: Path
-
-    def __call__(self) -> CpeftError | None:
-        """Work until nothing is left."""
-        os.chdir(self.folder)
-        use_threads(self.threads)
-        with self.log.open("a", encoding="utf-8") as file:
-            return self.job.work(file, self.name)
 
 
 @LAUNCHERS.register("ray")
@@ -87,16 +68,19 @@ class Ray(Launcher):
             num_cpus=options.cpus, num_gpus=options.gpus, max_retries=options.retries, scheduling_strategy="SPREAD",
             memory=None if options.memory is None else int(options.memory * 2**30),
         )(_run)  # fmt: skip
+        job, threads = Job.of(plan), max(int(options.cpus), 1)
         return [
-            remote.remote(Worker(
-                Job.of(plan), f"ray-{session}-{i}", store / f"ray-{i}.log", max(int(options.cpus), 1), Path.cwd(),
-            ))
+            remote.remote(job, f"ray-{session}-{i}", store / f"ray-{i}.log", threads, Path.cwd())
             for i in range(options.workers)
-        ]  # fmt: skip
+        ]
 
 
-def _run(worker: Worker) -> CpeftError | None:
-    return worker()
+def _run(job: Job, name: str, log: Path, threads: int, folder: Path) -> CpeftError | None:
+    """The work of one Ray task, in the folder in which the command was started."""
+    os.chdir(folder)
+    use_threads(threads)
+    with log.open("a", encoding="utf-8") as file:
+        return job.work(file, name)
 
 
 def _work(ray: Any, tasks: list[Any], plan: Plan, console: Console) -> None:

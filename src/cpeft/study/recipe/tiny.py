@@ -73,11 +73,11 @@ def thinned(recipe: Recipe) -> tuple[RecipeRun, ...]:
     compared = [(name, run) for run in recipe.runs if not isinstance(run, TrainingRun) for name in run.references()]
     waiting += [need for name, run in compared if _stage(name) in stages for need in references.named(name, run)[:1]]
     while waiting:
-        run = waiting.pop()
-        if str(run) not in chosen:
-            chosen.add(str(run))
-            own = [name for name in run.references() if _stage(name) in stages]
-            waiting += [need for name in own for need in references.named(name, run)]
+        needed = waiting.pop()
+        if str(needed) not in chosen:
+            chosen.add(str(needed))
+            names = [name for name in needed.references() if _stage(name) in stages]
+            waiting += [need for name in names for need in references.named(name, needed)]
     return tuple(run for run in recipe.runs if not isinstance(run, TrainingRun) or str(run) in chosen)
 
 

@@ -113,10 +113,12 @@ def _without_none(table: Table) -> Table:
 def write_failure(
     folder: RunFolder, name: str, error: BaseException, console: Console, guard: Callable[[], None]
 ) -> None:
-    """Write why a run failed, after which it is not started again without `--retry`. Nothing is written if `guard` raises
-    LostClaim."""
+    """Write why a run failed, after which it is not started again without `--retry`. A LostClaim, by `error` or by `guard`, is
+    printed only: the run belongs to another process."""
     try:
         guard()
+        if isinstance(error, LostClaim):
+            raise error
     except LostClaim as lost:
         console.print(f"[yellow]{escape(str(lost))}")
         return

@@ -81,11 +81,7 @@ class GangAtWork:
         for run in runs.values():
             try:
                 ready = self._prepared(run)
-            except LostClaim as error:
-                self.console.print(f"[yellow]{escape(str(error))}")
-                self._release(str(run))
-                continue
-            except (RunFailed, *RUN_ERRORS) as error:  # other CpeftErrors stop the command
+            except (LostClaim, RunFailed, *RUN_ERRORS) as error:  # other CpeftErrors stop the command
                 self._fail(run, error)
                 self._release(str(run))
                 continue
@@ -96,7 +92,7 @@ class GangAtWork:
         return members
 
     def _prepared(self, run: TrainingRun) -> Prepared:
-        folder, guard = self._folder(run), self._guard(run)
+        folder, guard = self.claimer.plan.references.folder(run), self._guard(run)
         callbacks = self._callbacks(run, folder) if self.workers.first else []
         ready = prepare(run, self.claimer.plan, folder, guard, callbacks, self.workers)
         self._still_ours(guard)
@@ -118,9 +114,6 @@ class GangAtWork:
             lost = str(error)
         if lost := self.workers.tell(lost):
             raise LostClaim(lost)
-
-    def _folder(self, run: TrainingRun) -> RunFolder:
-        return self.claimer.plan.references.folder(run)
 
     def _callbacks(self, run: TrainingRun, folder: RunFolder) -> list[Callback]:
         """The callbacks of a run, in the order in which they are called; bars and meter are the gang's."""
@@ -146,9 +139,7 @@ class GangAtWork:
                     callback.on_result(ended.member, result)
         except (CpeftError, *RUN_ERRORS) as problem:
             error, result = problem, None
-        if isinstance(error, LostClaim):
-            self.console.print(f"[yellow]{escape(str(error))}")
-        elif error:
+        if error:
             self._fail(ended.run, error)
         elif result:
             parts = []
@@ -159,7 +150,8 @@ class GangAtWork:
 
     def _fail(self, run: TrainingRun, error: Exception) -> None:
         if self.workers.first:
-            write_failure(self._folder(run), str(run), error, self.console, self._guard(run))
+            folder = self.claimer.plan.references.folder(run)
+            write_failure(folder, str(run), error, self.console, self._guard(run))
 
     def _leave(self, member: Member) -> None:
         """Let a run go: it has its result, failed, or was stopped."""

@@ -96,9 +96,7 @@ def _compare(plan: Plan, run: Comparison, claim: Claim, console: Console) -> Non
         write_config(run, folder)
         run.conclude(similarity, time.monotonic() - start, folder)
         console.print(f"done {run}: {len(similarity['compared'])} prompts compared", markup=False)
-    except LostClaim as error:
-        console.print(f"[yellow]{escape(str(error))}")
-    except RUN_ERRORS as error:
+    except (LostClaim, *RUN_ERRORS) as error:
         write_failure(folder, str(run), error, console, claim.guard)
     finally:
         claim.release()
