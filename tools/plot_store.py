@@ -7,8 +7,8 @@ import sys
 
 import matplotlib.pyplot as plt
 
-from cpeft.report.sections.scores import Cell, summarise
 from cpeft.report.study import Study
+from cpeft.report.summary import Cell, summarise
 from cpeft.store.run_folder import Store
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito, safe for the colour-blind

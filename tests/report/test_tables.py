@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from cpeft.report.sections.scores import markdown_table, rich_table, summarise
 from cpeft.report.study import Run
+from cpeft.report.summary import markdown_table, rich_table, summarise
 from cpeft.store.result import DataInfo, ModelInfo, RunResult, Score, Seconds
 from cpeft.store.run_folder import RunFolder
 from tiny import run_python
@@ -134,5 +134,5 @@ def test_the_terminal_shows_labels_as_they_are():
 
 
 def test_reports_need_no_torch():
-    done = run_python("import sys, cpeft.report.sections.scores; print({'torch', 'transformers'} & set(sys.modules))")
+    done = run_python("import sys, cpeft.report.summary; print({'torch', 'transformers'} & set(sys.modules))")
     assert done.stdout.strip() == "set()", done.stderr

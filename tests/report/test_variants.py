@@ -6,9 +6,9 @@ from test_page import read
 
 from cpeft.report.sections.beside import beside
 from cpeft.report.sections.ranking import contests
-from cpeft.report.sections.scores import summarise
 from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Study
+from cpeft.report.summary import summarise
 from cpeft.report.vectors.lines import Trial, gather
 from cpeft.report.vectors.starts import untrained
 from cpeft.store.run_folder import Store

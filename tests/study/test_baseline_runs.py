@@ -15,8 +15,8 @@ from cpeft.errors import ConfigError
 from cpeft.models.loading import load_lm
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.report.page import write_report
-from cpeft.report.sections.scores import markdown_table, summarise
 from cpeft.report.study import Study
+from cpeft.report.summary import markdown_table, summarise
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.recipe.settings import parse_settings

@@ -137,7 +137,7 @@ def _gains(store: Any) -> None:
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table and keep it and the store's report beside the runs; returns the report's place."""
     from cpeft.report.page import write_report
-    from cpeft.report.sections.scores import markdown_table, rich_table, summarise
+    from cpeft.report.summary import markdown_table, rich_table, summarise
 
     cells = summarise(runs)
     console.print(rich_table(cells, plan.recipe.name))
@@ -237,11 +237,18 @@ def report(
     figures: Annotated[
         Path | None, Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of it.")
     ] = None,
+    frame: Annotated[
+        Path | None, Option("--frame", help="A .parquet or .csv file for the scores, one row per run, task and metric.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML file of a store: scores, experiments, learning curves, attention, examples."""
+    from cpeft.report.frame import scores, write_frame
     from cpeft.report.page import write_report
     from cpeft.report.render.files import write_files
 
+    if frame is not None:
+        write_frame(scores(store), frame)
+        console.print(f"scores: {frame}", markup=False)
     page = write_report(store, out, against, other)
     console.print(f"report: {page}", markup=False)
     if figures is not None:

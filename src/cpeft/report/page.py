@@ -32,9 +32,9 @@ from cpeft.report.sections.curves import learning_curves
 from cpeft.report.sections.energy import bill, electricity
 from cpeft.report.sections.predictions import predictions, said
 from cpeft.report.sections.ranking import contests
-from cpeft.report.sections.scores import Cell, summarise
 from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Run, Section, Study, distinct
+from cpeft.report.summary import Cell, summarise
 from cpeft.report.vectors.addition import additions
 from cpeft.report.vectors.comparisons import similarity_maps
 from cpeft.report.vectors.crossing import crossings

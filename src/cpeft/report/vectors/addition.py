@@ -20,8 +20,8 @@ from cpeft.report.corrected_tests import Tested, judged
 from cpeft.report.render.bands import scale_curves
 from cpeft.report.render.plots import Curve
 from cpeft.report.same_rows import score_together
-from cpeft.report.sections.scores import t_interval
 from cpeft.report.study import Run, Study
+from cpeft.report.summary import t_interval
 from cpeft.report.vectors.crossing import CONTROLS
 from cpeft.report.vectors.scales import Search
 from cpeft.report.vectors.starts import Asked, Start, metric_of, origin_of, untrained

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from cpeft.report.corrected_tests import Sides, Tested, judged, summed
 from cpeft.report.render.bands import MOST, Frame, Point, panels_legend, shot_curves, shot_panels
 from cpeft.report.render.plots import line_style
-from cpeft.report.sections.scores import score_interval
 from cpeft.report.study import Study
+from cpeft.report.summary import score_interval
 from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising, without_probes
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.paired import Paired, compare

@@ -6,20 +6,20 @@ over test rows of the one run (it does not, and is marked `rows`). Standard devi
 different dtypes never share a cell.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from cpeft.report.study import Run
+from cpeft.report.frame import score_frame, without_choice
+from cpeft.report.study import Run, distinct
 from cpeft.stats import intervals
-from cpeft.store.result import Score
 
-CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed choice, plain and calibrated
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
-Key = tuple[str, str, str, str, str]  # task, stage, method, metric, dtype
+KEY = ("task", "stage", "method", "metric", "dtype")
 CAPTION = (
     "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
     "are right, or all wrong). Majority class: the best constant answer on the test rows."
@@ -71,53 +71,34 @@ class Cell:
 def summarise(runs: Sequence[Run]) -> list[Cell]:
     """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
     where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
-    groups: dict[Key, list[tuple[int | None, Score]]] = {}
-    constants: dict[tuple[str, str], float] = {}
-    for run in runs:
-        result = run.result
-        for task, about in result.data.items():
-            headline, dtype = about.headline, result.model.dtype
-            for metric in _shown(result.scores[task], headline):
-                key = (task, *run.group, metric, dtype)
-                groups.setdefault(key, []).append((result.trainable, result.scores[task][metric]))
-            if about.majority is not None:
-                # few-shot and full runs share their test rows; where limits differ, the highest bar stands
-                constants[task, headline] = max(about.majority, constants.get((task, headline), -100.0))
-    cells = [_cell(key, found) for key, found in groups.items()]
-    for (task, metric), value in constants.items():
-        cells.append(Cell(task, "", "majority class", metric, "", (value,), value, value, "fixed", 0))
-    places: dict[str, dict[str, int]] = {}
-    for cell in cells:
-        metrics = places.setdefault(cell.task, {})
-        metrics.setdefault(cell.metric, len(metrics))
-    tasks = {task: place for place, task in enumerate(places)}
-    return sorted(cells, key=lambda cell: (tasks[cell.task], places[cell.task][cell.metric], cell.kind != "fixed"))
+    frame = score_frame(runs)
+    headlines = frame[frame["headline"]]
+    known = set(zip(headlines["task"], headlines["metric"], strict=True))
+    pairs = [(task, metric) for task, metric in zip(frame["task"], frame["metric"], strict=True)]
+    shown = [metric == (plain := without_choice(metric)) or (task, plain) in known for task, metric in pairs]
+    cells = [_cell(key, rows) for key, rows in frame[shown].groupby(list(KEY), sort=False)]
+    # few-shot and full runs share their test rows; where limits differ, the highest bar stands
+    for (task, metric), bar in (
+        headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"].max().items()
+    ):
+        cells.append(Cell(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
+    tasks, metrics = distinct(frame["task"]), distinct(pairs)
+    return sorted(cells, key=lambda c: (tasks.index(c.task), metrics.index((c.task, c.metric)), c.kind != "fixed"))
 
 
-def _shown(scores: Mapping[str, Score], headline: str) -> list[str]:
-    """The metrics of a task that have cells, in order."""
-    own = [metric for metric in (headline, *(way + headline for way in CLOSED)) if metric in scores]
-    return own + [metric for metric in scores if metric != headline and not metric.startswith(CLOSED)]
-
-
-def _cell(key: Key, runs: Sequence[tuple[int | None, Score]]) -> Cell:
-    (trainable, first), values = runs[0], tuple(score.value for _, score in runs)
-    cell = Cell(*key, values, first.low, first.high, "rows", trainable)
-    if (interval := score_interval(values, cell.metric)) is None:
-        return cell
-    return replace(cell, low=interval[0], high=interval[1], kind="seeds")
+def _cell(key: tuple[str, ...], rows: pd.DataFrame) -> Cell:
+    values, first = tuple(rows["value"].tolist()), rows.iloc[0]
+    interval, kind = score_interval(values, str(first["metric"])), "seeds"
+    if interval is None:
+        interval, kind = (float(first["low"]), float(first["high"])), "rows"
+    return Cell(*key, values, *interval, kind, None if pd.isna(first["trainable"]) else int(first["trainable"]))
 
 
 def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
     """`t_interval` of scores in per cent, inside what the metric can be."""
     if (interval := t_interval(values)) is None:
         return None
-    return max(interval[0], BOUNDS.get(_plain(metric), 0.0)), min(interval[1], 100.0)
-
-
-def _plain(metric: str) -> str:
-    """The metric itself, however the answers were taken."""
-    return next((metric.removeprefix(way) for way in CLOSED if metric.startswith(way)), metric)
+    return max(interval[0], BOUNDS.get(without_choice(metric), 0.0)), min(interval[1], 100.0)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
