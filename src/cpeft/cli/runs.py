@@ -137,12 +137,12 @@ def _gains(store: Any) -> None:
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table and keep it and the store's report beside the runs; returns the report's place."""
     from cpeft.report.page import write_report
-    from cpeft.report.summary import markdown_table, rich_table, summarise
+    from cpeft.report.summary import score_table, summarise
 
     cells = summarise(runs)
-    console.print(rich_table(cells, plan.recipe.name))
+    console.print(score_table(cells, plan.recipe.name).rich())
     path = plan.store.path / "table.md"
-    path.write_text(markdown_table(cells), encoding="utf-8")
+    path.write_text(score_table(cells, every_seed=True).markdown(), encoding="utf-8")
     console.print(f"table: {path}", markup=False)
     return write_report(plan.store.path)
 
@@ -243,14 +243,13 @@ def report(
 ) -> None:
     """Write one self-contained HTML file of a store: scores, experiments, learning curves, attention, examples."""
     from cpeft.report.frame import scores, write_frame
-    from cpeft.report.page import write_report
-    from cpeft.report.render.files import write_files
+    from cpeft.report.page import Report
 
     if frame is not None:
         write_frame(scores(store), frame)
         console.print(f"scores: {frame}", markup=False)
-    page = write_report(store, out, against, other)
-    console.print(f"report: {page}", markup=False)
+    made = Report.of(store, against, other)
+    console.print(f"report: {made.write(out)}", markup=False)
     if figures is not None:
-        files = write_files(page.read_text(encoding="utf-8"), figures)
+        files = made.write_files(figures)
         console.print(f"figures and tables: {len(files)} files in {figures}, listed in index.md", markup=False)

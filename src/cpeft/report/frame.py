@@ -11,32 +11,14 @@ from cpeft.report.study import Run, Study
 from cpeft.store.run_folder import Store
 
 CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed choice, plain and calibrated
-COLUMNS = {
-    "stage": "str",
-    "method": "str",
-    "label": "str",
-    "run": "str",
-    "run_id": "str",
-    "method_name": "str",
-    "model": "str",
-    "dtype": "str",
-    "task": "str",
-    "metric": "str",
-    "headline": "bool",
-    "value": "float64",
-    "low": "float64",
-    "high": "float64",
-    "majority": "float64",
-    "test_rows": "Int64",
-    "seed": "int64",
-    "shots": "Int64",
-    "steps": "int64",
-    "best_step": "int64",
-    "length": "int64",
-    "trainable": "Int64",
-    "validation": "float64",
-    "seconds": "float64",
+TYPES = {
+    "str": ("stage", "method", "label", "run", "run_id", "method_name", "model", "dtype", "task", "metric"),
+    "bool": ("headline",),
+    "float64": ("value", "low", "high", "majority", "validation", "seconds"),
+    "int64": ("seed", "steps", "best_step", "length"),
+    "Int64": ("test_rows", "shots", "trainable"),
 }
+COLUMNS = {name: kind for kind, names in TYPES.items() for name in names}
 
 
 def scores(store: str | Path) -> pd.DataFrame:
@@ -61,16 +43,16 @@ def scores(store: str | Path) -> pd.DataFrame:
         low, high: bounds of the 95% interval over test rows, in per cent. It does not hold the spread over seeds.
         majority: score of the best constant answer on the test rows, in per cent; missing for other metrics than the
             headline and for tasks with open answers.
-        test_rows: number of test rows.
-        seed: seed of the run.
-        shots: training examples, counted as `data.few_shot` says; missing where all rows were used.
-        steps: optimizer steps; 0 where nothing was trained.
-        best_step: step whose state was kept; -1 without validation.
-        length: rows of the prompt.
-        trainable: number of trained parameters; missing in results of old versions.
         validation: mean over the run's tasks of the headline metric on validation rows at `best_step`, in per cent; missing
             without validation.
         seconds: time of training and scoring.
+        seed: seed of the run.
+        steps: optimizer steps; 0 where nothing was trained.
+        best_step: step whose state was kept; -1 without validation.
+        length: rows of the prompt.
+        test_rows: number of test rows.
+        shots: training examples, counted as `data.few_shot` says; missing where all rows were used.
+        trainable: number of trained parameters; missing in results of old versions.
     """
     if not Path(store).is_dir():
         raise ConfigError(f"{store}: no such folder; give a store, the folder that `cpeft run` fills with STAGE/RUN")

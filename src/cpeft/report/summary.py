@@ -8,27 +8,29 @@ different dtypes never share a cell.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
-from rich.markup import escape
-from rich.table import Table
 
 from cpeft.report.frame import score_frame, without_choice
+from cpeft.report.render.numbers import cell, columns, decimal, fixed
+from cpeft.report.render.table import Cell, Row, Table
 from cpeft.report.study import Run, distinct
 from cpeft.stats import intervals
 
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
 KEY = ("task", "stage", "method", "metric", "dtype")
-CAPTION = (
+NOTE = (
     "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
     "are right, or all wrong). Majority class: the best constant answer on the test rows."
 )
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One task and method; `kind` says where the interval comes from: `seeds`, `rows`, or `fixed` for a constant."""
+class MethodScore:
+    """One task, metric and method over seeds; `kind` says where the interval comes from: `seeds`, `rows`, or `fixed` for a
+    constant. `values` are in the order of the runs, `by_seed` has (seed, value) in rising order."""
 
     task: str
     stage: str
@@ -40,6 +42,7 @@ class Cell:
     high: float
     kind: str
     trainable: int | None
+    by_seed: tuple[tuple[int, float], ...] = ()
 
     @property
     def mean(self) -> float:
@@ -68,7 +71,7 @@ class Cell:
         return f"[{self.low:.1f}, {self.high:.1f}]{' rows' if self.kind == 'rows' else ''}"
 
 
-def summarise(runs: Sequence[Run]) -> list[Cell]:
+def summarise(runs: Sequence[Run]) -> list[MethodScore]:
     """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
     where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
     frame = score_frame(runs)
@@ -81,17 +84,19 @@ def summarise(runs: Sequence[Run]) -> list[Cell]:
     for (task, metric), bar in (
         headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"].max().items()
     ):
-        cells.append(Cell(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
+        cells.append(MethodScore(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
     tasks, metrics = distinct(frame["task"]), distinct(pairs)
     return sorted(cells, key=lambda c: (tasks.index(c.task), metrics.index((c.task, c.metric)), c.kind != "fixed"))
 
 
-def _cell(key: tuple[str, ...], rows: pd.DataFrame) -> Cell:
+def _cell(key: tuple[str, ...], rows: pd.DataFrame) -> MethodScore:
     values, first = tuple(rows["value"].tolist()), rows.iloc[0]
     interval, kind = score_interval(values, str(first["metric"])), "seeds"
     if interval is None:
         interval, kind = (float(first["low"]), float(first["high"])), "rows"
-    return Cell(*key, values, *interval, kind, None if pd.isna(first["trainable"]) else int(first["trainable"]))
+    trainable = None if pd.isna(first["trainable"]) else int(first["trainable"])
+    by_seed = sorted(zip(rows["seed"].tolist(), values, strict=True))
+    return MethodScore(*key, values, *interval, kind, trainable, tuple(by_seed))
 
 
 def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
@@ -106,31 +111,19 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return intervals.t_interval(values) if len(values) > 1 else None
 
 
-HEAD = ("task", "stage", "method", "metric", "dtype", "mean", "sd", "95% interval", "seeds", "trained")
+def score_table(scores: Sequence[MethodScore], caption: str = "", every_seed: bool = False) -> Table:
+    """The table that `cpeft run` prints and keeps; `every_seed` adds a column with the score of each run."""
+    titles = ("task", "stage", "method", "metric", "dtype", "mean#", "sd#", "95% interval#", "seeds#", "trained#")
+    bodies = [
+        [Row(_cells(each, every_seed)) for each in of_task] for _, of_task in groupby(scores, lambda each: each.task)
+    ]
+    return Table("scores", caption, columns(*titles, *["every seed"] * every_seed), bodies, notes=[NOTE])
 
 
-def _fields(cell: Cell) -> tuple[str, ...]:
-    mean, deviation = f"{cell.mean:.2f}", "" if cell.deviation is None else f"{cell.deviation:.2f}"
-    trained = "" if cell.trainable is None else f"{cell.trainable:,}"
-    seeds = "" if cell.kind == "fixed" else str(cell.seeds)
-    return cell.task, cell.stage, cell.method, cell.metric, cell.dtype, mean, deviation, cell.interval, seeds, trained
-
-
-def rich_table(cells: Sequence[Cell], title: str) -> Table:
-    """The table for a terminal."""
-    table = Table(title=escape(title), caption=CAPTION)
-    for i, name in enumerate(HEAD):
-        table.add_column(name, justify="left" if i < 5 else "right", overflow="fold")
-    for i, cell in enumerate(cells):
-        last = i + 1 == len(cells) or cells[i + 1].task != cell.task
-        table.add_row(*(escape(field) for field in _fields(cell)), end_section=last)
-    return table
-
-
-def markdown_table(cells: Sequence[Cell]) -> str:
-    """The table as Markdown, every seed's score in the last column."""
-    lines = ["| " + " | ".join((*HEAD, "every seed")) + " |", "|" + "---|" * (len(HEAD) + 1)]
-    for cell in cells:
-        every = "" if cell.kind == "fixed" else " ".join(f"{value:.2f}" for value in cell.values)
-        lines.append("| " + " | ".join((*_fields(cell), every)) + " |")
-    return "\n".join([*lines, "", CAPTION, ""])
+def _cells(each: MethodScore, every_seed: bool) -> list[Cell]:
+    constant = each.kind == "fixed"
+    texts = (each.task, each.stage, each.method, each.metric, each.dtype)
+    numbers = decimal(each.mean), decimal(each.deviation), cell(each.interval)
+    counts = cell("" if constant else each.seeds), cell("" if each.trainable is None else f"{each.trainable:,}")
+    every = cell("" if constant else " ".join(map(fixed, each.values)))
+    return [*map(cell, texts), *numbers, *counts, *[every] * every_seed]

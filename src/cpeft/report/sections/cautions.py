@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED, of_training
 from cpeft.report.frame import score_frame
+from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study, distinct
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder
@@ -33,7 +35,14 @@ class Caution:
     places: tuple[str, ...]
 
 
-def cautions(study: Study) -> list[Caution]:
+@section("cautions", "Read this first", 10)
+def cautions(page: Page) -> dict[str, Any] | None:
+    """All cautions, before everything else."""
+    found = cautions_of(page.study)
+    return {"found": found} if found else None
+
+
+def cautions_of(study: Study) -> list[Caution]:
     """All that a store gives reason to be careful about; empty where there is none."""
     failed = [folder for folder in study.unfinished if folder.failed]
     begun = [folder for folder in study.unfinished if not folder.failed]

@@ -5,11 +5,17 @@ the result; the best stands beside it under that name, to show how far the two l
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from cpeft.report.frame import score_frame
-from cpeft.report.study import Study
+from cpeft.report.render.numbers import cell, columns, decimal, header, muted, signed
+from cpeft.report.render.table import Cell, Row, Table
+from cpeft.report.section import Page, section
+from cpeft.report.study import Study, distinct
+
+WIDEST = "Widest task: lowest and highest seed"
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,32 @@ class Spread:
         return self.best - self.mean
 
 
+@section("stability", "Stability over runs", 60)
+def stability(page: Page) -> dict[str, Any] | None:
+    """How far the seeds of each method lie apart."""
+    found = spreads(page.study)
+    several = len({spread.dtype for spread in found}) > 1
+    rows = [Row(_cells(spread, spread.dtype if several else "")) for spread in found]
+    titles = ("Stage", "Method", "Tasks#", "Seeds#", "Mean#", "sd#", "Best of runs#", "Gained by picking#", WIDEST)
+    caption = "Spread over seeds, test scores in per cent, means over tasks with two seeds or more"
+    table = Table("stability-1", caption, columns(*titles), [rows], "controls", "Spread over seeds")
+    return {"table": table} if found else None
+
+
+def _cells(spread: Spread, dtype: str) -> list[Cell]:
+    seeds, (low, high) = ", ".join(map(str, spread.seeds)), spread.range
+    best = decimal(spread.best, "muted"), cell(signed(spread.gained), kind="muted")
+    means = cell(spread.tasks), cell(seeds), decimal(spread.mean, "mean"), decimal(spread.deviation)
+    names = cell(spread.stage), header(spread.method, muted(dtype) if dtype else "")
+    return [*names, *means, *best, cell(f"{spread.widest}: {low:.1f} to {high:.1f}")]
+
+
 def spreads(study: Study) -> list[Spread]:
     """Every stage and method, in the tasks' first metrics."""
     frame = score_frame(study.runs)
-    by_task = frame[frame["headline"]].groupby(["dtype", "stage", "method", "task"], sort=False)["value"]
+    places = {task: place for place, task in enumerate(distinct(frame["task"]))}
+    frame = frame[frame["headline"]].sort_values("task", key=lambda tasks: tasks.map(places), kind="stable")
+    by_task = frame.groupby(["dtype", "stage", "method", "task"], sort=False)["value"]
     tasks = by_task.agg(["count", "mean", "std", "min", "max"]).query("count > 1")
     return [
         _spread(*key, of_method.droplevel([0, 1, 2])) for key, of_method in tasks.groupby(level=[0, 1, 2], sort=False)
