@@ -7,14 +7,14 @@ import sys
 
 import matplotlib.pyplot as plt
 
-from cpeft.report.sections.scores import Cell, summarise
 from cpeft.report.study import Study
+from cpeft.report.summary import MethodScore, summarise
 from cpeft.store.run_folder import Store
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]  # Okabe and Ito, safe for the colour-blind
 
 
-def draw(cells: list[Cell], out: str) -> None:
+def draw(cells: list[MethodScore], out: str) -> None:
     tasks = list(dict.fromkeys(cell.task for cell in cells if cell.kind != "fixed"))
     rows = list(dict.fromkeys((cell.stage, cell.method) for cell in cells if cell.kind != "fixed"))
     methods = list(dict.fromkeys(method for _, method in rows))

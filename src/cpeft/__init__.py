@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cpeft.prompts.exchange import load_prompt as load_prompt
     from cpeft.prompts.soft_prompt import SoftPrompt as SoftPrompt
     from cpeft.prompts.vectors import TaskVector as TaskVector
+    from cpeft.report.frame import scores as scores
     from cpeft.use.api import evaluate as evaluate
     from cpeft.use.api import predict as predict
     from cpeft.use.api import train as train
@@ -28,6 +29,7 @@ _NAMES = {
     "cpeft.prompts.exchange": ("export_prompt", "load_prompt"),
     "cpeft.prompts.soft_prompt": ("SoftPrompt",),
     "cpeft.prompts.vectors": ("TaskVector",),
+    "cpeft.report.frame": ("scores",),
     "cpeft.use.api": ("evaluate", "predict", "train"),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}

@@ -10,17 +10,17 @@ from test_transfer import finished, matrix, write_comparison
 from cpeft.errors import ConfigError
 from cpeft.prompts.similarity import cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
-from cpeft.report.corrected_tests import summed
 from cpeft.report.page import write_report
-from cpeft.report.published.against import against
+from cpeft.report.published.against import beside_published
 from cpeft.report.study import Study
+from cpeft.stats.corrected_tests import summed
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.summaries import judge_figure
 from cpeft.store.run_folder import Store
 
 
 def lines(store, paper):
-    return {block.name: block.lines for block in against(Study.of(Store(store)), paper).blocks}
+    return {block.name: block.lines for block in beside_published(Study.of(Store(store)), paper).blocks}
 
 
 def test_a_single_published_figure_is_taken_as_exact(tmp_path):
@@ -69,7 +69,7 @@ def test_the_wide_table_has_the_papers_columns_and_averages_of_what_both_have(tm
         for seed in (0, 1):
             write_trial(tmp_path, "single", "ATTEMPT", seed, {task: score + seed}, method="attempt",
                         settings={"method": {"name": "attempt"}, "sources": ["sources/*"]})  # fmt: skip
-    (block,) = against(Study.of(Store(tmp_path)), "attempt").blocks
+    (block,) = beside_published(Study.of(Store(tmp_path)), "attempt").blocks
     assert [(group.name, group.shown, len(group.columns)) for group in block.wide.groups] == [
         ("GLUE", ("MNLI", "RTE", "CoLA"), 8), ("SuperGLUE", ("CB",), 5),
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def test_few_shot_tables_have_the_columns_of_every_number_of_examples(tmp_path):
     for seed in (0, 1, 2):
         run = write_trial(tmp_path, "zero", "nothing", seed, {"scitail": 60.0}, steps=0)
         scored(run, "scitail", "accuracy", f1=50.0 + seed)
-    (block,) = against(Study.of(Store(tmp_path)), "tpv").blocks
+    (block,) = beside_published(Study.of(Store(tmp_path)), "tpv").blocks
     assert [(group.name, group.shown) for group in block.wide.groups] == [("untrained", ("SciTail",))]
     assert block.test == "independent t-test of the summaries"
     assert block.wide.rows[0].averages == {}
@@ -125,7 +125,7 @@ def test_what_was_written_from_memory_is_greyed_and_enters_no_test(tmp_path):
     html = read_against(tmp_path, "attempt")
     assert '<span class="unverified">unverified</span>' in html
     assert '<td class="n unverified">69.8</td>' in html
-    assert '<td class="n mean">70.50 <small>(2)</small></td>' in html  # ours is not grey
+    assert '<td class="n mean">70.50 <span class="muted">(2)</span></td>' in html  # ours is not grey
     assert "Its figures are grey and enter no test" in html
 
 
@@ -238,7 +238,7 @@ def test_cosines_stand_beside_the_published_map(tmp_path):
     def of(task, seed):
         return matrix("origin", seed) + matrix(task)
 
-    found = against(Study.of(Store(tmp_path)), "tpv")
+    found = beside_published(Study.of(Store(tmp_path)), "tpv")
     assert found.blocks == ()
     assert [pair.tasks for pair in found.cosines.pairs] == [("mnli", "mnli"), ("qqp", "mnli"), ("qqp", "qqp")]
     mnli, both, _ = found.cosines.pairs

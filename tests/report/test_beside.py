@@ -5,7 +5,7 @@ from fabricate import write_trial
 
 from cpeft.errors import ConfigError
 from cpeft.report.page import file_name, write_report
-from cpeft.report.sections.beside import beside
+from cpeft.report.sections.beside import stores_beside
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 
@@ -23,7 +23,7 @@ def two(folder):
 
 def test_the_same_runs_are_paired(tmp_path):
     """SPoT: 2, 3 and 4 better; all three signs alike have p = 2/8, doubled by Holm's correction for two."""
-    found = beside(*(Study.of(Store(store)) for store in two(tmp_path)))
+    found = stores_beside(*(Study.of(Store(store)) for store in two(tmp_path)))
     plain, spot = sorted(found.rows, key=lambda row: row.difference)
     assert (plain.equal, plain.difference, plain.p) == (True, 0, 1)
     assert (spot.key, spot.mean, spot.other, spot.seeds, spot.equal) == (("few", "SPoT", "rte"), 51, 54, 3, False)

@@ -7,7 +7,8 @@ from fabricate import write_energy, write_trial
 from test_page import read
 
 from cpeft.report.page import write_report
-from cpeft.report.sections.energy import PUBLISHED, bill, electricity
+from cpeft.report.section import Page
+from cpeft.report.sections.energy import PUBLISHED, bill, energy
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 
@@ -42,7 +43,7 @@ def test_nothing_measured_is_no_section(tmp_path):
     )
     write_trial(tmp_path, "sources", "sources", 1, {"rte": 80.0})  # of a version that knew no energy
     study = Study.of(Store(tmp_path))
-    assert electricity(study) is None
+    assert energy(Page(study)) is None
     assert not bill(study).measured
     html, page = read(tmp_path)
     assert "energy" not in page.sections

@@ -6,13 +6,13 @@ from fabricate import change, write_trial
 from test_page import read
 
 from cpeft.data import notes
-from cpeft.report.sections.cautions import cautions
+from cpeft.report.sections.cautions import cautions_of
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 
 
 def found(store):
-    return {caution.title: caution.places for caution in cautions(Study.of(Store(store)))}
+    return {caution.title: caution.places for caution in cautions_of(Study.of(Store(store)))}
 
 
 def test_nothing_to_say(tmp_path):

@@ -9,37 +9,36 @@ from fabricate import write_addition, write_crossing, write_shots
 from test_page import write_run, write_store
 from test_transfer import write_transfer
 
-from cpeft.report.page import write_report
-from cpeft.report.render.files import write_files
+from cpeft.report.page import Report
 from tiny import run_python
 
 LABEL = "50% of $x_1$ & {more} | <b> ~^#\\"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[str, Path]:
-    """A page of every section and its files."""
+def made(tmp_path_factory) -> tuple[Report, Path]:
+    """A report with every section and its files."""
     store = write_store(tmp_path_factory.mktemp("files") / "store")
     for write in (write_crossing, write_addition, write_shots):
         write(store)
     write_run(store, LABEL, ["wic"], 0)
-    html = write_report(store).read_text(encoding="utf-8")
-    write_files(html, store / "figures")
-    return html, store / "figures"
+    report = Report.of(store)
+    report.write_files(store / "figures")
+    return report, store / "figures"
 
 
 def test_heat_maps_and_legends_of_marks(tmp_path):
     """Heat maps say how wide they must be before they say what they are; transfer maps know targets by a mark."""
-    html = write_report(write_transfer(tmp_path / "store")).read_text(encoding="utf-8")
-    wide = html.replace('<svg class="plot', '<svg style="min-width: 3in" class="plot', 1)
-    names = {path.name for path in write_files(wide, tmp_path / "figures") if path.suffix == ".svg"}
+    report = Report.of(write_transfer(tmp_path / "store"))
+    html = report.html
+    names = {path.name for path in report.write_files(tmp_path / "figures") if path.suffix == ".svg"}
     assert len(names) == len(re.findall(r'<svg [^>]*class="plot', html)) > html.count('<svg class="plot')
     legend = (tmp_path / "figures" / "transfer-0.svg").read_text(encoding="utf-8").partition("</g></svg>")[0]
     assert re.search(r'fill="#[0-9a-f]{6}">.</text><text[^>]*>rte</text>', legend)
 
 
 def test_every_figure_and_table_is_there_and_listed(made):
-    html, folder = made
+    html, folder = made[0].html, made[1]
     names = {path.name for path in folder.iterdir()}
     assert len(list(folder.glob("*.svg"))) == html.count('<svg class="plot') > 10
     tables = html.count("<table") - html.count('<table class="matrix"') - 1  # the answers come from the script
@@ -105,8 +104,8 @@ def test_latex_has_as_many_columns_in_every_row(made):
 
 
 def test_the_same_page_gives_the_same_files(made, tmp_path):
-    html, folder = made
-    files = write_files(html, tmp_path / "deep" / "again")
+    report, folder = made
+    files = report.write_files(tmp_path / "deep" / "again")
     assert {path.name: path.read_bytes() for path in files} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from fabricate import write_trial
 from test_page import read
 
+from cpeft.report.section import Page
 from cpeft.report.sections.predictions import ROWS, TEXT, predictions
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
@@ -26,7 +27,7 @@ def answered(folder, label, seed, rows):
 def test_errors_come_first_and_texts_stand_once(tmp_path):
     answered(tmp_path, "SPoT", 0, ["yes"] * 150 + ["no"] * 3)
     answered(tmp_path, "SPoT", 1, ["yes"] * 2)
-    found = predictions(Study.of(Store(tmp_path)))
+    found = predictions(Page(Study.of(Store(tmp_path))))["content"]
     first, second = found["runs"]
     assert (first["total"], first["wrong"], len(first["rows"])) == (153, 3, ROWS)
     assert [row[1:] for row in first["rows"][:4]] == [
@@ -46,4 +47,4 @@ def test_errors_come_first_and_texts_stand_once(tmp_path):
 
 def test_runs_without_answers_have_no_section(tmp_path):
     (write_trial(tmp_path, "few", "SPoT", 0, {"rte": 50.0}) / "predictions.parquet").unlink()
-    assert predictions(Study.of(Store(tmp_path))) is None
+    assert predictions(Page(Study.of(Store(tmp_path)))) is None

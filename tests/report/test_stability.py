@@ -30,7 +30,7 @@ def test_the_spread_and_the_best_of_runs(tmp_path):
         66,
         3,
     )
-    assert (spread.widest.task, spread.range) == ("rte", (50, 60))
+    assert (spread.widest, spread.range) == ("rte", (50, 60))
     _, page = read(tmp_path)
     assert page.row("few SPoT", "66.00") == "few SPoT 2 2 63.00 4.24 66.00 +3.00 rte: 50.0 to 60.0"
 

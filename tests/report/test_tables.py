@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from cpeft.report.sections.scores import markdown_table, rich_table, summarise
 from cpeft.report.study import Run
+from cpeft.report.summary import score_table, summarise
 from cpeft.store.result import DataInfo, ModelInfo, RunResult, Score, Seconds
 from cpeft.store.run_folder import RunFolder
 from tiny import run_python
@@ -31,6 +31,10 @@ def cells(runs):
     """The cells of the headline metrics."""
     heads = {(task, about.headline) for each in runs for task, about in each.result.data.items()}
     return {(cell.task, cell.method): cell for cell in summarise(runs) if (cell.task, cell.metric) in heads}
+
+
+def markdown(scores):
+    return score_table(scores, every_seed=True).markdown()
 
 
 def headlines(runs):
@@ -58,7 +62,7 @@ def test_equal_scores_have_no_spread():
     cell = cells([run(value=70.0)] * 3)["rte", "vocab"]
     assert (cell.deviation, cell.low, cell.high) == (0.0, 70.0, 70.0)
     assert cell.interval == "3 seeds, one and the same value"
-    lines = markdown_table(summarise([run(value=70.0)] * 3)).splitlines()
+    lines = markdown(summarise([run(value=70.0)] * 3)).splitlines()
     assert "| 70.00 | 0.00 | 3 seeds, one and the same value | 3 | 1,234 | 70.00 70.00 70.00 |" in lines[3]
     assert "[70.0" not in "".join(lines)
     assert cells([run(value=70.0)])["rte", "vocab"].interval == "[63.0, 76.0] rows"
@@ -70,9 +74,9 @@ def test_one_seed_shows_the_rows_bootstrap():
     assert (cell.deviation, cell.low, cell.high, cell.kind) == (None, 48.0, 61.0, "rows")
     assert (
         "| rte | stage | vocab | accuracy | float32 | 55.00 |  | [48.0, 61.0] rows | 1 | 1,234 | 55.00 |"
-        in markdown_table(found)
+        in markdown(found)
     )
-    assert "] rows |" not in markdown_table(summarise([run(), run()]))
+    assert "] rows |" not in markdown(summarise([run(), run()]))
 
 
 def test_majority_rows_stand_first_and_once():
@@ -81,7 +85,7 @@ def test_majority_rows_stand_first_and_once():
         ("rte", "majority class"), ("rte", "a"), ("rte", "b"), ("cb", "majority class"), ("cb", "a"), ("squad", "a"),
     ]  # fmt: skip
     assert found[0].mean == 40.0
-    line = markdown_table(found).splitlines()[2]
+    line = markdown(found).splitlines()[2]
     assert line == "| rte |  | majority class | accuracy |  | 40.00 |  |  |  | 0 |  |"
 
 
@@ -93,10 +97,10 @@ def test_every_metric_of_a_task_has_rows_the_headline_first():
         ("rte", "macro_f1", "b"), ("cb", "accuracy", "majority class"), ("cb", "accuracy", "b"), ("cb", "macro_f1", "b"),
     ]  # fmt: skip
     assert [cell.mean for cell in found if (cell.metric, cell.method) == ("macro_f1", "a")] == [27.5]
-    text = markdown_table(found)
+    text = markdown(found)
     assert "| rte | stage | a | macro_f1 | float32 | 27.50 |" in text
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(rich_table(found, "title"))
+    console.print(score_table(found, "title").rich())
     assert console.export_text().count("macro_f1") == 3
 
 
@@ -122,17 +126,17 @@ def test_methods_and_metrics_do_not_mix():
 
 
 def test_every_seed_stands_in_markdown():
-    head, rule, _, line, *_ = markdown_table(headlines([run(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
+    head, rule, _, line, *_ = markdown(headlines([run(value=v) for v in (50.0, 52.5, 51.25)])).splitlines()
     assert head.count("|") == rule.count("|") == line.count("|")
     assert line.endswith("| 3 | 1,234 | 50.00 52.50 51.25 |")
 
 
 def test_the_terminal_shows_labels_as_they_are():
     console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(rich_table(summarise([run("grid [bold] x")]), "title"))
+    console.print(score_table(summarise([run("grid [bold] x")]), "title").rich())
     assert "grid [bold] x" in console.export_text()
 
 
 def test_reports_need_no_torch():
-    done = run_python("import sys, cpeft.report.sections.scores; print({'torch', 'transformers'} & set(sys.modules))")
+    done = run_python("import sys, cpeft.report.summary; print({'torch', 'transformers'} & set(sys.modules))")
     assert done.stdout.strip() == "set()", done.stderr

@@ -15,8 +15,9 @@ from test_page import HOSTILE, read, write_run
 from cpeft.prompts.similarity import MEASURES, cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.page import write_report
+from cpeft.report.section import Page
 from cpeft.report.study import Study
-from cpeft.report.vectors.transfer import PREDICTORS, Pair, Trial, rank, transfer_maps
+from cpeft.report.vectors.transfer import PREDICTORS, Pair, Trial, rank, transfer
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.study.recipe.comparison import Comparison
 from cpeft.study.recipe.references import Source
@@ -82,9 +83,8 @@ def store(tmp_path) -> Path:
 
 
 def pairs_of(store: Path) -> dict[tuple[str, str], Pair]:
-    [content] = transfer_maps(Study.of(Store(store))).content
-    columns = content["columns"]
-    return {(column, row[0]): pair for row in content["rows"] for column, pair in zip(columns, row[2], strict=True)}
+    [content] = transfer(Page(Study.of(Store(store))))["maps"]
+    return {(source.partition("/")[2], target): pair for (target, source), pair in content["pairs"].items()}
 
 
 # Transfer
@@ -161,9 +161,9 @@ def test_twins_differ_in_their_start_alone(store, settings):
 def test_every_way_to_start_from_nothing_has_its_map(store):
     for seed in SEEDS:
         finished(store, "targets", "random", "rte", seed, 40, prompt_of("rte", seed), prompt={"init": "random"})
-    maps = transfer_maps(Study.of(Store(store))).content
+    maps = transfer(Page(Study.of(Store(store))))["maps"]
     assert [content["group"] for content in maps] == [("targets", "vocabulary"), ("targets", "random")]
-    assert {pair.gain for _, _, row in maps[1]["rows"] for pair in row} == {12.0, 14.5}
+    assert {pair.gain for pair in maps[1]["pairs"].values()} == {12.0, 14.5}
 
 
 def test_several_runs_of_a_seed_count_once(store):

@@ -4,11 +4,11 @@ import pytest
 from fabricate import change, write_trial
 from test_page import read
 
-from cpeft.report.sections.beside import beside
+from cpeft.report.sections.beside import stores_beside
 from cpeft.report.sections.ranking import contests
-from cpeft.report.sections.scores import summarise
 from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Study
+from cpeft.report.summary import summarise
 from cpeft.report.vectors.lines import Trial, gather
 from cpeft.report.vectors.starts import untrained
 from cpeft.store.run_folder import Store
@@ -134,7 +134,7 @@ def test_two_stores_meet_at_the_same_settings(tmp_path):
     for seed in (0, 1):
         write_trial(tmp_path / "new", "few", "plain", seed, {"rte": 70.0 + seed}, settings=FAST)
         write_trial(tmp_path / "new", "few", "plain", seed, {"cb": 55.0}, settings=FAST)
-    found = beside(study(tmp_path / "old"), study(tmp_path / "new"))
+    found = stores_beside(study(tmp_path / "old"), study(tmp_path / "new"))
     assert {(row.key[1:], row.mean, row.other) for row in found.rows} == {
         (("plain · optim.lr=0.3", "rte"), 60.5, 70.5), (("plain", "cb"), 50.5, 55),
     }  # fmt: skip
@@ -147,5 +147,5 @@ def test_two_stores_do_not_mix_dtypes(tmp_path):
     named(write_trial(tmp_path / "old", "few", "plain", 0, {"rte": 50.0}), "a" * 12)
     write_trial(tmp_path / "old", "few", "plain", 0, {"rte": 40.0}, model=half)
     write_trial(tmp_path / "new", "few", "plain", 0, {"rte": 60.0}, model=half)
-    (row,) = beside(study(tmp_path / "old"), study(tmp_path / "new")).rows
+    (row,) = stores_beside(study(tmp_path / "old"), study(tmp_path / "new")).rows
     assert (row.key[1], row.mean, row.other) == ("plain, bfloat16", 40, 60)

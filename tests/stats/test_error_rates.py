@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cpeft.report.corrected_tests import judged
+from cpeft.stats.corrected_tests import judged
 from cpeft.stats.correlation import rank_correlation
 from cpeft.stats.intervals import Verdict, t_interval
 from cpeft.stats.many import rank_methods

@@ -15,8 +15,8 @@ from cpeft.errors import ConfigError
 from cpeft.models.loading import load_lm
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.report.page import write_report
-from cpeft.report.sections.scores import markdown_table, summarise
 from cpeft.report.study import Study
+from cpeft.report.summary import score_table, summarise
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.recipe.settings import parse_settings
@@ -114,7 +114,7 @@ def test_every_score_has_the_number_of_trained_parameters(compared, world):
     kept = {path.parts[-3].split(".")[1] for path in store.path.glob("all/*/checkpoint/checkpoint.safetensors")}
     assert kept == {"prompt", "mpt"}, "that of a whole model takes gigabytes"
     cells = summarise(Study.of(store).runs)
-    table = markdown_table(cells)
+    table = score_table(cells).markdown()
     assert all(cell.trainable is not None for cell in cells)
     assert f"| {whole:,} |" in table
     page = write_report(store.path).read_text()

@@ -26,7 +26,7 @@ LONGER = (f"train.steps={STEPS}", f"train.checkpoint_every={EVERY}", "train.eval
 RUNS = 10
 
 CONTEXT = multiprocessing.get_context("forkserver")  # imports once; every child is a process of its own
-CONTEXT.set_forkserver_preload(["cpeft.cli", "cpeft.study.runner.worker", "cpeft.report.sections.scores", "tiny"])
+CONTEXT.set_forkserver_preload(["cpeft.cli", "cpeft.study.runner.worker", "cpeft.report.summary", "tiny"])
 
 
 def command(log, arguments):

@@ -141,12 +141,12 @@ def _show_gains(store: Any) -> None:
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table, write it and the report to the store, and return the path of the report."""
     from cpeft.report.page import write_report
-    from cpeft.report.sections.scores import markdown_table, rich_table, summarise
+    from cpeft.report.summary import score_table, summarise
 
     cells = summarise(runs)
-    console.print(rich_table(cells, plan.recipe.name))
+    console.print(score_table(cells, plan.recipe.name).rich())
     path = plan.store.path / "table.md"
-    path.write_text(markdown_table(cells), encoding="utf-8")
+    path.write_text(score_table(cells, every_seed=True).markdown(), encoding="utf-8")
     console.print(f"table: {path}", markup=False)
     return write_report(plan.store.path)
 
@@ -248,13 +248,19 @@ def report(
         Path | None,
         Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of the report."),
     ] = None,
+    frame: Annotated[
+        Path | None, Option("--frame", help="A .parquet or .csv file for the scores, one row per run, task and metric.")
+    ] = None,
 ) -> None:
     """Write a self-contained HTML report of a store: scores, experiments, learning curves, attention, examples."""
-    from cpeft.report.page import write_report
-    from cpeft.report.render.files import write_files
+    from cpeft.report.frame import scores, write_frame
+    from cpeft.report.page import Report
 
-    page = write_report(store, out, against, other)
-    console.print(f"report: {page}", markup=False)
+    if frame is not None:
+        write_frame(scores(store), frame)
+        console.print(f"scores: {frame}", markup=False)
+    made = Report.of(store, against, other)
+    console.print(f"report: {made.write(out)}", markup=False)
     if figures is not None:
-        files = write_files(page.read_text(encoding="utf-8"), figures)
+        files = made.write_files(figures)
         console.print(f"figures and tables: {len(files)} files in {figures}, listed in index.md", markup=False)

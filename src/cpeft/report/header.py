@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cpeft.report.sections.energy import Bill
+from cpeft.report.sections.energy import bill
 from cpeft.report.study import Study, distinct
 from cpeft.store.result import DataInfo, RunResult
 
@@ -17,7 +17,7 @@ class Fact(NamedTuple):
     title: str = ""
 
 
-def head_facts(study: Study, bill: Bill) -> dict[str, list[Fact]]:
+def head_facts(study: Study) -> dict[str, list[Fact]]:
     """What all of this is about, as short texts by heading."""
     results = study.results
     count = len(study.comparisons)
@@ -33,7 +33,7 @@ def head_facts(study: Study, bill: Bill) -> dict[str, list[Fact]]:
         "Machine": _plain(machine(result.hardware) for result in results),
         "Versions": _plain(sorted({f"{name} {version}" for r in results for name, version in r.versions.items()})),
         "Hours": _plain(f"{spent:.1f} of {what}" for what, spent in hours.items()),
-        "Electricity": _plain([bill.said]),
+        "Electricity": _plain([bill(study).said]),
         "Results written": _plain([_written(study)]),
     }  # fmt: skip
 

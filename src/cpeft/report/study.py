@@ -1,4 +1,4 @@
-"""What a store holds, as the sections of the report read it: finished runs, finished comparisons, and what a section is."""
+"""What a store holds, as the sections of the report read it: finished runs and finished comparisons."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -164,15 +164,6 @@ def _in_order(folders: Sequence[RunFolder], manifests: Sequence[Manifest]) -> li
         return (stages.index(stage), "", place) if stage in stages else (len(stages), stage, place)
 
     return sorted(folders, key=key)
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of the page; the template's macro `name` renders `content`."""
-
-    name: str
-    title: str
-    content: Any
 
 
 def distinct(values: Any) -> list[Any]:

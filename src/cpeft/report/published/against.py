@@ -16,14 +16,24 @@ from typing import Any
 import numpy as np
 
 from cpeft.errors import ConfigError
-from cpeft.report.published.cosines import Cosines, cosines
-from cpeft.report.published.matching import FEW_SHOT_RUNS, METRICS, ROWS, is_of, plain
-from cpeft.report.published.paper_table import Line, Wide, groups_of, said, wide
-from cpeft.report.published.rejudged import MODELS, NOT_ITSELF, SETTINGS_RUNS
+from cpeft.report.published.cosines import Cosines, cosine_table, cosines
+from cpeft.report.published.layout import line_table, wide_table
+from cpeft.report.published.matching import (
+    FEW_SHOT_RUNS,
+    METRICS,
+    MODELS,
+    NOT_ITSELF,
+    ROWS,
+    SETTINGS_RUNS,
+    is_of,
+    plain,
+    published_metrics,
+)
+from cpeft.report.published.paper_table import Line, Wide, groups_of, wide
+from cpeft.report.section import Page, section
 from cpeft.report.study import Study, distinct
 from cpeft.report.vectors.crossing import crossings
-from cpeft.report.vectors.lines import GRID, Shots, Trial
-from cpeft.report.vectors.starts import Asked
+from cpeft.report.vectors.lines import GRID, Shots, Trial, examples
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.summaries import Summary, difference_interval, holm_judged, judge_figure, judge_rounded
 
@@ -62,7 +72,24 @@ class Against:
     cosines: Cosines | None = None
 
 
-def against(study: Study, paper: str) -> Against:
+@section("against", "Beside published figures", 40)
+def against(page: Page) -> dict[str, Any] | None:
+    """The store beside published figures, where a study is named."""
+    if page.paper is None:
+        return None
+    found = beside_published(page.study, page.paper)
+    blocks = [
+        {
+            "block": block,
+            "wide": wide_table(block.wide, block.title, number, block.unverified),
+            "lines": line_table(block.lines, block.title, block.test, number, block.unverified),
+        }
+        for number, block in enumerate(found.blocks, 1)
+    ]
+    return {"found": found, "blocks": blocks, "cosines": cosine_table(found.cosines) if found.cosines else None}
+
+
+def beside_published(study: Study, paper: str) -> Against:
     """The store beside the tables of a study, `attempt` or `tpv`; raises ConfigError for another name, and where no run is of a
     published task and method."""
     if paper not in BLOCKS:
@@ -75,12 +102,6 @@ def against(study: Study, paper: str) -> Against:
         raise ConfigError(f"--against {paper}: no run of this store trained a published task by a published method")
     models = distinct(f"{Path(r.model.name).name} ({r.model.dtype})" for r in study.results)
     return Against(paper, tuple(models), kept, alike)
-
-
-def asked_of(name: str) -> Asked:
-    """The published metric of our tasks in a table."""
-    columns = {plain(column): metric for column, metric in METRICS[name].items()}
-    return lambda task: columns.get(plain(task), columns[""])
 
 
 def _block(study: Study, name: str, figures: Mapping[str, Any]) -> Block:
@@ -163,7 +184,8 @@ def _lines(study: Study, name: str, row: str, column: str, published: Summary, s
         called = stage if label == stage else f"{stage}: {GRID.sub('', label)}"
         one = len({other for *_, other in groups}) == 1
         yield Line(
-            f"{task}, {said(shots)}" if by_shots else task, row, said(shots) if by_shots else "", column, metric, published,
+            f"{task}, {examples(shots)}" if by_shots else task, row, examples(shots) if by_shots else "", column, metric,
+            published,
             called if one else f"{called}, {dtype}", own, ours, why,
         )  # fmt: skip
 
@@ -178,7 +200,7 @@ def _rows(study: Study, figures: Mapping[str, Any]) -> Mapping[str, Any]:
 def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line]:
     """Own and other origins."""
     model = _model(study)
-    for crossing in crossings(study, asked_of(name)):
+    for crossing in crossings(study, published_metrics(name)):
         for row in crossing.rows:
             for kind, own, runs in (("original", row.own, SETTINGS_RUNS[0]), ("mixed", row.other, SETTINGS_RUNS[1])):
                 columns = figures["rows"][f"{model} {kind}"]

@@ -5,9 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from cpeft.prompts.expression import Call, Expression, Fresh, Name, Sum
-from cpeft.report.published.rejudged import ROWS as FEW_SHOT
 from cpeft.report.vectors.lines import Trial
-from cpeft.report.vectors.starts import formula_of
+from cpeft.report.vectors.starts import Asked, formula_of
 
 
 class Kind(NamedTuple):
@@ -43,7 +42,17 @@ ROWS: Mapping[str, Mapping[str, Kind]] = {
         "both, TPV sum (ours)": Kind("prompt_tuning", "vectors"),
     },
 }  # fmt: skip
-FEW_SHOT_RUNS = dict(FEW_SHOT.values())
+FEW_SHOT_RUNS = {  # runs of each published row
+    "random": 10,
+    "source 1 (SPoT): MNLI / DBPedia / SST2": 10,
+    "source 2 (SPoT): QNLI / TREC / Yelp": 10,
+    "both, multi-task SPoT": 3,
+    "both, ATTEMPT": 3,
+    "both, TPV sum (ours)": 10,
+}
+MODELS = ("T5", "LLaMA", "DeepSeek")
+SETTINGS_RUNS = (3, 6)  # three origins: three prompts on their own origin, six on another
+NOT_ITSELF = {"SST5": "not SST-5"}  # an alias in the published code: SST-2 in every row but ATTEMPT's
 METRICS = {  # by block and column; "" is every other column. What is no metric of ours is compared with nothing
     "source_prompts_table1": {"": "accuracy", "SQuAD": "not stated", "ReCoRD": "not stated"},
     "attempt_main_table": {"": "accuracy", "STS-B": "pearson", "CoLA": "matthews", "MultiRC": "multirc_f1a"},
@@ -56,6 +65,12 @@ METRICS = {  # by block and column; "" is every other column. What is no metric 
 def plain(name: str) -> str:
     """A task's name without what publications and we write otherwise: `STS-B` and `stsb` are one."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def published_metrics(table: str) -> Asked:
+    """The published metric of our tasks in a table."""
+    columns = {plain(column): metric for column, metric in METRICS[table].items()}
+    return lambda task: columns.get(plain(task), columns[""])
 
 
 def is_of(trial: Trial, kind: Kind, stages: Collection[str]) -> bool:

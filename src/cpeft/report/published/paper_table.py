@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cpeft.report.vectors.lines import Shots
+from cpeft.report.vectors.lines import Shots, examples
 from cpeft.stats.intervals import Interval
 from cpeft.stats.summaries import Judged, Summary
 
@@ -108,7 +108,7 @@ def wide(rows: Mapping[str, Mapping[str, Any]], lines: Sequence[Line], shots: Se
     groups = groups_of(rows)
     if shots:
         columns = [column for found, _ in groups.values() for column in found]
-        groups = {said(count): (columns, False) for count in shots}
+        groups = {examples(count): (columns, False) for count in shots}
     placed = {(line.row, line.name, line.group, line.column): line for line in lines}
     shown = tuple(
         Group(name, tuple(columns), there, averaged)
@@ -133,7 +133,3 @@ def _row(row: str, name: str, groups: Sequence[Group], placed: Mapping[tuple[str
             tasks = tuple(line.column for line in both)
             averages[group.name] = Average(float(np.mean(own)), float(np.mean(published)), tasks, len(group.columns))
     return WideRow(row, name, cells, averages)
-
-
-def said(shots: Shots) -> str:
-    return "untrained" if shots == 0 else "all rows" if shots == "full" else f"{shots} examples"

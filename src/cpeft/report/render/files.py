@@ -1,20 +1,19 @@
-"""Every figure and table of a report, but confusion matrices, as a file of its own, for papers: SVG, Markdown and LaTeX.
+"""Every table and picture of a report as files of their own, for papers; `index.md` lists them.
 
-They are taken from the finished page, so they cannot say anything else than it does, and a new section needs nothing for its
-pictures and tables to be among them. A file is named by the element's id, else by its section and number. Pictures get the
-page's light colours and, below them, the legend that stands above them in the page. `index.md` lists what there is.
+Sections give tables and pictures among the values of their templates; whatever can write itself is written, named by its
+`name`. Pictures that are still markup are taken from the page: they get the page's light colours and, below them, the legend
+that stands above them there.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol, runtime_checkable
 from xml.etree.ElementTree import Element, TreeBuilder
 
-from cpeft.report.render.grids import MARKDOWN, Grid, text_of
+from cpeft.report.render.table import MARKDOWN
 
 VOID = ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 PICTURE = re.compile(r'<svg [^>]*class="plot.*?</svg>', re.DOTALL)
@@ -26,12 +25,52 @@ JOINS = "<style>* { stroke-linejoin: round; stroke-linecap: butt }</style>"
 LINE_PT, LETTER_PT, KEY_PT = 13.0, 4.8, 44.0  # of a legend: height of a line, width of a letter, start of the text
 
 
-class Part(NamedTuple):
-    """A picture or a table of the page, under the last legend of its section."""
+@runtime_checkable
+class Writable(Protocol):
+    """A table or a picture."""
 
-    name: str
-    element: Element
-    legend: Element | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    def write(self, folder: Path) -> list[Path]: ...
+
+
+def parts_of(value: object) -> Iterator[Writable]:
+    """The tables and pictures among the values of sections, in order."""
+    if isinstance(value, Writable):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from parts_of(each)
+
+
+def write_files(parts: Sequence[Writable], html: str, folder: Path) -> list[Path]:
+    """Write the parts, and the pictures of the page; files of the same names are replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [(part.label, part.write(folder)) for part in parts] + list(_pictures(html, folder))
+    links = ((label, ", ".join(f"[{path.name}]({path.name})" for path in paths)) for label, paths in written)
+    lines = [f"- {link}: {label.translate(MARKDOWN)}" for label, link in links]
+    index = folder / "index.md"
+    index.write_text("\n".join(["# Figures and tables", "", *lines, ""]), encoding="utf-8", newline="\n")
+    return [*(path for _, paths in written for path in paths), index]
+
+
+def _pictures(html: str, folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Write the pictures of a page; the label and the file of each."""
+    colours = dict(reversed(re.findall(r"--(\w+): (#\w+)", html)))  # of the first rule that sets them, the light one
+    drawn = iter(PICTURE.findall(html))
+    for section in _Tree(html).builder.close().iter("section"):
+        legend = None
+        for element in section.iter():
+            kind = element.get("class", "")
+            legend = element if kind == "legend" else legend
+            if element.tag == "svg" and kind.startswith("plot"):
+                path = folder / f"{element.get('id')}.svg"
+                path.write_text(_alone(next(drawn), legend, colours), encoding="utf-8", newline="\n")
+                yield element.get("aria-label", ""), [path]
 
 
 class _Tree(HTMLParser):
@@ -54,47 +93,6 @@ class _Tree(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.builder.data(data)
-
-
-def write_files(html: str, folder: Path) -> list[Path]:
-    """Write the figures and tables of a page that `write_report` made; files of the same names are replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
-    colours = dict(reversed(re.findall(r"--(\w+): (#\w+)", html)))  # of the first rule that sets them, the light one
-    drawn = iter(PICTURE.findall(html))
-    texts: dict[str, str] = {}
-    index = ["# Figures and tables", ""]
-    for part in _parts(_Tree(html).builder.close()):
-        if part.element.tag == "svg":
-            files = {f"{part.name}.svg": _alone(next(drawn), part.legend, colours)}
-            about = part.element.get("aria-label", "")
-        else:
-            grid = Grid.of(part.element)
-            if not grid.body:  # the page's script fills it
-                continue
-            files = {f"{part.name}.md": grid.markdown(), f"{part.name}.tex": grid.latex(part.name)}
-            about = grid.caption
-        texts |= files
-        links = ", ".join(f"[{file}]({file})" for file in files)
-        index.append(f"- {links}: {about.translate(MARKDOWN)}")
-    texts["index.md"] = "\n".join([*index, ""])
-    for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8", newline="\n")
-    return [folder / file for file in texts]
-
-
-def _parts(page: Element) -> Iterator[Part]:
-    """Pictures and tables in the order of the page."""
-    for section in page.iter("section"):
-        legend, counts = None, Counter[str]()
-        for element in section.iter():
-            kind = element.get("class", "")
-            if kind == "legend":
-                legend = element
-            table = element.tag == "table" and kind != "matrix"  # there may be hundreds of confusion matrices
-            if table or (element.tag == "svg" and kind.startswith("plot")):
-                counts[element.tag] += 1
-                name = element.get("id", f"{section.get('id')}-{counts[element.tag]}")
-                yield Part(name, element, legend)
 
 
 def _alone(svg: str, legend: Element | None, colours: Mapping[str, str]) -> str:
@@ -127,3 +125,8 @@ def _key(line: Element, y: float) -> str:
         mark = f'<text x="22" y="{y + 3:g}" style="{FONT}; font-weight: bold" fill="{colour}">{escape(text_of(letter))}</text>'
         name = name.removeprefix(text_of(letter)).strip()
     return f'{mark}<text x="{KEY_PT:g}" y="{y + 3:g}" style="{FONT}" fill="currentColor">{escape(name)}</text>'
+
+
+def text_of(element: Element) -> str:
+    """What an element says, white space collapsed."""
+    return " ".join("".join(element.itertext()).split())

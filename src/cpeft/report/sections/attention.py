@@ -9,15 +9,21 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.colors import to_hex
 
+from cpeft.report.render.numbers import cell, columns, header
 from cpeft.report.render.plots import BLUES, LUMINANCE
 from cpeft.report.render.svg import LETTER, Drawing
-from cpeft.report.study import Section, Study
+from cpeft.report.render.table import Row, Table
+from cpeft.report.section import Page, section
 
 OWN = "target"  # the target's own prompt among the candidates of a mixture
 CELL, LINE = 40.0, 24.5  # width and height of a heat map's cell, points
 APART = 10.0  # of the own prompt's column from the others
 LONG, TURN = 10, 35  # letters of a title from which on titles are turned, by so many degrees
 STEADY = 0.01  # a standard deviation over rows below which a weight does not depend on the input to speak of
+
+Line = tuple[
+    str, str, str, str, str, int
+]  # target, largest candidate, its weight, prompts used, spread over rows, seeds
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,31 @@ class Weights:
         return cls(means, float(np.exp(entropy).mean()), round(float(weights.std(axis=0).max()), 9))
 
 
-def attention_maps(study: Study) -> Section | None:
+@section("attention", "Where the attention goes", 110)
+def attention(page: Page) -> dict[str, Any] | None:
     """Mean attention weights over test rows and seeds, targets by sources, per stage and method."""
     found: dict[tuple[str, str], dict[str, list[Weights]]] = {}
-    for key, runs in study.groups.items():
+    for key, runs in page.study.groups.items():
         for run in runs:
             for task, weights, candidates in run.weights():
                 found.setdefault(key, {}).setdefault(task, []).append(Weights.of(weights, candidates))
-    maps = [{"group": key, **drawn} for key, drawn in zip(found, maps_of(list(found.values())), strict=True)]
-    return Section("attention", "Where the attention goes", maps) if maps else None
+    drawn = maps_of(list(found.values()))
+    maps = [
+        {"group": key, **each, "table": _concentration(*key, each["lines"], number)}
+        for number, (key, each) in enumerate(zip(found, drawn, strict=True), 1)
+    ]
+    return {"maps": maps} if maps else None
+
+
+def _concentration(stage: str, method: str, lines: Sequence[Line], number: int) -> Table:
+    rows = [
+        Row([header(task), cell("own prompt" if largest == OWN else largest), *map(cell, numbers)])
+        for task, largest, *numbers, _ in lines
+    ]
+    what, seeds = f"{method}, stage {stage}", lines[0][-1]
+    caption = f"Concentration of attention: {what}, {seeds} seed{'s' * (seeds > 1)}"
+    heads = columns("Target", "Largest", "Its weight#", "Effective prompts#", "sd over rows#")
+    return Table(f"attention-{number}", caption, heads, [rows], region=f"Concentration of attention, {what}")
 
 
 def maps_of(groups: Sequence[Mapping[str, Sequence[Weights]]]) -> list[dict[str, Any]]:

@@ -6,10 +6,14 @@ than chance? Scores are of each task's first metric. A store that holds a method
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cpeft.report.header import machine, short
+from cpeft.report.render.numbers import EMPTY, cell, columns, decimal, header, interval, p_value, signed
+from cpeft.report.render.table import Row, Table
+from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study, distinct
 from cpeft.report.variants import labels_apart
 from cpeft.report.vectors.starts import headline
@@ -23,7 +27,7 @@ Kind = tuple[str, str]  # name that tells settings apart, dtype
 
 
 @dataclass(frozen=True)
-class Row:
+class Pairing:
     """One stage, method and task over the seeds that both stores have: means, their difference (other minus this) and its p
     after Holm's correction over the table, None with fewer than two seeds; `equal` where every score is the same."""
 
@@ -46,12 +50,50 @@ class Beside:
 
     name: str
     other: str
-    rows: tuple[Row, ...]
+    rows: tuple[Pairing, ...]
     lonely: tuple[int, int]
     facts: tuple[tuple[str, str, str], ...]
 
 
-def beside(study: Study, other: Study) -> Beside:
+@section("beside", "Beside another store", 30)
+def beside(page: Page) -> dict[str, Any] | None:
+    """The page's store beside another one, where one is given."""
+    if page.other is None:
+        return None
+    found = stores_beside(page.study, page.other)
+    return {"found": found, "facts": _facts_table(found), "scores": _score_table(found)}
+
+
+def _facts_table(found: Beside) -> Table | None:
+    rows = [Row([header(name), cell(first or "none"), cell(second or "none")]) for name, first, second in found.facts]
+    caption, heads = "What is not the same in both", columns("What", found.name, found.other)
+    return Table("beside-facts", caption, heads, [rows], "controls", "What differs of the two stores") if rows else None
+
+
+def _score_table(found: Beside) -> Table | None:
+    heads = (
+        "Stage",
+        "Method",
+        "Task",
+        f"{found.name}#",
+        f"{found.other}#",
+        "Difference#",
+        "95% interval#",
+        "Seeds#",
+        "p, Holm#",
+    )
+    rows = []
+    for row in found.rows:
+        stage, method, task = row.key
+        means = decimal(row.mean), decimal(row.other), cell(signed(row.difference), kind="mean")
+        bounds = interval(row.paired.t_interval) if row.paired else EMPTY
+        rows.append(Row([cell(stage), header(method), cell(task), *means, bounds, cell(row.seeds), p_value(row.p)]))
+    caption = "Test scores in per cent of the same runs"
+    label = "The same runs in both stores"
+    return Table("beside-scores", caption, columns(*heads), [rows], "controls", label) if rows else None
+
+
+def stores_beside(study: Study, other: Study) -> Beside:
     """`study` beside another one."""
     names = _names(study, other)
     here, there = (_scores(each, of_store) for each, of_store in zip((study, other), names, strict=True))
@@ -62,7 +104,7 @@ def beside(study: Study, other: Study) -> Beside:
     tested = [compare(*pair) if len(pair[0]) > 1 else None for pair in pairs]
     corrected = iter(holm([paired.p for paired in tested if paired]))
     rows = tuple(
-        Row(key, _mean(b), _mean(a), len(seeds), a == b, paired, next(corrected) if paired else None)
+        Pairing(key, _mean(b), _mean(a), len(seeds), a == b, paired, next(corrected) if paired else None)
         for (key, seeds), (a, b), paired in zip(shared, pairs, tested, strict=True)
     )
     lonely = tuple(_count(one) - sum(row.seeds for row in rows) for one in (here, there))

@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED, of_training
-from cpeft.report.sections.scores import summarise
+from cpeft.report.frame import score_frame
+from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study, distinct
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder
@@ -33,7 +35,14 @@ class Caution:
     places: tuple[str, ...]
 
 
-def cautions(study: Study) -> list[Caution]:
+@section("cautions", "Read this first", 10)
+def cautions(page: Page) -> dict[str, Any] | None:
+    """All cautions, before everything else."""
+    found = cautions_of(page.study)
+    return {"found": found} if found else None
+
+
+def cautions_of(study: Study) -> list[Caution]:
     """All that a store gives reason to be careful about; empty where there is none."""
     failed = [folder for folder in study.unfinished if folder.failed]
     begun = [folder for folder in study.unfinished if not folder.failed]
@@ -47,9 +56,9 @@ def cautions(study: Study) -> list[Caution]:
         Caution("Unfinished runs", str(len(begun)), "They were begun and neither ended nor failed; nothing of them is shown. "
                 "Runs that were never begun leave no folder and are not listed.",
                 tuple(_told(study, folder) for folder in begun)),
-        Caution("At chance", f"{sum(len(runs) for *_, runs in weak)} of {trained} scores of trained runs", "These runs do not "
+        Caution("At chance", f"{sum(count for _, count in weak)} of {trained} scores of trained runs", "These runs do not "
                 "beat the best constant answer on the test rows: whatever else they show, it is no knowledge of the task.",
-                tuple(_weak(*each) for each in weak)),
+                tuple(what for what, _ in weak)),
         Caution("Answers that are no label", f"{sum(len(runs) for _, runs in silent)} of {_closed(study.results)} scores of "
                 "tasks with labels", "Most of what these runs say is no label and counts as wrong, whatever the model knows: "
                 'their prompt was hardly trained, or there is none. eval.decode = ["greedy", "choice"] scores the likeliest '
@@ -96,39 +105,32 @@ def _why(folder: RunFolder) -> str:
     return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
 
 
-Weak = tuple[
-    str, str, list[tuple[int, float]]
-]  # what, how it does in the mean, and (seed, score) of the runs at chance
-
-
-def _at_chance(study: Study) -> Iterator[Weak]:
-    """Trained methods of which some run does not beat the best constant answer in the task's first metric."""
-    for dtype in distinct(result.model.dtype for result in study.results):
-        trained = [run for run in study.runs if run.result.model.dtype == dtype and run.result.steps > 0]
-        cells = summarise(trained)
-        constants = {(cell.task, cell.metric): cell.mean for cell in cells if cell.kind == "fixed"}
-        for cell in cells:
-            constant = constants.get((cell.task, cell.metric))
-            if cell.kind == "fixed" or constant is None:
-                continue
-            runs = [
-                (run.result.seed, value) for run in trained
-                if run.group == (cell.stage, cell.method)
-                and (value := _score(run.result, cell.task, cell.metric)) is not None and not value > constant  # nor is NaN
-            ]  # fmt: skip
-            if runs:
-                count = f"{cell.seeds} run{'s' * (cell.seeds > 1)}"
-                mean = f"{cell.metric} {cell.mean:.1f} in the mean of {count}, best constant answer {constant:.1f}"
-                yield f"{_method(cell.stage, cell.method)}, {cell.task}", mean, sorted(runs)
+def _at_chance(study: Study) -> Iterator[tuple[str, int]]:
+    """Trained methods of which some run does not beat the best constant answer in the task's first metric, and how many."""
+    frame = score_frame([run for run in study.runs if run.result.steps > 0])
+    frame["bar"] = frame.groupby(["dtype", "task", "metric"])["majority"].transform("max")
+    frame = frame.dropna(subset="bar")
+    frame["weak"] = ~(frame["value"] > frame["bar"])  # nor does NaN beat it
+    keys = ["dtype", "task", "metric", "stage", "method"]
+    for (_, task, metric, stage, method), rows in frame.groupby(keys, sort=False):
+        weak, count = rows[rows["weak"]].sort_values(["seed", "value"]), len(rows)
+        if len(weak):
+            mean, bar = rows["value"].mean(), rows["bar"].iloc[0]
+            seeds = ", ".join(
+                f"seed {seed} ({value:.1f})" for seed, value in zip(weak["seed"], weak["value"], strict=True)
+            )
+            yield (
+                (
+                    f"{_method(stage, method)}, {task}: {metric} {mean:.1f} in the mean of {count} run{'s' * (count > 1)}, "
+                    f"best constant answer {bar:.1f}; at chance: {seeds}"
+                ),
+                len(weak),
+            )
 
 
 def _score(result: RunResult, task: str, metric: str) -> float | None:
     found = result.scores.get(task, {}).get(metric)
     return None if found is None else found.value
-
-
-def _weak(what: str, mean: str, runs: list[tuple[int, float]]) -> str:
-    return f"{what}: {mean}; at chance: " + ", ".join(f"seed {seed} ({value:.1f})" for seed, value in runs)
 
 
 def _notes(study: Study, wanted: Callable[[str], bool]) -> list[str]:

@@ -5,7 +5,9 @@ Only tasks with a closed set of answers have such a table. What a model wrote ou
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
+from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study
 
 OUTSIDE = "(no label)"
@@ -28,6 +30,13 @@ class Confusion:
     def share(self, right: int, answered: int) -> float:
         """Of the rows with this right answer."""
         return self.counts[right][answered] / max(sum(self.counts[right]), 1)
+
+
+@section("confusion", "Right and given answers", 140)
+def confusion(page: Page) -> dict[str, Any] | None:
+    """Right by given answers of each task, stage and method."""
+    found = confusions(page.study)
+    return {"tables": found} if found else None
 
 
 def confusions(study: Study) -> list[Confusion]:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cpeft.report.render.plots import Curve, line_style
 from cpeft.report.render.svg import LETTER, Drawing
-from cpeft.report.study import Section, Study
+from cpeft.report.section import Page, section
 from cpeft.store.result import RunResult
 
 Panel = tuple[str, Markup]  # title, picture
@@ -31,10 +31,12 @@ MOST = 100  # stretches of a long curve, of two points each
 MARKED = 12  # points of a mean that are marked one by one
 
 
-def learning_curves(study: Study) -> Section | None:
+@section("curves", "Learning curves", 100)
+def curves(page: Page) -> dict[str, Any] | None:
     """Loss and validation score over steps; per stage, one panel per task. Whether a validation chose the checkpoint of any run
     decides what the page says of it."""
     stages: list[Any] = []
+    study = page.study
     chosen = False
     for stage, members in groupby(study.runs, key=lambda run: run.result.stage):
         runs = [(study.labels.index(run.label), run.result, run.folder.log()) for run in members]
@@ -44,7 +46,7 @@ def learning_curves(study: Study) -> Section | None:
             legend = [(study.labels[index], *line_style(index)) for index in used]
             rows = [("Training loss, nats per target token (log scale)", loss), ("Validation score", scores)]
             stages.append((stage, legend, rows))
-    return Section("curves", "Learning curves", {"stages": stages, "chosen": chosen}) if stages else None
+    return {"stages": stages, "chosen": chosen} if stages else None
 
 
 def validations(records: Sequence[Mapping[str, Any]]) -> int:

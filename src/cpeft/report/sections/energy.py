@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from cpeft.report.render.numbers import cell, columns, decimal, header
+from cpeft.report.render.table import Row, Table
+from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study, distinct
 from cpeft.store.result import Energy, RunResult, Spent
 from cpeft.store.run_folder import RunFolder
@@ -94,10 +98,31 @@ class Bill:
         return f"{shown:,.{places}f}"
 
 
-def electricity(study: Study, always: bool = False) -> Bill | None:
-    """The energy section; None where nothing was measured, unless it is to stand there in any case."""
-    found = bill(study)
-    return found if always or found.measured else None
+@section("energy", "Electricity", 170)
+def energy(page: Page) -> dict[str, Any] | None:
+    """What was measured; beside a paper's figures, its estimate in any case."""
+    found = bill(page.study)
+    return {"bill": found, "table": _table(found)} if found.measured or page.paper else None
+
+
+def _table(found: Bill) -> Table:
+    units = ("Wh#", "g CO₂e#") if found.small else ("kWh#", "kg CO₂e#")
+    rows = [
+        Row(
+            [
+                header(line.stage),
+                cell(line.runs),
+                cell(line.measured),
+                decimal(line.hours),
+                cell(found.figure(line.kwh)),
+                cell(found.figure(line.kg)),
+            ],
+            "total" if line is found.total else "",
+        )
+        for line in (*found.lines, found.total)
+    ]
+    heads = columns("Stage", "Runs#", "Measured#", "Hours#", *units)
+    return Table("energy-1", "Electricity and emissions by stage", heads, [rows], region="Electricity by stage")
 
 
 def bill(study: Study) -> Bill:

@@ -7,12 +7,24 @@ the mean of the seeds that all methods have: seeds of one task are alike, and sa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from cpeft.report.corrected_tests import Tested, judged
+from cpeft.report.render.numbers import (
+    columns,
+    comparison,
+    comparison_columns,
+    decimal,
+    fixed,
+    header,
+    probability,
+)
+from cpeft.report.render.table import Row, Table
+from cpeft.report.section import Page, section
 from cpeft.report.study import Study
-from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising, untrained, without_probes
+from cpeft.report.vectors.lines import Line, Shots, Trial, examples, gather, rising, untrained, without_probes
+from cpeft.stats.corrected_tests import Tested, judged
 from cpeft.stats.many import Ranking, rank_methods
 from cpeft.stats.paired import compare_tasks, task_means
 
@@ -39,6 +51,47 @@ class Contest:
     base: str
     methods: tuple[Contestant, ...]
     ranking: Ranking | None
+
+
+@section("ranking", "Methods over tasks", 50)
+def ranking(page: Page) -> dict[str, Any] | None:
+    """Methods that were scored on the same tasks, compared over these."""
+    found = contests(page.study)
+    several = len({contest.dtype for contest in found}) > 1
+    shown = [
+        {
+            "title": f"{examples(contest.shots).capitalize()}: {len(contest.methods)} methods on {', '.join(contest.tasks)}"
+            + f", {contest.dtype}" * several,
+            "table": _table(contest, number),
+        }
+        for number, contest in enumerate(found, 1)
+    ]
+    return {"contests": shown} if found else None
+
+
+def _table(contest: Contest, number: int) -> Table:
+    ranking, shots = contest.ranking, examples(contest.shots)
+    caption = (
+        f"Methods over {len(contest.tasks)} tasks, {shots}: test scores in per cent, frozen model in {contest.dtype}"
+    )
+    if ranking:
+        critical = fixed(ranking.critical_difference)
+        caption += f"; Friedman’s p {probability(ranking.p)}, critical difference of ranks {critical}"
+    rows = [
+        Row(
+            [
+                header(method.name),
+                decimal(method.mean, "mean"),
+                decimal(ranking.ranks[method.name] if ranking else None),
+                *comparison(method.tested),
+            ]
+        )
+        for method in contest.methods
+    ]
+    difference = f"Difference to {contest.base}" if contest.base else "Difference"
+    heads = [*columns("Method", "Mean#", "Rank#"), *comparison_columns(difference, "Tasks")]
+    label = f"Methods over {', '.join(contest.tasks)}, {shots}, {contest.dtype}"
+    return Table(f"ranking-{number}", caption, heads, [rows], "controls", label)
 
 
 def contests(study: Study) -> list[Contest]:

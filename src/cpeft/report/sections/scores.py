@@ -1,155 +1,108 @@
-"""The table of a store: mean, standard deviation, interval and number of seeds per task, metric and method.
+"""The tables of scores: mean, deviation, interval and every seed of each task, metric and method, a table per dtype."""
 
-Every metric that a task names has its rows; those of the headline, the first, stand first.
-The interval is Student's t over seeds where there are at least two (it holds the spread of training), else the bootstrap
-over test rows of the one run (it does not, and is marked `rows`). Standard deviations have n - 1 in the denominator. Runs of
-different dtypes never share a cell.
-"""
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from markupsafe import Markup
 
-import numpy as np
-from rich.markup import escape
-from rich.table import Table
+from cpeft.report.render.numbers import EMPTY, cell, columns, decimal, fixed, header, muted
+from cpeft.report.render.table import Cell, Column, Part, Row, Table
+from cpeft.report.section import Page, section
+from cpeft.report.study import Run, distinct
+from cpeft.report.summary import MethodScore, summarise
 
-from cpeft.report.study import Run
-from cpeft.stats import intervals
-from cpeft.store.result import Score
-
-CLOSED = ("choice_", "calibrated_")  # before the name of a metric: of closed choice, plain and calibrated
-BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
-Key = tuple[str, str, str, str, str]  # task, stage, method, metric, dtype
-CAPTION = (
-    "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
-    "are right, or all wrong). Majority class: the best constant answer on the test rows."
-)
+Place = Callable[[float], float]  # of a score in an interval plot, in per cent of its width
+STAR = (Part("★", "star", "best mean of this task"), Part("best mean of this task", "hidden"))
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One task and method; `kind` says where the interval comes from: `seeds`, `rows`, or `fixed` for a constant."""
-
-    task: str
-    stage: str
-    method: str
-    metric: str
-    dtype: str
-    values: tuple[float, ...]
-    low: float
-    high: float
-    kind: str
-    trainable: int | None
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.values))
-
-    @property
-    def deviation(self) -> float | None:
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
-
-    @property
-    def seeds(self) -> int:
-        return len(self.values)
-
-    @property
-    def same(self) -> bool:
-        """Whether several seeds came out alike, which says nothing of their spread."""
-        return self.seeds > 1 and len(set(self.values)) == 1
-
-    @property
-    def interval(self) -> str:
-        """The interval as it is written; nothing of a constant."""
-        if self.kind == "fixed":
-            return ""
-        if self.same:
-            return f"{self.seeds} seeds, one and the same value"
-        return f"[{self.low:.1f}, {self.high:.1f}]{' rows' if self.kind == 'rows' else ''}"
+@section("scores", "Scores", 20)
+def scores(page: Page) -> dict[str, Any] | None:
+    """Mean, deviation and interval per task, metric and method; one table per dtype, because a table mixes none."""
+    runs: dict[str, list[Run]] = {}
+    for run in page.study.runs:
+        runs.setdefault(run.result.model.dtype, []).append(run)
+    tables = [_tables(summarise(of_dtype), dtype, number) for number, (dtype, of_dtype) in enumerate(runs.items())]
+    return {"tables": tables} if tables else None
 
 
-def summarise(runs: Sequence[Run]) -> list[Cell]:
-    """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
-    where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
-    groups: dict[Key, list[tuple[int | None, Score]]] = {}
-    constants: dict[tuple[str, str], float] = {}
-    for run in runs:
-        result = run.result
-        for task, about in result.data.items():
-            headline, dtype = about.headline, result.model.dtype
-            for metric in _shown(result.scores[task], headline):
-                key = (task, *run.group, metric, dtype)
-                groups.setdefault(key, []).append((result.trainable, result.scores[task][metric]))
-            if about.majority is not None:
-                # few-shot and full runs share their test rows; where limits differ, the highest bar stands
-                constants[task, headline] = max(about.majority, constants.get((task, headline), -100.0))
-    cells = [_cell(key, found) for key, found in groups.items()]
-    for (task, metric), value in constants.items():
-        cells.append(Cell(task, "", "majority class", metric, "", (value,), value, value, "fixed", 0))
-    places: dict[str, dict[str, int]] = {}
-    for cell in cells:
-        metrics = places.setdefault(cell.task, {})
-        metrics.setdefault(cell.metric, len(metrics))
-    tasks = {task: place for place, task in enumerate(places)}
-    return sorted(cells, key=lambda cell: (tasks[cell.task], places[cell.task][cell.metric], cell.kind != "fixed"))
+def _tables(found: Sequence[MethodScore], dtype: str, number: int) -> dict[str, Table]:
+    """The table of means with its plots, and that of every seed."""
+    low = 10 * math.floor(min(min(each.low, *each.values) for each in found) / 10)
+    high = max(low + 10, 10 * math.ceil(max(max(each.high, *each.values) for each in found) / 10))
+    ends = Markup('<div class="ends"><span>{}</span><span>seeds and interval</span><span>{}</span></div>').format(
+        low, high
+    )
+    stage, method, mean, *others = columns("Stage", "Method", "Mean#", "sd#", "95% interval#", "Seeds#", "Trained#")
+    heads = [stage._replace(kind="stage"), method, mean, Column(kind="plotted", drawing=ends), *others]
+    by_metric = [list(of_metric) for _, of_metric in groupby(found, key=lambda each: (each.task, each.metric))]
+    bodies = [
+        list(_rows(of_metric, lambda value: round(100 * (value - low) / (high - low), 1))) for of_metric in by_metric
+    ]
+    caption = f"Test scores in per cent, frozen model in {dtype}; sd is the standard deviation over seeds"
+    means = Table(f"scores-{2 * number + 1}", caption, heads, bodies, "scores", f"Scores, {dtype}")
+    rows = [
+        Row([cell(each.task), cell(each.stage), header(each.method), cell(each.metric), _seeds(each)])
+        for each in found
+        if each.kind != "fixed"
+    ]
+    titles = columns("Task", "Stage", "Method", "Metric", "Seed: score")
+    caption, label = f"Test score of every run, frozen model in {dtype}", f"Every seed’s score, {dtype}"
+    return {"means": means, "seeds": Table(f"scores-{2 * number + 2}", caption, titles, [rows], region=label)}
 
 
-def _shown(scores: Mapping[str, Score], headline: str) -> list[str]:
-    """The metrics of a task that have cells, in order."""
-    own = [metric for metric in (headline, *(way + headline for way in CLOSED)) if metric in scores]
-    return own + [metric for metric in scores if metric != headline and not metric.startswith(CLOSED)]
+def _seeds(each: MethodScore) -> Cell:
+    return cell(*(Part(f"{seed}: {fixed(value)}", "nowrap") for seed, value in each.by_seed), kind="seeds")
 
 
-def _cell(key: Key, runs: Sequence[tuple[int | None, Score]]) -> Cell:
-    (trainable, first), values = runs[0], tuple(score.value for _, score in runs)
-    cell = Cell(*key, values, first.low, first.high, "rows", trainable)
-    if (interval := score_interval(values, cell.metric)) is None:
-        return cell
-    return replace(cell, low=interval[0], high=interval[1], kind="seeds")
+def _rows(rivals: Sequence[MethodScore], place: Place) -> Iterator[Row]:
+    """The rows of one task and metric: its head, the constant answer, and methods by stage."""
+    constants = [each for each in rivals if each.kind == "fixed"]
+    methods = [each for each in rivals if each.kind != "fixed"]
+    best = max(each.mean for each in methods) if len(methods) > 1 else math.inf
+    yield Row([header(rivals[0].task, muted(rivals[0].metric))._replace(span=8)], "task")
+    for each in constants:
+        bar = Markup('<svg class="strip" aria-hidden="true">{}</svg>').format(_tick("bar", place(each.mean)))
+        plot = Cell(kind="plotted", drawing=bar)
+        cells = [cell(kind="stage"), header(each.method), decimal(each.mean, "mean"), plot, EMPTY._replace(span=4)]
+        yield Row(cells, "fixed")
+    for stage in distinct(each.stage for each in methods):
+        for number, each in enumerate(each for each in methods if each.stage == stage):
+            first = cell(stage, kind="stage")._replace(again=number > 0)
+            yield Row([first, *_cells(each, each.mean == best, constants, place)], "best" * (each.mean == best))
 
 
-def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
-    """`t_interval` of scores in per cent, inside what the metric can be."""
-    if (interval := t_interval(values)) is None:
-        return None
-    return max(interval[0], BOUNDS.get(_plain(metric), 0.0)), min(interval[1], 100.0)
+def _cells(each: MethodScore, best: bool, constants: Sequence[MethodScore], place: Place) -> list[Cell]:
+    stage = Part(each.stage, "narrow") if each.stage != each.method else ""
+    rows = [muted("rows")] if each.kind == "rows" else []
+    bounds = cell(each.interval) if each.same else cell(f"{each.low:.1f} – {each.high:.1f}", *rows)
+    return [
+        header(each.method, *(STAR if best else ()), stage),
+        decimal(each.mean, "mean"),
+        Cell(kind="plotted", drawing=_strip(each, constants, place)),
+        decimal(each.deviation),
+        bounds._replace(sort=each.low),
+        cell(each.seeds),
+        EMPTY if each.trainable is None else cell(f"{each.trainable:,}"),
+    ]
 
 
-def _plain(metric: str) -> str:
-    """The metric itself, however the answers were taken."""
-    return next((metric.removeprefix(way) for way in CLOSED if metric.startswith(way)), metric)
+def _strip(each: MethodScore, constants: Sequence[MethodScore], place: Place) -> Markup:
+    """Every seed as a dot, their mean, the interval and the best constant answer on a line."""
+    values = "".join(f"seed {seed}: {fixed(value)}, " for seed, value in each.by_seed)
+    label = values + ("one and the same value" if each.same else f"interval {each.low:.1f} to {each.high:.1f}")
+    bars = Markup("").join(_tick("bar", place(constant.mean)) for constant in constants[:1])
+    kind = "interval rows" if each.kind == "rows" else "interval"
+    dots = Markup("").join(
+        Markup('<circle cx="{}%" cy="50%" r="3"/>').format(place(value)) for _, value in each.by_seed
+    )
+    return Markup(
+        '<svg class="strip" role="img" aria-label="{0}"><title>{0}</title>'
+        '<line class="axis" x1="0%" x2="100%" y1="50%" y2="50%"/>{1}'
+        '<line class="{2}" x1="{3}%" x2="{4}%" y1="50%" y2="50%"/>{5}{6}</svg>'
+    ).format(label, bars, kind, place(each.low), place(each.high), dots, _tick("mean", place(each.mean), "15%", "85%"))
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Student's t interval of the mean; None of a single value, which says nothing of the spread."""
-    return intervals.t_interval(values) if len(values) > 1 else None
-
-
-HEAD = ("task", "stage", "method", "metric", "dtype", "mean", "sd", "95% interval", "seeds", "trained")
-
-
-def _fields(cell: Cell) -> tuple[str, ...]:
-    mean, deviation = f"{cell.mean:.2f}", "" if cell.deviation is None else f"{cell.deviation:.2f}"
-    trained = "" if cell.trainable is None else f"{cell.trainable:,}"
-    seeds = "" if cell.kind == "fixed" else str(cell.seeds)
-    return cell.task, cell.stage, cell.method, cell.metric, cell.dtype, mean, deviation, cell.interval, seeds, trained
-
-
-def rich_table(cells: Sequence[Cell], title: str) -> Table:
-    """The table for a terminal."""
-    table = Table(title=escape(title), caption=CAPTION)
-    for i, name in enumerate(HEAD):
-        table.add_column(name, justify="left" if i < 5 else "right", overflow="fold")
-    for i, cell in enumerate(cells):
-        last = i + 1 == len(cells) or cells[i + 1].task != cell.task
-        table.add_row(*(escape(field) for field in _fields(cell)), end_section=last)
-    return table
-
-
-def markdown_table(cells: Sequence[Cell]) -> str:
-    """The table as Markdown, every seed's score in the last column."""
-    lines = ["| " + " | ".join((*HEAD, "every seed")) + " |", "|" + "---|" * (len(HEAD) + 1)]
-    for cell in cells:
-        every = "" if cell.kind == "fixed" else " ".join(f"{value:.2f}" for value in cell.values)
-        lines.append("| " + " | ".join((*_fields(cell), every)) + " |")
-    return "\n".join([*lines, "", CAPTION, ""])
+def _tick(kind: str, place: float, top: str = "0", bottom: str = "100%") -> Markup:
+    return Markup('<line class="{0}" x1="{1}%" x2="{1}%" y1="{2}" y2="{3}"/>').format(kind, place, top, bottom)

@@ -4,19 +4,24 @@ The replication of ATTEMPT reports some of its tables as the best of several run
 the result; the best stands beside it under that name, to show how far the two lie apart.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from cpeft.report.sections.scores import Cell, summarise
+from cpeft.report.frame import score_frame
+from cpeft.report.render.numbers import cell, columns, decimal, header, muted, signed
+from cpeft.report.render.table import Cell, Row, Table
+from cpeft.report.section import Page, section
 from cpeft.report.study import Study, distinct
+
+WIDEST = "Widest task: lowest and highest seed"
 
 
 @dataclass(frozen=True)
 class Spread:
     """One method over its tasks with two seeds or more, scores in per cent: means over tasks of the mean, of the deviation over
-    seeds and of the best seed; `widest` is the task whose seeds lie furthest apart, with its lowest and highest score."""
+    seeds and of the best seed; `widest` is the task whose seeds lie furthest apart, `range` its lowest and highest score."""
 
     stage: str
     method: str
@@ -26,36 +31,51 @@ class Spread:
     mean: float
     deviation: float
     best: float
-    widest: Cell
+    widest: str
+    range: tuple[float, float]
 
     @property
     def gained(self) -> float:
         """What the best of the seeds has more than their mean."""
         return self.best - self.mean
 
-    @property
-    def range(self) -> tuple[float, float]:
-        return min(self.widest.values), max(self.widest.values)
+
+@section("stability", "Stability over runs", 60)
+def stability(page: Page) -> dict[str, Any] | None:
+    """How far the seeds of each method lie apart."""
+    found = spreads(page.study)
+    several = len({spread.dtype for spread in found}) > 1
+    rows = [Row(_cells(spread, spread.dtype if several else "")) for spread in found]
+    titles = ("Stage", "Method", "Tasks#", "Seeds#", "Mean#", "sd#", "Best of runs#", "Gained by picking#", WIDEST)
+    caption = "Spread over seeds, test scores in per cent, means over tasks with two seeds or more"
+    table = Table("stability-1", caption, columns(*titles), [rows], "controls", "Spread over seeds")
+    return {"table": table} if found else None
+
+
+def _cells(spread: Spread, dtype: str) -> list[Cell]:
+    seeds, (low, high) = ", ".join(map(str, spread.seeds)), spread.range
+    best = decimal(spread.best, "muted"), cell(signed(spread.gained), kind="muted")
+    means = cell(spread.tasks), cell(seeds), decimal(spread.mean, "mean"), decimal(spread.deviation)
+    names = cell(spread.stage), header(spread.method, muted(dtype) if dtype else "")
+    return [*names, *means, *best, cell(f"{spread.widest}: {low:.1f} to {high:.1f}")]
 
 
 def spreads(study: Study) -> list[Spread]:
     """Every stage and method, in the tasks' first metrics."""
-    found = []
-    for dtype in distinct(result.model.dtype for result in study.results):
-        runs = [run for run in study.runs if run.result.model.dtype == dtype]
-        headline = {(task, about.headline) for run in runs for task, about in run.result.data.items()}
-        cells = [cell for cell in summarise(runs) if cell.seeds > 1 and (cell.task, cell.metric) in headline]
-        for stage, method in distinct((cell.stage, cell.method) for cell in cells):
-            mine = [cell for cell in cells if (cell.stage, cell.method) == (stage, method)]
-            found.append(
-                Spread(
-                    stage, method, dtype, len(mine), tuple(sorted({cell.seeds for cell in mine})),
-                    _mean(cell.mean for cell in mine), _mean(cell.deviation or 0.0 for cell in mine),
-                    _mean(max(cell.values) for cell in mine), max(mine, key=lambda cell: max(cell.values) - min(cell.values)),
-                )
-            )  # fmt: skip
-    return found
+    frame = score_frame(study.runs)
+    places = {task: place for place, task in enumerate(distinct(frame["task"]))}
+    frame = frame[frame["headline"]].sort_values("task", key=lambda tasks: tasks.map(places), kind="stable")
+    by_task = frame.groupby(["dtype", "stage", "method", "task"], sort=False)["value"]
+    tasks = by_task.agg(["count", "mean", "std", "min", "max"]).query("count > 1")
+    return [
+        _spread(*key, of_method.droplevel([0, 1, 2])) for key, of_method in tasks.groupby(level=[0, 1, 2], sort=False)
+    ]
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _spread(dtype: str, stage: str, method: str, tasks: pd.DataFrame) -> Spread:
+    """`tasks` has count, mean, std, min and max of the scores of each task."""
+    widest = (tasks["max"] - tasks["min"]).idxmax()
+    mean, deviation, best = tasks[["mean", "std", "max"]].mean().tolist()
+    seeds = tuple(sorted(set(tasks["count"].tolist())))
+    ends = float(tasks["min"][widest]), float(tasks["max"][widest])
+    return Spread(stage, method, dtype, len(tasks), seeds, mean, deviation, best, str(widest), ends)

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup
 
-from cpeft.report.corrected_tests import Tested, judged
 from cpeft.report.render.bands import scale_curves
 from cpeft.report.render.plots import Curve
-from cpeft.report.same_rows import score_together
-from cpeft.report.sections.scores import t_interval
 from cpeft.report.study import Run, Study
+from cpeft.report.summary import t_interval
 from cpeft.report.vectors.crossing import CONTROLS
+from cpeft.report.vectors.same_rows import score_together
 from cpeft.report.vectors.scales import Search
 from cpeft.report.vectors.starts import Asked, Start, metric_of, origin_of, untrained
+from cpeft.stats.corrected_tests import Tested, judged
 from cpeft.stats.paired import Paired, compare, task_means
 
 Found = dict[tuple[str, ...], dict[int, dict[float, Start]]]  # by set of tasks, seed and scale

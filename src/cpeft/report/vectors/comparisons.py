@@ -1,11 +1,15 @@
 """The report's section on comparisons of prompts: heat maps, averages by origin, norms, from `similarity.json` alone."""
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
 
-from cpeft.report.study import Comparison, Section, Study, distinct
+from cpeft.report.render.numbers import cell, columns, header
+from cpeft.report.render.table import Row, Table
+from cpeft.report.section import Page, section
+from cpeft.report.study import Comparison, distinct
 from cpeft.report.vectors.similarity import TITLES, Card, number, panels, picture, repeated
 
 KINDS = {
@@ -14,47 +18,78 @@ KINDS = {
     ("vectors", "live"): "Task vectors",
 }
 NORMS = ("norm", "travelled", "travelled/origin")  # |p|, |v|, |v| / |origin|
+NORM_TITLES = ("|p|#", "|v|#", "|v| / |origin|#")
 
 
-def similarity_maps(study: Study) -> Section | None:
+@section("similarity", "How alike the prompts are", 120)
+def similarity(page: Page) -> dict[str, Any] | None:
     """Every comparison of the store."""
-    found = [_content(comparison, f"alike-{i}") for i, comparison in enumerate(study.comparisons)]
-    return Section("similarity", "How alike the prompts are", found) if found else None
+    numbers = count(1)
+    found = [_content(each, f"alike-{i}", numbers) for i, each in enumerate(page.study.comparisons)]
+    return {"comparisons": found} if found else None
 
 
-def _content(comparison: Comparison, name: str) -> dict[str, Any]:
+def _content(comparison: Comparison, name: str, numbers: Iterator[int]) -> dict[str, Any]:
+    """`numbers` are those of the tables."""
     cards = comparison.found["cards"]
     whole = next(card for card in cards if (card["what"], card["rows"]) == ("prompts", "live"))
+    title = f"{comparison.folder.path.parent.name}: {', '.join(comparison.found['compare'])}"
     return {
-        "title": f"{comparison.folder.path.parent.name}: {', '.join(comparison.found['compare'])}",
-        "groups": [_group(card, f"{name}-{i}") for i, card in enumerate(cards)],
-        "by_task": [(task, *_mean_norms(whole, task)) for task in whole["tasks"]] if repeated(whole) else [],
-        "norms": [(each["name"], *(_norm(each[key]) for key in NORMS)) for each in whole["prompts"]],
+        "title": title,
+        "groups": [_group(card, f"{name}-{i}", title, numbers) for i, card in enumerate(cards)],
+        "by_task": _mean_norms(whole, title, next(numbers)) if repeated(whole) else None,
+        "norms": _norms(whole, title, next(numbers)),
     }
 
 
-def _group(card: Card, name: str) -> dict[str, Any]:
+def _group(card: Card, name: str, title: str, numbers: Iterator[int]) -> dict[str, Any]:
     """One kind of rows: for each published measure the published averages and beside them those over different origins."""
     drawn = [panel for measure in zip(*panels(card), strict=True) for panel in measure]
+    kind = KINDS[card["what"], card["rows"]]
     return {
-        "title": KINDS[card["what"], card["rows"]], "count": len(card["prompts"]),
+        "title": kind,
+        "count": len(card["prompts"]),
         "origins": len(distinct(each["origin"] for each in card["prompts"] if each["origin"])),
         "pictures": [(panel[0], picture(panel, f"{name}-{i}")) for i, panel in enumerate(drawn)],
-        "gaps": list(_gaps(card)) if repeated(card) else [],
-    }  # fmt: skip
+        "gaps": _gaps(card, kind, title, next(numbers)) if repeated(card) else None,
+    }
 
 
-def _gaps(card: Card) -> Iterator[tuple[str, ...]]:
+def _gaps(card: Card, kind: str, title: str, place: int) -> Table:
     keys = ("same origin", "other origin", "gap", "same task, other origin", "pairs of tasks")
-    for measure, gap in card["gaps"].items():
-        yield TITLES[measure], *(number(gap[key]) or "–" for key in keys)
+    rows = [
+        Row([header(TITLES[measure]), *(cell(number(gap[key]) or "–") for key in keys)])
+        for measure, gap in card["gaps"].items()
+    ]
+    caption = (
+        f"{kind} of two different tasks: means over pairs of one origin and of different origins, over those pairs of tasks "
+        "that have both; beside them one task from different origins"
+    )
+    heads = columns(
+        "Measure", "Same origin#", "Other origin#", "Difference#", "Same task, other origin#", "Pairs of tasks#"
+    )
+    return Table(f"similarity-{place}", caption, heads, [rows], region=f"Averages by origin: {title}, {kind}")
 
 
-def _mean_norms(card: Card, task: str) -> list[str]:
-    """Number of prompts, and the means of their norms."""
-    own = [each for each in card["prompts"] if each["task"] == task]
-    known = [[each[key] for each in own if each[key] is not None] for key in NORMS]
-    return [str(len(own)), *(_norm(float(np.mean(values)) if values else None) for values in known)]
+def _mean_norms(card: Card, title: str, place: int) -> Table:
+    rows = []
+    for task in card["tasks"]:
+        own = [each for each in card["prompts"] if each["task"] == task]
+        known = [[each[key] for each in own if each[key] is not None] for key in NORMS]
+        means = [_norm(float(np.mean(values)) if values else None) for values in known]
+        rows.append(Row([header(task), cell(len(own)), *map(cell, means)]))
+    caption = (
+        "Means over the prompts of a task, live rows: |p| of the prompt, |v| of its task vector, and |v| over the norm of the "
+        "origin"
+    )
+    heads = columns("Task", "Prompts#", *NORM_TITLES)
+    return Table(f"similarity-{place}", caption, heads, [rows], region=f"Norms by task: {title}")
+
+
+def _norms(card: Card, title: str, place: int) -> Table:
+    rows = [Row([header(each["name"]), *(cell(_norm(each[key])) for key in NORMS)]) for each in card["prompts"]]
+    caption, heads = "Norms of live rows; a name is a prompt and its seed", columns("Prompt", *NORM_TITLES)
+    return Table(f"similarity-{place}", caption, heads, [rows], region=f"Norms of every prompt: {title}")
 
 
 def _norm(value: float | None) -> str:

@@ -103,6 +103,11 @@ def rising(shots: Iterable[Shots]) -> list[Shots]:
     return sorted(shots, key=lambda k: float("inf") if k == "full" else k)
 
 
+def examples(shots: Shots) -> str:
+    """A number of training examples in words."""
+    return "untrained" if shots == 0 else "all rows" if shots == "full" else f"{shots} examples"
+
+
 def gather(trials: Sequence[Trial]) -> list[Line]:
     """The lines of trained runs with their untrained points, the base first."""
     labels: dict[str, list[Trial]] = {}

@@ -9,16 +9,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from cpeft.report.corrected_tests import Sides, Tested, judged, summed
 from cpeft.report.render.bands import MOST, Frame, Point, panels_legend, shot_curves, shot_panels
+from cpeft.report.render.numbers import cell, columns, comparison, comparison_columns, decimal, header
 from cpeft.report.render.plots import line_style
-from cpeft.report.sections.scores import score_interval
+from cpeft.report.render.table import Row, Table
+from cpeft.report.section import Page, section
 from cpeft.report.study import Study
+from cpeft.report.summary import score_interval
 from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.stats.corrected_tests import Sides, Tested, judged, summed
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.paired import Paired, compare
 
@@ -26,7 +30,7 @@ Sample = tuple[str, str, tuple[float, ...]]  # of a legend: name, colour and das
 
 
 @dataclass(frozen=True)
-class Row:
+class Compared:
     """A line against the base: means over the seeds that both have, and the comparison among those of its table."""
 
     task: str
@@ -41,7 +45,7 @@ class Family:
     """The comparisons at one number of examples."""
 
     shots: Shots
-    rows: tuple[Row, ...]
+    rows: tuple[Compared, ...]
 
     @property
     def hopeless(self) -> bool:
@@ -102,7 +106,7 @@ class Experiment:
         for shots in rising({k for line in self.lines for task in self.metrics for k in line.scores.get(task, {})}):
             if pairs := list(self._pairs(shots)):
                 tested = judged([paired for *_, paired, _ in pairs], [sides for *_, sides in pairs])
-                rows = [Row(*pair[:4], each) for pair, each in zip(pairs, tested, strict=True)]
+                rows = [Compared(*pair[:4], each) for pair, each in zip(pairs, tested, strict=True)]
                 found.append(Family(shots, tuple(rows)))
         return found
 
@@ -137,6 +141,50 @@ def _styles(panels: Sequence[Sequence[str]]) -> dict[str, int]:
         taken = {styles.get(other) for names in panels if line in names for other in names}
         styles[line] = next(number for number in count() if number not in taken)
     return styles
+
+
+@section("shots", "Numbers of training examples", 90)
+def shots(page: Page) -> dict[str, Any] | None:
+    """Scores over numbers of training examples."""
+    found = experiments(page.study)
+    return {"experiments": [_shown(each) for each in found]} if found else None
+
+
+def _shown(experiment: Experiment) -> dict[str, Any]:
+    families, base = experiment.families(), experiment.base
+    tables = [(_few(family.shots, experiment.axis, "No examples"), _table(experiment, family)) for family in families]
+    return {"panels": experiment.panels(), "base": base.name if base else "", "families": tables}
+
+
+def _few(shots: Shots, axis: str, none: str) -> str:
+    return none if shots == 0 else "All rows" if shots == "full" else f"{shots} {axis}"
+
+
+def _table(experiment: Experiment, family: Family) -> Table:
+    base = experiment.base.name if experiment.base else ""
+    rows = [
+        Row(
+            [
+                cell(row.task),
+                header(row.line),
+                decimal(row.mean),
+                decimal(row.base),
+                *comparison(row.tested, published=True),
+            ]
+        )
+        for row in family.rows
+    ]
+    few = _few(family.shots, experiment.axis, "untrained")
+    caption = f"Test scores in per cent against {base}, {few[:1].lower()}{few[1:]}, frozen model in {experiment.dtype}"
+    if family.hopeless:
+        count = f"{len(rows)} comparison{'s' * (len(rows) > 1)}"
+        caption += f"; with so few seeds for {count} no corrected p can reach 0.05, so read the intervals"
+    heads = [
+        *columns("Task", "Start or method", "Mean#", f"Mean of {base}#"),
+        *comparison_columns("Difference", "Seeds", published=True),
+    ]
+    label = f"Differences to {base}, {family.shots}, {experiment.dtype}"
+    return Table(f"differences-{family.shots}-{experiment.dtype}", caption, heads, [rows], "controls", label)
 
 
 def experiments(study: Study) -> list[Experiment]:

@@ -20,7 +20,10 @@ import numpy as np
 
 from cpeft.prompts.expression import Name, names, parse_prompt
 from cpeft.report.render import plots
-from cpeft.report.study import Run, Section, Study, distinct
+from cpeft.report.render.numbers import EMPTY, cell, columns, header
+from cpeft.report.render.table import Cell, Part, Row, Table
+from cpeft.report.section import Page, section
+from cpeft.report.study import Run, Study, distinct
 from cpeft.report.vectors.starts import score
 from cpeft.stats.correlation import rank_correlation
 from cpeft.stats.intervals import Interval, t_interval
@@ -84,15 +87,16 @@ class Ranked(NamedTuple):
     why: str = ""
 
 
-def transfer_maps(study: Study) -> Section | None:
+@section("transfer", "Which source helps which target", 130)
+def transfer(page: Page) -> dict[str, Any] | None:
     """A map for every stage and way to start from nothing in which some pair of prompts was compared."""
-    trials = list(_trials(study)) if study.comparisons else []
+    trials = list(_trials(page.study)) if page.study.comparisons else []
     maps: list[dict[str, Any]] = []
     for group in distinct(trial.group for trial in trials):
         mine = [trial for trial in trials if trial.group == group]
         if any(value is not None for trial in mine for value in trial.predicted.values()):
             maps.append(_map(mine, f"transfer-{len(maps)}"))
-    return Section("transfer", "Which source helps which target", maps) if maps else None
+    return {"maps": maps} if maps else None
 
 
 def _trials(study: Study) -> Iterator[Trial]:
@@ -136,13 +140,50 @@ def _map(trials: Sequence[Trial], name: str) -> dict[str, Any]:
     }
     one_stage = len({source.partition("/")[0] for source in sources}) == 1
     metrics = {trial.target: trial.metric for trial in trials}
+    (stage, base), shown = trials[0].group, [source.partition("/")[2] if one_stage else source for source in sources]
+    rows = [
+        Row(
+            [
+                header(target, Part(metrics[target], "small")),
+                *(_pair_cell(pairs.get((target, source))) for source in sources),
+            ]
+        )
+        for target in targets
+    ]
+    caption = (
+        "Gain in points of each target (row) from each source (column), with its interval over seeds; below it how alike they "
+        f"are: {' · '.join(PREDICTORS)}"
+    )
+    label = f"Gains over {base}, stage {stage}"
     return {
         "group": trials[0].group,
-        "columns": [source.partition("/")[2] if one_stage else source for source in sources],
-        "rows": [(t, metrics[t], [pairs.get((t, source)) for source in sources]) for t in targets],
+        "pairs": pairs,
+        "table": Table(
+            name.replace("transfer", "gains"), caption, columns("Target", *shown), [rows], "transfer", label
+        ),
         "ranks": [rank(i, pairs) for i in range(len(PREDICTORS))],
-        "predictors": list(PREDICTORS), **_picture(pairs, targets, name),
-    }  # fmt: skip
+        **_picture(pairs, targets, name),
+    }
+
+
+def _pair_cell(pair: Pair | None) -> Cell:
+    if pair is None:
+        return EMPTY
+    bounds = pair.interval
+    kind = "even" if bounds is None else "right" if bounds.low > 0 else "wrong" if bounds.high < 0 else "even"
+    ends = "1 seed" if bounds is None else f"{_gain(bounds.low)} to {_gain(bounds.high)}, {len(pair.gains)} seeds"
+    alike = " · ".join("–" if value is None else _number(value, ".2f") for value in pair.predicted)
+    return cell(Part(_gain(pair.gain), kind), Part(ends, "small"), Part(alike, "said"))._replace(sort=pair.gain)
+
+
+def _gain(value: float) -> str:
+    return _number(value, "+.1f")
+
+
+def _number(value: float, form: str) -> str:
+    """Rounded, without a negative zero."""
+    places = int(form[-2])
+    return format(round(value, places) + 0, form).replace("-", "−")
 
 
 def rank(predictor: int, pairs: Mapping[tuple[str, str], Pair]) -> Ranked:

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from cpeft.report.corrected_tests import judged, summed
+from cpeft.stats.corrected_tests import judged, summed
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.paired import compare
 

@@ -1,0 +1,129 @@
+"""The table of a store: mean, standard deviation, interval and number of seeds per task, metric and method.
+
+Every metric that a task names has its rows; those of the headline, the first, stand first.
+The interval is Student's t over seeds where there are at least two (it holds the spread of training), else the bootstrap
+over test rows of the one run (it does not, and is marked `rows`). Standard deviations have n - 1 in the denominator. Runs of
+different dtypes never share a cell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from cpeft.report.frame import score_frame, without_choice
+from cpeft.report.render.numbers import cell, columns, decimal, fixed
+from cpeft.report.render.table import Cell, Row, Table
+from cpeft.report.study import Run, distinct
+from cpeft.stats import intervals
+
+BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
+KEY = ("task", "stage", "method", "metric", "dtype")
+NOTE = (
+    "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
+    "are right, or all wrong). Majority class: the best constant answer on the test rows."
+)
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """One task, metric and method over seeds; `kind` says where the interval comes from: `seeds`, `rows`, or `fixed` for a
+    constant. `values` are in the order of the runs, `by_seed` has (seed, value) in rising order."""
+
+    task: str
+    stage: str
+    method: str
+    metric: str
+    dtype: str
+    values: tuple[float, ...]
+    low: float
+    high: float
+    kind: str
+    trainable: int | None
+    by_seed: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float | None:
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
+
+    @property
+    def same(self) -> bool:
+        """Whether several seeds came out alike, which says nothing of their spread."""
+        return self.seeds > 1 and len(set(self.values)) == 1
+
+    @property
+    def interval(self) -> str:
+        """The interval as it is written; nothing of a constant."""
+        if self.kind == "fixed":
+            return ""
+        if self.same:
+            return f"{self.seeds} seeds, one and the same value"
+        return f"[{self.low:.1f}, {self.high:.1f}]{' rows' if self.kind == 'rows' else ''}"
+
+
+def summarise(runs: Sequence[Run]) -> list[MethodScore]:
+    """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
+    where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
+    frame = score_frame(runs)
+    headlines = frame[frame["headline"]]
+    known = set(zip(headlines["task"], headlines["metric"], strict=True))
+    pairs = [(task, metric) for task, metric in zip(frame["task"], frame["metric"], strict=True)]
+    shown = [metric == (plain := without_choice(metric)) or (task, plain) in known for task, metric in pairs]
+    cells = [_cell(key, rows) for key, rows in frame[shown].groupby(list(KEY), sort=False)]
+    # few-shot and full runs share their test rows; where limits differ, the highest bar stands
+    for (task, metric), bar in (
+        headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"].max().items()
+    ):
+        cells.append(MethodScore(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
+    tasks, metrics = distinct(frame["task"]), distinct(pairs)
+    return sorted(cells, key=lambda c: (tasks.index(c.task), metrics.index((c.task, c.metric)), c.kind != "fixed"))
+
+
+def _cell(key: tuple[str, ...], rows: pd.DataFrame) -> MethodScore:
+    values, first = tuple(rows["value"].tolist()), rows.iloc[0]
+    interval, kind = score_interval(values, str(first["metric"])), "seeds"
+    if interval is None:
+        interval, kind = (float(first["low"]), float(first["high"])), "rows"
+    trainable = None if pd.isna(first["trainable"]) else int(first["trainable"])
+    by_seed = sorted(zip(rows["seed"].tolist(), values, strict=True))
+    return MethodScore(*key, values, *interval, kind, trainable, tuple(by_seed))
+
+
+def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
+    """`t_interval` of scores in per cent, inside what the metric can be."""
+    if (interval := t_interval(values)) is None:
+        return None
+    return max(interval[0], BOUNDS.get(without_choice(metric), 0.0)), min(interval[1], 100.0)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval of the mean; None of a single value, which says nothing of the spread."""
+    return intervals.t_interval(values) if len(values) > 1 else None
+
+
+def score_table(scores: Sequence[MethodScore], caption: str = "", every_seed: bool = False) -> Table:
+    """The table that `cpeft run` prints and keeps; `every_seed` adds a column with the score of each run."""
+    titles = ("task", "stage", "method", "metric", "dtype", "mean#", "sd#", "95% interval#", "seeds#", "trained#")
+    bodies = [
+        [Row(_cells(each, every_seed)) for each in of_task] for _, of_task in groupby(scores, lambda each: each.task)
+    ]
+    return Table("scores", caption, columns(*titles, *["every seed"] * every_seed), bodies, notes=[NOTE])
+
+
+def _cells(each: MethodScore, every_seed: bool) -> list[Cell]:
+    constant = each.kind == "fixed"
+    texts = (each.task, each.stage, each.method, each.metric, each.dtype)
+    numbers = decimal(each.mean), decimal(each.deviation), cell(each.interval)
+    counts = cell("" if constant else each.seeds), cell("" if each.trainable is None else f"{each.trainable:,}")
+    every = cell("" if constant else " ".join(map(fixed, each.values)))
+    return [*map(cell, texts), *numbers, *counts, *[every] * every_seed]
