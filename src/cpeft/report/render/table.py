@@ -191,7 +191,9 @@ def _body(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     for number, row in enumerate(rows):
         cells = ""
         for order, (place, cell) in enumerate(_placed(row)):
-            below = takewhile(lambda other, order=order: CONTINUED in other.cells[order : order + 1], rows[number + 1 :])
+            below = takewhile(
+                lambda other, order=order: CONTINUED in other.cells[order : order + 1], rows[number + 1 :]
+            )
             cells += (
                 "" if cell is CONTINUED else _cell(cell, columns[place].number and cell.span == 1, 1 + len(list(below)))
             )
