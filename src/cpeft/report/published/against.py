@@ -17,9 +17,17 @@ import numpy as np
 
 from cpeft.errors import ConfigError
 from cpeft.report.published.cosines import Cosines, cosines
-from cpeft.report.published.matching import FEW_SHOT_RUNS, METRICS, ROWS, is_of, plain
+from cpeft.report.published.matching import (
+    FEW_SHOT_RUNS,
+    METRICS,
+    MODELS,
+    NOT_ITSELF,
+    ROWS,
+    SETTINGS_RUNS,
+    is_of,
+    plain,
+)
 from cpeft.report.published.paper_table import Line, Wide, groups_of, said, wide
-from cpeft.report.published.rejudged import MODELS, NOT_ITSELF, SETTINGS_RUNS
 from cpeft.report.study import Study, distinct
 from cpeft.report.vectors.crossing import crossings
 from cpeft.report.vectors.lines import GRID, Shots, Trial
