@@ -37,8 +37,8 @@ bench-quick bench bench-full: $(VENV)/ready
 	$(BIN)/python -m benchmarks $(if $(findstring quick,$@),quick,$(if $(findstring full,$@),full,standard)) --out build/$@
 
 lint: $(VENV)/ready
-	$(BIN)/ruff check src tests tools benchmarks
-	$(BIN)/ruff format --check src tests tools benchmarks
+	$(BIN)/ruff check src tests tools studies benchmarks
+	$(BIN)/ruff format --check src tests tools studies benchmarks
 	$(BIN)/mypy
 
 check: lint test

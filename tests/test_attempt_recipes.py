@@ -1,9 +1,9 @@
 """The recipes of the replication of ATTEMPT: what families share, what a rule decides, what a question varies."""
 
-from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
+from cpeft.study.recipe.recipe import load_recipe
 from cpeft.tasks import TASKS
+from every_recipe import EVERY
 
-PAPER = packaged_recipes()
 SOURCES = ("mnli", "qnli", "qqp", "record", "squad", "sst2")
 GLUE = ("mnli", "qqp", "qnli", "sst2", "stsb", "mrpc", "rte", "cola")
 SUPERGLUE = ("multirc", "boolq", "wic", "wsc", "cb")
@@ -20,14 +20,14 @@ EPOCHS = {  # stage: those of each task
 
 
 def runs_of(name, stage):
-    return [run for run in load_recipe(PAPER[name]).training if run.stage == stage]
+    return [run for run in load_recipe(EVERY[name]).training if run.stage == stage]
 
 
 def test_corrected_keeps_tasks_and_lengths_of_training():
     ours, stated = (
         {
             (run.stage, run.name): (run.tasks, run.settings.train.epochs, run.settings.data.max_source)
-            for run in load_recipe(PAPER[name]).training
+            for run in load_recipe(EVERY[name]).training
         }
         for name in ("paper/attempt-corrected", "paper/attempt")
     )
@@ -42,7 +42,7 @@ def test_untrained_sources_are_different_prompts():
     """An origin depends on the seed alone: each needs one of its own, none of them the start of a target that mixes them."""
     for name, targets, many in (
         ("paper/attempt-corrected", "controls", 6), ("paper/attempt-studies", "quality", 6),
-        ("small/attempt-minilm", "quality", 4),
+        ("attempt-minilm", "quality", 4),
     ):  # fmt: skip
         drawn = {run.settings.seed_for("init") for run in runs_of(name, "untrained")}
         assert len(drawn) == many
@@ -54,10 +54,10 @@ def test_untrained_sources_are_different_prompts():
 def test_given_prompts_take_the_place_of_trained_ones():
     for name in ("paper/attempt-given", "paper/attempt-given-legacy"):
         rest = {
-            str(run): run.settings for run in load_recipe(PAPER[name]).training if run.stage[:6] in ("single", "shared")
+            str(run): run.settings for run in load_recipe(EVERY[name]).training if run.stage[:6] in ("single", "shared")
         }
         family = name.replace("-given", "")
-        assert rest == {str(run): run.settings for run in load_recipe(PAPER[family]).training if run.stage != "sources"}
+        assert rest == {str(run): run.settings for run in load_recipe(EVERY[family]).training if run.stage != "sources"}
 
 
 def test_targets_of_few_rows():

@@ -181,7 +181,7 @@ def test_overrides(cpeft_main, place, override):
 def test_a_recipe_that_is_not_there(cpeft_main, place):
     said = refused(cpeft_main, 2, "run", "https://example.org/r.toml")
     assert said.endswith("is an address; recipes are read from files: download it and name the file")
-    assert "did you mean 'small/smoke'?" in refused(cpeft_main, 2, "run", "small/smok")
+    assert "did you mean 'small/attempt'?" in refused(cpeft_main, 2, "run", "small/attemt")
     assert "recipe file" in refused(cpeft_main, 2, "plan", "nothing.toml")
 
 
@@ -419,7 +419,7 @@ def test_wrong_options_of_other_commands(cpeft_main, place, prompt, finished):
         (("import", prompt, "x", "--rows", "first:9"), "first:N"),
         (("eval", run), "--task"),
         (("evall",), "No such command 'evall'"),
-        (("run", "small/smoke", "--stor", "x"), "No such option: --stor"),
+        (("run", "small/attempt", "--stor", "x"), "No such option: --stor"),
     ):
         assert word in refused(cpeft_main, 2, *arguments)
     assert "cpeft fetch" in refused(cpeft_main, 3, "eval", run, "--task", "rte")

@@ -86,7 +86,7 @@ def test_lists(ok, finished, kind):
     table = re.sub(r"\s", "", ok("list", kind, "--store", finished.path))
     if kind != "prompts":  # their paths are folded
         assert all(name in table for name in names)
-    expected = {"tasks": "mnli", "methods": "attempt", "metrics": "matthews", "recipes": "small/smoke"}
+    expected = {"tasks": "mnli", "methods": "attempt", "metrics": "matthews", "recipes": "small/attempt"}
     assert kind == "prompts" or expected[kind] in names
     if kind == "tasks":
         assert names == TASKS.names()
@@ -302,7 +302,7 @@ def test_formulas_stand_wherever_prompts_do(ok, cpeft_main, finished, prompts, t
             assert (code, why in err) == (2, True), err
         code, out, _ = cpeft_main("doctor", wrong)
         assert (code, why in " ".join(out.split())) == (2, True), out
-    assert "did you mean 'small/smoke'" in cpeft_main("doctor", "small/smok")[1]
+    assert "did you mean 'small/attempt'" in cpeft_main("doctor", "small/attemt")[1]
 
 
 @pytest.mark.parametrize("form", ["peft", "prompt_embeds", "npy"])

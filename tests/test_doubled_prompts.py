@@ -4,12 +4,12 @@
 import json
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tools import doubled_prompts
 
 from cpeft.doctor import examine
 from cpeft.prompts.composition import read_items
@@ -17,7 +17,8 @@ from cpeft.prompts.exchange import load_prompt, load_stored
 from cpeft.prompts.similarity import addends, compare
 from tiny import SRC, D, P, make_batch, make_lm, make_rows
 
-ROOT = Path(SRC).parent
+STUDY = Path(SRC).parent / "studies" / "doubled-prompts"
+doubled_prompts = import_module("studies.doubled-prompts.claims")
 STEPS = 12
 
 
@@ -203,9 +204,9 @@ def test_doctor_on_another_model_and_other_spaces(doubled, finished, tmp_path):
 
 
 def test_the_committed_page():
-    page, picture = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("similarity.md", "similarity.svg"))
-    assert "python -m tools.doubled_prompts" in page
-    assert "similarity.svg" in page
+    page, template = ((STUDY / name).read_text(encoding="utf-8") for name in ("README.md", "page.md"))
+    written = page.splitlines()
+    assert [line for line in template.splitlines() if "{" not in line and line not in written] == []
     assert "{" not in page
     for kind in ("prompts", "vectors"):
         rows = re.findall(rf"^\| {kind} \| cosine of the flattened.*$", page, re.MULTILINE)
@@ -213,4 +214,4 @@ def test_the_committed_page():
         assert len(gaps) == 3
         if kind == "prompts":
             assert all(stored > live for stored, live in gaps)
-    assert ">mood<" in picture
+    assert ">mood<" in (STUDY / "data" / "similarity.svg").read_text(encoding="utf-8")

@@ -1,15 +1,7 @@
-"""Three hundred cases of the fuzzer, the same ones every time; `python -m tools.fuzz` tries as many as one wants."""
-
-import sys
-from pathlib import Path
+"""Three hundred cases of the fuzzer, the same ones every time; `python -m studies.fuzz.fuzz` tries any number."""
 
 import pytest
-
-from tiny import SRC
-
-sys.path.insert(0, str(Path(SRC).parent))
-
-from tools.fuzz import Outcome, call, fuzz
+from studies.fuzz.fuzz import Outcome, call, fuzz
 
 CASES = 300
 
@@ -35,7 +27,7 @@ def test_the_fuzzer_sees_faults(monkeypatch, tmp_path):
     assert call(("show", "task", "nothing.toml")).fault("show") == ""
     monkeypatch.setattr("cpeft.use.catalogue.make_splits", broken)
     assert call(("show", "task", "own.toml")).fault("show").startswith("ZeroDivisionError at use/catalogue.py:")
-    monkeypatch.setattr("tools.fuzz.SECONDS", 0.1)
+    monkeypatch.setattr("studies.fuzz.fuzz.SECONDS", 0.1)
     monkeypatch.setattr("cpeft.use.catalogue.make_splits", lambda *_: [None for _ in iter(int, 1)])
     assert call(("show", "task", "own.toml")).fault("show").startswith("TooSlow at ")
 

@@ -1,9 +1,9 @@
-"""Every shipped recipe: it parses, names what exists, and runs from end to end at tiny size on real rows."""
+"""Every recipe of the repository: it parses, names what exists, and runs from end to end at tiny size on real rows."""
 
 import json
 import os
-import runpy
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from transformers import (
 
 from cpeft.config import read_toml
 from cpeft.data.resolve import locate
+from cpeft.models.named_models import MODELS
 from cpeft.models.tiny import SIZES, family_of
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
@@ -30,14 +31,14 @@ from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
 from cpeft.tasks import TASKS
 from cpeft.tasks.custom import find_task
+from every_recipe import EVERY, ROOT, STUDIES
 
-ROOT = Path(__file__).parents[1]
-EVERY = {str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")}
+PACKAGED = {
+    str(path.relative_to(ROOT / "recipes").with_suffix("")): path for path in (ROOT / "recipes").rglob("*.toml")
+}
 RECIPES = {  # the others: test_paper_recipes, test_small_recipes
     name: path for name, path in EVERY.items() if not (name.startswith("paper/") or "extends" in read_toml(path))
 }
-RECIPES["causal-stories"] = ROOT / "tools" / "toy_stories.toml"  # not packaged: a tool writes its rows
-TOOLS = {"stories": "toy_stories.py"}  # what writes a folder under build/
 SHARED = ROOT.parent / "shared" / "data"
 TINY = (
     "train.steps=2", "train.eval_every=2", "train.batch=2", "prompt.length=4", "prompt.vocab_range=[3, 200]", "seeds=[0]",
@@ -45,15 +46,11 @@ TINY = (
 )  # fmt: skip
 
 
-def written(path: Path) -> Path:
-    """The recipe, with the toy tasks it names written by the tools that make them."""
-    for task in (
-        task for stage in read_toml(path)["stage"] for task in stage.get("tasks", ()) if task.endswith(".toml")
-    ):
-        file = path.parent / task
-        if not file.exists():
-            runpy.run_path(str(ROOT / "tools" / TOOLS[file.parent.name]))["write_tasks"](file.parent)
-    return path
+def written(name: str) -> Path:
+    """The recipe, after its script has written the rows it needs."""
+    if name == "causal-stories" and not (ROOT / "build" / "stories").exists():
+        import_module("studies.causal-stories.stories").write_tasks(ROOT / "build" / "stories")
+    return EVERY[name]
 
 
 @pytest.fixture(autouse=True)
@@ -90,15 +87,17 @@ def kind_of(model: str) -> str:
 
 
 def test_all_recipes_are_packaged():
-    assert {"quickstart", "small/smoke", "small/replication-minilm"} <= set(RECIPES)
-    assert packaged_recipes() == EVERY
+    assert packaged_recipes() == PACKAGED
+    assert {name for name in PACKAGED if "/" not in name} == {"quickstart", "quickstart-mini", "quickstart-real"}
+    assert {name.partition("/")[0] for name in PACKAGED if "/" in name} == {"paper", "small"}
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", PACKAGED)
 def test_a_packaged_recipe_names_nothing_outside_the_package(name, monkeypatch):
     """Models by name, tasks by name: no path that is another folder, or nothing, on another machine."""
     monkeypatch.delenv("CPEFT_MODELS", raising=False)
     recipe = load_recipe(EVERY[name])
+    assert "../" not in EVERY[name].read_text(encoding="utf-8")
     named = [run.settings.model.name for run in recipe.training] + [
         t for r in recipe.training for t in r.settings.tasks
     ]
@@ -106,9 +105,16 @@ def test_a_packaged_recipe_names_nothing_outside_the_package(name, monkeypatch):
     assert {family_of(run.settings.model.name) for run in recipe.training} <= set(SIZES)
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_says_where_its_model_comes_from(name):
+    """Unless anybody has it: a named model."""
+    models = {run.settings.model.name for run in load_recipe(written(name)).training}
+    assert models <= set(MODELS.names()) or "\n# Model: " in EVERY[name].read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_parses_and_names_what_exists(name):
-    recipe = load_recipe(written(RECIPES[name]))
+    recipe = load_recipe(written(name))
     assert recipe.name == name
     assert recipe.about
     assert len({(run.stage, run.name) for run in recipe.runs}) == len(recipe.runs) > 1
@@ -121,7 +127,7 @@ def test_a_recipe_parses_and_names_what_exists(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_runs_at_tiny_size(name, byte_models, tmp_path):
-    path = written(RECIPES[name])
+    path = written(name)
     recipe = load_recipe(path, TINY)
     tasks = [find_task(task, run.base) for run in recipe.training for task in run.settings.tasks]
     if missing := sorted({task.name for task in tasks if not task.rows and not locate(task)}):

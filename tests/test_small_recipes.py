@@ -6,23 +6,22 @@ import json
 import pytest
 from rich.console import Console
 
-from cpeft.config import read_toml
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe import tiny
 from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
+from every_recipe import EVERY
 
-EVERY = packaged_recipes()
 PAPER = [name.removeprefix("paper/") for name in EVERY if name.startswith("paper/")]
-EXTENDING = [name for name in EVERY if name.startswith("small/") and "extends" in read_toml(EVERY[name])]
-ELSEWHERE = {  # the small recipe of another name, and why
+SMALL = [name for name in packaged_recipes() if name.startswith("small/")]
+ELSEWHERE = {  # the study or the small recipe of another name, and why
     "attempt-studies": "attempt-studies-mini",  # and attempt-minilm: better sources, where the spread comes from
     "tpv-t5": "vectors-minilm",  # all five experiments; vectors-mini on the embedded model
     "tpv-t5-corrected": "vectors-minilm",  # it has our defaults and the controls
-    "tpv-deepseek": "tpv-llama",  # these three differ in the model and the cue alone
-    "tpv-deepseek-legacy": "tpv-llama-legacy",
-    "tpv-deepseek-corrected": "tpv-llama-corrected",
+    "tpv-deepseek": "small/tpv-llama",  # these three differ in the model and the cue alone
+    "tpv-deepseek-legacy": "small/tpv-llama-legacy",
+    "tpv-deepseek-corrected": "small/tpv-llama-corrected",
 }
 SIZE = {  # what size, model and data at hand change
     "model": {"name"}, "prompt": {"length", "vocab_range", "init"}, "optim": {"lr", "warmup"},
@@ -31,10 +30,10 @@ SIZE = {  # what size, model and data at hand change
 }  # fmt: skip
 
 
-def test_every_paper_recipe_has_a_small_one():
-    assert {f"small/{ELSEWHERE.get(name, name)}" for name in PAPER} <= EVERY.keys()
+def test_every_paper_recipe_has_a_small_one_and_small_holds_no_other():
+    assert set(ELSEWHERE.values()) <= EVERY.keys()
     assert ELSEWHERE.keys() <= set(PAPER)
-    assert {f"small/{name}" for name in PAPER if name not in ELSEWHERE} == set(EXTENDING)
+    assert {f"small/{name}" for name in PAPER if name not in ELSEWHERE} == set(SMALL)
 
 
 def switches(run):
@@ -43,7 +42,7 @@ def switches(run):
     return {table: {k: v for k, v in own[table].items() if k not in SIZE.get(table, ())} for table in own}
 
 
-@pytest.mark.parametrize("name", EXTENDING)
+@pytest.mark.parametrize("name", SMALL)
 def test_it_has_the_stages_and_switches_of_the_paper_recipe(name):
     small, paper = (load_recipe(EVERY[each]) for each in (name, name.replace("small/", "paper/")))
     assert small.name == name
@@ -67,7 +66,7 @@ def start(tmp_path_factory):
     return tmp_path_factory.mktemp("start")
 
 
-@pytest.mark.parametrize("name", EXTENDING)
+@pytest.mark.parametrize("name", SMALL)
 def test_it_runs_at_tiny_size(name, start, monkeypatch):
     """One run of every stage, on made-up rows; the paper recipe runs several, through to the report (test_paper_recipes)."""
     monkeypatch.setattr(tiny, "KINDS", 1)

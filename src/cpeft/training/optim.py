@@ -11,7 +11,7 @@ import torch
 from cpeft.methods.base import ParamGroup
 from cpeft.options.training import OptimOptions
 
-PILOT = 0.45  # the best of 0.15, 0.45 and 1.5 in the pilot recorded in docs/results/replication-minilm.md
+PILOT = 0.45  # the best of 0.15, 0.45 and 1.5 in the pilot recorded in studies/replication-minilm
 
 
 def schedule_factor(options: OptimOptions, step: int, total: int) -> float:

@@ -4,7 +4,7 @@ Why: behind causal attention a prompt does not depend on the texts that follow i
 row, and pads the rows to their longest. Here every prompt of a batch is computed once, with its gradient, and the real tokens
 of all rows stand behind it in one matrix [N, D]. Query, key and value are one product, gate and value of the feed-forward layer
 another; the vocabulary is asked at label positions alone, the last layer computes what these need, and the first layer's
-backward pass what the prompts need. What it gains is in `docs/results/speed.md`; its oracle is transformers' own module.
+backward pass what the prompts need. What it gains is in `studies/speed`; its oracle is transformers' own module.
 """
 
 from collections.abc import Iterable, Sequence

@@ -3,7 +3,7 @@
 Why: a batch padded to its longest row spends a fifth (short texts) to nearly half (SQuAD) of its products on padding, computes
 query, key and value apart, and builds one float mask per layer. Here the real tokens of all rows stand behind one another in
 one matrix [N, D]; linear layers see that matrix, attention sees rows of like length together, the position bias is made once
-per stack, and the vocabulary is asked at label positions alone. What it gains is in `docs/results/speed.md`; its oracle is
+per stack, and the vocabulary is asked at label positions alone. What it gains is in `studies/speed`; its oracle is
 transformers' own module.
 """
 

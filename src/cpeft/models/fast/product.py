@@ -2,7 +2,7 @@
 
 Why: a general product rearranges its matrix at every call, and MKL, which torch calls in float32, uses AVX-512 on Intel's
 processors alone; a matrix that never changes is rearranged once for the forward and once for the backward pass, and a ReLU or a
-sum costs no pass of its own. What it gains is in `docs/results/speed.md`. Its oracle is `torch.nn.functional.linear`, which is
+sum costs no pass of its own. What it gains is in `studies/speed`. Its oracle is `torch.nn.functional.linear`, which is
 also what runs in float64, where oneDNN has nothing; in float32 on processors with AVX2 and no more, where MKL is faster (90
 against 77 GFLOP/s with one thread of an AMD EPYC); and for models that would not fit into memory three times.
 """

@@ -1,0 +1,14 @@
+"""All recipes of the repository by name: those in the package, those of the studies, and the examples."""
+
+from pathlib import Path
+
+from cpeft.config import read_toml
+from cpeft.study.recipe.recipe import packaged_recipes
+
+ROOT = Path(__file__).parents[1]
+STUDIES = {
+    f"{path.parent.name}/{path.stem}".removesuffix("/recipe"): path
+    for path in sorted((ROOT / "studies").glob("*/*.toml"))
+}
+EXAMPLES = {path.stem: path for path in sorted((ROOT / "examples").glob("*.toml")) if "stage" in read_toml(path)}
+EVERY = packaged_recipes() | STUDIES | EXAMPLES
