@@ -24,11 +24,6 @@ class RunState(StrEnum):
         """Whether it may still be finished without a change by the user."""
         return self not in (RunState.DONE, RunState.FAILED, RunState.BLOCKED)
 
-    @property
-    def can_start(self) -> bool:
-        """Whether a process may begin or resume it now."""
-        return self in (RunState.READY, RunState.STOPPED, RunState.STALE)
-
 
 def state_of(folder: RunFolder, worker: str = "") -> RunState:
     """The state of a run whose folder is known; `worker` is the name of the process that asks."""

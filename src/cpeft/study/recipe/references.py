@@ -33,13 +33,9 @@ class Effort(NamedTuple):
     training: float
     scoring: float
 
-    @property
-    def rows(self) -> float:
-        return self.training + self.scoring
-
     def share(self, step: int) -> float:
         """The part of it that is done after this many steps, 0 to 1."""
-        return min(step / self.steps, 1.0) * self.training / self.rows if self.steps else 0.0
+        return min(step / self.steps, 1.0) * self.training / (self.training + self.scoring) if self.steps else 0.0
 
 
 @dataclass(frozen=True)

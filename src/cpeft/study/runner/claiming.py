@@ -21,6 +21,7 @@ from cpeft.study.recipe.references import Gang, RecipeRun
 from cpeft.study.runner.pace import Pace
 from cpeft.study.runner.plan import Entry, Plan
 
+CAN_START = (RunState.READY, RunState.STOPPED, RunState.STALE)
 RUN_ERRORS = (OSError, ValueError, RuntimeError, KeyError)  # end one run; the others continue
 
 
@@ -57,7 +58,7 @@ class Claimer:
         claims: dict[int, Claim] = {}
         for i, entry in enumerate(entries):
             fits = entry.run.gang == gang if gang else not claims
-            if not fits or len(claims) >= places or not entry.state.can_start or not self._may_take(entry):
+            if not fits or len(claims) >= places or entry.state not in CAN_START or not self._may_take(entry):
                 continue
             if claim := self.plan.store.claim(self.plan.references.folder(entry.run)):
                 claims[i] = claim

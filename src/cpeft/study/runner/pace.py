@@ -1,12 +1,12 @@
-"""How long the rest of a study takes, from what its finished runs took.
+"""How long the rest of a study takes, estimated from its finished runs.
 
     seconds of a run = training rows * s/row in training + answered rows * s/row in scoring
 
-The seconds of a row are those of the finished runs of its kind (`RecipeRun.kind`: all but seeds and rates the same), else of
-its stage, else of the whole study; while nothing has trained, a training row is taken to cost what `RecipeRun.effort` says it
-costs against an answered one. Runs at work count by the share of their steps.
+The seconds per row are those of the finished runs of its kind (`RecipeRun.kind`: the same but for seeds and rates), else of its
+stage, else of the whole study. While no run has trained, the cost of a training row relative to an answered one is that of
+`RecipeRun.effort`. For a run that is begun, the share of its steps counts as done.
 
-    time left = max(seconds to come / processes at work, the longest run to come)
+    time left = max(seconds left / processes at work, seconds left of the longest run)
 """
 
 import os
@@ -22,7 +22,7 @@ PARTS = ("training", "scoring")
 
 
 class Pace:
-    """Prints the progress of a study and the time left. `works` says whether this process is one that works on it."""
+    """Prints the progress of a study and the time left. `works` tells whether this process is one of those that work on it."""
 
     def __init__(self, console: Console, works: bool = True) -> None:
         self.console, self.works = console, works
@@ -44,14 +44,14 @@ class Pace:
         return sum(left) / 3600 if left is not None else None
 
     def _workers(self, entries: Sequence[Entry]) -> int:
-        """How many processes work on the study."""
+        """The number of processes that work on the study."""
         folders = [entry.folder for entry in entries if entry.state.pending and entry.folder]
         holders = [holder for folder in folders if (holder := folder.holder()) and not holder.stale]
         here = {(socket.gethostname(), os.getpid())} if self.works else set()
         return max(len(here | {(holder.host, holder.pid) for holder in holders}), 1)
 
     def _remaining(self, entries: Sequence[Entry]) -> list[float] | None:
-        """Seconds to come of every run that is not finished; None while nothing is finished."""
+        """Seconds left of every pending run; None if no run is finished."""
         finished = [entry for entry in entries if entry.state == RunState.DONE and entry.folder]
         for entry in finished:
             if (name := str(entry.run)) not in self._seconds and entry.folder:
@@ -70,9 +70,9 @@ class Pace:
         return [self._expected(entry, rates) for entry in entries if entry.state.pending]
 
     def _expected(self, entry: Entry, rates: dict[tuple[Hashable, str], float]) -> float:
-        """Seconds to come of one run."""
+        """Seconds left of one run."""
         known = [[rates[group, part] for group in _groups(entry) if (group, part) in rates] for part in PARTS]
-        training, scoring = (next(iter(found), None) for found in known)
+        training, scoring = (next(iter(own), None) for own in known)
         effort = entry.run.effort
         expected = effort.training * (scoring or 0.0 if training is None else training)
         expected += effort.scoring * (training or 0.0 if scoring is None else scoring)
@@ -81,12 +81,12 @@ class Pace:
 
 
 def _groups(entry: Entry) -> tuple[Hashable, ...]:
-    """What a run is like, the closest first."""
+    """The groups of similar runs that a run belongs to, the most similar first."""
     return ("kind", entry.run.kind), ("stage", entry.run.stage), ("study",)
 
 
 def duration(seconds: float) -> str:
-    """Rounded to what a person plans by."""
+    """A time in seconds, minutes or hours, rounded."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

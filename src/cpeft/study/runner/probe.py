@@ -81,13 +81,10 @@ def estimate(plan: Plan, progress: Callable[[int, int], None] = lambda done, kin
     return Estimate(total, len(kinds), total - probed, seconds / 3600, kwh, meter.reason)
 
 
-def _from_vocabulary(settings: RunSettings) -> RunSettings:
-    return settings.model_copy(update={"prompt": settings.prompt.model_copy(update={"init": "vocab"})})
-
-
 def _seconds(run: TrainingRun, plan: Plan) -> float:
     """Seconds of one run, estimated by a probe."""
-    settings = _from_vocabulary(run.settings)
+    prompt = run.settings.prompt.model_copy(update={"init": "vocab"})
+    settings = run.settings.model_copy(update={"prompt": prompt})
     lm = model_of(model_in(plan.store, located_model(settings.model, run.base)))
     data = [task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks]
     sources = _stand_ins(run, plan, lm)

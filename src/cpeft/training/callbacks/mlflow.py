@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cpeft.config import flat
 from cpeft.training.callbacks.tracker import TRACKERS, State, Tracker
 
 STATES = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
@@ -62,7 +63,7 @@ class MLflow(Tracker):
     def _settings(self) -> None:
         from mlflow.entities import Param
 
-        parameters = [Param(_key(key), text[:LONGEST]) for key, text in self.run.flat().items()]
+        parameters = [Param(_key(key), text[:LONGEST]) for key, text in flat(self.run.settings).items()]
         for first in range(0, len(parameters), CALL):
             self.client.log_batch(self.handle, params=parameters[first : first + CALL])
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from cpeft.config import Options, Place, Table, flat, located, parse
+from cpeft.config import Options, Place, Table, located, parse
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.files import write_json
 from cpeft.registry import Registry, suggest
@@ -91,10 +91,6 @@ class Tracked:
         begun = (_read(self.folder) or {"begun": []})["begun"]  # other trackers of the run write here too
         if tracker not in begun:
             write_json(self.folder.tracking_path, {"id": self.id, "begun": [*begun, tracker]})
-
-    def flat(self) -> dict[str, str]:
-        """The settings as dotted keys and JSON."""
-        return flat(self.settings)
 
 
 def _read(folder: RunFolder) -> dict[str, Any] | None:
