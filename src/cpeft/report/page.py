@@ -67,7 +67,7 @@ def write_report(store: Path, out: Path | None = None, paper: str | None = None,
 def _rendered(page: Page, found: Sequence[tuple[Section, Mapping[str, Any]]]) -> str:
     folders = dict.fromkeys([TEMPLATES, *(section.folder for section, _ in found)])
     templates = Environment(
-        loader=FileSystemLoader(folders),
+        loader=FileSystemLoader(list(folders)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,6 +9,7 @@ different dtypes never share a cell.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from cpeft.report.study import Run, distinct
 from cpeft.stats import intervals
 
 BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
-KEY = ("task", "stage", "method", "metric", "dtype")
+KEY = ["task", "stage", "method", "metric", "dtype"]
 NOTE = (
     "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
     "are right, or all wrong). Majority class: the best constant answer on the test rows."
@@ -72,31 +73,33 @@ class MethodScore:
 
 
 def summarise(runs: Sequence[Run]) -> list[MethodScore]:
-    """One cell per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
-    where they were asked for, with a `majority class` row per task. The headline's cells come first in each task."""
+    """One score per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
+    where they were asked for, with a `majority class` score per task. The headline's come first in each task."""
     frame = score_frame(runs)
     headlines = frame[frame["headline"]]
     known = set(zip(headlines["task"], headlines["metric"], strict=True))
-    pairs = [(task, metric) for task, metric in zip(frame["task"], frame["metric"], strict=True)]
+    pairs = list(zip(frame["task"], frame["metric"], strict=True))
     shown = [metric == (plain := without_choice(metric)) or (task, plain) in known for task, metric in pairs]
-    cells = [_cell(key, rows) for key, rows in frame[shown].groupby(list(KEY), sort=False)]
+    found = [_score(rows) for _, rows in frame[shown].groupby(KEY, sort=False)]
     # few-shot and full runs share their test rows; where limits differ, the highest bar stands
-    for (task, metric), bar in (
-        headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"].max().items()
-    ):
-        cells.append(MethodScore(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
+    bars = headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"].max()
+    for (task, metric), bar in bars.items():
+        found.append(MethodScore(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
     tasks, metrics = distinct(frame["task"]), distinct(pairs)
-    return sorted(cells, key=lambda c: (tasks.index(c.task), metrics.index((c.task, c.metric)), c.kind != "fixed"))
+    return sorted(found, key=lambda s: (tasks.index(s.task), metrics.index((s.task, s.metric)), s.kind != "fixed"))
 
 
-def _cell(key: tuple[str, ...], rows: pd.DataFrame) -> MethodScore:
+def _score(rows: pd.DataFrame) -> MethodScore:
+    """The score of one method on one task, of the rows of its runs."""
     values, first = tuple(rows["value"].tolist()), rows.iloc[0]
+    key: dict[str, Any] = {name: first[name] for name in KEY}
     interval, kind = score_interval(values, str(first["metric"])), "seeds"
     if interval is None:
         interval, kind = (float(first["low"]), float(first["high"])), "rows"
     trainable = None if pd.isna(first["trainable"]) else int(first["trainable"])
     by_seed = sorted(zip(rows["seed"].tolist(), values, strict=True))
-    return MethodScore(*key, values, *interval, kind, trainable, tuple(by_seed))
+    low, high = interval
+    return MethodScore(**key, values=values, low=low, high=high, kind=kind, trainable=trainable, by_seed=tuple(by_seed))
 
 
 def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:

@@ -191,12 +191,9 @@ def _body(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     for number, row in enumerate(rows):
         cells = ""
         for order, (place, cell) in enumerate(_placed(row)):
-            below = takewhile(
-                lambda other, order=order: CONTINUED in other.cells[order : order + 1], rows[number + 1 :]
-            )
-            cells += (
-                "" if cell is CONTINUED else _cell(cell, columns[place].number and cell.span == 1, 1 + len(list(below)))
-            )
+            if cell is not CONTINUED:
+                below = (CONTINUED in other.cells[order : order + 1] for other in rows[number + 1 :])
+                cells += _cell(cell, columns[place].number and cell.span == 1, 1 + sum(takewhile(bool, below)))
         lines.append(f"<tr{_attributes(_class=row.kind)}>{cells}</tr>\n")
     return "".join(lines)
 

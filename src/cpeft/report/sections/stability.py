@@ -68,7 +68,8 @@ def spreads(study: Study) -> list[Spread]:
     by_task = frame.groupby(["dtype", "stage", "method", "task"], sort=False)["value"]
     tasks = by_task.agg(["count", "mean", "std", "min", "max"]).query("count > 1")
     return [
-        _spread(*key, of_method.droplevel([0, 1, 2])) for key, of_method in tasks.groupby(level=[0, 1, 2], sort=False)
+        _spread(dtype, stage, method, of_method.droplevel([0, 1, 2]))
+        for (dtype, stage, method), of_method in tasks.groupby(level=[0, 1, 2], sort=False)
     ]
 
 
