@@ -1,6 +1,7 @@
 """Commands that look around: fetch, list, show, doctor."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -62,17 +63,30 @@ def list_things(
 
 @app.command()
 def show(
-    kind: Annotated[str, Argument(help="task, prompt or run.")],
-    name: Annotated[str, Argument(help="A task name or file; a prompt or a formula of prompts; the folder of a run.")],
+    kind: Annotated[str, Argument(help="task, prompt, run or options.")],
+    name: Annotated[
+        str | None,
+        Argument(
+            help="A task name or file; a prompt or a formula of prompts; the folder of a run; a table of options, such as "
+            "train or method.attempt, or one option, such as train.steps [default: all tables]."
+        ),
+    ] = None,
     model: ModelOption = None,
-    rows: Annotated[int, Option(min=1, help="How many examples.")] = 3,
-    overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
+    rows: Annotated[int, Option(min=1, help="How many examples of a task.")] = 3,
+    overrides: Annotated[list[str] | None, Argument(help="data.* settings of a task.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print options as JSON; prompts and runs always are.")] = False,
 ) -> None:
-    """Show encoded examples, lengths and truncation of a task, where a prompt comes from, or what a run was made from and the
-    command that makes it again."""
+    """Show encoded examples, lengths and truncation of a task, the origin of a prompt, what a run was made from and the command
+    that makes it again, or the options of a recipe with type, default and meaning."""
     from cpeft.use import catalogue
 
-    if kind == "prompt":
+    if kind == "options":
+        _show_options(name, as_json)
+    elif kind not in ("task", "prompt", "run"):
+        raise ConfigError(f"cannot show a '{kind}'; use task, prompt, run or options")
+    elif name is None:
+        raise ConfigError(f"which {kind}? Give a name, as in: cpeft show {kind} NAME")
+    elif kind == "prompt":
         console.print_json(json.dumps(catalogue.prompt_card(name)))
     elif kind == "run":
         from cpeft.store.history import record_of
@@ -81,11 +95,24 @@ def show(
         console.print_json(json.dumps(card))
         for warning in card["warnings"]:
             Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
-    elif kind == "task":
+    elif as_json:
+        raise ConfigError("--json is not available for tasks")
+    else:
         for line in catalogue.task_page(name, model, rows, overrides or []):
             console.print(line, markup=False)
-    else:
-        raise ConfigError(f"cannot show a '{kind}'; use task, prompt or run")
+
+
+def _show_options(name: str | None, as_json: bool) -> None:
+    """Print one table of the terminal per table of a recipe."""
+    from cpeft.use.option_tables import option_rows
+
+    rows = option_rows(name)
+    for table, options in groupby(rows, lambda row: row["table"]) if not as_json else ():
+        show_rows(
+            [{key: row[key] for key in ("option", "type", "default", "description")} for row in options], table, None
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
 
 
 @app.command()

@@ -35,10 +35,10 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.E
 
 
 class _Part:
-    """A file or folder of a run folder, by its name."""
+    """A file or folder of a run folder: its name, and what it holds."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, about: str) -> None:
+        self.name, self.about = name, about
 
     def __get__(self, folder: "RunFolder", owner: type) -> Path:
         return folder.path / self.name
@@ -50,19 +50,21 @@ class RunFolder:
 
     path: Path
 
-    config_path = _Part(CONFIG)  # the settings that are not at their defaults
-    log_path = _Part("metrics.jsonl")  # one line per logged step and evaluation
-    checkpoint_path = _Part("checkpoint/checkpoint.safetensors")
-    predictions_path = _Part("predictions.parquet")  # answers to the test rows
-    method_path = _Part("method")  # a folder, enough to evaluate
-    prompts_path = _Part("prompts")  # a folder per exported prompt
-    similarity_path = _Part("similarity.json")  # what a comparison found
-    energy_path = _Part("energy.json")  # what training spent so far
-    tracking_path = _Part("tracking.json")  # the id that trackers know the run by
-    claim_path = _Part(CLAIM)  # who works on it
-    failure_path = _Part(FAILURE)  # why it failed
-    failed_batch_path = _Part("failed_batch.json")  # the rows it failed on
-    result_path = _Part("result.json")
+    config_path = _Part(CONFIG, "the settings that are not at their defaults, with tasks and seed")
+    log_path = _Part("metrics.jsonl", "one line per logged step and per validation")
+    checkpoint_path = _Part("checkpoint/checkpoint.safetensors", "where training resumes; removed when the run is done")
+    predictions_path = _Part(
+        "predictions.parquet", "per test row: the text read, the answer, its label, attention weights"
+    )
+    method_path = _Part("method", "the trained method, enough to evaluate it")
+    prompts_path = _Part("prompts", "one folder per exported prompt")
+    similarity_path = _Part("similarity.json", "similarities of the prompts, in a stage that compares")
+    energy_path = _Part("energy.json", "electricity that training used so far")
+    tracking_path = _Part("tracking.json", "the id under which trackers know the run")
+    claim_path = _Part(CLAIM, "the process that works on the run; removed at the end")
+    failure_path = _Part(FAILURE, "why the run failed")
+    failed_batch_path = _Part("failed_batch.json", "the rows of the batch on which it failed")
+    result_path = _Part("result.json", "scores and everything they were made with; written last")
 
     @property
     def id(self) -> str:

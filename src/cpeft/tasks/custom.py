@@ -38,17 +38,29 @@ Split = Literal["train", "validation", "test"]
 class CustomTask(Options):
     """The TOML table of a task."""
 
-    name: str
-    template: str
-    label_column: str = "label"
-    files: dict[Split, str]
-    title: str = ""
-    prefix: str = ""
-    ask: str = ""
-    encoding: str = "utf-8"
-    missing: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    metrics: tuple[str, ...] = Field(("accuracy",), min_length=1)
+    name: str = Field(description="Name of the task: letters, digits, `_` and `.`; not one of `cpeft list tasks`.")
+    template: str = Field(description="Text of a row; every `{column}` is replaced by the row's value.")
+    label_column: str = Field(default="label", description="Column of the answer.")
+    files: dict[Split, str] = Field(
+        description="`[files]`: CSV, TSV, JSON, JSONL (also as .gz) or Parquet of each split, relative to this file."
+    )
+    title: str = Field(default="", description="Title in reports; without it name and file.")
+    prefix: str = Field(
+        default="", description="Text before every row; `data.prefix` can leave it out, and instructions do."
+    )
+    ask: str = Field(default="", description="Question of an instruction; without it the title, or a general sentence.")
+    encoding: str = Field(
+        default="utf-8", description="Encoding of the files; one with a UTF-16 mark is read as UTF-16."
+    )
+    missing: str | None = Field(
+        default=None, description="Text for a missing value of a column in the template; without it an error."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="`[labels]`: value in the file to label word; without it answers are open."
+    )
+    metrics: tuple[str, ...] = Field(
+        default=("accuracy",), min_length=1, description="Metrics (`cpeft list metrics`); the first is the headline."
+    )
 
     @field_validator("name")
     @classmethod

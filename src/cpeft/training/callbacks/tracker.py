@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from cpeft.config import Options, Place, Table, flat, located, parse
 from cpeft.errors import ConfigError, UnknownName
@@ -34,13 +34,12 @@ State = Literal["finished", "failed", "stopped"]
 
 
 class TrackOptions(Options):
-    """`[track]`: the trackers in `use`, and the `project` (experiment) they file runs under. [track.NAME] holds a tracker's
-    own options."""
+    """Tools that show runs while they train; `[track.NAME]` holds a tracker's own options. Changes no result."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    use: tuple[str, ...] = ()
-    project: str = "cpeft"
+    use: tuple[str, ...] = Field(default=(), description="Trackers: tensorboard, wandb, mlflow, trackio.")
+    project: str = Field(default="cpeft", description="Project (in MLflow: experiment) that runs are filed under.")
 
     def of(self, name: str) -> Options:
         """The own options of a tracker."""
