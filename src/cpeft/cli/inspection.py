@@ -1,4 +1,4 @@
-"""Commands that look around: fetch, list, show, doctor."""
+"""Commands for inspection: fetch, list, show, doctor."""
 
 import json
 from itertools import groupby
@@ -26,7 +26,7 @@ def fetch(
     ] = None,
     revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
 ) -> None:
-    """Bring models and data into a folder, for machines without a network, and named models into the user's cache."""
+    """Download models and data into a folder, for machines without a network, and named models into the user's cache."""
     from cpeft.use.fetch import DEFAULT, fetch_all
 
     paths = []
@@ -41,16 +41,16 @@ def fetch(
 @app.command("list")
 def list_things(
     kind: Annotated[
-        str | None, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs [default: say what there is].")
+        str | None, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs [default: list these kinds].")
     ] = None,
     store: StoreOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """List what there is: tasks, methods, metrics, named models, packaged recipes, prompts or finished runs of a store."""
+    """List tasks, methods, metrics, named models, packaged recipes, or the prompts or finished runs of a store."""
     from cpeft.use import catalogue
 
     if kind is None:
         menu = [{"cpeft list ...": name, "what": what} for name, what in catalogue.KINDS.items()]
-        show_rows(menu, "what there is to list", menu if as_json else None)
+        show_rows(menu, "kinds", menu if as_json else None)
         return
     rows = catalogue.rows(kind, store)
     if as_json or kind != "runs":
@@ -58,7 +58,7 @@ def list_things(
         return
     show_rows([{key: value for key, value in row.items() if key != "again"} | {
         "other_versions_here": ", ".join(row["other_versions_here"])} for row in rows], kind, None)  # fmt: skip
-    console.print("with --json, or by `cpeft show run STORE/RUN`: the command that makes each of them again")
+    console.print("--json, or `cpeft show run STORE/RUN`, gives the command that reproduces each run")
 
 
 @app.command()
@@ -77,7 +77,7 @@ def show(
     as_json: Annotated[bool, Option("--json", help="Print options as JSON; prompts and runs always are.")] = False,
 ) -> None:
     """Show encoded examples, lengths and truncation of a task, the origin of a prompt, what a run was made from and the command
-    that makes it again, or the options of a recipe with type, default and meaning."""
+    that reproduces it, or the options of a recipe with type, default and meaning."""
     from cpeft.use import catalogue
 
     if kind == "options":
@@ -103,7 +103,7 @@ def show(
 
 
 def _show_options(name: str | None, as_json: bool) -> None:
-    """Print one table of the terminal per table of a recipe."""
+    """Print the options, one printed table per table of a recipe."""
     from cpeft.use.option_tables import option_rows
 
     rows = option_rows(name)
@@ -124,7 +124,7 @@ def doctor(
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
+    """Check recipes and prompts: dead rows, truncated sources, unreachable labels, split overlap, missing data."""
     from cpeft.doctor import examine
 
     findings = examine(what, model)

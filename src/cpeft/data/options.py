@@ -8,9 +8,9 @@ from cpeft.config import Count, CountOrZero, Options
 from cpeft.data.splits import Policy
 from cpeft.tasks.base import Written
 
-# what a prompt must meet again when it is used
+# options of the text that a prompt was trained on, needed again when it is used
 TEXT_OPTIONS = ("form", "prefix", "labels", "cue", "max_source", "padding", "squad_target")
-# and where it meets examples, which these are
+# and with in-context examples, those that decide the examples
 EXAMPLE_OPTIONS = ("examples", "examples_tokens", "few_shot", "few_shot_per", "limit_train", "split", "revision")
 
 Form = Literal["fields", "instruction", "chat"]
@@ -96,6 +96,6 @@ class DataOptions(Options):
         return {name: getattr(self, name) for name in names}
 
     def same_text(self, other: "DataOptions") -> bool:
-        """Whether rows read alike under both."""
+        """Whether rows have the same text under both."""
         own, theirs = (each.text | {"cue": (each.cue_for(True), each.cue_for(False))} for each in (self, other))
         return own == theirs

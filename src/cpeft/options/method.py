@@ -169,7 +169,7 @@ class AdaptersOptions(BaselineOptions):
 
 
 class PeftOptions(BaselineOptions):
-    """Options of a baseline that needs peft. Without peft a recipe is refused when it is read, not after hours of other runs."""
+    """Options of a baseline that needs peft. A recipe is refused when it is read, not after hours of other runs."""
 
     @model_validator(mode="after")
     def _installed(self) -> Self:

@@ -26,7 +26,7 @@ class TrainOptions(Options):
     patience: Count | None = Field(
         default=None, description="Validations without improvement after which training stops; without it, never."
     )
-    log_every: Count = Field(default=10, description="Steps between lines of metrics.jsonl.")
+    log_every: Count = Field(default=10, description="Steps between lines of the log.")
     checkpoint_every: Count = Field(default=100, description="Steps between checkpoints.")
     base_dropout: BaseDropout = Field(
         default="off",

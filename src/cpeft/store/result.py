@@ -19,7 +19,7 @@ SCHEMA = 2  # raise when a field is added or changes its meaning; 1 is everythin
 
 
 class Record(BaseModel):
-    """Base of what a result is made of: immutable. Unknown keys, which a later version may have written, are left out."""
+    """Base of what a result is made of: immutable. Unknown keys, which a later version may have written, are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -104,7 +104,7 @@ class Spent:
         return Spent(self.kwh + other.kwh, self.kg + other.kg, self.seconds + other.seconds)
 
     def share(self, part: float) -> "Spent":
-        """A part of the electricity; the time is everybody's."""
+        """A share of the electricity; the seconds stay whole."""
         return Spent(part * self.kwh, part * self.kg, self.seconds)
 
 
@@ -200,5 +200,5 @@ def read_result(path: Path) -> Result:
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write it whole: a reader sees all of it or none."""
+    """Write it atomically."""
     write_json(path, result.card())

@@ -24,7 +24,7 @@ def option_tables() -> dict[str, type[Options]]:
     """The options class of every table, in the order in which a recipe is written."""
     settings = {name: field.annotation for name, field in RunSettings.model_fields.items()}
     tables = {name: kind for name, kind in settings.items() if isinstance(kind, type) and issubclass(kind, Options)}
-    named = {f"method.{name}": kind for name, kind in METHOD_OPTIONS.items()}
+    named: dict[str, type[Options]] = {f"method.{name}": kind for name, kind in METHOD_OPTIONS.items()}
     named |= {f"track.{name}": tracker.Options for name, tracker in TRACKERS.items()}
     named |= {f"launcher.{name}": launcher.Options for name, launcher in LAUNCHERS.items()}
     with_options = {name: kind for name, kind in named.items() if set(kind.model_fields) - {"name"}}

@@ -1,4 +1,4 @@
-"""Weights & Biases. Offline unless told otherwise: files lie in the run folder, `wandb sync` uploads them later.
+"""Weights & Biases, offline by default: files lie in the run folder, `wandb sync` uploads them later.
 
 A run that was resumed offline leaves one folder per process, all of one run id; `wandb sync --append` puts them together.
 """
