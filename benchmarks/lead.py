@@ -38,7 +38,7 @@ def rows_of(lm: FrozenLM, **examples: int) -> TaskData:
 def step(lm: FrozenLM, data: TaskData) -> float:
     """The loss of a batch, with its gradient."""
     fresh = learner(lm)
-    loss = fresh.losses(fresh.shape.batch(data.rows("train", 0)[:BATCH]))[0].sum()
+    loss = fresh.losses(fresh.layout.batch(data.rows("train", 0)[:BATCH]))[0].sum()
     loss.backward()
     return float(loss.detach())
 

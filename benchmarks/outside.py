@@ -58,7 +58,7 @@ def _outside(work: Callable[[], object], rounds: int) -> float:
     generate = type(model("toy")).generate
     with (
         patch.multiple(PackedT5, **{name: clock.around(getattr(PackedT5, name)) for name in names}),
-        patch.object(Reading, "said", clock.around(Reading.said)),
+        patch.object(Reading, "answers", clock.around(Reading.answers)),
         patch.object(torch.Tensor, "backward", clock.around(torch.Tensor.backward)),
         patch.object(type(model("toy")), "generate", clock.around(generate)),
     ):

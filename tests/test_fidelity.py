@@ -54,7 +54,7 @@ def test_pads_bear_loss_as_in_a_plain_forward_pass():
     masked = task_data("rank.toml", None, DataOptions(), 0, lm).rows("train", 0)
     assert {len(row.target) for row in masked} == {2, 4}, "'negative' and 'very very good', each with its end token"
     assert {len(row.target) for row in rows} == {4}
-    batch = learner.shape.batch(rows)
+    batch = learner.layout.batch(rows)
     labels = torch.tensor([[*row.target, *[PAD] * (4 - len(row.target))] for row in masked])
     assert torch.equal(batch.target_BT, labels)
     embedded = torch.cat([learner.method.weight.expand(len(batch), -1, -1), lm.embed(batch.source_BL)], 1)
@@ -62,7 +62,7 @@ def test_pads_bear_loss_as_in_a_plain_forward_pass():
     with torch.no_grad():
         logits = lm.model(inputs_embeds=embedded, attention_mask=seen.long(), labels=labels).logits
         by_hand = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-        ours = learner.losses(batch)[0].sum() / sum(map(learner.shape.heard, rows))
+        ours = learner.losses(batch)[0].sum() / sum(map(learner.layout.loss_tokens, rows))
     torch.testing.assert_close(ours, by_hand)
     assert mean_loss(learner, rows, 4096) == pytest.approx(float(by_hand), rel=1e-5)
     assert mean_loss(learner, masked, 4096) != pytest.approx(float(by_hand), rel=1e-2)

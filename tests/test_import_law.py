@@ -269,6 +269,7 @@ LOOKS = (
     "list recipes",
     "list models",
     "show task mini/mood",
+    "show options train",
     "plan start.toml",
     "doctor start.toml",
 )

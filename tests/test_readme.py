@@ -1,5 +1,5 @@
-"""What the README shows is what there is: its commands parse, its recipes and tasks too, its Python compiles and names
-what the package has."""
+"""What the README and the guides show is what there is: commands parse, recipes and tasks too, Python compiles and names what
+the package has; links lead to files. What the README shows also runs, in its order and without a network."""
 
 import ast
 import re
@@ -16,6 +16,8 @@ from cpeft.study.recipe.recipe import SETTINGS, load_recipe, packaged_recipes
 from cpeft.tasks.custom import CustomTask
 
 README = Path(__file__).parents[1] / "README.md"
+GUIDES = ("arithmetic", "clusters", "models-and-data", "python", "recipes", "speed")
+PAGES = [README, *(README.parent / "docs" / f"{name}.md" for name in GUIDES)]
 BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 GROUP = typer.main.get_command(cli.app)
 
@@ -86,25 +88,57 @@ def check_python(text):
 
 
 TEXT = README.read_text(encoding="utf-8")
+TEXTS = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
-def test_the_readme_shows_something():
+def test_the_readme_shows_something_and_is_short():
     assert commands(TEXT), "no cpeft command in a ```bash or ```console block"
+    assert len(TEXT.splitlines()) <= 150
 
 
-@pytest.mark.parametrize("arguments", commands(TEXT), ids=" ".join)
+@pytest.mark.parametrize("arguments", commands(TEXTS), ids=" ".join)
 def test_commands(arguments):
     check(arguments)
 
 
-@pytest.mark.parametrize("number", range(len(blocks(TEXT, "toml"))))
+@pytest.mark.parametrize("number", range(len(blocks(TEXTS, "toml"))))
 def test_recipes_and_tasks(number, tmp_path):
-    check_toml(blocks(TEXT, "toml")[number], tmp_path)
+    check_toml(blocks(TEXTS, "toml")[number], tmp_path)
 
 
-@pytest.mark.parametrize("number", range(len(blocks(TEXT, "python", "py", "pycon"))))
+@pytest.mark.parametrize("number", range(len(blocks(TEXTS, "python", "py", "pycon"))))
 def test_python(number):
-    check_python(blocks(TEXT, "python", "py", "pycon")[number])
+    check_python(blocks(TEXTS, "python", "py", "pycon")[number])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\((?!http)([^)#]*)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if link and not (page.parent / link).exists()] == []
+
+
+def test_the_picture_has_the_figures_of_the_table():
+    picture = (README.parent / "docs/results/quickstart/right-answers.svg").read_text(encoding="utf-8")
+    rows = [
+        line.strip("|* ").split("|")[1:3] for line in TEXT.splitlines() if line.startswith("|") and "mini" not in line
+    ]
+    figures = [number for row in rows[:6] for cell in row for number in re.findall(r"\d+", cell)]
+    assert re.findall(r"<title>(\d+)</title>", picture) == figures
+
+
+@pytest.mark.slow
+def test_the_readme_runs(tmp_path, monkeypatch, cpeft_main):
+    """Its recipe, its commands and its Python, with fewer steps and rows."""
+    monkeypatch.chdir(tmp_path)
+    recipe = re.sub(r"steps = \d+", "steps = 3", re.sub(r"limit_(\w+) = \d+", r"limit_\1 = 8", blocks(TEXT, "toml")[0]))
+    (tmp_path / "my-study.toml").write_text(recipe)
+    for place, arguments in enumerate(commands(TEXT)):
+        if arguments[0] == "eval":  # it stands behind the Python, which makes the prompt
+            for code in blocks(TEXT, "python"):
+                exec(re.sub(r'"(steps|limit_test)": \d+', r'"\1": 3', code), {})
+        status, _, err = cpeft_main(*arguments)
+        assert status == 0, (place, arguments, err)
+    assert (tmp_path / "stores" / "my-study" / "report.html").exists()
 
 
 # The checks themselves find what they are for

@@ -172,7 +172,7 @@ def scores(learner: PromptedLM, groups: Iterable[Sequence[EncodedRow]]) -> torch
     """Log-probabilities of the labels, a row of the batch a row."""
     labels = [tuple(ids) for ids in learner.text.targets(LABELS)]
     return torch.cat([
-        torch.stack([learner.score(learner.shape.batch([replace(row, target=ids) for row in group])) for ids in labels], 1)
+        torch.stack([learner.score(learner.layout.batch([replace(row, target=ids) for row in group])) for ids in labels], 1)
         for group in groups
     ]).double()  # fmt: skip
 
@@ -184,7 +184,7 @@ def own_answers(learner: PromptedLM, rows: Sequence[EncodedRow], together: bool)
     prompt_PD = learner.method.export()["t"].weight.to(lm.embeddings.weight.dtype)
     said, margins = [], []
     for group in [rows] if together else [[row] for row in rows]:
-        batch = learner.shape.batch(group)
+        batch = learner.layout.batch(group)
         x_BLD = lm.embed(batch.source_BL)
         side = "right" if lm.encoder_decoder else "left"
         joined, mask, _ = join(prompt_PD.expand(len(group), -1, -1), x_BLD, batch.mask_BL, side)

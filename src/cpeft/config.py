@@ -22,8 +22,8 @@ from cpeft.registry import suggest
 Table = dict[str, Any]
 Place = Path | Sequence[Path]  # a file, or several of which the first that sets a key is meant
 M = TypeVar("M", bound="Options")
-DEFAULT = "default"  # as a value: our default, whatever was said further out
-MOST = 10**9  # a larger count is a slip of the keyboard, and some of them do not fit torch's integers
+DEFAULT = "default"  # as a value: restores the default, whatever outer tables set
+MOST = 10**9  # a larger count is a typing mistake, and may not fit torch's integers
 
 
 def _no_truth_value(value: Any) -> Any:
@@ -63,7 +63,7 @@ REASONS = {
 def read_toml(path: Path) -> Table:
     """Parse a TOML file; raises ConfigError naming file and line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write its mark
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows write a byte order mark
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, nested as deep
@@ -84,7 +84,7 @@ def parse(model: type[M], data: Table, where: str = "", path: Place = ()) -> M:
 
 
 def _sentence(model: type[BaseModel], first: Any, found: Sequence[Any], where: str, path: Place) -> str:
-    """One of the problems that pydantic found."""
+    """One of pydantic's errors as a sentence."""
     keys: list[str] = []
     kind: Any = model
     for part in first["loc"]:
@@ -95,7 +95,7 @@ def _sentence(model: type[BaseModel], first: Any, found: Sequence[Any], where: s
         keys.append(key)
         kind = fields[key].annotation if key in fields else None
         if get_origin(kind) in (Union, UnionType):
-            break  # pydantic goes on with the member of the union that it tried last (`int`), which nobody wrote
+            break  # pydantic continues with the member of the union that it tried last (`int`), which is not in the file
     key = keys[-1] if keys else ""
     table = ".".join(filter(None, (where, *keys[:-1])))
     at = located(path, key) + (f"[{table}] " if table else "")
@@ -109,7 +109,7 @@ def _sentence(model: type[BaseModel], first: Any, found: Sequence[Any], where: s
 
 
 def _reason(error: Any) -> str:
-    """One problem that pydantic found, in plain words."""
+    """The reason of one of pydantic's errors, in plain words."""
     words = REASONS.get(error["type"], "")
     return words.format(**error.get("ctx", {})) if words else error["msg"].removeprefix("Value error, ")
 
@@ -183,7 +183,7 @@ def _cell(joined: str, value: Any) -> Table:
     keys = [key.strip() for key in joined.split(",")]
     values = value if len(keys) > 1 else [value]
     if not isinstance(values, list) or len(values) != len(keys):
-        raise ConfigError(f"[grid] '{joined}' has {len(keys)} keys, {value!r} is no list of as many values")
+        raise ConfigError(f"[grid] expected a list of {len(keys)} values for keys '{joined}', got {value!r}")
     return merge(*(nested(key, value) for key, value in zip(keys, values, strict=True)))
 
 

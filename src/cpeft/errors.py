@@ -11,13 +11,13 @@ from os import PathLike
 
 
 class CpeftError(Exception):
-    """The root of all errors that a user can mend."""
+    """The base class of all errors that a user can fix."""
 
     exit_code = 1
 
 
 class ConfigError(CpeftError):
-    """A recipe, an override or an option is wrong; `others` says what else is wrong with the same table."""
+    """A recipe, an override or an option is wrong; `others` has the further mistakes in the same table."""
 
     exit_code = 2
 
@@ -27,27 +27,27 @@ class ConfigError(CpeftError):
 
 
 class UnknownName(ConfigError):
-    """A task, method, metric or recipe that nobody registered."""
+    """A task, method, metric or recipe of this name is not registered."""
 
 
 class PromptError(CpeftError):
-    """A file or folder that is no usable soft prompt."""
+    """A file or folder is not a usable soft prompt."""
 
     exit_code = 2
 
 
 class PromptMismatch(PromptError):
-    """Prompts of different models, widths or lengths were about to be mixed."""
+    """Prompts of different models, widths or lengths cannot be mixed."""
 
 
 class CannotWrite(CpeftError):
-    """A file or folder that a command was asked to write and the system does not let it."""
+    """A file or folder cannot be written."""
 
     exit_code = 2
 
 
 class DataError(CpeftError):
-    """Rows that do not fit the task: columns, labels, empty files."""
+    """Rows do not fit the task: columns, labels, empty files."""
 
     exit_code = 2
 
@@ -61,7 +61,7 @@ class TooLong(DataError):
 
 
 class Missing(CpeftError):
-    """Something that is neither here nor reachable: `what` it is and why, and how to get it."""
+    """Something is neither on this machine nor reachable; `what` and why, and the `remedy`."""
 
     exit_code = 3
 
@@ -71,30 +71,30 @@ class Missing(CpeftError):
 
 
 class MissingData(Missing):
-    """A dataset that is neither in the local folder nor reachable."""
+    """A dataset is neither in the local folder nor reachable."""
 
 
 class MissingModel(Missing):
-    """A model that is neither in a local folder nor reachable."""
+    """A model is neither in a local folder nor reachable."""
 
 
 class RunFailed(CpeftError):
-    """A run that cannot go on, with the reason; other runs do."""
+    """A run failed, with the reason; other runs continue."""
 
 
 class LostClaim(CpeftError):
-    """Another process holds this run now; nothing more may be written."""
+    """Another process has claimed this run; nothing more may be written."""
 
 
 class Stopped(CpeftError):
-    """A signal asked to stop; what was learned is saved and the same command goes on."""
+    """A signal stopped the command; progress is saved, and the same command resumes."""
 
     exit_code = 4
 
 
 @contextmanager
 def writing(path: str | PathLike[str]) -> Iterator[None]:
-    """Around all that writes what the user asked for at `path`: raises CannotWrite, naming it, for any OSError."""
+    """Context manager around writes to `path`: raises CannotWrite, naming it, for any OSError."""
     try:
         yield
     except OSError as error:
@@ -102,7 +102,7 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in its own words but where these mislead."""
+    """The operating system's reason, reworded where it would mislead."""
     path = error.filename or ""
     if os.path.islink(path) and not os.path.exists(path):
         return f"it is a link to {os.readlink(path)}, which does not exist"

@@ -1,4 +1,4 @@
-"""Files that are written whole: a reader sees the old one or the new one, never half of it."""
+"""Atomic writes: a reader sees the old file or the new one, never half of it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises PromptError naming the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(value, ensure_ascii=False).encode()  # half a character may be written as \\ud800
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate may be written as \\ud800
     except FileNotFoundError:
         raise PromptError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:
@@ -25,17 +25,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    """Write JSON atomically."""
     replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one."""
+    """Write a text file atomically."""
     replace_bytes(path, text.encode())
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
+    """Write a file atomically."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")  # two hosts may have the same pid
     try:
         temporary.write_bytes(content)

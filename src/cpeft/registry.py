@@ -23,7 +23,7 @@ def suggest(name: str, known: list[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?`, whatever its case and the spaces around it; empty where no known name is close."""
+    """`, did you mean 'x'?`, ignoring case and surrounding spaces; empty where no known name is close."""
     forms = {each.strip().casefold(): each for each in known}
     found = get_close_matches(name.strip().casefold(), forms, n=1)
     return f", did you mean '{forms[found[0]]}'?" if found else ""

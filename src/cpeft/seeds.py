@@ -1,7 +1,7 @@
 """Seeds: every draw takes a generator named for its purpose.
 
-`derive` maps a seed and a purpose to a new seed through SHA-256, so draws for different purposes are independent and
-no draw depends on how often another was made. Nothing here keeps state, which is why a resumed run needs no random
+`derive` maps a seed and a purpose to a new seed through SHA-256, so draws for different purposes are independent of
+each other and of their number. Nothing here keeps state, which is why a resumed run needs no random
 state in its checkpoint.
 """
 

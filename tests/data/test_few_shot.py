@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cpeft.data.few_shot import Rows, class_indices, few_shot, limit
+from cpeft.data.few_shot import SplitRows, class_indices, few_shot, limit
 from cpeft.errors import ConfigError
 from cpeft.tasks.base import Hub, Sizes, Task
 
@@ -31,7 +31,7 @@ def make_rows(counts):
 
 def rows_of(labels, groups=None):
     numbers = np.arange(len(labels))
-    return Rows(pa.table({"text": [f"t{i}" for i in numbers], "label": labels}), labels, numbers, groups)
+    return SplitRows(pa.table({"text": [f"t{i}" for i in numbers], "label": labels}), labels, numbers, groups)
 
 
 def drawn(rows, classes):
@@ -64,7 +64,7 @@ def test_no_shots_and_too_many():
         assert empty.notes == ()
     every = few_shot(make_task(2), rows, 100, "total", seed=0)
     assert len(every) == 8
-    assert every.notes == ("100 rows were asked for, all 8 were taken",)
+    assert every.notes == ("100 rows were requested, all 8 were taken",)
     with pytest.raises(ConfigError):
         few_shot(make_task(2), rows, -1, "total", seed=0)
 

@@ -155,7 +155,7 @@ def test_a_folder_of_another_revision_is_refused(tmp_path, monkeypatch):
     (tmp_path / "toy" / "source.json").write_text('{"revision": "abc", "asked": "v1"}')
     monkeypatch.setenv("CPEFT_DATA", str(tmp_path))
     assert load_tables(make_task()).revision == load_tables(make_task(), "v1").revision == "abc"
-    with pytest.raises(MissingData, match="holds revision abc, asked was def"):
+    with pytest.raises(MissingData, match="holds revision abc, not the requested def"):
         load_tables(make_task(), "def")
 
 

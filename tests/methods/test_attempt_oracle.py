@@ -176,7 +176,7 @@ def test_room_of_a_learner_equals_padded_batches():
     inputs = MethodInputs(("a",), torch.randn(4, lm.width), make_sources(width=lm.width))
     method = Attempt(AttemptOptions(pool_padding=True, temperature=3.0), inputs).double()
     room = DataOptions(max_source=20)
-    narrow, wide = collate(rows, 0), collate(rows, 0, room=20)
+    narrow, wide = collate(rows, 0), collate(rows, 0, max_length=20)
     with torch.no_grad():
         by_switch = PromptedLM(lm, method, room).losses(narrow)[0]
         x_BLD = lm.embed(wide.source_BL)

@@ -131,7 +131,7 @@ def test_safetensors_come_before_a_gguf_file_unless_it_is_chosen(file, tmp_path)
     write_gguf(folder / "other.gguf", seed=1)
     assert load(folder).fingerprint == load(file).fingerprint
     assert load(folder, file="other.gguf").fingerprint == load(folder / "other.gguf").fingerprint
-    with pytest.raises(ConfigError, match=r"'model\.safetensors' is no GGUF file"):
+    with pytest.raises(ConfigError, match=r"'model\.safetensors' is not a GGUF file"):
         load(folder, file="model.safetensors")
 
 

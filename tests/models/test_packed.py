@@ -85,7 +85,7 @@ def test_one_pass_tells_what_greedy_decoding_says(t5, monkeypatch):
     """Label sets made of what the model really says, of a beginning of it, and of what it never says."""
     rows = [replace(row, target=()) for row in uneven_rows()]
     learner = make_learner(t5, "prompt_tuning", {})
-    batch = learner.shape.batch(rows)
+    batch = learner.layout.batch(rows)
     tokens, _ = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, max_new_tokens=3, do_sample=False)
     spoken = [tuple(row) for row in tokens[:, 1:].tolist()]
     known = list(dict.fromkeys(spoken[:3]))
@@ -105,10 +105,10 @@ def test_a_trie_shares_beginnings():
         [True, False, False, False], [True, True, False, False], [True, True, True, False], [True, False, False, True],
     ]  # fmt: skip
     best = {0: 5, 1: 6, 2: EOS, 3: 9}
-    assert trie.said([best[i] for i in range(4)]) == (5, 6, EOS)
-    assert trie.said([5, EOS, 0, 0]) == (5, EOS)
-    assert trie.said([7, 0, 0, 3]) == (7, 3)
-    assert trie.said([8, 0, 0, 0]) == (8,)
+    assert trie.greedy_tokens([best[i] for i in range(4)]) == (5, 6, EOS)
+    assert trie.greedy_tokens([5, EOS, 0, 0]) == (5, EOS)
+    assert trie.greedy_tokens([7, 0, 0, 3]) == (7, 3)
+    assert trie.greedy_tokens([8, 0, 0, 0]) == (8,)
 
 
 def test_plain_matrices_are_held_once_and_the_module_keeps_working(t5):
@@ -202,13 +202,13 @@ def test_the_encoder_reads_rows_once(t5, monkeypatch):
 
 def test_some_rows_of_a_reading_are_padded_as_a_batch_of_their_own(t5):
     learner, rows = make_learner(t5, "prompt_tuning", {}), uneven_rows()
-    batch = learner.shape.batch(rows)
+    batch = learner.layout.batch(rows)
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B)
     states, mask = reading.padded([4, 2])
     assert mask.sum(1).tolist() == [P + len(rows[i].source) for i in (4, 2)]
     assert states.shape[:2] == mask.shape == (2, P + len(rows[2].source))
     for place, row in enumerate((4, 2)):
-        alone = learner.shape.batch([rows[row]])
+        alone = learner.layout.batch([rows[row]])
         own, _ = learner.read(alone.source_BL, alone.mask_BL, alone.task_B).padded()
         close(t5, states[place][mask[place]], own[0])
     assert float(states[~mask].abs().sum()) == 0

@@ -285,7 +285,7 @@ def spoken_by(learner, rows, count=3):
 
 
 def reading_of(learner, rows, new=3):
-    batch = learner.shape.batch(rows)
+    batch = learner.layout.batch(rows)
     return learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
 
 
@@ -302,8 +302,8 @@ def test_answers_are_those_of_generate(lm, name, lead, monkeypatch):
     said = reading.answers(LabelTrie(labels), scored=False).greedy
     assert [row in labels for row in said] == [row in labels for row in plain]
     assert [row[: len(tokens)] for row, tokens in zip(plain, said, strict=True)] == said
-    assert ended(learner.tell(reading, max_new_tokens=3, do_sample=False)) == plain
-    assert ended(learner.tell(reading, [5, 1], max_new_tokens=3, do_sample=False)) == [plain[5], plain[1]]
+    assert ended(learner.generate_from(reading, max_new_tokens=3, do_sample=False)) == plain
+    assert ended(learner.generate_from(reading, [5, 1], max_new_tokens=3, do_sample=False)) == [plain[5], plain[1]]
     assert len(set(plain)) > 3
 
 

@@ -125,7 +125,7 @@ def test_a_prompt_is_computed_once_where_that_is_exact():
     learner, rows = make_learner(lm, "prompt_tuning", {}), make_rows(lm, 6)
     assert lm.keeps_prompt
     assert (lm.window, lm.gap_limit) == (None, None)
-    mask_BL = learner.shape.batch(rows).mask_BL
+    mask_BL = learner.layout.batch(rows).mask_BL
     assert learner._may_gap(mask_BL, None)
     lm.window = lm.gap_limit = 12
     assert learner._may_gap(mask_BL[:, :4], 2)

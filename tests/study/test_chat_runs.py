@@ -70,7 +70,7 @@ def test_a_whole_run(family, loss, quick):
     frozen = {name: value.clone() for name, value in lm.model.state_dict().items()}
     learner = cpeft.train(lm, quick, data={**DATA, "loss": loss}, **SETTINGS)
     data = task_data(quick, None, learner.data, 0, lm)
-    batch = learner.shape.batch(data.rows("train", 0))
+    batch = learner.layout.batch(data.rows("train", 0))
     untrained = cpeft.train(lm, quick, data={**DATA, "loss": loss}, **{**SETTINGS, "train": {"steps": 0}})
     with torch.no_grad():
         assert float(learner.losses(batch)[0].sum()) < 0.95 * float(untrained.losses(batch)[0].sum())

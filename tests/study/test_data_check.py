@@ -52,8 +52,8 @@ def test_nothing_to_say_of_good_rows(recipe):
 def test_classes_that_no_row_has(recipe):
     path = recipe(train=rows("w80", labels=[1]), validation=rows("w81"), test=rows("w82", labels=[0]))
     assert told(path) == told(path, most=3) == [
-        "no train row of 40 is labelled 'negative': nothing teaches it",
-        "no test row of 40 is labelled 'positive': no score says anything of it",
+        "no train row of 40 is labelled 'negative': the model cannot learn it",
+        "no test row of 40 is labelled 'positive': no score covers it",
     ]  # fmt: skip
 
 

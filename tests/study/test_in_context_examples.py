@@ -12,7 +12,7 @@ from rich.console import Console
 
 import cpeft
 from cpeft.config import read_toml
-from cpeft.data.few_shot import Rows, example_places
+from cpeft.data.few_shot import SplitRows, example_places
 from cpeft.data.options import DataOptions
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.task_data import drawn_examples, shown_examples, task_data
@@ -52,7 +52,7 @@ def told(lm, data, split="test", row=0):
 
 def rows_of(counts):
     classes = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    return Rows(pa.table({"text": [str(i) for i in range(len(classes))]}), classes, np.arange(len(classes)))
+    return SplitRows(pa.table({"text": [str(i) for i in range(len(classes))]}), classes, np.arange(len(classes)))
 
 
 def test_examples_are_as_balanced_as_their_number_allows():
@@ -384,6 +384,6 @@ def test_rows_behind_examples_answer_as_alone(at_home):
     data = data_of(lm, examples=2)
     learner = cpeft.train(lm, "mood.toml", method={"name": "no_prompt"}, prompt={"length": 4}, data={"examples": 2})
     rows = data.rows("test", 0)
-    together = learner.score(learner.shape.batch(rows))
-    alone = torch.cat([learner.score(learner.shape.batch([row])) for row in rows])
+    together = learner.score(learner.layout.batch(rows))
+    alone = torch.cat([learner.score(learner.layout.batch([row])) for row in rows])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)

@@ -148,7 +148,7 @@ def test_sigterm_saves_and_leaves_with_four(world, whole, tmp_path, cpeft_main):
     wait_for(log, STEPS + 30, process)
     process.terminate()
     assert exit_code(process, 30) == 4
-    assert "the same command goes on" in (tmp_path / "log.out").read_text()
+    assert "re-run the same command to resume" in (tmp_path / "log.out").read_text()
     assert not list(store.rglob("claim.json"))
     [run] = [run for run in runs_of(store).values() if not run.done]
     stopped = last_step(run)
@@ -166,7 +166,7 @@ def test_sigterm_outside_of_training_is_a_stop_too(world, tmp_path, cpeft_main, 
     arguments = ("run", world / "study.toml", "seeds=[0]", "targets.tasks=mood.toml", "--store", tmp_path / "store")
     code, _, err = cpeft_main(*arguments)
     assert code == 4
-    assert "the same command goes on" in err
+    assert "re-run the same command to resume" in err
     assert not list((tmp_path / "store").rglob("claim.json"))
     [run] = Store(tmp_path / "store").runs()
     lines = (run.path / "metrics.jsonl").read_text()
@@ -201,6 +201,6 @@ def test_ctrl_c_stops_a_command_and_its_helper_wherever_they_are(world, tmp_path
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(LIMIT_S) == 4
     said = (tmp_path / "out").read_text() + (store / "process-1.log").read_text()
-    assert said.count("the same command goes on") == 2, said
+    assert said.count("re-run the same command to resume") == 2, said
     assert "Traceback" not in said
     assert not list(store.rglob("claim.json"))

@@ -156,7 +156,7 @@ def test_a_row_that_cannot_be_answered_is_named_before_anything_is(ask, tmp_path
     assert rows_csv("o.csv")[1][0] == "café"
     assert "no text encoding is called 'latin-one'" in ask("in.csv", "o.csv", "--encoding", "latin-one", code=2)
     assert "is the input itself" in ask("in.csv", "in.csv", code=2)
-    assert "files are not written packed" in ask("in.csv", "o.csv.gz", code=2)
+    assert "compressed output is not supported" in ask("in.csv", "o.csv.gz", code=2)
 
 
 def test_cut_and_unknown_texts_are_counted(ask, tmp_path):
@@ -180,7 +180,7 @@ def test_an_interrupted_command_goes_on(ask, tmp_path, monkeypatch, world):
         return answer(self, task, rows, which)
 
     monkeypatch.setattr(Subject, "answer", dying)
-    assert "the same command goes on" in ask("in.csv", "o.csv", code=4)
+    assert "re-run the same command to resume" in ask("in.csv", "o.csv", code=4)
     monkeypatch.setattr(Subject, "answer", lambda *a: asked.append(len(a[2])) or answer(*a))
     partial = tmp_path / "o.csv.partial"
     partial.write_bytes(partial.read_bytes() + b'{"texts": ["posi')

@@ -190,7 +190,7 @@ def test_a_run_that_fails_keeps_its_batch_only_with_texts(tmp_path, monkeypatch)
 
 
 def test_python_has_no_run_folder_to_keep_them_in():
-    with pytest.raises(cpeft.errors.ConfigError, match=r"so \[predictions\] has no place here"):
+    with pytest.raises(cpeft.errors.ConfigError, match=r"and \[predictions\] needs one"):
         cpeft.train(make_lm("t5"), "mini/mood", predictions={"texts": "hash"})
 
 

@@ -62,7 +62,7 @@ def test_a_signal_saves_and_leaves_with_four(nodes, world, alone, longer, tmp_pa
     wait_until(lambda: at_work(store, process.pid), process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(LIMIT_S) == 4, (tmp_path / "out").read_text()
-    assert "the same command goes on" in (tmp_path / "out").read_text()
+    assert "re-run the same command to resume" in (tmp_path / "out").read_text()
     assert not list(store.rglob("claim.json"))
     assert sum(run.done for run in Store(store).runs()) < 16  # it stopped in the middle
     assert start(tmp_path / "out", *arguments).wait(LIMIT_S) == 0

@@ -515,7 +515,7 @@ def test_collate():
     assert batch.mask_BL.tolist() == [[True] * 3, [True, False, False]]
     assert batch.target_BT.tolist() == [[8, -100], [3, 4]]
     assert batch.task_B.tolist() == [1, 0]
-    assert collate([EncodedRow((5,), (8,))], 0, room=4).source_BL.shape == (1, 4)
+    assert collate([EncodedRow((5,), (8,))], 0, max_length=4).source_BL.shape == (1, 4)
     assert collate([EncodedRow((pad := 0,), (8,))], pad).mask_BL.tolist() == [[True]], "a mask knows lengths, not ids"
 
 
@@ -562,7 +562,7 @@ for pool in ("member", "all"):
 shared = workers.gather(workers.share(list(range(7))))
 assert shared == list(range(7)), shared
 assert workers.agree(workers.rank == 0) and not workers.agree(False)
-assert workers.tell(workers.rank) == 0
+assert workers.broadcast(workers.rank) == 0
 torch.save([trained_state(m.learner) for m in members], Path({folder!r}) / f"{{workers.world}}-{{workers.rank}}.pt")
 """
 
@@ -596,7 +596,7 @@ def test_one_process_needs_no_accelerate(monkeypatch):
     assert workers.share([1, 2, 3]) == workers.gather([1, 2, 3]) == [1, 2, 3]
     assert workers.agree(True)
     assert not workers.agree(False)
-    assert workers.tell(5) == 5
+    assert workers.broadcast(5) == 5
     tensor = torch.ones(2)
     workers.sum([tensor])
     assert np.array_equal(tensor.numpy(), [1, 1])

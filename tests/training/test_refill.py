@@ -111,7 +111,7 @@ def test_a_signal_while_others_are_scored_or_loaded_saves_those_in_training(lm, 
 
     pair = [run_of(lm, tmp_path, "a"), run_of(lm, tmp_path, "b", writes=True)]
     pair[1].options = pair[1].options.model_copy(update={"checkpoint_every": 99, "eval_every": 99})
-    with pytest.raises(Stopped, match="the same command goes on"), stopping():
+    with pytest.raises(Stopped, match="re-run the same command to resume"), stopping():
         train_gang(pair, MEMBER, refill=refill)
     assert load_checkpoint(pair[1].path)[0]["step"] == 2
 

@@ -373,4 +373,4 @@ def test_train_takes_no_tracker():
 def test_metrics_cut_in_half_are_told_again(tmp_path):
     """A key counts as told up to its own last step: a validation that was never written is not taken for told."""
     (tmp_path / "metrics.jsonl").write_text('{"step": 4, "loss": 1.0}\n{"step": 5, "loss": 2.0}\n{"step": 5, "headl')
-    assert Tracked.of("s/r", "s", "p", RunFolder(tmp_path), {}).told == {"loss": 5}
+    assert Tracked.of("s/r", "s", "p", RunFolder(tmp_path), {}).logged == {"loss": 5}

@@ -26,16 +26,16 @@ from cpeft.cli import runs, status, prompts, inspection  # in this order their c
 __all__ = ["app", "base", "inspection", "main", "prompts", "runs", "status"]
 
 
-# The imports make a million objects that stay; at its usual thresholds the collector walks them again and again, for a fifth
-# of the time until the first step.
+# The imports create a million permanent objects; at its default thresholds the collector visits them again and again, which
+# takes a fifth of the time until the first step.
 COLLECT = (100_000, 50, 100)
 
 
 def main() -> None:
-    """The entry point: errors of the user become one sentence and an exit code."""
+    """The entry point: user errors become one sentence and an exit code."""
     gc.set_threshold(*COLLECT)
     _open_streams()
-    _tell_of_waits()
+    _log_to_terminal()
     try:
         sys.exit(app(standalone_mode=False))  # what typer.Exit carries comes back as the value
     except CpeftError as error:
@@ -44,22 +44,22 @@ def main() -> None:
     except typer.Abort:
         sys.exit(4)
     except OSError as error:
-        # A folder that is a file, a name too long, no permission: the system says what, and of which path.
+        # A folder that is a file, a name too long, no permission: the system names the reason and the path.
         if error.filename is None:
             raise
-        said = f"error: {error.filename}: {reason(error)}"
-        Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+        message = f"error: {error.filename}: {reason(error)}"
+        Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have one
             raise
-        said = f"error: {_usage(error)}"
-        Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+        message = f"error: {_usage(error)}"
+        Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
 
 
-def _tell_of_waits() -> None:
-    """Let people at a terminal read what takes time ("loading smollm2 ..."); files of output stay without it."""
+def _log_to_terminal() -> None:
+    """At a terminal, print messages about what takes time ("loading smollm2 ...")."""
     if sys.stderr.isatty():
         log = logging.getLogger("cpeft")
         log.addHandler(logging.StreamHandler())
@@ -67,7 +67,7 @@ def _tell_of_waits() -> None:
 
 
 def _open_streams() -> None:
-    """Let a standard stream that is closed (`cpeft run RECIPE >&-`) lead nowhere: else the next file that is opened takes its
+    """Open closed standard streams (`cpeft run RECIPE >&-`) on the null device: else the next file that is opened gets their
     number, and with it whatever a library prints."""
     for number in range(3):
         try:
@@ -77,9 +77,9 @@ def _open_streams() -> None:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with a command line, in click's words; of something missing also what it is."""
-    said = str(error.format_message()).rstrip(".")
+    """The usage error in click's words, with the help of a missing argument."""
+    message = str(error.format_message()).rstrip(".")
     if isinstance(error, MissingParameter) and (about := getattr(error.param, "help", "")):
-        said = f"{said}: {about.rstrip('.')}"
+        message = f"{message}: {about.rstrip('.')}"
     context = getattr(error, "ctx", None)
-    return f"{said}; see {context.command_path} --help" if context else said
+    return f"{message}; see {context.command_path} --help" if context else message

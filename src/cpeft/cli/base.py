@@ -1,4 +1,4 @@
-"""What the commands share: the app, the console, options, and printing of rows."""
+"""Shared parts of the commands: the app, the console, options, and printing of rows."""
 
 import json
 import sys
@@ -23,8 +23,8 @@ console = Console(
 )  # None: closed, as by `>&-`
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         console.print(f"cpeft {__version__}", markup=False)
         raise typer.Exit
 
@@ -33,7 +33,7 @@ def _tell_version(asked: bool) -> None:
 def root(
     version: Annotated[
         bool,
-        Option("--version", "-V", callback=_tell_version, is_eager=True, help="Say which version this is and leave."),
+        Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Soft prompts on frozen language models: train, mix, compare."""
@@ -42,12 +42,13 @@ def root(
 StoreOption = Annotated[Path | None, Option("--store", help="Folder of run folders [default: stores/RECIPE].")]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
 ModelOption = Annotated[
-    str | None, Option("--model", help="Named model, hub name, folder or GGUF file, where the prompt does not say.")
+    str | None,
+    Option("--model", help="Named model, hub name, folder or GGUF file, where the prompt does not name one."),
 ]
 
 
 def show_rows(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
-    """Print rows as a table, or what was asked for as JSON."""
+    """Print rows as a table, or `as_json` as JSON unless it is None."""
     if as_json is not None:
         print(json.dumps(as_json, indent=2))
         return

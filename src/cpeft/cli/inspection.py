@@ -1,6 +1,7 @@
-"""Commands that look around: fetch, list, show, doctor."""
+"""Commands for inspection: fetch, list, show, doctor."""
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def fetch(
     ] = None,
     revision: Annotated[str | None, Option(help="Hub revision of tasks and models.")] = None,
 ) -> None:
-    """Bring models and data into a folder, for machines without a network, and named models into the user's cache."""
+    """Download models and data into a folder, for machines without a network, and named models into the user's cache."""
     from cpeft.use.fetch import DEFAULT, fetch_all
 
     paths = []
@@ -40,16 +41,16 @@ def fetch(
 @app.command("list")
 def list_things(
     kind: Annotated[
-        str | None, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs [default: say what there is].")
+        str | None, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs [default: list these kinds].")
     ] = None,
     store: StoreOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """List what there is: tasks, methods, metrics, named models, packaged recipes, prompts or finished runs of a store."""
+    """List tasks, methods, metrics, named models, packaged recipes, or the prompts or finished runs of a store."""
     from cpeft.use import catalogue
 
     if kind is None:
         menu = [{"cpeft list ...": name, "what": what} for name, what in catalogue.KINDS.items()]
-        show_rows(menu, "what there is to list", menu if as_json else None)
+        show_rows(menu, "kinds", menu if as_json else None)
         return
     rows = catalogue.rows(kind, store)
     if as_json or kind != "runs":
@@ -57,22 +58,35 @@ def list_things(
         return
     show_rows([{key: value for key, value in row.items() if key != "again"} | {
         "other_versions_here": ", ".join(row["other_versions_here"])} for row in rows], kind, None)  # fmt: skip
-    console.print("with --json, or by `cpeft show run STORE/RUN`: the command that makes each of them again")
+    console.print("--json, or `cpeft show run STORE/RUN`, gives the command that reproduces each run")
 
 
 @app.command()
 def show(
-    kind: Annotated[str, Argument(help="task, prompt or run.")],
-    name: Annotated[str, Argument(help="A task name or file; a prompt or a formula of prompts; the folder of a run.")],
+    kind: Annotated[str, Argument(help="task, prompt, run or options.")],
+    name: Annotated[
+        str | None,
+        Argument(
+            help="A task name or file; a prompt or a formula of prompts; the folder of a run; a table of options, such as "
+            "train or method.attempt, or one option, such as train.steps [default: all tables]."
+        ),
+    ] = None,
     model: ModelOption = None,
-    rows: Annotated[int, Option(min=1, help="How many examples.")] = 3,
-    overrides: Annotated[list[str] | None, Argument(help="data.* settings.")] = None,
+    rows: Annotated[int, Option(min=1, help="How many examples of a task.")] = 3,
+    overrides: Annotated[list[str] | None, Argument(help="data.* settings of a task.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print options as JSON; prompts and runs always are.")] = False,
 ) -> None:
-    """Show encoded examples, lengths and truncation of a task, where a prompt comes from, or what a run was made from and the
-    command that makes it again."""
+    """Show encoded examples, lengths and truncation of a task, the origin of a prompt, what a run was made from and the command
+    that reproduces it, or the options of a recipe with type, default and meaning."""
     from cpeft.use import catalogue
 
-    if kind == "prompt":
+    if kind == "options":
+        _show_options(name, as_json)
+    elif kind not in ("task", "prompt", "run"):
+        raise ConfigError(f"cannot show a '{kind}'; use task, prompt, run or options")
+    elif name is None:
+        raise ConfigError(f"which {kind}? Give a name, as in: cpeft show {kind} NAME")
+    elif kind == "prompt":
         console.print_json(json.dumps(catalogue.prompt_card(name)))
     elif kind == "run":
         from cpeft.store.history import record_of
@@ -81,11 +95,24 @@ def show(
         console.print_json(json.dumps(card))
         for warning in card["warnings"]:
             Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
-    elif kind == "task":
+    elif as_json:
+        raise ConfigError("--json is not available for tasks")
+    else:
         for line in catalogue.task_page(name, model, rows, overrides or []):
             console.print(line, markup=False)
-    else:
-        raise ConfigError(f"cannot show a '{kind}'; use task, prompt or run")
+
+
+def _show_options(name: str | None, as_json: bool) -> None:
+    """Print the options, one printed table per table of a recipe."""
+    from cpeft.use.option_tables import option_rows
+
+    rows = option_rows(name)
+    for table, options in groupby(rows, lambda row: row["table"]) if not as_json else ():
+        show_rows(
+            [{key: row[key] for key in ("option", "type", "default", "description")} for row in options], table, None
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
 
 
 @app.command()
@@ -97,7 +124,7 @@ def doctor(
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Find what is wrong: dead rows, truncated sources, labels no output can reach, split overlap, missing data."""
+    """Check recipes and prompts: dead rows, truncated sources, unreachable labels, split overlap, missing data."""
     from cpeft.doctor import examine
 
     findings = examine(what, model)

@@ -32,7 +32,7 @@ def evaluate(
     what: SubjectArgument, task: TaskOption, overrides: EvalOverrides = None, model: ModelOption = None,
     split: Annotated[str, Option(help="train, validation or test.")] = "test", as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Score a run, a prompt or an expression of prompts on a task."""
+    """Score a run, a prompt or a formula of prompts on a task."""
     from cpeft.config import merge, override
     from cpeft.use.target import load_subject
 
@@ -50,9 +50,9 @@ def predict(
     overrides: Annotated[list[str] | None, Argument(help="data.* and eval.* settings.")] = None, model: ModelOption = None,
     prompt_column: PromptColumn = None, encoding: EncodingOption = None,
 ) -> None:  # fmt: skip
-    """Answer unlabelled rows, any number of them; rows may name different prompts of one model, all in one batch.
+    """Answer any number of unlabelled rows; rows may name different prompts of one model, all in one batch.
 
-    Answers are kept in OUT.partial as they are made: interrupted, the same command goes on where it was."""
+    Answers are written to OUT.partial as they are made; after an interruption, re-run the same command to resume."""
     from cpeft.use.predict import predict_file
 
     with stopping():
@@ -67,7 +67,7 @@ def compose(
     expression: Annotated[str, Argument(help="A formula of prompt paths: 'origin0 + v(a) - 0.5*v(b)'.")],
     out: Annotated[Path, Option("--out", help="The folder to write.")],
 ) -> None:
-    """Add, subtract, scale, average what prompts learned; v(a) is a minus the origin it was trained from."""
+    """Combine prompts by a formula: add, subtract, scale, average task vectors; v(a) is a minus its origin."""
     from cpeft.prompts.composition import compose_files
 
     made = compose_files(expression)
@@ -105,7 +105,7 @@ def suggest(
     measure: Annotated[str, Option(help="flattened, or token_mean: cosine of task vectors.")] = "flattened",
     model: ModelOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Rank source prompts for a new task, by where a short training of its own prompt goes."""
+    """Rank source prompts for a new task, by the task vector of a short training on it."""
     from cpeft.use.suggest import suggest_files
 
     found = suggest_files(what, target, model, measure, overrides or [])
@@ -120,7 +120,7 @@ def origins(
     overrides: Annotated[list[str] | None, Argument(help="prompt.* settings such as prompt.length=50.")] = None,
     count: Annotated[int, Option(min=1, help="How many.")] = 3, seed: Annotated[int, Option(min=0, help="A seed for all.")] = 0,
 ) -> None:  # fmt: skip
-    """Draw prompts for training to start from (prompt.init = "OUT/origin0") and for task vectors to be measured from."""
+    """Create initial prompts, for training to start from (prompt.init = "OUT/origin0") and as origins of task vectors."""
     from cpeft.use.origins import write_origins
 
     for path in write_origins(model, out, count, seed, overrides or []):
@@ -136,7 +136,7 @@ def import_prompt(
         Path | None, Option("--origin", help="The prompt it was trained from, which other programs do not record.")
     ] = None,
 ) -> None:
-    """Read a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
+    """Import a prompt of another program; dead rows of doubled T5 prompts are dropped and reported."""
     from cpeft.prompts.exchange import load_prompt, load_stored
 
     prompt = load_prompt(source)
@@ -158,7 +158,7 @@ def export(
     out: Annotated[Path, Option("--out", help="A folder (peft) or a file (prompt_embeds, npy).")],
     form: Annotated[str, Option(help="peft, prompt_embeds or npy.")] = "peft",
 ) -> None:
-    """Write a prompt for peft, for a serving engine, or as a numpy array."""
+    """Export a prompt for peft, for a serving engine, or as a numpy array."""
     from cpeft.prompts.composition import compose_files
     from cpeft.prompts.exchange import export_prompt
 

@@ -2,7 +2,7 @@
 
 The separator is the tab in .tsv files, the one that a first line `sep=;` names, else the commonest of comma, semicolon, tab
 and bar in the header. A cell that begins with a quote ends with one; a quote in it is written twice. A stray quote may still
-swallow rows where another one closes it: rows and lines are both told, and a cell that looks like it is a warning.
+swallow rows where another one closes it: rows and lines are both reported, and a cell that looks like it gives a warning.
 """
 
 import csv
@@ -59,10 +59,10 @@ class CsvRows:
 
     def notes(self) -> Iterator[str]:
         """What was read, and what may be a mistake in the file."""
-        said = f"{self.rows} rows in {self.line} lines"
+        text = f"{self.rows} rows in {self.line} lines"
         if self.separator != self.usual:
-            said += f", read with {self.separator!r} between cells"
-        yield said + (f"; {self.blank} blank lines are no rows" if self.blank else "")
+            text += f", read with {self.separator!r} between cells"
+        yield text + (f"; {self.blank} blank lines are no rows" if self.blank else "")
         if self.most >= MANY or self.swallowing:
             yield (f"a cell of the row that begins in line {self.most_in} has {self.most} line breaks ({self.rows} rows were "
                    f"read from {self.line} lines): {STRAY}")  # fmt: skip
@@ -70,8 +70,8 @@ class CsvRows:
     def _first(self) -> tuple[str, int]:
         """The header's first line, and how many stood before it; the separator is known then."""
         first, skipped = next(self._lines, ""), 0
-        if said := re.fullmatch(r'"?sep=(.)"?[\r\n]*', first, re.IGNORECASE):
-            self.separator = said[1]
+        if named := re.fullmatch(r'"?sep=(.)"?[\r\n]*', first, re.IGNORECASE):
+            self.separator = named[1]
             return next(self._lines, ""), 1
         while first and not first.strip("\r\n"):
             first, skipped = next(self._lines, ""), skipped + 1

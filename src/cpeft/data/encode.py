@@ -1,7 +1,7 @@
 """Rows as token ids, and batches of them.
 
-Nothing is padded to a fixed length: a batch is as wide as its longest row (`room` reproduces published code that padded
-every row to one width). What was cut to fit is counted, so that a run can say so.
+Nothing is padded to a fixed length: a batch is as wide as its longest row (`max_length` reproduces published code that
+padded every row to one width). What was cut to fit is counted, so that a run can report it.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,9 +33,9 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
-def collate(rows: Sequence[EncodedRow], pad: int, room: int | None = None) -> Batch:
-    """Rows as one batch, padded on the right to the longest row or to `room`."""
-    width = max(room or 0, 1, *(len(row.source) for row in rows))
+def collate(rows: Sequence[EncodedRow], pad: int, max_length: int | None = None) -> Batch:
+    """Rows as one batch, padded on the right to the longest row or to `max_length` tokens."""
+    width = max(max_length or 0, 1, *(len(row.source) for row in rows))
     height = max(1, *(len(row.target) for row in rows))
     source_BL = torch.tensor([[*row.source, *[pad] * (width - len(row.source))] for row in rows])
     target_BT = torch.tensor([[*row.target, *[IGNORE] * (height - len(row.target))] for row in rows])
@@ -62,21 +62,22 @@ def micro_batches(
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How rows become batches: pad id, fixed width (None: none), tokens a row adds beside its source, and where loss is."""
+class BatchLayout:
+    """How rows become batches: pad id, width to pad to (None: the longest row), extra tokens per row, and which tokens have
+    loss."""
 
     pad: int
-    room: int | None = None
+    max_length: int | None = None
     extra: int = 0
     counts_target: bool = False  # decoder-only rows carry their target in the same sequence
     loss: Loss = "answer"
 
     def width(self, row: EncodedRow) -> int:
-        return self.extra + max(len(row.source), self.room or 0) + (len(row.target) if self.counts_target else 0)
+        return self.extra + max(len(row.source), self.max_length or 0) + (len(row.target) if self.counts_target else 0)
 
-    def heard(self, row: EncodedRow) -> int:
-        """How many tokens of a row bear loss; the prompt stands before the first."""
+    def loss_tokens(self, row: EncodedRow) -> int:
+        """The number of tokens of a row that have loss."""
         return len(row.target) + (len(row.source) if self.loss == "sequence" else 0)
 
     def batch(self, rows: Sequence[EncodedRow]) -> Batch:
-        return collate(rows, self.pad, self.room)
+        return collate(rows, self.pad, self.max_length)

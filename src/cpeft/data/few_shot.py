@@ -1,8 +1,8 @@
-"""Rows and fewer of them: k shots per class or in total, and plain limits for small machines.
+"""Subsets of rows: k shots per class or in total, and plain limits for small machines.
 
-Published few-shot studies draw k rows in total, stratified (papers.md E-30); ours are k per class. There k below the
-number of classes fails; here it is a uniform draw that says so. The draws of one seed are nested: the 5 shots of a
-class are among its 10. Rows scored together (`Rows.groups`) are drawn together: at most k or `limit` rows in whole
+Published few-shot studies draw k rows in total, stratified (papers.md E-30); ours are k per class. There a k below
+the number of classes fails; here it is a uniform draw, with a note. The draws of one seed are nested: the 5 shots of a
+class are among its 10. Rows scored together (`SplitRows.groups`) are drawn together: at most k or `limit` rows in whole
 groups, but at least one group; per class, whole groups until each class has k rows, which gives most classes more.
 """
 
@@ -18,10 +18,10 @@ from cpeft.tasks.base import Code, Task
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows of one split with the class index and the text's hash of each; `notes` say what was chosen from what.
-    `groups` numbers the rows scored together, and is None where each row stands alone; numbers of different splits have
-    nothing to do with each other.
+class SplitRows:
+    """Rows of one split with the class index and text hash of each; `notes` record how they were chosen.
+    `groups` numbers the rows scored together, and is None where each row is scored alone; numbers are unique within
+    one split only.
     """
 
     table: pa.Table
@@ -33,10 +33,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def take(self, index: np.ndarray, *notes: str) -> "Rows":
+    def take(self, index: np.ndarray, *notes: str) -> "SplitRows":
         table = self.table.take(pa.array(index, pa.int64()))
         groups = None if self.groups is None else self.groups[index]
-        return Rows(table, self.classes[index], self.hashes[index], groups, (*self.notes, *notes))
+        return SplitRows(table, self.classes[index], self.hashes[index], groups, (*self.notes, *notes))
 
     def draw(self, n: int, rng: np.random.Generator, stratify: bool = True) -> np.ndarray:
         """Sorted indices of `n` rows, with the proportions of classes; if grouped, those of groups in random order until
@@ -49,7 +49,7 @@ class Rows:
         return np.flatnonzero(np.isin(group, order[: max(fitting, 1) if n else 0]))
 
 
-def few_shot(task: Task, rows: Rows, k: int, per: Literal["class", "total"], seed: int) -> Rows:
+def few_shot(task: Task, rows: SplitRows, k: int, per: Literal["class", "total"], seed: int) -> SplitRows:
     """`k` rows of each class (all of a smaller class), or `k` in total with the class proportions of `rows`."""
     if k < 0:
         raise ConfigError(f"few_shot: k = {k} per '{per}'; k must not be negative, per is 'class' or 'total'")
@@ -64,7 +64,7 @@ def few_shot(task: Task, rows: Rows, k: int, per: Literal["class", "total"], see
     return rows.take(np.sort(index), *notes)
 
 
-def _per_class(rows: Rows, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+def _per_class(rows: SplitRows, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
     values, place, counts = np.unique(rows.classes, return_inverse=True, return_counts=True)
     if few := int((counts < k).sum()):
         notes.append(f"{few} of {len(values)} classes have fewer than {k} rows and give all of them")
@@ -81,9 +81,9 @@ def _per_class(rows: Rows, k: int, rng: np.random.Generator, notes: list[str]) -
     return np.flatnonzero(np.isin(group, taken))
 
 
-def _in_total(rows: Rows, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+def _in_total(rows: SplitRows, k: int, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
     if k > len(rows):
-        notes.append(f"{k} rows were asked for, all {len(rows)} were taken")
+        notes.append(f"{k} rows were requested, all {len(rows)} were taken")
     known = len(np.unique(rows.classes))
     uniform = 0 < k < known
     index = rows.draw(min(k, len(rows)), rng, stratify=not uniform)
@@ -94,7 +94,7 @@ def _in_total(rows: Rows, k: int, rng: np.random.Generator, notes: list[str]) ->
     return index
 
 
-def limit(rows: Rows, n: int, seed: int) -> Rows:
+def limit(rows: SplitRows, n: int, seed: int) -> SplitRows:
     """At most `n` rows (but a whole group, where rows are grouped), drawn uniformly, in their old order."""
     if n < 0:
         raise ConfigError(f"data.limit = {n}: must not be negative")
@@ -105,7 +105,7 @@ def limit(rows: Rows, n: int, seed: int) -> Rows:
     return rows.take(index, f"{len(index)} of {len(rows)} rows were drawn{whole}")
 
 
-def example_places(rows: Rows, k: int, seed: int) -> np.ndarray:
+def example_places(rows: SplitRows, k: int, seed: int) -> np.ndarray:
     """Places of at most `k` rows to be shown as examples, in the order in which they are shown: classes take turns, in an order
     drawn anew for each round, so that any first few are as balanced as their number allows. Rows are drawn one by one, also
     those that are scored together."""

@@ -1,7 +1,7 @@
-"""The Hugging Face hub: whether it can be reached, asked once per process, and files of its repositories.
+"""The Hugging Face hub: whether it can be reached, checked once per process, and files of its repositories.
 
-Its libraries try each name again and again, half a minute for each dataset; where it does not answer once, they go on as under
-HF_HUB_OFFLINE. They are imported when something is asked of it.
+Its libraries retry each name, half a minute for each dataset. Where the hub does not answer one request, HF_HUB_OFFLINE is set
+for them. They are imported on first use.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ TIMEOUT = 5  # seconds
 
 
 class Unreached(Exception):
-    """Why the hub does not give something; `offline` where it is neither in reach nor in its cache."""
+    """The hub does not provide something; `offline` where it is neither reachable nor in the cache."""
 
     offline = False
 
@@ -61,6 +61,6 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError) as error:
-        told = Unreached(str(error).splitlines()[0])
-        told.offline = isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
-        raise told from None
+        unreached = Unreached(str(error).splitlines()[0])
+        unreached.offline = isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
+        raise unreached from None

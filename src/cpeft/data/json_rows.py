@@ -1,7 +1,7 @@
 """JSON rows: an object on every line, or one array of objects, read piece by piece.
 
-Numbers are kept as they are written, so that 2.50 stays 2.50; a row's own text is kept as well, on one line, for those who
-write it out again.
+Numbers are kept as they are written, so that 2.50 stays 2.50; a row's own text is kept as well, on one line, for writers
+that copy it.
 """
 
 import json

@@ -1,7 +1,6 @@
-"""What is noted of a task's rows, and which of it gives reason to be careful.
+"""Notes on a task's rows, and which of them are warnings.
 
-Notes are sentences: they are shown before a run and kept in its folder, where reports find the worrying ones by how they are
-written here.
+Notes are sentences. They are shown before a run and kept in its folder, where reports find warnings by the patterns below.
 """
 
 import re
@@ -9,11 +8,11 @@ from collections.abc import Sequence
 
 from cpeft.data.csv_rows import STRAY
 
-FEW = 30  # validation rows, below which a checkpoint is chosen by chance as much as by what was learned
+FEW = 30  # validation rows, below which the choice of a checkpoint is mostly chance
 NAMED = 5  # classes that a note names
 
 CUT = re.compile(r"(\d+) of (\d+) (\w+) sources were cut to (\d+) tokens")
-SHARED = re.compile(r"have the text of a")  # how the notes of a split begin to speak of rows in two of its parts
+SHARED = re.compile(r"have the text of a")  # in notes about rows that are in two parts of a split
 LEFT_IN = re.compile(r"have the text of a .* left in")
 UNKNOWN = re.compile(r"(\d+) of (\d+) (\w+) sources have characters that the tokenizer does not know")
 ABSENT = re.compile(r"no (\w+) row of (\d+) is labelled")
@@ -28,7 +27,7 @@ def cut(rows: int, of: int, split: str, most: int | None) -> str:
 
 
 def unknown(rows: int, of: int, split: str, tokens: tuple[int, int], example: str) -> str:
-    """Sources in which the model reads a token that says nothing; `tokens` are those and all."""
+    """Sources with the unknown token; `tokens` are the number of unknown tokens and of all."""
     share = f"{tokens[0]} of {tokens[1]} tokens, {tokens[0] / tokens[1]:.1%}"
     return f"{rows} of {of} {split} sources have characters that the tokenizer does not know ({share}), as in {example[:60]!r}"
 
@@ -37,7 +36,7 @@ def absent(classes: Sequence[str], of: int, split: str) -> str:
     """Classes without a row in a split."""
     named = ", ".join(repr(each) for each in classes[:NAMED])
     more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
-    what = "nothing teaches it" if split == "train" else "no score says anything of it"
+    what = "the model cannot learn it" if split == "train" else "no score covers it"
     return f"no {split} row of {of} is labelled {named}{more}: {what}"
 
 
@@ -58,10 +57,10 @@ def examples_left_out(count: int, of: int, most: int) -> str:
 
 
 def of_training(note: str) -> bool:
-    """Whether a note means something only where a prompt is trained."""
+    """Whether a note matters only where a prompt is trained."""
     return bool(VALIDATED.search(note) or note.startswith("no train row "))
 
 
 def worrying(note: str) -> bool:
-    """Whether a note gives reason to be careful."""
+    """Whether a note is a warning."""
     return any(kind.search(note) for kind in (CUT, LEFT_IN, UNKNOWN, ABSENT, VALIDATED, FEWER, SWALLOWED))

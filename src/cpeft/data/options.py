@@ -2,13 +2,15 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from cpeft.config import Count, CountOrZero, Options
 from cpeft.data.splits import Policy
 from cpeft.tasks.base import Written
 
-# what a prompt must meet again when it is used
+# options of the text that a prompt was trained on, needed again when it is used
 TEXT_OPTIONS = ("form", "prefix", "labels", "cue", "max_source", "padding", "squad_target")
-# and where it meets examples, which these are
+# and with in-context examples, those that decide the examples
 EXAMPLE_OPTIONS = ("examples", "examples_tokens", "few_shot", "few_shot_per", "limit_train", "split", "revision")
 
 Form = Literal["fields", "instruction", "chat"]
@@ -18,42 +20,68 @@ Loss = Literal["answer", "sequence"]
 class DataOptions(Options):
     """Rows and text of a run.
 
-    `form`: a row reads as its `fields` in one line, as an `instruction` with a line per field, or as that instruction in the
-    user's turn of the model's own `chat` template, the answer in the assistant's. `prefix = "none"` leaves the task name out of
-    the fields, so that the prompt must carry the task. `labels = "spaced"` writes `not entailment`. `cue` ends the source of
-    decoder-only models; None is "answer:" on a line of its own, in instructions to closed tasks "label:". `max_source` cuts
-    sources, in tokens; instruction, cue and template stay whole. `padding = "room"` pads every source to `max_source`, as
-    published code did. `loss = "sequence"` trains decoder-only models on the source as well, as published for chat models.
-    `label_padding = "in-loss"` fills targets with the pad token to the longest label of the task and trains on the filling too:
-    TPV's code on T5 never masked it, so that short labels weigh less and the loss that selects is diluted by easy tokens.
-    `squad_target = "stringified"` asks of SQuAD the answers as Python prints their dictionary, as published code did.
-    `examples` training rows with their answers are written before every row: drawn by seed `subset` from the training rows that
-    the run sees, as many of each class as their number allows, the same before every row of every split (but for the rows that
-    are examples themselves, which are read behind the others). They are at most `examples_tokens` tokens, and a row that would
-    exceed `max_source` with all of them is read behind fewer; `models/examples.py` says how they read in each form.
-    `few_shot` rows per class (or in `total`) train; the limits draw that many rows of a split. `revision` is asked of the hub.
-    `folder` holds `<task>/<split>.parquet` in the place of the folder that CPEFT_DATA names.
+    `examples` are drawn by seed `subset` from the training rows that the run sees, as many of each class as their number
+    allows, the same before every row of every split. A row that is itself an example is read behind the others.
+    `models/examples.py` describes how they read in each form. `label_padding = "in-loss"` is what TPV's code did on T5: short
+    labels weigh less, and easy tokens dilute the loss that selects.
     """
 
-    form: Form = "fields"
-    prefix: Literal["task", "none"] = "task"
-    labels: Literal["words", "spaced", "numbers"] = "words"
-    split: Policy = "disjoint"
-    few_shot: CountOrZero | Literal["full"] = "full"
-    few_shot_per: Literal["class", "total"] = "class"
-    limit_train: CountOrZero | None = None
-    limit_validation: Count | None = None
-    limit_test: Count | None = None
-    max_source: Count | None = 256
-    padding: Literal["none", "room"] = "none"
-    cue: str | None = None
-    loss: Loss = "answer"
-    label_padding: Literal["masked", "in-loss"] = "masked"
-    squad_target: Written = "text"
-    examples: CountOrZero = 0
-    examples_tokens: Count = 1024
-    revision: str | None = None
-    folder: str | None = None
+    form: Form = Field(
+        default="fields",
+        description="A row as its `fields` in a line, as an `instruction` with a line per field, or as that instruction in "
+        "the user's turn of the model's `chat` template and the answer in the assistant's.",
+    )
+    prefix: Literal["task", "none"] = Field(
+        default="task",
+        description="`none` leaves the task's name out of `fields`, so that the prompt must carry the task.",
+    )
+    labels: Literal["words", "spaced", "numbers"] = Field(
+        default="words",
+        description="Labels as `not_entailment` (`words`), `not entailment` (`spaced`) or `1` (`numbers`).",
+    )
+    split: Policy = Field(
+        default="disjoint",
+        description="Which rows train, validate and test: `disjoint`, or as in a published study, leaks included.",
+    )
+    few_shot: CountOrZero | Literal["full"] = Field(
+        default="full", description="Training rows per class, or in total (`few_shot_per`); `full` is all."
+    )
+    few_shot_per: Literal["class", "total"] = Field(default="class", description="What `few_shot` counts.")
+    limit_train: CountOrZero | None = Field(default=None, description="Training rows drawn, at most; without it all.")
+    limit_validation: Count | None = Field(default=None, description="Validation rows drawn, at most; without it all.")
+    limit_test: Count | None = Field(default=None, description="Test rows drawn, at most; without it all.")
+    max_source: Count | None = Field(
+        default=256,
+        description="Tokens of a source, at most; the end of its fields is cut, never instruction, cue or template.",
+    )
+    padding: Literal["none", "room"] = Field(
+        default="none", description="`room` pads every source to `max_source` tokens, as published code did."
+    )
+    cue: str | None = Field(
+        default=None,
+        description="End of the source of decoder-only models; without it `answer:` on its own line, or `label:` in "
+        "instructions to tasks with labels.",
+    )
+    loss: Loss = Field(
+        default="answer",
+        description="Tokens that decoder-only models train on: the `answer`, or the whole `sequence` as published for chat.",
+    )
+    label_padding: Literal["masked", "in-loss"] = Field(
+        default="masked",
+        description="`in-loss` pads targets to the task's longest label and trains on the padding, as TPV's code did.",
+    )
+    squad_target: Written = Field(
+        default="text",
+        description="SQuAD's answer as `text`, or `stringified` as Python prints its dictionary, as published code did.",
+    )
+    examples: CountOrZero = Field(
+        default=0, description="Training rows that are written with their answers before every row."
+    )
+    examples_tokens: Count = Field(default=1024, description="Tokens of these examples together, at most.")
+    revision: str | None = Field(default=None, description="Revision of the dataset on the hub; without it the newest.")
+    folder: str | None = Field(
+        default=None, description="Folder of `TASK/SPLIT.parquet` files, instead of the one that CPEFT_DATA names."
+    )
 
     def cue_for(self, closed: bool) -> str:
         """The cue of a task with a closed label set, or of one without."""
@@ -68,6 +96,6 @@ class DataOptions(Options):
         return {name: getattr(self, name) for name in names}
 
     def same_text(self, other: "DataOptions") -> bool:
-        """Whether rows read alike under both."""
+        """Whether rows have the same text under both."""
         own, theirs = (each.text | {"cue": (each.cue_for(True), each.cue_for(False))} for each in (self, other))
         return own == theirs

@@ -35,11 +35,11 @@ class Dataset:
     origin: str  # one line for people
     revision: str | None  # the commit on the hub, where known
     fingerprint: str
-    notes: tuple[str, ...] = ()  # what is to be said of the files
+    notes: tuple[str, ...] = ()  # remarks about the files
 
 
 def load_tables(task: Task, revision: str | None = None, folder: str | None = None) -> Dataset:
-    """All splits of a task that can be had, of `folder` rather than CPEFT_DATA; raises MissingData with the way to get them."""
+    """All available splits of a task, from `folder` if given, else CPEFT_DATA; raises MissingData with the way to get them."""
     if task.rows:
         tables = {path.stem: read_rows(path) for path in sorted(task.rows.glob("*.parquet"))}
         mark = tables["train"].schema.metadata[b"fingerprint"].decode()
@@ -63,13 +63,13 @@ def load_tables(task: Task, revision: str | None = None, folder: str | None = No
         raise DataError(f"{path}: not valid JSON: {error}") from None
     have = record.get("revision")
     if revision and have and not task.files and revision not in (have, record.get("asked")):
-        held = f"{place} holds revision {have}, asked was {revision}"
+        held = f"{place} holds revision {have}, not the requested {revision}"
         raise MissingData(f"task '{task.name}': {held}", _remedy(task))
     if not task.files:
         tables = {split: read_rows(path) for split, path in files.items()}
         return Dataset(tables, str(place), have, digest(hashes))
     texts = {split: read_texts(task, path) for split, path in files.items()}
-    notes = tuple(note for _, told in texts.values() for note in told)
+    notes = tuple(note for _, remarks in texts.values() for note in remarks)
     return Dataset(
         {split: table for split, (table, _) in texts.items()}, "the task's files", None, digest(hashes), notes
     )
@@ -114,7 +114,7 @@ def read_rows(path: Path) -> pa.Table:
 
 
 def _typed(rows: list[dict[str, str]]) -> pa.Table:
-    """Columns of text as columns of numbers, where nothing is lost by it."""
+    """Columns of text as columns of numbers, where the conversion is exact."""
     columns = {}
     for name in rows[0]:
         texts: list[str] = [row[name] for row in rows]
@@ -137,7 +137,7 @@ def fetch(task: Task, folder: Path, revision: str | None = None) -> list[Path]:
     record = {"hub": task.hub.path, "config": task.hub.config, "revision": data.revision, "asked": revision}
     target = folder / task.name
     target.mkdir(parents=True, exist_ok=True)
-    partial = target / f".partial-{os.getpid()}"  # what carries a final name is whole
+    partial = target / f".partial-{os.getpid()}"  # a file with its final name is complete
     written = []
     for split, table in data.tables.items():
         pa.parquet.write_table(table, partial, compression="zstd")
@@ -172,14 +172,14 @@ def _from_hub(task: Task, revision: str | None, folder: str | None = None) -> Da
 
 
 def _commit(path: str, revision: str | None) -> str | None:
-    """The commit that `revision` (default: the newest) means on the hub; offline, what was asked for."""
+    """The commit of `revision` (default: the newest) on the hub; offline, `revision` itself."""
     if Path(path).is_dir():
         return None
     from huggingface_hub import HfApi
 
     try:
         return HfApi().dataset_info(path, revision=revision).sha or revision
-    except Exception:  # the rows are here, from the cache; only their address could not be asked for
+    except Exception:  # the rows are here, from the cache; only their commit could not be looked up
         return revision
 
 

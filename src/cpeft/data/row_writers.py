@@ -1,6 +1,6 @@
-"""Users' rows written out again with columns of ours beside theirs: JSONL, CSV or Parquet, row by row.
+"""Writers of users' rows with added columns: JSONL, CSV or Parquet, row by row.
 
-What a row held stays as it was: JSON objects keep their own text, CSV its cells, Parquet its types where Parquet is written.
+The user's cells stay as they are: JSON objects keep their own text, CSV its cells, Parquet its types where Parquet is written.
 Between kinds of file values become text by the rule of `tasks/cells.py`; a missing value is null, or an empty cell of CSV.
 """
 
@@ -22,19 +22,19 @@ AT_ONCE = 8192  # rows of a row group
 
 
 class RowWriter(Protocol):
-    """Takes rows in order; what it wrote is whole once it is closed."""
+    """Takes rows in order; the file is complete once the writer is closed."""
 
     def write(self, row: FileRow, own: dict[str, str]) -> None:
-        """Write a row with columns of ours."""
+        """Write a row with the added columns `own`."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining rows and close the file."""
 
 
 def kind_of(path: Path) -> str:
-    """How a file is written, by its name: csv, parquet, else json, an object a line; raises ConfigError for packed files."""
+    """The format of a file by its name: csv, parquet, else json (one object per line); raises ConfigError for .gz."""
     if path.suffix.lower() == ".gz":
-        raise ConfigError(f"--out {path}: files are not written packed; leave out .gz")
+        raise ConfigError(f"--out {path}: compressed output is not supported; leave out .gz")
     return KINDS.get(path.suffix.lower(), "json")
 
 

@@ -1,6 +1,6 @@
-"""Splits: which rows train, which select, which test.
+"""Splits: which rows train, which validate, which test.
 
-Policy `disjoint` (ours) goes by the official train size, never by the rows at hand. Test is fixed first; rows whose
+Policy `disjoint` (the default) depends on the official train size, never on the rows at hand. Test is fixed first; rows whose
 text is in test leave train and validation, and rows whose text is in validation leave train.
 
 - over 10,000: test is the official test if its labels are public, else the official validation; 1,000 train rows become
@@ -30,7 +30,7 @@ from unicodedata import category
 import numpy as np
 import pyarrow as pa
 
-from cpeft.data.few_shot import Rows, class_indices
+from cpeft.data.few_shot import SplitRows, class_indices
 from cpeft.data.resolve import Dataset
 from cpeft.errors import DataError, MissingData
 from cpeft.seeds import generator
@@ -65,9 +65,9 @@ _TPV_TEXT = {**_TPV, "small": f"stsb {_TPV['small']}"}
 class Splits:
     """The rows of a run."""
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: SplitRows
+    validation: SplitRows
+    test: SplitRows
     notes: tuple[str, ...]
 
     @property
@@ -95,7 +95,7 @@ def make_splits(task: Task, dataset: Dataset, policy: Policy = "disjoint") -> Sp
     return Splits(**parts, notes=tuple(notes))
 
 
-def _disjoint(task: Task, found: dict[str, Rows], notes: list[str]) -> dict[str, Rows]:
+def _disjoint(task: Task, found: dict[str, SplitRows], notes: list[str]) -> dict[str, SplitRows]:
     """The splits at hand in their roles; without a validation where it is still to be carved from train."""
     parts = {split: found[split] for split in ROLES if split in found}
     if len(parts) == 1:
@@ -119,16 +119,16 @@ def _disjoint(task: Task, found: dict[str, Rows], notes: list[str]) -> dict[str,
     return parts
 
 
-def _published(task: Task, found: dict[str, Rows], policy: str, notes: list[str]) -> dict[str, Rows]:
-    """The policies of published code; a missing split is an error, for what is carved is not what was published."""
+def _published(task: Task, found: dict[str, SplitRows], policy: str, notes: list[str]) -> dict[str, SplitRows]:
+    """The policies of published code; a missing split is an error, because a carved split is not the published one."""
 
-    def need(*splits: str) -> Rows:
+    def need(*splits: str) -> SplitRows:
         for split in splits:
             if split in found:
                 return found[split]
         raise MissingData(
             f"task '{task.name}': split policy '{policy}' needs the {splits[0]} rows, which are not here; "
-            f'`cpeft fetch task:{task.name} --out DIR` may bring them, split = "disjoint" does without'
+            f'`cpeft fetch task:{task.name} --out DIR` may bring them, or use split = "disjoint", which does not need it'
         )
 
     rules = {"attempt": _ATTEMPT, "tpv": _TPV, "tpv-text": _TPV_TEXT, "s0-text": {}}[policy]
@@ -160,14 +160,14 @@ def _is_large(task: Task) -> bool:
     return (task.official.train or 0) > LARGE
 
 
-def _cut(rows: Rows, n: int, purpose: str, stratify: bool = True) -> tuple[Rows, Rows]:
+def _cut(rows: SplitRows, n: int, purpose: str, stratify: bool = True) -> tuple[SplitRows, SplitRows]:
     """`n` drawn rows (at most `n` if grouped) and the others, both in their old order."""
     index = rows.draw(n, generator(SPLIT_SEED, "split", purpose), stratify)
     return rows.take(index), rows.take(np.setdiff1d(np.arange(len(rows)), index))
 
 
-def _overlaps(parts: dict[str, Rows], remove: bool) -> list[str]:
-    """A note on each two splits that share texts, which leave the first of them if `remove`."""
+def _overlaps(parts: dict[str, SplitRows], remove: bool) -> list[str]:
+    """A note on each pair of splits that share texts; with `remove` these leave the first of the two."""
     notes = []
     for one, other in (("validation", "test"), ("train", "test"), ("train", "validation")):
         if one in parts and other in parts:
@@ -180,7 +180,7 @@ def _overlaps(parts: dict[str, Rows], remove: bool) -> list[str]:
     return notes
 
 
-def _labelled(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, Rows]:
+def _labelled(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, SplitRows]:
     """Usable splits: hidden tests left out, rows outside the task dropped."""
     undeclared = task.official == Sizes(None, None, None)  # a user's task: what is there counts
     found = {}
@@ -195,7 +195,7 @@ def _labelled(task: Task, dataset: Dataset, notes: list[str]) -> dict[str, Rows]
         if len(classes) < total:
             notes.append(f"{total - len(classes)} of {total} {split} rows were dropped: no label, or not of this task")
         if len(classes):
-            found[split] = Rows(table, classes, _hashes(task, table), _groups(task, table))
+            found[split] = SplitRows(table, classes, _hashes(task, table), _groups(task, table))
     if not found.keys() & set(ROLES):
         raise DataError(f"task '{task.name}': no labelled rows in {dataset.origin}")
     return found

@@ -2,9 +2,9 @@
 
 A cell is the text that stands in the file. No type is guessed: `007`, `2.50`, `NA` and `2019-01-01` stay as they are written.
 JSON numbers are the digits in the file, `true` and `false` the words, null is a missing value; Parquet's values become text by
-the rule of `tasks/cells.py`. Files are UTF-8, with or without a byte order mark, or UTF-16 or UTF-32 with one, unless they
-are said to be something else. CSV is read strictly: a stray quote, a row of too many cells and two columns of one name are
-errors that name the line. What is no error but may be a mistake is counted and told (`UserFile.notes`).
+the rule of `tasks/cells.py`. Files are UTF-8, with or without a byte order mark, or UTF-16 or UTF-32 with one, unless
+the task names another encoding. CSV is read strictly: a stray quote, a row of too many cells and two columns of one name are
+errors that name the line. Possible mistakes that are no errors are counted in `UserFile.notes`.
 """
 
 import codecs
@@ -123,7 +123,7 @@ class UserFile:
         head = raw.peek(4)[:4]
         if head in (ZIP, PARQUET):
             what = "a zip archive or a spreadsheet" if head == ZIP else "Parquet"
-            raise DataError(f"{self.path}: is {what} and not what its name says")
+            raise DataError(f"{self.path}: is {what}, not what its name says")
         encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), self.encoding)
         return io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")
 

@@ -1,4 +1,4 @@
-"""What is wrong with this prompt, recipe or data, before a GPU is spent on it."""
+"""Checks of prompts, recipes and data, before any training."""
 
 import os
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from cpeft.study.runner.data_check import Finding
 
 def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
     """Findings about recipes (`.toml` files or packaged names), about prompts (anything `cpeft import` reads) and formulas of
-    them, and about the prompts together; `key=value` overrides settings of the recipes, as for `cpeft run`. What cannot be seen
-    without the model is looked at on `model`, else on the one that a prompt names, where that is on this machine."""
+    them, and about the prompts together; `key=value` overrides settings of the recipes, as for `cpeft run`. Checks that need
+    the model use `model`, else the one that a prompt names, where that is on this machine."""
     overrides = [subject for subject in subjects if "=" in subject and not os.path.exists(subject)]
     subjects = [subject for subject in subjects if subject not in overrides]
     prompts = list(dict.fromkeys(subject for subject in subjects if _is_prompt(subject)))
@@ -32,7 +32,7 @@ def examine(subjects: Sequence[str], model: str | None = None) -> list[Finding]:
 
 
 def _is_prompt(subject: str) -> bool:
-    """Whether it is a prompt or a formula of prompts; a mere name that is no file may be a packaged recipe's."""
+    """Whether `what` is a prompt or a formula of prompts; a bare name that is no file may be a packaged recipe."""
     if subject.endswith(".toml") or os.path.exists(subject):
         return not subject.endswith(".toml")
     try:
@@ -42,7 +42,7 @@ def _is_prompt(subject: str) -> bool:
 
 
 def _of_recipe(subject: str, overrides: Sequence[str]) -> list[Finding]:
-    """Findings about a recipe; that there is nothing wrong is one."""
+    """Findings about a recipe; "nothing wrong" is a finding too."""
     try:
         recipe = load_recipe(_file_of(subject), overrides)
         launcher_options(recipe)  # raises ConfigError for mistakes in [launcher] tables

@@ -1,4 +1,4 @@
-"""What is wrong with prompts: rows that nothing trained, rows that the model never reads, another model's table."""
+"""Checks of prompts: untrained rows, rows that the model never reads, the table of another model."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -31,19 +31,19 @@ NEVER_LEFT = 1 - 1e-5  # cosine with a vocabulary row, in float32, of a row that
 
 
 class PromptCheck:
-    """Looks at prompts, on the `model` that is given for all of them, else on the one that each names."""
+    """Checks prompts on `model`, else on the model that each prompt names."""
 
     def __init__(self, model: str | None) -> None:
         self._models = _models(model)
 
     def of(self, subject: str) -> list[Finding]:
-        """Findings about a prompt or a formula of prompts; that there is nothing wrong is one."""
+        """Findings about a prompt or a formula of prompts; "nothing wrong" is a finding too."""
         try:
             found = list(_prompt(subject, self._models))
         except CpeftError as error:
             return [Finding("error", subject, str(error))]
-        said = any(finding.level != "note" for finding in found)
-        return found if said else [*found, Finding("ok", subject, "nothing wrong found")]
+        problems = any(finding.level != "note" for finding in found)
+        return found if problems else [*found, Finding("ok", subject, "nothing wrong found")]
 
     def together(self, prompts: Sequence[str]) -> Iterator[Finding]:
         """What several prompts have in common, and how much of that the model never reads."""
@@ -90,12 +90,12 @@ def _prompt(where: str, models: Models) -> Iterator[Finding]:
 
 
 def _travelled(where: str, prompt: SoftPrompt) -> Iterator[Finding]:
-    """How far training moved the prompt, and rows that it did not move; nothing of an origin."""
+    """How far training moved the prompt, and rows that it did not move; nothing for an origin."""
     if prompt.origin is not None:
         moved = (prompt.weight - prompt.origin).norm(dim=1) / prompt.origin.norm(dim=1).clamp_min(1e-12)
         whole = float((prompt.weight - prompt.origin).norm()), float(prompt.origin.norm().clamp_min(1e-12))
-        said = f"moved {whole[0]:.4g} from its origin, {whole[0] / whole[1]:.3g} of the origin's norm"
-        yield Finding("note", where, f"{said}; each row by {_range(moved)} of its own")
+        text = f"moved {whole[0]:.4g} from its origin, {whole[0] / whole[1]:.3g} of the origin's norm"
+        yield Finding("note", where, f"{text}; each row by {_range(moved)} of its own")
         if dead := int((moved == 0).sum()):
             yield Finding("error", where, f"{dead} of {prompt.length} rows never moved: dead rows")
         elif float(moved.std()) < 1e-7:
@@ -124,19 +124,19 @@ def _on_its_model(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, models
 
 
 def _repeats(prompt: SoftPrompt) -> list[int]:
-    """Rows that stand further up already."""
+    """Rows that repeat earlier ones."""
     rows = [tuple(row) for row in prompt.weight.tolist()]
     return [i for i, row in enumerate(rows) if rows.index(row) < i]
 
 
 def _nearest(where: str, prompt: SoftPrompt, lm: FrozenLM) -> Iterator[Finding]:
-    """The vocabulary row of the largest cosine for every prompt row; those that are such a row never learned anything."""
+    """The vocabulary row of the largest cosine for every prompt row; prompt rows that equal one were never trained."""
     table_VD = torch.nn.functional.normalize(lm.vocabulary.table_VD, dim=1)
     best, ids = (torch.nn.functional.normalize(prompt.weight, dim=1) @ table_VD.T).max(dim=1)
     words = lm.tokenizer.convert_ids_to_tokens(ids.tolist())
     rows = enumerate(zip(words, best, prompt.weight.norm(dim=1), strict=True), start=1)
-    said = ", ".join(f"{i} {word} {value:.2f} ({norm:.3g})" for i, (word, value, norm) in rows)
-    yield Finding("note", where, f"nearest tokens by row, cosine and (norm of the row): {said}")
+    text = ", ".join(f"{i} {word} {value:.2f} ({norm:.3g})" for i, (word, value, norm) in rows)
+    yield Finding("note", where, f"nearest tokens by row, cosine and (norm of the row): {text}")
     still = [i for i, value in enumerate(best.tolist()) if value > NEVER_LEFT]
     if still:  # all rows: an origin
         level: Literal["warning", "note"] = "warning" if len(still) < prompt.length else "note"
@@ -145,7 +145,7 @@ def _nearest(where: str, prompt: SoftPrompt, lm: FrozenLM) -> Iterator[Finding]:
 
 
 def _read_rows(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, lm: FrozenLM) -> Iterator[Finding]:
-    """Which rows the model reads: those that the loss has a gradient for, on random tokens."""
+    """The rows that the model reads: those with a gradient of the loss, on random tokens."""
     rng = generator(0, "doctor")
     ids = rng.integers(len(lm.vocabulary.table_VD), size=(4, 12)).tolist()
     batch = collate([EncodedRow(tuple(row[:9]), tuple(row[9:])) for row in ids], lm.text.pad or 0).to(lm.device)
@@ -163,12 +163,12 @@ def _read_rows(where: str, prompt: SoftPrompt, dead_ND: Tensor | None, lm: Froze
         gradient_PD, how = torch.autograd.grad(loss, prompt_PD)[0], "the gradient"
     norms = gradient_PD.float().norm(dim=1)
     reached, silent = ([i for i, norm in enumerate(norms.tolist()) if bool(norm) is there] for there in (True, False))
-    said = f"{how} on {lm.name} reaches rows {_spans(reached)} of {len(norms)}"
+    text = f"{how} on {lm.name} reaches rows {_spans(reached)} of {len(norms)}"
     if silent:
         own = any(i < prompt.length for i in silent)
-        yield Finding("error" if own else "warning", where, f"{said}; rows {_spans(silent)} are dead")
+        yield Finding("error" if own else "warning", where, f"{text}; rows {_spans(silent)} are dead")
     else:
-        yield Finding("note", where, f"{said}, norms {_range(norms)}")
+        yield Finding("note", where, f"{text}, norms {_range(norms)}")
 
 
 def _gradient_by_peft(folder: str, lm: FrozenLM, batch: Batch) -> Tensor:
@@ -198,7 +198,7 @@ def _together(prompts: Sequence[str]) -> Iterator[Finding]:
         yield Finding("note", "together", f"not compared: {error}")
         return
     except CpeftError:
-        return  # said of the prompt itself
+        return  # reported for the prompt itself
     yield Finding("note", "together", f"flattened cosine of the live rows of {len(live)} pairs: {_range(live)}")
     doubled = [item for item in items if item.dead_ND is not None]
     pairs = [(a, b) for a, b in combinations(doubled, 2)]

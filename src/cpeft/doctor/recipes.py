@@ -1,6 +1,6 @@
-"""What is wrong with a recipe: its data, its runs, its models, and texts that do not fit them; each thing is said once.
+"""Checks of a recipe: data, runs, models, and texts that do not fit them; each problem is reported once.
 
-A model's family is settled on its weights, once: that it can be used with soft prompts is remembered in the user's cache."""
+Whether a model can be used with soft prompts is checked on its weights once and kept in the user's cache."""
 
 import platform
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from cpeft.study.runner.plan import Plan
 
 def check_recipe(recipe: Recipe) -> Iterator[Finding]:
     """Findings about a recipe, none where nothing is wrong."""
-    said = set()
+    reported = set()
     for finding in check_data(recipe.training):
-        said.add(finding.what)
+        reported.add(finding.what)
         yield finding
     plan = Plan(recipe, Store(Path("stores") / recipe.name))
     for finding in (*_runs(plan), *_models(recipe), *_fits(recipe)):
-        if finding.what not in said:
-            said.add(finding.what)
+        if finding.what not in reported:
+            reported.add(finding.what)
             yield finding
 
 
@@ -36,7 +36,7 @@ def _runs(plan: Plan) -> Iterator[Finding]:
         try:
             plan.entry(run)
         except Missing:
-            continue  # said of the data
+            continue  # reported with the data
         except CpeftError as error:
             yield Finding("error", str(run), str(error))
 
@@ -77,4 +77,4 @@ def _fits(recipe: Recipe) -> Iterator[Finding]:
             except TooLong as error:
                 yield Finding("error", f"{run.stage}: {name}", str(error))
             except CpeftError:
-                continue  # said of the data
+                continue  # reported with the data

@@ -31,7 +31,7 @@ def label_scores(learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequen
     """The log-probability (nats) of every label, with its end token, as the answer to every row. A packed form reads a row
     once for all labels."""
     spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
-    batch = learner.shape.batch(rows).to(learner.lm.device)
+    batch = learner.layout.batch(rows).to(learner.lm.device)
     longest = max(map(len, spoken))
     if reading := learner.read(batch.source_BL, batch.mask_BL, batch.task_B, longest):
         scores_BC = reading.answers(LabelTrie(spoken), greedy=False).scores_BC
@@ -48,7 +48,7 @@ def prior(
         raise ConfigError(
             "calibrated choice goes by rows without content (`TaskData.content_free`), and none are given"
         )
-    found = in_groups(partial(label_scores, learner, labels=labels), content_free, learner.shape, budget)
+    found = in_groups(partial(label_scores, learner, labels=labels), content_free, learner.layout, budget)
     scores_NC = torch.cat([scores for _, scores in found]).double()
     return scores_NC.log_softmax(1).logsumexp(0) - torch.tensor(float(len(scores_NC))).log()
 

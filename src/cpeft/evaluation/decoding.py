@@ -81,7 +81,7 @@ def decode_rows(
     if labels and "calibrated" in (options.decode or ()):
         prior_C = prior(learner, content_free, labels, options.token_budget)
     work = partial(_decode_group, learner, labels, options, prior_C)
-    done = in_groups(work, mine, learner.shape, options.token_budget)
+    done = in_groups(work, mine, learner.layout, options.token_budget)
     out = {i: decoded for group, texts in done for i, decoded in zip(group, texts, strict=True)}
     return workers.gather([out[i] for i in range(len(mine))])
 
@@ -89,7 +89,7 @@ def decode_rows(
 def _decode_group(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, prior_C: Tensor | None, rows: list[EncodedRow]
 ) -> list[Decoded]:
-    batch = learner.shape.batch(rows).to(learner.lm.device)
+    batch = learner.layout.batch(rows).to(learner.lm.device)
     new = new_tokens(learner.text, labels, options)
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
     closed = {"choice", "calibrated"} & set(options.decode or ()) if labels else set()
@@ -153,7 +153,7 @@ def _generated(
     how = {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
     with plain_greedy(lm.model, codec.pad, codec.end):
         if reading:
-            tokens, notes = learner.tell(reading, left, **how), reading.notes
+            tokens, notes = learner.generate_from(reading, left, **how), reading.notes
         else:
             tokens, notes = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
     return [codec.decode(ids[skip:]) for ids in tokens.tolist()], _attention(notes)
@@ -188,6 +188,6 @@ def matched(spoken: Mapping[str, str], rule: Literal["exact", "lower"]) -> Calla
 @torch.no_grad()
 def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], budget: int) -> float:
     """Mean loss per token that bears loss (nats)."""
-    shape = learner.shape
-    done = in_groups(lambda part: float(learner.losses(shape.batch(part))[0].double().sum()), rows, shape, budget)
-    return sum((loss for _, loss in done), 0.0) / max(sum(map(shape.heard, rows)), 1)
+    layout = learner.layout
+    done = in_groups(lambda part: float(learner.losses(layout.batch(part))[0].double().sum()), rows, layout, budget)
+    return sum((loss for _, loss in done), 0.0) / max(sum(map(layout.loss_tokens, rows)), 1)

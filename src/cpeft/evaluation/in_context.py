@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cpeft.data.notes import examples_left_out
 from cpeft.data.options import DataOptions
-from cpeft.models.examples import Frame, Pair
+from cpeft.models.examples import ExampleFrame, Pair
 
 Encoded = tuple[list[list[int]], int, int]  # token ids, how many rows were cut, how many have fewer examples
 
@@ -19,7 +19,7 @@ class Shown:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, drawn: Mapping[int, Pair], options: DataOptions, frame: Frame) -> "Shown":
+    def of(cls, drawn: Mapping[int, Pair], options: DataOptions, frame: ExampleFrame) -> "Shown":
         """Of the examples that are drawn, by their places, those that fit in front of what `frame` encodes."""
         asked, room, places = options.examples, options.examples_tokens, list(drawn)
         frame = replace(frame, examples=tuple(drawn.values()))
@@ -34,7 +34,7 @@ class Shown:
             notes.append("the chat template renders no earlier turns, so examples are written into the user's turn")
         return cls(kept, tuple(places[i] for i in fit), tuple(notes))
 
-    def encode(self, frame: Frame, texts: Sequence[str], limit: int | None, first: int | None = None) -> Encoded:
+    def encode(self, frame: ExampleFrame, texts: Sequence[str], limit: int | None, first: int | None = None) -> Encoded:
         """Token ids of sources behind the examples, as `Frame.encode` gives them. `first` is the place of the first text where
         these are training rows: one that is an example itself is read behind the others."""
         own = {} if first is None else {place - first: i for i, place in enumerate(self.places)}

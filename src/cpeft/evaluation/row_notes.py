@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpeft.data.few_shot import Rows
+from cpeft.data.few_shot import SplitRows
 from cpeft.data.notes import FEW, absent, few_validated, unknown
 from cpeft.models.text import TextCodec
 from cpeft.tasks import Example, Task
@@ -34,7 +34,7 @@ class Lost:
         return [unknown(self.rows, rows, split, (self.tokens, self.of), self.example)] if self.rows else []
 
 
-def class_notes(task: Task, rows: Rows, split: str) -> Iterator[str]:
+def class_notes(task: Task, rows: SplitRows, split: str) -> Iterator[str]:
     """Classes without rows, and a validation that is too small to choose by."""
     if split == "validation" and 0 < len(rows) < FEW:
         yield few_validated(len(rows))

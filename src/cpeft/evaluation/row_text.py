@@ -6,7 +6,7 @@ from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.in_context import Shown
-from cpeft.models.examples import Frame
+from cpeft.models.examples import ExampleFrame
 from cpeft.models.text import TextCodec
 from cpeft.tasks import Example, Row, Task, instruction
 
@@ -28,9 +28,9 @@ def example_of(task: Task, row: Row, options: DataOptions) -> Example:
     return task.example(row, options.prefix == "task", options.labels, opening(task, options), options.squad_target)
 
 
-def frame_of(task: Task, options: DataOptions, codec: TextCodec) -> Frame:
+def frame_of(task: Task, options: DataOptions, codec: TextCodec) -> ExampleFrame:
     """What the task's rows stand behind, without examples."""
-    return Frame(codec, options.cue_for(bool(task.labels())), opening(task, options))
+    return ExampleFrame(codec, options.cue_for(bool(task.labels())), opening(task, options))
 
 
 def content_free(task: Task, options: DataOptions, codec: TextCodec, shown: Shown) -> tuple[EncodedRow, ...]:
@@ -46,7 +46,7 @@ def spoken_labels(task: Task, options: DataOptions, codec: TextCodec) -> dict[st
     Raises ConfigError where two of them are one to the tokenizer.
     """
     texts = task.labels(options.labels) or task.values
-    spoken = dict(zip(codec.spoken(texts), texts, strict=True))
+    spoken = dict(zip(codec.surface(texts), texts, strict=True))
     if len(spoken) < len(texts):
         raise ConfigError(
             f"task '{task.name}': two of its labels ({', '.join(texts)}) are one and the same to this tokenizer; "
@@ -69,10 +69,10 @@ def filled(targets: list[list[int]], task: Task, options: DataOptions, codec: Te
 def speech_notes(spoken: dict[str, str], targets: Sequence[str], codec: TextCodec) -> tuple[list[str], list[str]]:
     """How the tokenizer changes labels, or how many open answers it cannot give back as they are written; and an example."""
     if spoken:
-        changed = [f"'{label}' is said '{said}'" for said, label in spoken.items() if said != label]
-        return [f"labels as this tokenizer says them: {', '.join(changed)}"] if changed else [], []
-    lost = [(t, said) for t, said in zip(targets, codec.spoken(targets), strict=True) if t.strip() != said]
+        changed = [f"'{label}' becomes '{said}'" for said, label in spoken.items() if said != label]
+        return [f"labels as this tokenizer writes them: {', '.join(changed)}"] if changed else [], []
+    lost = [(t, said) for t, said in zip(targets, codec.surface(targets), strict=True) if t.strip() != said]
     if not lost:
         return [], []
-    example = f"a test answer, {lost[0][0][:60]!r}, is said {lost[0][1][:60]!r}"
-    return [f"{len(lost)} of {len(targets)} test answers cannot be said exactly by this tokenizer"], [example]
+    example = f"a test answer, {lost[0][0][:60]!r}, becomes {lost[0][1][:60]!r}"
+    return [f"{len(lost)} of {len(targets)} test answers do not survive a tokenizer round trip"], [example]

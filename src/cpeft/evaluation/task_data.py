@@ -12,7 +12,7 @@ from cpeft.data.notes import cut, fewer_examples
 from cpeft.data.options import DataOptions
 from cpeft.data.resolve import Dataset, load_tables
 from cpeft.data.rows import EncodedRow
-from cpeft.data.splits import Policy, Rows, Splits, make_splits
+from cpeft.data.splits import Policy, SplitRows, Splits, make_splits
 from cpeft.errors import ConfigError
 from cpeft.evaluation.in_context import Shown
 from cpeft.evaluation.row_notes import Lost, class_notes
@@ -186,10 +186,10 @@ def _deciding(split: str, options: DataOptions) -> DataOptions:
     return options.model_copy(update={name: DataOptions.model_fields[name].default for name in others})
 
 
-def _drawn(name: str, base: Path | None, options: DataOptions, split: str, seed: int) -> Rows:
+def _drawn(name: str, base: Path | None, options: DataOptions, split: str, seed: int) -> SplitRows:
     """The rows of a split that a run sees."""
     task = find_task(name, base)
-    rows: Rows = getattr(_splits_of(name, base, options.revision, options.folder, options.split), split)
+    rows: SplitRows = getattr(_splits_of(name, base, options.revision, options.folder, options.split), split)
     most = getattr(options, f"limit_{split}")
     if split == "train" and options.few_shot != "full":
         return few_shot(task, rows, options.few_shot, options.few_shot_per, seed)

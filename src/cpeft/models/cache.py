@@ -1,8 +1,8 @@
-"""The user's cache: models, a folder for each, named by the SHA-256 of the file that it was made from; and answers that took
-a model's tokenizer or weights to find, so that the next command need not load them.
+"""The user's cache: models, each in a folder named by the SHA-256 of the file that it was made from; and facts that needed a
+model's tokenizer or weights, so that the next command need not load them.
 
-It lies in `$CPEFT_CACHE`, else in `$XDG_CACHE_HOME/cpeft`, else in `~/.cache/cpeft`. What is there is whole: it is written
-under another name and renamed.
+It is `$CPEFT_CACHE`, else `$XDG_CACHE_HOME/cpeft`, else `~/.cache/cpeft`. Files are written under another name and renamed, so
+they are always complete.
 """
 
 import hashlib
@@ -34,10 +34,10 @@ def models_cache() -> Path:
 
 
 def remembered(kind: str, key: Any, find: Callable[[], Any]) -> Any:
-    """What `find` returns, a JSON value, or returned before for an equal key (another one) under the same code and the same
-    transformers. What it raises is not remembered, and where nothing can be written nothing is."""
-    told = digest([key, *_readers()])
-    path = _cache() / kind / f"{told[:32]}.json"
+    """The result of `find`, a JSON value, or the one cached for the same key under the same code and the same version of
+    transformers. Exceptions are not cached; nothing is cached where the cache cannot be written."""
+    hashed = digest([key, *_readers()])
+    path = _cache() / kind / f"{hashed[:32]}.json"
     with suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))
     found = find()
@@ -49,12 +49,12 @@ def remembered(kind: str, key: Any, find: Callable[[], Any]) -> Any:
 
 @lru_cache(maxsize=1)
 def _readers() -> tuple[str, str]:
-    """What finds answers: this package's code, and transformers."""
+    """The versions that cached results depend on: this package's code, and transformers."""
     return code_digest(), version("transformers")
 
 
 def write_once(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder unless it is there, whole or not at all: several processes may want it at once."""
+    """Write a folder atomically unless it exists; several processes may do so at once."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def write_once(path: Path, write: Callable[[Path], object]) -> None:
         try:
             made.rename(path)
         except OSError:
-            if not path.exists():  # else another process was quicker
+            if not path.exists():  # else another process was faster
                 raise
 
 

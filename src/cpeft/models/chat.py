@@ -3,7 +3,7 @@
     before  source  cue  behind | answer end-of-turn
     `--------- source --------'   `--- target ----'
 
-The template is rendered once, with placeholders for what user and assistant say. Training thus sees what
+The template is rendered once, with placeholders for the two messages. Training thus sees what
 `apply_chat_template` makes of both turns up to the end of the assistant's, and generation the same text up to the answer,
 special tokens as the template writes them: none is added a second time, which the published code did (papers.md E-27). Where a
 template puts something before every answer (an empty block of thoughts, say), it stands in the source.
@@ -20,8 +20,8 @@ from cpeft.errors import ConfigError
 from cpeft.models.row_tokens import RowTokens
 from cpeft.models.text import TextCodec
 
-ASKED, SAID = "cpeft-asked", "cpeft-said"
-# Templates that tell the date must not read differently tomorrow; this day is the one LLaMA 3.1's template falls back on.
+USER_MARK, ANSWER_MARK = "cpeft-asked", "cpeft-said"
+# Templates that contain the date must not change from day to day; this date is LLaMA 3.1's default.
 DAY = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}"
 
 
@@ -53,15 +53,15 @@ class ChatCodec(TextCodec):
 
     def _around(self, turns: int) -> list[str]:
         """The template's text around the words of earlier turns of user and assistant; none where it does not render them, or
-        goes on behind them in another way than without."""
+        continues after them differently than without them."""
         pairs = [(f"cpeft-turn-{i}-asked", f"cpeft-turn-{i}-said") for i in range(turns)]
         words = [word for pair in pairs for word in pair]
         try:
             before, *rest = rendered(self.tokenizer, self.name, pairs)
         except ConfigError:
             return []
-        told = re.findall("|".join(words), before)
-        same = told == words and rest == list(rendered(self.tokenizer, self.name)[1:])
+        found = re.findall("|".join(words), before)
+        same = found == words and rest == list(rendered(self.tokenizer, self.name)[1:])
         return re.split("|".join(words), before) if same else []
 
     def lead(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
@@ -80,9 +80,9 @@ class ChatCodec(TextCodec):
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError
-        where the tokenizer makes one token of both, so that answers could not be told from the template."""
-        said = [self._lead + text.strip() for text in texts]
-        rows = self.tokens.ids(said, before=self.behind, behind=self._after)
+        where the tokenizer makes one token of both, so that answers could not be separated from the template."""
+        answers = [self._lead + text.strip() for text in texts]
+        rows = self.tokens.ids(answers, before=self.behind, behind=self._after)
         context = self.tokens.ids([""], before=self.behind)[0] if self.behind else []
         if any(row[: len(context)] != context for row in rows):
             raise ConfigError(
@@ -95,15 +95,15 @@ class ChatCodec(TextCodec):
 
 def rendered(tokenizer: Any, name: str, earlier: Sequence[tuple[str, str]] = ()) -> tuple[str, str, str]:
     """The template's text before the user's words, with `earlier` turns of user and assistant in it, between these words and
-    the answer, and after it. Raises ConfigError where there is no template, or one that does not say both, each once and in
-    this order."""
+    the answer, and after it. Raises ConfigError where there is no template, or one that does not contain both, once each and
+    in this order."""
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
-            f"{name} has no chat template, so it is no chat model; use data.form = 'instruction' or 'fields'"
+            f"{name} has no chat template, so it is not a chat model; use data.form = 'instruction' or 'fields'"
         )
     turns = [
         {"role": role, "content": content}
-        for pair in (*earlier, (ASKED, SAID))
+        for pair in (*earlier, (USER_MARK, ANSWER_MARK))
         for role, content in zip(("user", "assistant"), pair, strict=True)
     ]
     try:
@@ -112,8 +112,10 @@ def rendered(tokenizer: Any, name: str, earlier: Sequence[tuple[str, str]] = ())
         raise ConfigError(
             f"the chat template of {name} fails on one user's and one assistant's turn: {error}"
         ) from None
-    before, asked, rest = text.partition(ASKED)
-    behind, said, after = rest.partition(SAID)
-    if not (asked and said) or ASKED in rest or SAID in before + after:
-        raise ConfigError(f"the chat template of {name} does not say the user's words and then the answer, each once")
+    before, user, rest = text.partition(USER_MARK)
+    behind, answer, after = rest.partition(ANSWER_MARK)
+    if not (user and answer) or USER_MARK in rest or ANSWER_MARK in before + after:
+        raise ConfigError(
+            f"the chat template of {name} must contain the user message and then the answer, exactly once each"
+        )
     return before, behind, after

@@ -1,8 +1,8 @@
-"""What a model is, known by content: its configuration, tokenizer and chat template, its weights.
+"""The identity of a model by content: its configuration, tokenizer and chat template, its weights.
 
-A prompt means something under one tokenizer and one network. Files may move and be saved again by another version of a
-library, so what is hashed is what was read: the tokenizer's vocabulary and what it makes of some text, the settings that
-differ from the architecture's defaults, the text of the template. A folder and the hub give the same hashes.
+A prompt belongs to one tokenizer and one network. Files may move, or be saved again by another version of a library, so the
+hashes are of loaded values: the tokenizer's vocabulary and its ids of some text, the settings that differ from the
+architecture's defaults, the text of the template. A folder and the hub give the same hashes.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from cpeft.errors import ConfigError, MissingModel
 from cpeft.models.cache import file_hash, remembered
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-READ = ("*.json", "*.model", "*.txt", "*.jinja")  # what tells what a model is, beside its weights
+READ = ("*.json", "*.model", "*.txt", "*.jinja")  # the files that describe a model, beside its weights
 NO_REMOTE_CODE: Table = {"trust_remote_code": False}  # for everything that transformers loads
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError)  # what damaged files come out as
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError)  # what damaged files raise
 
-VOLATILE = {  # keys of a configuration that say how it was saved or loaded, or what nothing here reads
+VOLATILE = {  # keys about how a configuration was saved or loaded, and keys that are not used here
     "architectures", "attn_implementation", "auto_map", "dtype", "id2label", "label2id", "name_or_path", "output_attentions",
     "output_hidden_states", "problem_type", "quantization_config", "return_dict", "task_specific_params", "torch_dtype",
     "transformers_version", "use_cache",
@@ -57,18 +57,18 @@ def template_hash(tokenizer: Any) -> str:
 
 
 def config_hash(config: Any) -> str:
-    """Sixteen hexadecimal digits of what a configuration says that its architecture would not say by itself."""
+    """Sixteen hexadecimal digits of the settings that differ from the architecture's defaults."""
     try:
         usual = type(config)().to_dict()
     except (TypeError, ValueError):  # made of other configurations, which it cannot do without
         usual = {}
-    said = {"model_type": config.model_type, **_differing(config.to_dict(), usual)}
-    return digest(json.loads(json.dumps(said, default=str)))[:16]
+    values = {"model_type": config.model_type, **_differing(config.to_dict(), usual)}
+    return digest(json.loads(json.dumps(values, default=str)))[:16]
 
 
-def _differing(said: Table, usual: Table) -> Table:
+def _differing(values: Table, usual: Table) -> Table:
     differing: Table = {}
-    for key, value in said.items():
+    for key, value in values.items():
         if key in VOLATILE or key.startswith("_") or (key in usual and usual[key] == value):
             continue
         both = isinstance(value, dict) and isinstance(usual.get(key), dict)
@@ -86,7 +86,7 @@ def parts_of(config: Any, tokenizer: Any) -> dict[str, str]:
 def read_config(where: str, **at: Any) -> Any:
     """The configuration of a model in a folder or on the hub."""
     from transformers import (
-        AutoConfig,  # here: it imports torch, and what a plan wants to know of a model is remembered
+        AutoConfig,  # here: it imports torch, and what a plan needs of a model is cached
     )
 
     return AutoConfig.from_pretrained(where, **at, **NO_REMOTE_CODE)
@@ -103,7 +103,7 @@ def read_tokenizer(where: str, **at: Any) -> Any:
 
 
 def not_loaded(name: str, error: Exception) -> ConfigError | MissingModel:
-    """Why a model could not be loaded, as one of our errors."""
+    """The error for a model that could not be loaded."""
     if "trust_remote_code" in str(error):
         return ConfigError(
             f"model '{name}' comes with program code of its own, which cpeft never runs; use a model whose architecture is "
@@ -125,7 +125,7 @@ def folder_parts(folder: Path, name: str) -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def _read_parts(folder: str, name: str, files: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """`files` is what changes when somebody changes the folder."""
+    """`files` is the cache key: it changes when the folder does."""
     try:
         return dict(remembered("parts", files, lambda: parts_of(read_config(folder), read_tokenizer(folder))))
     except UNREADABLE as error:

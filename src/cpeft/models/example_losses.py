@@ -34,13 +34,13 @@ def example_losses(
     else:
         known_BT = batch.target_BT != IGNORE
         y_BTD = lm.embed(batch.target_BT.masked_fill(~known_BT, lm.text.pad or 0))
-        told_BLD, mask_BL = torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1)
-        joined, mask, order = join(prompt_BPD, told_BLD, mask_BL, pad="right")
-        asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
-        told_BN = torch.cat([asked_BL, batch.target_BT], 1)
-        labels = rearrange(F.pad(told_BN, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
-        heard = (labels != IGNORE).any(0).nonzero()[:, 0]  # the vocabulary is asked where some row has a label
-        kept = {"logits_to_keep": heard} if lm.keeps_logits else {}
+        text_BLD, mask_BL = torch.cat([x_BLD, y_BTD], 1), torch.cat([batch.mask_BL, known_BT], 1)
+        joined, mask, order = join(prompt_BPD, text_BLD, mask_BL, pad="right")
+        source_label_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
+        label_BN = torch.cat([source_label_BL, batch.target_BT], 1)
+        labels = rearrange(F.pad(label_BN, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
+        loss_positions = (labels != IGNORE).any(0).nonzero()[:, 0]  # logits are computed where some row has a label
+        kept = {"logits_to_keep": loss_positions} if lm.keeps_logits else {}
         logits = lm.model(inputs_embeds=joined, attention_mask=mask.long(), use_cache=False, **kept).logits
-        logits, labels = logits if kept else logits[:, heard], labels[:, heard]
+        logits, labels = logits if kept else logits[:, loss_positions], labels[:, loss_positions]
     return row_losses(logits, labels)

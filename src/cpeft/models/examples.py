@@ -3,11 +3,11 @@
     fields, instruction    [opening]  example  cue answer  (empty line)  example  cue answer  (empty line)  row  cue
     chat                   user: opening example cue   assistant: answer   ...   user: opening row cue
 
-In text each example reads as the row does, cue and answer behind it; an instruction stands once, before the first (encoder-
-decoder rows end without a cue, their examples have one). In chat form the examples are earlier turns of the model's own
-template, each with the instruction, as the row's turn; a template that renders no earlier turns gets them as text inside the
-user's turn. Where a row does not fit behind all examples the last ones are left out for this row; its own text is cut only
-behind none.
+As text each example has the form of the row, followed by cue and answer; an instruction comes once, before the first
+(encoder-decoder rows end without a cue, their examples have one). In chat form the examples are earlier turns of the model's
+own template, each with the instruction, like the row's turn; a template that renders no earlier turns gets them as text inside
+the user's turn. Where a row does not fit behind all examples, the last ones are left out for this row; its own text is cut
+only behind none.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ Pair = tuple[str, str]  # the source of an example, and its answer
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What rows stand behind: `examples` with the `cue` of the task, under the `opening` that all sources begin with."""
+class ExampleFrame:
+    """The text before rows: `examples` with the `cue` of the task, after the `opening` that all sources begin with."""
 
     codec: TextCodec
     cue: str = ""
@@ -28,19 +28,19 @@ class Frame:
     examples: tuple[Pair, ...] = ()
 
     def lead(self, count: int | None = None) -> list[str]:
-        """What stands before a row's own text behind the first `count` of the examples, or behind all of them."""
+        """The text before a row's own, with the first `count` examples or all of them."""
         return self.codec.lead(self.examples[:count], self.opening, self.cue)
 
     def tokens(self, examples: Sequence[Pair]) -> int:
-        """How many tokens examples add to a row."""
+        """The number of tokens that examples add to a row."""
         behind = self.codec.lead(examples, self.opening, self.cue)
         return self.codec.count(behind) - self.codec.count(self.lead(0))
 
-    def fitting(self, room: int) -> list[int]:
-        """The places of the examples that are together at most `room` tokens, taken in their order."""
+    def fitting(self, budget: int) -> list[int]:
+        """The places of the examples that are together at most `budget` tokens, taken in their order."""
         kept: list[int] = []
         for place in range(len(self.examples)):
-            if self.tokens([self.examples[i] for i in (*kept, place)]) <= room:
+            if self.tokens([self.examples[i] for i in (*kept, place)]) <= budget:
                 kept.append(place)
         return kept
 

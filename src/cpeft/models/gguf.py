@@ -1,7 +1,7 @@
-"""GGUF files, llama.cpp's format of one file a model: turned into a folder of safetensors once, then loaded like any other.
+"""GGUF files, llama.cpp's format of one file per model: converted into a folder of safetensors once, then loaded as that.
 
 transformers reads the file, which takes minutes for a large one: weights are taken out of their blocks (dequantised) and the
-tokenizer is rebuilt. The folder holds the float32 values that the file stands for, exactly. It is kept in the user's cache
+tokenizer is rebuilt. The folder holds exactly the float32 values that the file encodes. It is kept in the user's cache
 under the SHA-256 of the file, so the same file in another place is not converted again.
 """
 
@@ -19,13 +19,13 @@ PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
 
 
 def gguf_file(place: Path, file: str | None = None) -> Path | None:
-    """The GGUF file that a model's name means: the file itself, or the one in a folder (`file`, where it holds several); None
-    for a folder of safetensors and for what is no path here.
+    """The GGUF file that a model's name refers to: the file itself, or the one in a folder (`file`, where it holds several);
+    None for a folder of safetensors and for names that are no path here.
 
     Raises MissingModel (no such file) and ConfigError (several and no choice, a choice without a folder)."""
     if place.suffix.lower() == SUFFIX and not place.is_dir():
         if file is not None and file != place.name:
-            raise ConfigError(f"model.file = '{file}' chooses in a folder, and model.name is the file {place}")
+            raise ConfigError(f"model.file = '{file}' chooses a file in a folder, but model.name is the file {place}")
         return _checked(place, f"model '{place}': no such file")
     if not place.is_dir():
         if file is not None:
@@ -53,7 +53,7 @@ def _checked(path: Path, missing: str) -> Path:
     if not path.is_file():
         raise MissingModel(missing)
     if path.suffix.lower() != SUFFIX:
-        raise ConfigError(f"model.file = '{path.name}' is no GGUF file; leave it out to load the folder")
+        raise ConfigError(f"model.file = '{path.name}' is not a GGUF file; omit it to load the folder")
     if (part := PART.search(path.name)) and int(part[1]) > 1:
         raise ConfigError(f"{path}: one of {int(part[1])} parts; join them first: llama-gguf-split --merge FIRST OUT")
     return path
@@ -85,7 +85,7 @@ def converted(path: Path) -> Path:
 
 
 def check_convertible(path: Path) -> None:
-    """Raise ConfigError unless a GGUF file was converted before or can be here, as far as that is seen without reading it."""
+    """Raise ConfigError unless a GGUF file was converted before, or can be here, as far as is known without reading it."""
     if not (models_cache() / file_hash(path)).exists():
         need_gguf(path)
 

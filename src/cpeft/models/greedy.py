@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 def plain_greedy(model: Any, pad: int | None = None, end: int | None = None) -> Iterator[None]:
     """Greedy decoding with the model's own start and end tokens and none of its other generation habits.
 
-    The model's generation settings are put aside, because `generate` fills whatever a call leaves open from them
+    The model's generation settings are ignored, because `generate` takes defaults from them
     (repetition penalties, minimum lengths, a forced end token that would make a cut text look finished). `pad` fills rows that
     ended where the model names no pad token; a word there would be read as output. `end` ends a row beside the model's own.
     """
@@ -32,7 +32,7 @@ def plain_greedy(model: Any, pad: int | None = None, end: int | None = None) -> 
 
 
 def one_piece(head: nn.Linear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What the vocabulary head reads, in one piece of memory. `generate` hands it the last position of every row, a view with
+    """Make the input of the vocabulary head contiguous. `generate` hands it the last position of every row, a view with
     gaps, for which torch reads the weights of the whole vocabulary once a row instead of once a batch: a quarter of an
     evaluation of a decoder-only model on a CPU."""
     return (inputs[0].contiguous(), *inputs[1:])

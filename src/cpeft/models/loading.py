@@ -38,7 +38,7 @@ from cpeft.models.fast.packed_t5 import PackedT5, packed_t5
 from cpeft.models.greedy import one_piece
 from cpeft.models.named_models import named_model
 from cpeft.models.places import folder_of
-from cpeft.models.support import GAP, SAID, TOKENS, check_supported, reads_alike, shortest_window
+from cpeft.models.support import GAP, GENERATED, TOKENS, check_supported, reads_alike, shortest_window
 from cpeft.models.text import TextCodec, check_fits
 from cpeft.options.model import Attention, Dtype
 from cpeft.prompts.init import Vocabulary
@@ -76,7 +76,7 @@ class FrozenLM:
 
     @property
     def precise(self) -> torch.dtype:
-        """The dtype that is trained on this model: its own, float32 at least."""
+        """The dtype of trained parameters on this model: its own, float32 at least."""
         return torch.promote_types(self.embeddings.weight.dtype, torch.float32)
 
     def copy(self) -> "FrozenLM":
@@ -100,7 +100,7 @@ class FrozenLM:
 
     @property
     def pads(self) -> bool:
-        """Whether a pass takes as long as it is padded to: on a CPU, without a packed form."""
+        """Whether padding costs time: on a CPU, without a packed form."""
         return self.device.type == "cpu" and not self.packed
 
     @cached_property
@@ -117,22 +117,22 @@ class FrozenLM:
     def gap_limit(self) -> int | None:
         """How many positions may be filled where padding stands between a prompt and a text: 0 where the model counts that
         padding (ALiBi by index), its shortest window, or None for no limit."""
-        gap = GAP if self.window is None else max(min(GAP, self.window - TOKENS - SAID), 0)
+        gap = GAP if self.window is None else max(min(GAP, self.window - TOKENS - GENERATED), 0)
         return self.window if gap and reads_alike(self.model, kept=True, pads=gap) else 0
 
     @cached_property
     def pads_left(self) -> bool:
-        """Whether a text reads the same behind padding as without."""
+        """Whether padding before a text changes nothing."""
         return reads_alike(self.model, kept=False, pads=GAP)
 
     @cached_property
     def keeps_logits(self) -> bool:
-        """Whether the model computes logits at chosen positions alone, when asked."""
+        """Whether the model can compute logits at chosen positions alone."""
         return "logits_to_keep" in signature(self.model.forward).parameters
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The embedding table on the CPU, as the model really looks it up (BART scales it), and the tokenizer."""
+        """The embedding table on the CPU, as the model uses it (BART scales it), and the tokenizer."""
         table_VD = self.embed(torch.arange(len(self.embeddings.weight), device=self.device)).float().cpu()
         return Vocabulary(table_VD, lambda text: self.text.tokens.ids([text])[0])
 
@@ -144,12 +144,12 @@ class FrozenLM:
 
     @cached_property
     def parts(self) -> dict[str, str]:
-        """Hashes of what else decides what a prompt means here: configuration, tokenizer and chat template."""
+        """Hashes of what else a prompt depends on: configuration, tokenizer and chat template."""
         return parts_of(self.model.config, self.tokenizer)
 
     def check_same(self, what: str, known: Mapping[str, Any]) -> None:
         """Raise PromptMismatch, naming both, where `what` was trained under another configuration, tokenizer or chat template.
-        `known` has their hashes, and as `model` the name of its model; what it leaves out is not known."""
+        `known` has their hashes, and as `model` the name of its model; hashes that it lacks are not checked."""
         if differing := differing_part(known, self.parts):
             part, theirs, ours = differing
             raise PromptMismatch(

@@ -16,8 +16,8 @@ def precise(logits: Tensor) -> Tensor:
 def row_losses(logits_BTV: Float[Tensor, "B T V"], labels_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B"]:
     """Summed cross-entropy (nats) of every row's labels other than -100.
 
-    One token a row of the call: over a middle dimension torch adds the exponentials of the whole vocabulary one after another,
-    which is 1e-4 off in float32.
+    Called with one token per row: over a middle dimension torch adds the exponentials of the vocabulary sequentially, an error
+    of 1e-4 in float32.
     """
     losses = F.cross_entropy(
         precise(logits_BTV).flatten(0, 1), labels_BT.flatten(), ignore_index=IGNORE, reduction="none"

@@ -1,7 +1,7 @@
-"""Models with a name of their own: `mini`, inside the package, and a small chat model that anybody can download.
+"""Named models: `mini`, inside the package, and a small chat model that can be downloaded.
 
-An entry says what a model is, who has it and the SHA-256 of its file. The hash identifies the model before it is downloaded, so
-a run has one id whether the model is here yet or not, and the same as with the file given by its path. Other packages add
+An entry describes a model, its sources and the SHA-256 of its file. The hash identifies the model before it is downloaded, so a
+run has the same id before and after the download, and with the file given by its path. Other packages add
 entries through the entry point group `cpeft.models`, each a `NamedModel`.
 """
 
@@ -17,7 +17,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A GGUF file and who has it: a repository of the hub, a wheel of the package index, either or both."""
+    """A GGUF file and its sources: a repository of the hub, a wheel of the package index, or both."""
 
     file: str
     sha256: str
@@ -41,19 +41,19 @@ class NamedModel:
 
     @property
     def folder(self) -> Path:
-        """Where it lies once it is here."""
+        """Its folder, once it is on this machine."""
         return self.source if isinstance(self.source, Path) else models_cache() / self.source.sha256
 
     @property
     def size(self) -> int:
-        """Bytes of the weights, as they lie in the package or are downloaded."""
+        """Bytes of the weights, in the package or to download."""
         if isinstance(self.source, Download):
             return self.source.size
         return sum(path.stat().st_size for path in self.source.glob("*.safetensors"))
 
     @property
     def here(self) -> bool:
-        """Whether it can be loaded without any network."""
+        """Whether it can be loaded without a network."""
         return self.folder.is_dir()
 
 

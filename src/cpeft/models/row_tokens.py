@@ -1,9 +1,9 @@
-"""Text as data: token ids of texts in which no text spells a control token.
+"""Text as data: token ids of texts, in which no text becomes a control token.
 
 Tokenizers take `</s>` or `<|im_end|>` in any text for the control token of that name, so that a row could end its own source
-or open another turn of a chat. Here control tokens go by private names that no text holds. What a chat template or a cue
-writes is put into those names (`before`, `behind`), what a row says is left as it is and becomes ordinary tokens; the ids of
-all other text are the tokenizer's own.
+or open another turn of a chat. Here control tokens are renamed to private names that occur in no text. The text of a
+chat template or a cue uses those names (`before`, `behind`); the text of a row is left as it is and becomes ordinary tokens.
+The ids of all other text are the tokenizer's own.
 """
 
 import json

@@ -1,6 +1,6 @@
 """A trained method on disk: `state.safetensors` and `method.json`, enough to evaluate without the recipe.
 
-The state holds everything the method multiplies with, frozen sources included, so a run folder needs no other run.
+The state holds all tensors of the method, frozen sources included, so a run folder needs no other run.
 """
 
 from pathlib import Path

@@ -39,8 +39,7 @@ def before_labels(mask_BL: Bool[Tensor, "B L"], labels_BL: Int[Tensor, "B L"] | 
 
 
 def decoder_inputs(model: Any, labels_BT: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
-    """What the decoder of an encoder-decoder reads to say the labels: as its own class makes it, else the start token and the
-    labels but the last."""
+    """Decoder inputs for these labels: as the model's class makes them, else the start token and the labels but the last."""
     if own := getattr(model, "prepare_decoder_input_ids_from_labels", None):
         return own(labels=labels_BT)  # type: ignore[no-any-return]
     config = model.config

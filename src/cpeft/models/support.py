@@ -1,11 +1,11 @@
-"""What a model must hold so that prompts can be trained and served on it, settled on the loaded weights with a few tokens.
+"""Requirements on a model for prompts to be trained and served on it, checked on the loaded weights with a few tokens.
 
 - Some token ends an answer.
-- Embeddings say all that token ids say, for the rows of a prompt have no ids, and are only read.
-- Decoder-only: no position sees a later one; what is kept of a text are keys and values, not a running state.
+- Embeddings carry all information of token ids, because prompt rows have no ids, and the model only reads them.
+- Decoder-only: no position sees a later one; the cache of a text is keys and values, not a running state.
 - Encoder-decoder: a row before padding reads as it does alone, so that no answer depends on its batch.
 
-A model that fails is refused by name, before anything is trained. `reads_alike` settles how rows of a decoder-only model may
+A model that fails is refused by name, before anything is trained. `reads_alike` checks how rows of a decoder-only model may
 stand in one batch: some count positions by index (ALiBi in MPT, sliding windows) and so see padding before or behind a prompt.
 """
 
@@ -21,7 +21,7 @@ from cpeft.errors import ConfigError
 from cpeft.models.greedy import plain_greedy
 
 TOKENS, PADS = 8, 3  # of the text that is read, and beside it
-SAID = 3  # tokens that follow: what a model keeps of padding may show only behind the first
+GENERATED = 3  # tokens that follow: what a model keeps of padding may show only behind the first
 GAP = 64  # padding before a text, or between prompt and text: so far that every score moves that counts positions by index
 # Largest difference between logits, as a share of their largest, that rounding explains in a pass of the same or another shape.
 SAME_SHAPE = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -133,7 +133,7 @@ def _dtype(model: Any) -> torch.dtype:
 
 @torch.no_grad()
 def _answer(model: Any, x_BLD: Tensor, pads: int = 0, kept: int = 0) -> Float[Tensor, "S 1 V"]:
-    """The logits of `SAID` tokens in `generate`, which are given so that rounding chooses none: `kept` positions computed
+    """The logits of `GENERATED` tokens in `generate`, which are given so that rounding chooses none: `kept` positions computed
     before, padding, the others."""
     cache = {}
     if kept:
@@ -144,9 +144,9 @@ def _answer(model: Any, x_BLD: Tensor, pads: int = 0, kept: int = 0) -> Float[Te
     mask = torch.ones(padded.shape[:2], dtype=torch.long, device=padded.device)
     mask[:, kept : kept + pads] = 0
     with plain_greedy(model):
-        said = _ids(model)[0].tolist()
-        out = model.generate(inputs_embeds=padded, attention_mask=mask, max_new_tokens=SAID, output_logits=True,
-                             return_dict_in_generate=True, prefix_allowed_tokens_fn=lambda _, before: [said[len(before)]],
+        generated = _ids(model)[0].tolist()
+        out = model.generate(inputs_embeds=padded, attention_mask=mask, max_new_tokens=GENERATED, output_logits=True,
+                             return_dict_in_generate=True, prefix_allowed_tokens_fn=lambda _, before: [generated[len(before)]],
                              **cache)  # fmt: skip
     return torch.stack(out.logits)
 

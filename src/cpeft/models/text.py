@@ -1,7 +1,7 @@
 """Text to token ids and back, for one tokenizer and model.
 
-Sources carry the tokenizer's own special tokens and no others: what a row says is text (`row_tokens.py`). Targets end with
-the end token and never repeat the token that the model's decoder starts with. For decoder-only models a source ends in an
+Sources carry the tokenizer's own special tokens and no others: the text of a row is plain text (`row_tokens.py`). Targets end
+with the end token and never repeat the token that the model's decoder starts with. For decoder-only models a source ends in an
 answer cue and a target begins where a word would: byte-level vocabularies need the space spelled out, SentencePiece and
 WordPiece add it themselves.
 """
@@ -16,7 +16,7 @@ from cpeft.models.row_tokens import RowTokens
 
 
 def positions_of(config: Any) -> int | None:
-    """How many positions prompt and text may fill together, None where the model sets no limit."""
+    """The number of positions for prompt and text together, None where the model sets no limit."""
     encoder = getattr(config, "encoder", None) if config.is_encoder_decoder else None
     limit = getattr(encoder or config.get_text_config(), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else None
@@ -34,7 +34,7 @@ def check_fits(positions: int | None, model: str, prompt: int, text: int) -> Non
 class TextCodec:
     """Encodes sources and targets, decodes predictions."""
 
-    before = behind = ""  # what stands around every source: a chat template's text
+    before = behind = ""  # text around every source, from a chat template
     special = True  # whether the tokenizer adds its special tokens to sources
 
     def __init__(self, tokenizer: Any, config: Any) -> None:
@@ -42,8 +42,8 @@ class TextCodec:
         self.tokens = RowTokens(tokenizer)
         self.encoder_decoder = bool(config.is_encoder_decoder)
         self.start = getattr(config, "decoder_start_token_id", None)
-        told = getattr(config, "eos_token_id", None)  # one token, or several of which any ends an answer
-        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, *(told if isinstance(told, list) else [told]))
+        end_ids = getattr(config, "eos_token_id", None)  # one token, or several of which any ends an answer
+        ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, *(end_ids if isinstance(end_ids, list) else [end_ids]))
         self.end: Any = next((end for end in ends if end is not None), None)
         self.pad = tokenizer.pad_token_id
         self.positions = positions_of(config)
@@ -59,12 +59,12 @@ class TextCodec:
         return "" if " " in self.tokenizer.decode(tokens).strip() else " "
 
     def count(self, lead: Sequence[str]) -> int:
-        """How many tokens stand before a row."""
+        """The number of tokens before a row."""
         return len(self.tokens.ids([""], self.special, lead)[0])
 
     def lead(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
-        """What stands before a row's own text behind these examples, sources and answers: what begins every source, then each
-        example with cue and answer and an empty line. What template and cue write and what rows say, by turns, as
+        """The text before a row's own with these examples, sources and answers: the beginning of every source, then each
+        example with cue and answer and an empty line. Parts of template and cue alternate with parts of rows, as
         `RowTokens.ids` takes them."""
         gap = "\n" if opening else ""  # between opening and row, which the row's own text has
         parts = [self.before, opening + gap]
@@ -102,17 +102,17 @@ class TextCodec:
         return rows, cut
 
     def after(self, cue: str) -> str:
-        """What stands behind a source: the cue, and a template's text up to the answer; nothing on encoder-decoder models."""
+        """The text after a source: the cue, and a template's text up to the answer; nothing on encoder-decoder models."""
         return "" if self.encoder_decoder else cue + self.behind
 
     @cached_property
     def _unknown(self) -> int | None:
-        """The token of characters that the vocabulary lacks; None where there is none, or it means something else too."""
+        """The token of characters that the vocabulary lacks; None where there is none, or it has another meaning too."""
         found = self.tokenizer.unk_token_id
         return None if found in (self.end, self.pad, self.start, self.tokenizer.bos_token_id) else found
 
     def unknown(self, ids: Sequence[int]) -> int:
-        """How many tokens of a text stand for characters that the vocabulary has no token for."""
+        """The number of unknown tokens in a text."""
         return 0 if self._unknown is None else ids.count(self._unknown)
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
@@ -124,16 +124,16 @@ class TextCodec:
             rows = self.tokens.ids([self._space + text for text in texts])
         return [row if row[-1:] == [self.end] else [*row, self.end] for row in rows]
 
-    def spoken(self, texts: Sequence[str]) -> list[str]:
-        """Texts as they come back from this tokenizer: an uncased one says `entity` for `Entity`."""
+    def surface(self, texts: Sequence[str]) -> list[str]:
+        """Texts as this tokenizer writes them: an uncased one gives `entity` for `Entity`."""
         return [self.decode(ids) for ids in self.targets(texts)]
 
     def read(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """What the model reads of sources, special tokens and all."""
+        """The text of sources as the model reads them, special tokens included."""
         how = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
         return [str(self.tokenizer.decode(list(row), **how)) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids up to the end token, without special tokens, stripped."""
-        said = list(takewhile(lambda token: token != self.end, ids))
-        return str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()
+        answer = list(takewhile(lambda token: token != self.end, ids))
+        return str(self.tokenizer.decode(answer, skip_special_tokens=True)).strip()

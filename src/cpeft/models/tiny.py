@@ -1,6 +1,6 @@
-"""Random models of one layer for runs that only have to run: an architecture, a tokenizer that reads any text, no knowledge.
+"""Random models of one layer, for trial runs: an architecture and a tokenizer that reads any text.
 
-A token is a byte, so every text and label can be read and said without a vocabulary of anyone's.
+A token is a byte, so every text and label can be encoded without a trained vocabulary.
 """
 
 import json
@@ -43,14 +43,14 @@ SIZES: dict[str, dict[str, Any]] = {  # by transformers' model type; a type is s
     "qwen2": _LLAMA,
     "gpt2": {"n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": POSITIONS},
 }  # fmt: skip
-ALIKE = {  # names that do not say their architecture
+ALIKE = {  # names that do not contain their architecture
     "deepseek-llm": "llama", "smollm": "llama", "tinystories": "llama", "minilm-seq2seq": "bart",
 }  # fmt: skip
 
 
 def family_of(name: str, file: str | None = None) -> str:
-    """The architecture of a model: what its entry, GGUF file or folder says, else what its hub name says; nothing is
-    downloaded. Raises ConfigError where none does."""
+    """The architecture of a model by its entry, GGUF file or folder, else by its hub name; nothing is downloaded. Raises
+    ConfigError where it is not known."""
     place = local_place(name)
     config = place / "config.json"
     if known := named_model(name):
@@ -60,9 +60,9 @@ def family_of(name: str, file: str | None = None) -> str:
     elif config.is_file():
         family = str(json.loads(config.read_text(encoding="utf-8")).get("model_type"))
     else:
-        said = name.lower()
-        family = next((kind for part, kind in ALIKE.items() if part in said), "")
-        family = family or next((kind for kind in SIZES if kind in said), "")
+        lowered = name.lower()
+        family = next((kind for part, kind in ALIKE.items() if part in lowered), "")
+        family = family or next((kind for kind in SIZES if kind in lowered), "")
     if family not in SIZES:
         raise ConfigError(f"model '{name}': its architecture is none of {', '.join(SIZES)}; a tiny one cannot be made")
     return family

@@ -1,4 +1,4 @@
-"""The text side of a model without its weights: what a recipe's data is checked with before anything is loaded."""
+"""The tokenizer side of a model without its weights, to check a recipe's data before anything is loaded."""
 
 from cpeft.data.options import Form
 from cpeft.models.chat import ChatCodec
@@ -9,7 +9,7 @@ from cpeft.options.model import ModelOptions
 
 
 def load_codec(options: ModelOptions, form: Form) -> TextCodec:
-    """How a model reads and says text of a form; nothing is fetched. Raises MissingModel for one that is not here."""
+    """The codec of a model for a form of text; nothing is fetched. Raises MissingModel for one that is not here."""
     where = str(folder_of(options.name, options.file, fetch=False) or options.name)
     at = {"revision": options.revision, "local_files_only": True}
     try:

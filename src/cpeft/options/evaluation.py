@@ -11,18 +11,25 @@ Decode = Literal["greedy", "choice", "calibrated"]
 
 
 class EvalOptions(Options):
-    """`[eval]`: how answers are taken; `match = "lower"` compares greedy texts with labels in lower case and calls
-    every other text no label, as published for chat models; `max_new_tokens` None means the longest label, or 128 for open
-    answers; `bootstrap` resamples of test rows for intervals (0: none).
+    """How answers are read and scored. Greedy texts are always scored, because tables begin with them."""
 
-    `decode` names what is scored: greedy texts, which always are because tables begin with them, and for a closed label set
-    `choice` and `calibrated`. None is greedy alone behind a prompt, and all three without one."""
-
-    decode: tuple[Decode, ...] | None = None
-    match: Literal["exact", "lower"] = "exact"
-    max_new_tokens: Count | None = None
-    token_budget: Count = 16384
-    bootstrap: Annotated[int, Field(ge=0, le=1_000_000), NUMBER] = 1000
+    decode: tuple[Decode, ...] | None = Field(
+        default=None,
+        description="What is scored: `greedy` texts, the most probable label (`choice`), the same `calibrated`; "
+        "without it `greedy` behind a prompt, and all three without a prompt.",
+    )
+    match: Literal["exact", "lower"] = Field(
+        default="exact",
+        description="How a text becomes a label: `exact`, or equal in `lower` case and no label otherwise, as published.",
+    )
+    max_new_tokens: Count | None = Field(
+        default=None,
+        description="Length of an answer in tokens, at most; without it the longest label, or 128 if open.",
+    )
+    token_budget: Count = Field(default=16384, description="Tokens of one batch of evaluation, at most.")
+    bootstrap: Annotated[int, Field(ge=0, le=1_000_000), NUMBER] = Field(
+        default=1000, description="Resamples of test rows for intervals; 0 is none."
+    )
 
     @field_validator("decode")
     @classmethod
@@ -37,10 +44,11 @@ class EvalOptions(Options):
 
 
 class PredictionOptions(Options):
-    """`[predictions]`: `texts = "hash"` keeps SHA-256 hashes in the place of the texts of rows and of answers that are no
-    label. Whoever can guess a text can check the guess."""
+    """What predictions.parquet keeps. Whoever can guess a hashed text can check the guess."""
 
-    texts: Literal["full", "hash"] = "full"
+    texts: Literal["full", "hash"] = Field(
+        default="full", description="Texts of rows and of answers that are no label: in `full`, or as SHA-256 hashes."
+    )
 
     @property
     def kept(self) -> bool:

@@ -16,16 +16,16 @@ Reduce = Literal["max", "mean", "max-mean", "attention"]
 
 
 class MethodOptions(Options):
-    """`[method]`: the name, and in subclasses the options of that method. `about` says in a line what it is; `uses_sources`
-    whether it reads the run's source prompts, `zero_shot` whether nothing stands before the text and nothing is trained,
-    `changes_model` whether it is a baseline, which trains a copy of the model in the place of a prompt."""
+    """The name of a method, and in subclasses its options. `about` describes the method in a line; `uses_sources` says whether
+    it reads the run's source prompts, `zero_shot` whether it prepends and trains nothing, `changes_model` whether it is a
+    baseline, which trains a copy of the model instead of a prompt."""
 
     about: ClassVar[str] = ""
     uses_sources: ClassVar[bool] = False
     zero_shot: ClassVar[bool] = False
     changes_model: ClassVar[bool] = False
 
-    name: str
+    name: str = Field(description="The method (`cpeft list methods`); the other options are those of the method.")
 
     def references(self) -> tuple[str, ...]:
         """Earlier runs whose trained state the method starts from."""
@@ -60,7 +60,7 @@ class NoPromptOptions(MethodOptions):
 
 @METHOD_OPTIONS.register("prompt_tuning")
 class PromptTuningOptions(MethodOptions):
-    """No options: length and start of the prompt stand in `[prompt]`."""
+    """No options: `[prompt]` gives length and initial prompt."""
 
     about: ClassVar[str] = (
         "one trained matrix before every input (Lester et al. 2021); from a source prompt it is SPoT (Vu et al. 2022)"
@@ -71,25 +71,47 @@ class PromptTuningOptions(MethodOptions):
 
 @METHOD_OPTIONS.register("attempt")
 class AttemptOptions(MethodOptions):
-    """`target`: `mixture` (in the mixture and added again) or `none` (sources only). `targets`: one for all tasks, or one
-    per task under shared attention. `attention_from`: a run whose trained attention is the start."""
+    """ATTEMPT's attention over source prompts; the symbols are those of `methods/attempt.py`."""
 
     about: ClassVar[str] = "an attentional mixture of source prompts for every input (Asai et al. 2022)"
     uses_sources: ClassVar[bool] = True
 
     name: Literal["attempt"] = "attempt"
-    score: Literal["sub", "constant", "token", "linear", "dot"] = "sub"
-    reduce: Reduce = "max"
-    pool_padding: bool = False
-    bottleneck: Count | Literal["rows"] = 100
-    layer_norm: Literal["trained", "frozen"] = "trained"
-    temperature: Positive | Literal["D*exp(tau)", "learned", "auto"] = "D*exp(tau)"
-    tau: Annotated[float, Field(ge=-50, le=50), NUMBER] = 1.0  # an exponent of e
-    attention_lr: Positive | None = None
-    attention_from: str | None = None
-    sources: Literal["frozen", "trained"] = "frozen"
-    target: Literal["mixture", "none"] = "mixture"
-    targets: Literal["one", "per_task"] = "one"
+    score: Literal["sub", "constant", "token", "linear", "dot"] = Field(
+        default="sub",
+        description="How sources are weighed: by a bottleneck network (`sub`), equally (`constant`), by it per prompt row "
+        "(`token`), by one matrix (`linear`) or by the pooled input itself (`dot`).",
+    )
+    reduce: Reduce = Field(default="max", description="How token embeddings and prompt rows are pooled to one vector.")
+    pool_padding: bool = Field(default=False, description="Pool over padding too, as the published code did.")
+    bottleneck: Count | Literal["rows"] = Field(
+        default=100, description="Width of the bottleneck; `rows` is the length of the prompt."
+    )
+    layer_norm: Literal["trained", "frozen"] = Field(
+        default="trained", description="Whether the LayerNorm is trained; the published code froze it."
+    )
+    temperature: Positive | Literal["D*exp(tau)", "learned", "auto"] = Field(
+        default="D*exp(tau)",
+        description="Divisor of the scores: a number, by `tau`, `learned`, or `auto`: set on the first training batch.",
+    )
+    tau: Annotated[float, Field(ge=-50, le=50), NUMBER] = Field(
+        default=1.0, description="Exponent of the temperature; 1 gives the published 2087 at width 768."
+    )
+    attention_lr: Positive | None = Field(
+        default=None, description="Learning rate of the attention; without it that of the prompt."
+    )
+    attention_from: str | None = Field(
+        default=None, description="An earlier run (`stage/run`) whose trained attention is the start."
+    )
+    sources: Literal["frozen", "trained"] = Field(
+        default="frozen", description="Whether source prompts are trained too."
+    )
+    target: Literal["mixture", "none"] = Field(
+        default="mixture", description="The new prompt: in the `mixture` and added to it, or `none`, sources alone."
+    )
+    targets: Literal["one", "per_task"] = Field(
+        default="one", description="One new prompt for all tasks of a run, or one per task under shared attention."
+    )
 
     def references(self) -> tuple[str, ...]:
         return (self.attention_from,) if self.attention_from else ()
@@ -97,14 +119,16 @@ class AttemptOptions(MethodOptions):
 
 @METHOD_OPTIONS.register("mpt")
 class MptOptions(MethodOptions):
-    """`rank` of every task's matrix; `task_lr` the learning rate of u and v. They start at scale one whatever the scale of
-    prompts, so without a rate in the recipe theirs is 0.3, the published one of P*."""
+    """u and v start at scale one whatever the scale of prompts, so that their default rate does not follow the scale rule."""
 
     about: ClassVar[str] = "one prompt for all tasks of a run times a low-rank matrix per task (Wang et al. 2023)"
 
     name: Literal["mpt"] = "mpt"
-    rank: Count = 1
-    task_lr: Positive | None = None
+    rank: Count = Field(default=1, description="Rank of the matrix u v of every task.")
+    task_lr: Positive | None = Field(
+        default=None,
+        description="Learning rate of u and v; without it optim.lr, or 0.3 (published for P*) without that.",
+    )
 
 
 @METHOD_OPTIONS.register("fine_tuning")
@@ -118,30 +142,34 @@ class FineTuningOptions(BaselineOptions):
 
 @METHOD_OPTIONS.register("bitfit")
 class BitFitOptions(BaselineOptions):
-    """`biases`: the model's `own`, or with them those that are `added` to linear layers without one."""
-
     about: ClassVar[str] = "baseline: bias terms alone (Ben Zaken et al. 2022)"
 
     name: Literal["bitfit"] = "bitfit"
-    biases: Literal["own", "added"] = "own"
+    biases: Literal["own", "added"] = Field(
+        default="own", description="The model's own biases, or with them biases `added` to linear layers without one."
+    )
 
 
 @METHOD_OPTIONS.register("adapters")
 class AdaptersOptions(BaselineOptions):
-    """`reduction` D / R; `behind` names the layers whose outputs are adapted in models of other kinds than T5, BART, LLaMA and
-    GPT-2, by the ends of their names."""
-
     about: ClassVar[str] = "baseline: bottleneck layers behind sublayers (Houlsby et al. 2019; Pfeiffer et al. 2021)"
 
     name: Literal["adapters"] = "adapters"
-    reduction: Count = 16
-    placement: Literal["houlsby", "pfeiffer"] = "houlsby"
-    layer_norm: Literal["trained", "frozen"] = "trained"
-    behind: tuple[str, ...] = ()
+    reduction: Count = Field(default=16, description="Width of the model over width of the bottleneck.")
+    placement: Literal["houlsby", "pfeiffer"] = Field(
+        default="houlsby", description="Adapters behind attention and feed-forward, or behind feed-forward alone."
+    )
+    layer_norm: Literal["trained", "frozen"] = Field(
+        default="trained", description="Whether the model's LayerNorms are trained too."
+    )
+    behind: tuple[str, ...] = Field(
+        default=(),
+        description="Layers to adapt, by the ends of their names; needed for models other than T5, BART, LLaMA and GPT-2.",
+    )
 
 
 class PeftOptions(BaselineOptions):
-    """Options of a baseline that needs peft; without it they are refused when a recipe is read, not after hours of others."""
+    """Options of a baseline that needs peft. A recipe is refused when it is read, not after hours of other runs."""
 
     @model_validator(mode="after")
     def _installed(self) -> Self:
@@ -152,36 +180,37 @@ class PeftOptions(BaselineOptions):
 
 @METHOD_OPTIONS.register("lora")
 class LoraOptions(PeftOptions):
-    """`targets` the layers that get A and B, by the ends of their names; none named: peft's for the architecture, the query and
-    value projections as a rule."""
-
     about: ClassVar[str] = "baseline: low-rank matrices beside linear layers (Hu et al. 2022), by peft"
 
     name: Literal["lora"] = "lora"
-    rank: Count = 8
-    alpha: Count = 16
-    targets: tuple[str, ...] = ()
+    rank: Count = Field(default=8, description="Rank of the matrix B A that is added to a layer.")
+    alpha: Count = Field(default=16, description="Scale: B A is multiplied by alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        default=(),
+        description="Layers, by the ends of their names; without it peft's choice, as a rule queries and values.",
+    )
 
 
 @METHOD_OPTIONS.register("ia3")
 class IA3Options(PeftOptions):
-    """`targets` the layers that get a vector, by the ends of their names, and `feed_forward` those of them whose input it
-    scales, not their output; none named: peft's for the architecture."""
-
     about: ClassVar[str] = "baseline: vectors that scale keys, values and hidden layers (Liu et al. 2022), by peft"
 
     name: Literal["ia3"] = "ia3"
-    targets: tuple[str, ...] = ()
-    feed_forward: tuple[str, ...] = ()
+    targets: tuple[str, ...] = Field(
+        default=(), description="Layers that get a vector, by the ends of their names; without it peft's choice."
+    )
+    feed_forward: tuple[str, ...] = Field(
+        default=(), description="Those of `targets` whose input is scaled, not their output; without it peft's choice."
+    )
 
 
 @METHOD_OPTIONS.register("prefix_tuning")
 class PrefixTuningOptions(PeftOptions):
-    """`length` keys and values per layer; `projection = "mlp"` trains them through a two-layer network as wide as the model, as
-    Li and Liang did, `none` trains them as they are."""
-
     about: ClassVar[str] = "baseline: trained keys and values in every layer (Li and Liang 2021)"
 
     name: Literal["prefix_tuning"] = "prefix_tuning"
-    length: Count = 20
-    projection: Literal["none", "mlp"] = "none"
+    length: Count = Field(default=20, description="Keys and values per layer.")
+    projection: Literal["none", "mlp"] = Field(
+        default="none",
+        description="`mlp` trains them through a two-layer network as wide as the model, as Li and Liang did.",
+    )

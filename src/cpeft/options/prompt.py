@@ -2,24 +2,32 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from cpeft.config import CountOrZero, Options, Rows
 
 
 class PromptOptions(Options):
-    """`[prompt]`: `length` rows really prepended; `init` an expression; `vocab_range` the ids `vocab` draws from, last
-    one included (0..4999 in all papers).
+    """The prompt. `rows = "doubled"` is peft's layout of encoder-decoder prompts, in which published T5 prompts were trained:
+    under prompt tuning the half that the model does not read has no gradient and only decays, ATTEMPT pools over it. Formulas
+    act on all stored rows, and prompts are saved with them."""
 
-    `rows = "doubled"` stores and trains 2 x `length` rows of which the model reads the first half, peft's layout of
-    encoder-decoder prompts in which published T5 prompts were trained: prompt tuning's other half has no gradient and decays
-    by weight decay alone, ATTEMPT pools over it. Formulas act on all stored rows, prompts are saved with them.
-    `dtype = "bfloat16"` trains what a method trains in bfloat16 without a float32 copy, so that weight decay and small steps
-    are lost, as published for chat models."""
-
-    length: Rows = 100
-    init: str = "vocab"
-    vocab_range: tuple[CountOrZero, CountOrZero] = (0, 4999)
-    rows: Literal["live", "doubled"] = "live"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    length: Rows = Field(default=100, description="Rows that are prepended to every input.")
+    init: str = Field(
+        default="vocab",
+        description="Formula of the initial prompt: `vocab`, `random`, `labels`, `text(...)`, or of saved prompts.",
+    )
+    vocab_range: tuple[CountOrZero, CountOrZero] = Field(
+        default=(0, 4999), description="First and last id of the tokens that `vocab` draws; all papers use 0 to 4999."
+    )
+    rows: Literal["live", "doubled"] = Field(
+        default="live",
+        description="`doubled` stores and trains 2 x length rows, of which the model reads the first half.",
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Format of the trained parameters; bfloat16 loses small steps and weight decay, as published.",
+    )
 
     @property
     def stored(self) -> int:

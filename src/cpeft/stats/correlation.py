@@ -1,6 +1,6 @@
 """Do gains rise with similarity over pairs of a source and a target? Spearman's rank correlation and its permutation test.
 
-Pairs that share a source or a target are no independent sample: a source that helps every target, or a target that gains from
+Pairs that share a source or a target are not independent: a source that helps every target, or a target that gains from
 every source, moves many pairs at once. So the test compares the sources of each target with one another, and permutes whole
 sources, the same way on all targets: the similarities of one take the place of another's. That needs every source on every
 target. With S sources p is at least 1 / S!, so below four sources nothing can be significant.

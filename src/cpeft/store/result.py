@@ -19,7 +19,7 @@ SCHEMA = 2  # raise when a field is added or changes its meaning; 1 is everythin
 
 
 class Record(BaseModel):
-    """Base of what a result is made of: immutable. Unknown keys, which a later version may have written, are left out."""
+    """Base of what a result is made of: immutable. Unknown keys, which a later version may have written, are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,36 +36,38 @@ class Score:
 class DataInfo(Record):
     """The rows of one task and what was made of them."""
 
-    version: int  # of the task's text
-    language: str | None = None  # ISO 639-1
-    fingerprint: str | None = None  # of all rows, as it enters the run id
-    origin: str  # where the rows came from
-    revision: str | None = None  # the commit on the hub, where known
-    rows: dict[str, int]  # by split
-    majority: float | None  # the headline metric of the best constant answer on the test rows; None for open answers
-    labels: tuple[str, ...]  # none for open answers
-    headline: str  # the task's first metric
-    notes: tuple[str, ...]
-    no_label: int | None = None  # test answers that are no label; None for open answers
+    version: int = Field(description="Version of the task's text.")
+    language: str | None = Field(default=None, description="ISO 639-1 code.")
+    fingerprint: str | None = Field(default=None, description="Hash of all rows; part of the run id.")
+    origin: str = Field(description="Where the rows came from.")
+    revision: str | None = Field(default=None, description="Commit on the hub, where known.")
+    rows: dict[str, int] = Field(description="Rows of each split.")
+    majority: float | None = Field(
+        description="Headline metric of the best constant answer on the test rows; null for open answers."
+    )
+    labels: tuple[str, ...] = Field(description="Label words; empty for open answers.")
+    headline: str = Field(description="The task's first metric.")
+    notes: tuple[str, ...] = Field(description="Remarks about the rows, such as removed duplicates.")
+    no_label: int | None = Field(default=None, description="Test answers that are no label; null for open answers.")
 
 
 class ModelInfo(Record):
     """The frozen model; hashes are of what they name."""
 
-    name: str
-    revision: str | None = None
-    embedding: str | None = None
-    dtype: str
-    config: str | None = None
-    tokenizer: str | None = None
-    template: str | None = None
+    name: str = Field(description="Name in the recipe.")
+    revision: str | None = Field(default=None, description="Commit on the hub, where known.")
+    embedding: str | None = Field(default=None, description="Hash of the embedding table.")
+    dtype: str = Field(description="Number format of the weights.")
+    config: str | None = Field(default=None, description="Hash of the configuration.")
+    tokenizer: str | None = Field(default=None, description="Hash of the tokenizer.")
+    template: str | None = Field(default=None, description="Hash of the chat template.")
 
 
 class Seconds(Record):
     """What a run took: its own share of a gang's training, and the scoring of its test rows."""
 
-    training: float
-    scoring: float
+    training: float = Field(description="The run's share of the training of its gang.")
+    scoring: float = Field(description="Scoring of its test rows.")
 
     @property
     def total(self) -> float:
@@ -79,7 +81,7 @@ class Seconds(Record):
 class ComparingSeconds(Record):
     """What a comparison took."""
 
-    comparing: float
+    comparing: float = Field(description="The comparison.")
 
     @property
     def total(self) -> float:
@@ -102,57 +104,59 @@ class Spent:
         return Spent(self.kwh + other.kwh, self.kg + other.kg, self.seconds + other.seconds)
 
     def share(self, part: float) -> "Spent":
-        """A part of the electricity; the time is everybody's."""
+        """A share of the electricity; the seconds stay whole."""
         return Spent(part * self.kwh, part * self.kg, self.seconds)
 
 
 class Energy(Record):
     """What a run spent, and how that was measured."""
 
-    kwh: float
-    kg: float
-    training: Spent = Spent()
-    scoring: Spent = Spent()
-    intensity: float | None  # kg per kWh; None of no electricity
-    country: str | None  # three letters, whose grid's intensity was taken; None for the world's
-    scope: Literal["process", "machine"]
-    gang: int = 1  # runs that trained at once, at most
-    sensors: tuple[str, ...]
-    notes: tuple[str, ...]
-    codecarbon: str  # its version
+    kwh: float = Field(description="Electricity in all.")
+    kg: float = Field(description="Emissions in all.")
+    training: Spent = Field(default=Spent(), description="Share of training.")
+    scoring: Spent = Field(default=Spent(), description="Share of scoring.")
+    intensity: float | None = Field(description="kg of CO2e per kWh; null without electricity.")
+    country: str | None = Field(
+        description="Three letters of the country whose grid was taken; null for the world's average."
+    )
+    scope: Literal["process", "machine"] = Field(description="Whether the process or the whole machine was measured.")
+    gang: int = Field(default=1, description="Runs that trained at once, at most.")
+    sensors: tuple[str, ...] = Field(description="What was measured.")
+    notes: tuple[str, ...] = Field(description="Remarks about the measurement.")
+    codecarbon: str = Field(description="Version of codecarbon.")
 
 
 class RunResult(Record):
     """A finished run that was scored on test rows."""
 
-    schema_: int = Field(default=SCHEMA, alias="schema")
-    stage: str
-    label: str  # of the method, in the recipe
-    name: str  # the run's, unique in its stage
-    tasks: tuple[str, ...]
-    method: str
-    seed: int
-    seeds: dict[str, int] = {}  # by purpose: init, order, dropout, subset
-    notes: tuple[str, ...] = ()
-    few_shot: int | Literal["full"] = "full"
-    scores: dict[str, dict[str, Score]]  # by task and metric, on test rows
-    data: dict[str, DataInfo]  # by task
-    prompts: tuple[str, ...]  # the names of the prompts it exported
-    sources: tuple[str, ...] = ()  # the names of those it mixes
-    steps: int
-    best_step: int = -1  # of the validation whose state was kept; -1 without any
-    validation: float | None = None  # mean over tasks of the headline metric there
-    stopped: str = ""  # why training ended early
-    trainable: int | None = None  # parameters; 0 where nothing was trained
-    length: int = 0  # rows of the prompt
-    model: ModelInfo
-    weights: str | None = None  # hash of the model's weights, or its name and revision
-    pool: str = "member"  # whose rows shared a micro-batch: one member's, or all
-    seconds: Seconds
-    versions: dict[str, str]  # by package, and of the code of this one
-    hardware: dict[str, Any]  # machine, system, threads, gpu (None without)
-    energy: Energy | None = None
-    energy_reason: str | None = None  # why nothing was measured
+    schema_: int = Field(default=SCHEMA, alias="schema", description="Version of this record.")
+    stage: str = Field(description="Stage of the recipe.")
+    label: str = Field(description="Label of the method in the recipe.")
+    name: str = Field(description="Name of the run, unique in its stage.")
+    tasks: tuple[str, ...] = Field(description="Tasks.")
+    method: str = Field(description="Method.")
+    seed: int = Field(description="Seed of the run.")
+    seeds: dict[str, int] = Field(default={}, description="Seed of each purpose: init, order, dropout, subset.")
+    notes: tuple[str, ...] = Field(default=(), description="Remarks about the run.")
+    few_shot: int | Literal["full"] = Field(default="full", description="Training rows, as data.few_shot.")
+    scores: dict[str, dict[str, Score]] = Field(description="By task and metric, on test rows.")
+    data: dict[str, DataInfo] = Field(description="Rows of each task.")
+    prompts: tuple[str, ...] = Field(description="Names of the exported prompts.")
+    sources: tuple[str, ...] = Field(default=(), description="Names of the source prompts it mixes.")
+    steps: int = Field(description="Training steps made.")
+    best_step: int = Field(default=-1, description="Step of the validation whose state was kept; -1 without any.")
+    validation: float | None = Field(default=None, description="Headline metric there, mean over tasks.")
+    stopped: str = Field(default="", description="Why training ended early.")
+    trainable: int | None = Field(default=None, description="Trained parameters; 0 where nothing was trained.")
+    length: int = Field(default=0, description="Rows of the prompt.")
+    model: ModelInfo = Field(description="The frozen model.")
+    weights: str | None = Field(default=None, description="Hash of the model's weights, or its name and revision.")
+    pool: str = Field(default="member", description="Rows in a micro-batch: of one member of the gang, or of all.")
+    seconds: Seconds = Field(description="What the run took.")
+    versions: dict[str, str] = Field(description="Version of each package, and of this code.")
+    hardware: dict[str, Any] = Field(description="Machine, system, threads, gpu (null without).")
+    energy: Energy | None = Field(default=None, description="Electricity and emissions.")
+    energy_reason: str | None = Field(default=None, description="Why nothing was measured.")
 
     def card(self) -> dict[str, Any]:
         """The JSON object that `read_result` reads back; a run whose energy was measured needs no reason."""
@@ -162,19 +166,19 @@ class RunResult(Record):
 class ComparisonResult(Record):
     """A finished comparison of prompts, which has no task, score or prompt of its own."""
 
-    schema_: int = Field(default=SCHEMA, alias="schema")
-    stage: str
-    label: str
-    name: str
-    compared: int  # prompts
-    tasks: tuple[str, ...] = ()
-    scores: dict[str, dict[str, Score]] = {}
-    data: dict[str, DataInfo] = {}
-    prompts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    seconds: ComparingSeconds
-    versions: dict[str, str]
-    hardware: dict[str, Any]
+    schema_: int = Field(default=SCHEMA, alias="schema", description="Version of this record.")
+    stage: str = Field(description="Stage of the recipe.")
+    label: str = Field(description="The stage.")
+    name: str = Field(description="The stage.")
+    compared: int = Field(description="Prompts compared.")
+    tasks: tuple[str, ...] = Field(default=(), description="Empty.")
+    scores: dict[str, dict[str, Score]] = Field(default={}, description="Empty.")
+    data: dict[str, DataInfo] = Field(default={}, description="Empty.")
+    prompts: tuple[str, ...] = Field(default=(), description="Empty.")
+    notes: tuple[str, ...] = Field(default=(), description="Remarks.")
+    seconds: ComparingSeconds = Field(description="What the comparison took.")
+    versions: dict[str, str] = Field(description="Version of each package, and of this code.")
+    hardware: dict[str, Any] = Field(description="Machine, system, threads, gpu (null without).")
 
     def card(self) -> dict[str, Any]:
         """The JSON object that `read_result` reads back."""
@@ -196,5 +200,5 @@ def read_result(path: Path) -> Result:
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write it whole: a reader sees all of it or none."""
+    """Write it atomically."""
     write_json(path, result.card())

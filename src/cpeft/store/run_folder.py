@@ -1,11 +1,11 @@
-"""A store: a folder of run folders, the only truth, readable without this program.
+"""A store: a folder of run folders, the only record of a study, readable without this program.
 
     STORE/<stage>/<name>-<id>/
         config.toml  metrics.jsonl  predictions.parquet  method/  prompts/<task>/  checkpoint/  result.json
 
 `RunFolder` has the names of all files. `result.json` is written last and atomically; its presence means done. A comparison
 leaves `similarity.json` between its `config.toml` and its `result.json`, and none of the rest. Beside its runs a store keeps
-`dtype.json`, what `dtype = "auto"` came to on the machine that worked on the store first: all others keep to it.
+`dtype.json`, what `dtype = "auto"` meant on the first machine that worked on the store, which all others use.
 """
 
 import errno
@@ -31,14 +31,20 @@ if TYPE_CHECKING:
 CONFIG, CLAIM, FAILURE = "config.toml", "claim.json", "failed.json"
 METHOD_CARD, METHOD_STATE = "method.json", "state.safetensors"  # in the folder of a trained method
 TAIL = 65536  # bytes from the end of a log that hold its last line
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # what disks without locks say
+NO_LOCKS = {
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.EINVAL,
+}  # errors of file systems without locks
 
 
 class _Part:
-    """A file or folder of a run folder, by its name."""
+    """A file or folder of a run folder: its name, and what it holds."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, about: str) -> None:
+        self.name, self.about = name, about
 
     def __get__(self, folder: "RunFolder", owner: type) -> Path:
         return folder.path / self.name
@@ -50,19 +56,21 @@ class RunFolder:
 
     path: Path
 
-    config_path = _Part(CONFIG)  # the settings that are not at their defaults
-    log_path = _Part("metrics.jsonl")  # one line per logged step and evaluation
-    checkpoint_path = _Part("checkpoint/checkpoint.safetensors")
-    predictions_path = _Part("predictions.parquet")  # answers to the test rows
-    method_path = _Part("method")  # a folder, enough to evaluate
-    prompts_path = _Part("prompts")  # a folder per exported prompt
-    similarity_path = _Part("similarity.json")  # what a comparison found
-    energy_path = _Part("energy.json")  # what training spent so far
-    tracking_path = _Part("tracking.json")  # the id that trackers know the run by
-    claim_path = _Part(CLAIM)  # who works on it
-    failure_path = _Part(FAILURE)  # why it failed
-    failed_batch_path = _Part("failed_batch.json")  # the rows it failed on
-    result_path = _Part("result.json")
+    config_path = _Part(CONFIG, "the settings that are not at their defaults, with tasks and seed")
+    log_path = _Part("metrics.jsonl", "one line per logged step and per validation")
+    checkpoint_path = _Part("checkpoint/checkpoint.safetensors", "where training resumes; removed when the run is done")
+    predictions_path = _Part(
+        "predictions.parquet", "per test row: the text read, the answer, its label, attention weights"
+    )
+    method_path = _Part("method", "the trained method, enough to evaluate it")
+    prompts_path = _Part("prompts", "one folder per exported prompt")
+    similarity_path = _Part("similarity.json", "similarities of the prompts, in a stage that compares")
+    energy_path = _Part("energy.json", "electricity that training used so far")
+    tracking_path = _Part("tracking.json", "the id under which trackers know the run")
+    claim_path = _Part(CLAIM, "the process that works on the run; removed at the end")
+    failure_path = _Part(FAILURE, "why the run failed")
+    failed_batch_path = _Part("failed_batch.json", "the rows of the batch on which it failed")
+    result_path = _Part("result.json", "scores and everything they were made with; written last")
 
     @property
     def id(self) -> str:
@@ -79,7 +87,7 @@ class RunFolder:
 
     @property
     def held(self) -> bool:
-        """Whether a process works on it, as far as can be seen from here."""
+        """Whether a process works on it, as far as this machine can see."""
         holder = self.holder()
         return holder is not None and not holder.stale
 
@@ -127,7 +135,7 @@ class RunFolder:
         return pq.ParquetFile(path).read(columns=columns) if path.exists() else None
 
     def predictions_metadata(self) -> dict[str, str]:
-        """What the file of predictions says of itself; empty where there is none."""
+        """The metadata of the file of predictions; empty where there is none."""
         import pyarrow.parquet as pq
 
         path = self.predictions_path
@@ -139,16 +147,16 @@ class RunFolder:
         return self.prompts_path / name
 
     def similarity(self) -> dict[str, Any] | None:
-        """What a comparison found; None of a run."""
+        """The result of a comparison; None for a run."""
         return _read_json(self.similarity_path)
 
     def energy(self) -> Spent | None:
-        """What its training spent so far; None where nothing was measured."""
+        """Electricity of its training so far; None where nothing was measured."""
         spent = _read_json(self.energy_path)
         return None if spent is None else Spent(**spent)
 
     def failure(self) -> str:
-        """Why a failed run failed."""
+        """The error of a failed run."""
         return str((_read_json(self.failure_path) or {})["error"])
 
 
@@ -171,7 +179,7 @@ class Store:
         return iter(self._with(CONFIG))
 
     def begun(self) -> list[RunFolder]:
-        """Those and the folders of runs that failed, or are claimed, before they came to their settings."""
+        """Those, and the folders of runs that failed or were claimed before their settings were written."""
         return self._with(CONFIG, FAILURE, CLAIM)
 
     def _with(self, *names: str) -> list[RunFolder]:
@@ -187,7 +195,7 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One process at a time, where the disk knows locks; elsewhere nobody is kept out."""
+        """Exclude other processes, where the file system supports locks; elsewhere do nothing."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as file:
             try:
@@ -202,20 +210,20 @@ class Store:
         return take(run.claim_path, self.lock, lambda: run.done, self.worker)
 
     def dtype(self) -> str | None:
-        """What `dtype = "auto"` is in this store; None until somebody has worked on it under that setting."""
+        """What `dtype = "auto"` means in this store; None until a run has used that setting."""
         kept = _read_json(self.path / "dtype.json")
         return None if kept is None else str(kept["auto"])
 
     def keep_dtype(self, here: Callable[[], str]) -> str:
-        """What `dtype = "auto"` is in this store: what was kept, else from now on what it is `here`."""
+        """What `dtype = "auto"` means in this store: the recorded value, else that of `here`, which is recorded."""
         if self.dtype() is None:
             create(self.path / "dtype.json", json.dumps({"auto": here(), "host": socket.gethostname()}) + "\n")
         kept = self.dtype()
-        assert kept is not None  # our own or another process's
+        assert kept is not None  # this or another process has written it
         return kept
 
     def forget(self, run: RunFolder) -> None:
-        """Empty the folder of a run that is to be made again, unless another process works on it."""
+        """Empty the folder of a run to run it again, unless another process works on it."""
         if claim := self.claim(run):
             for path in run.path.iterdir():
                 if path.is_dir():

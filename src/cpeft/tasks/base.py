@@ -123,7 +123,7 @@ class Task:
 
     def labels(self, style: Style = "words") -> tuple[str, ...]:
         """The closed label set in code order, empty for open-ended tasks; `spaced` writes `_` as a space."""
-        return tuple(dict.fromkeys(self._spoken(style).values()))
+        return tuple(dict.fromkeys(self._label_words(style).values()))
 
     def code(self, row: Row) -> Code | None:
         """The label code of a row (None: no label set, or a row that does not belong to the task).
@@ -219,16 +219,16 @@ class Task:
             accepted = self.stringified if written == "stringified" and self.stringified else self.answers
             answers = self._apply(accepted, self._apply(self.clean, row) if self.clean else row)
             if not answers:
-                raise DataError(f"task '{self.name}': a row without answers was asked for its target")
+                raise DataError(f"task '{self.name}': a row without answers has no target")
         else:
             code = self.code(row)
             if code is None:
-                raise DataError(f"task '{self.name}': a row without label was asked for its target")
-            answers = (self._spoken(style)[code],)
+                raise DataError(f"task '{self.name}': a row without a label has no target")
+            answers = (self._label_words(style)[code],)
         group = self._apply(self.group, row) if self.group else ""
         return Example(self.source(row, prefix, instruction), answers[0], answers, group)
 
-    def _spoken(self, style: Style) -> Mapping[Code, str]:
+    def _label_words(self, style: Style) -> Mapping[Code, str]:
         if style == "numbers":
             return {code: str(place) for place, code in enumerate(self.words)}
         return self.words if style == "words" else {code: word.replace("_", " ") for code, word in self.words.items()}

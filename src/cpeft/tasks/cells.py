@@ -61,7 +61,7 @@ def label_reader(labels: Iterable[str]) -> Callable[[str], str | None]:
 
 
 def _value(text: str) -> Any:
-    """What a spelling stands for: a number, true or false, else itself."""
+    """The value of a spelling: a number, true or false, else itself."""
     text = text.strip()
     if NUMBER.fullmatch(text):
         return Decimal(text)

@@ -1,4 +1,4 @@
-"""A user's own task: one TOML file that says how rows read and where they lie.
+"""A user's own task: one TOML file that describes the text of rows and names their files.
 
 name = "reviews"
 template = "review: {text}"          # every {column} is replaced by the row's value
@@ -6,7 +6,7 @@ label_column = "stars"
 metrics = ["accuracy", "macro_f1"]
 ask = "Is the review good or bad?"   # for instructions; without it the title, or a general sentence
 encoding = "latin-1"                 # of the files; UTF-8 without it, and UTF-16 where a file begins with its mark
-missing = ""                         # what a null of a column that the template shows reads as; an error without it
+missing = ""                         # text for a null of a column in the template; an error without it
 [labels]                             # code -> word; without this table the label column is itself the target
 1 = "bad"
 5 = "good"
@@ -14,7 +14,7 @@ missing = ""                         # what a null of a column that the template
 train = "train.csv"
 test = "test.csv"
 
-A cell is the text that stands in the file (`tasks/cells.py`), a label the one that is spelled so, or that is the same number.
+A cell is the text in the file (`tasks/cells.py`); it means the label of the same spelling, or of the same number.
 """
 
 import re
@@ -31,24 +31,36 @@ from cpeft.tasks.base import PLACEHOLDER, TASKS, Code, Task
 from cpeft.tasks.cells import label_reader
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
-TEXT_AS_WRITTEN = 2  # the version of how rows are read; the first guessed types
+TEXT_AS_WRITTEN = 2  # version of reading rows; the first one guessed types
 Split = Literal["train", "validation", "test"]
 
 
 class CustomTask(Options):
     """The TOML table of a task."""
 
-    name: str
-    template: str
-    label_column: str = "label"
-    files: dict[Split, str]
-    title: str = ""
-    prefix: str = ""
-    ask: str = ""
-    encoding: str = "utf-8"
-    missing: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    metrics: tuple[str, ...] = Field(("accuracy",), min_length=1)
+    name: str = Field(description="Name of the task: letters, digits, `_` and `.`; not one of `cpeft list tasks`.")
+    template: str = Field(description="Text of a row; every `{column}` is replaced by the row's value.")
+    label_column: str = Field(default="label", description="Column of the answer.")
+    files: dict[Split, str] = Field(
+        description="`[files]`: CSV, TSV, JSON, JSONL (also as .gz) or Parquet of each split, relative to this file."
+    )
+    title: str = Field(default="", description="Title in reports; without it name and file.")
+    prefix: str = Field(
+        default="", description="Text before every row; `data.prefix` can leave it out, and instructions do."
+    )
+    ask: str = Field(default="", description="Question of an instruction; without it the title, or a general sentence.")
+    encoding: str = Field(
+        default="utf-8", description="Encoding of the files; one with a UTF-16 mark is read as UTF-16."
+    )
+    missing: str | None = Field(
+        default=None, description="Text for a missing value of a column in the template; without it an error."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="`[labels]`: value in the file to label word; without it answers are open."
+    )
+    metrics: tuple[str, ...] = Field(
+        default=("accuracy",), min_length=1, description="Metrics (`cpeft list metrics`); the first is the headline."
+    )
 
     @field_validator("name")
     @classmethod
@@ -90,9 +102,9 @@ class CustomTask(Options):
 
     @field_validator("labels")
     @classmethod
-    def _spoken(cls, labels: dict[str, str]) -> dict[str, str]:
+    def _not_empty(cls, labels: dict[str, str]) -> dict[str, str]:
         if silent := [code for code, word in labels.items() if not word.strip()]:
-            raise ValueError(f"the label '{silent[0]}' has no word; an answer needs something to say")
+            raise ValueError(f"the label '{silent[0]}' has no word; give the answer's text")
         return labels
 
     @field_validator("metrics")

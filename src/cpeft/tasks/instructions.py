@@ -1,4 +1,4 @@
-"""What a chat model is told to do: the instruction of a task, in our own words.
+"""The instruction of a task for chat models, in our own words.
 
     <what to do>
     Answer with the label alone, one of: <label>, <label>, ...

@@ -1,7 +1,7 @@
-"""Made-up rows of any task, in the schema of its dataset: for runs that only have to run, on machines without its data.
+"""Made-up rows of any task, in the schema of its dataset: for trial runs on machines without its data.
 
-Texts say their split, column and place, so that no two rows and no two splits read alike; labels come in turn, and an open
-answer stands in the text that it is asked of.
+Texts contain their split, column and place, so that no two rows are equal; labels come in turn, and an open answer is part
+of its text.
 """
 
 from collections.abc import Callable, Iterator

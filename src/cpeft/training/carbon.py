@@ -1,8 +1,8 @@
 """Electricity as codecarbon sees it: kWh and kg of CO2 equivalent from one moment to the next.
 
-The offline tracker, told to write no file and to ask no server. Its two threads only read counters; they touch no tensor and
-no random generator, so a measured run has the bits of an unmeasured one. In a process that trains alone the part of the
-machine that this process uses is meant: its own processor time, memory and GPU. Counters of a whole device (RAPL, NVML) also
+The offline tracker, which writes no file and contacts no server. Its two threads only read counters; they touch no tensor and
+no random generator, so a measured run has the bits of an unmeasured one. For a process that trains alone the measurement is of
+the part of the machine that it uses: its own processor time, memory and GPU. Counters of a whole device (RAPL, NVML) also
 count what other programs drew from it meanwhile. Where a processor has no counter, codecarbon estimates from load and rated
 power; what it says about that is in `notes`, and the kinds of sensors in `sensors`.
 """
@@ -25,11 +25,13 @@ WORLD = (
     0.475  # kg per kWh, the world's average of 2019 by the International Energy Agency, which codecarbon falls back on
 )
 SAMPLE_S = 15.0  # between codecarbon's readings of energy counters
-SAID: dict[bool, tuple[str, ...]] = {}  # by scope: codecarbon looks for sensors once per process and warns only then
+WARNINGS: dict[
+    bool, tuple[str, ...]
+] = {}  # by scope: codecarbon looks for sensors once per process and warns only then
 
 
 def check_energy(options: EnergyOptions) -> None:
-    """Raise ConfigError for a measurement that cannot be made as asked: no package, a country codecarbon does not know, or
+    """Raise ConfigError for a measurement that is not possible: no package, a country codecarbon does not know, or
     a country and an intensity."""
     if options.country and options.intensity is not None:
         raise ConfigError("[energy] give a country or an intensity, not both")
@@ -50,7 +52,7 @@ def check_energy(options: EnergyOptions) -> None:
             )
 
 
-class _Heard(logging.Filter):
+class _Messages(logging.Filter):
     """Keeps codecarbon's warnings and lets none of its lines through; it would print them and swallow its own exceptions."""
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class _Heard(logging.Filter):
 
 
 class Meter:
-    """A stop watch for electricity: `start`, then `lap` for what was spent since, then `stop`, as often as wanted.
+    """A stopwatch for electricity: `start`, then `lap` for what was spent since, then `stop`, as often as wanted.
 
     Never raises for a machine that cannot be measured: `reason` says why nothing is, and what is spent is None from then on.
     """
@@ -78,7 +80,7 @@ class Meter:
         self.notes: tuple[str, ...] = ()
         self.reason = ""
         self._tracker: Any = None
-        self._heard = _Heard()
+        self._messages = _Messages()
         if options.measure == "off":
             self.reason = "energy.measure = 'off'"
         elif find_spec("codecarbon") is None:
@@ -94,7 +96,7 @@ class Meter:
             return
         import codecarbon
 
-        logging.getLogger("codecarbon").addFilter(self._heard)
+        logging.getLogger("codecarbon").addFilter(self._messages)
         forced = self.options.intensity if self.options.country is None else None
         if self.options.country is None and forced is None:
             forced = WORLD
@@ -121,7 +123,10 @@ class Meter:
             pynvml.nvmlInit()
             return [pynvml.nvmlDeviceGetIndex(pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))]
         except pynvml.NVMLError as error:
-            self.notes = (*self.notes, f"NVML does not tell which GPU is ours ({error}); all it shows are counted")
+            self.notes = (
+                *self.notes,
+                f"NVML does not identify the GPU of this process ({error}); all GPUs are counted",
+            )
             return None
 
     def stop(self) -> Spent | None:
@@ -130,19 +135,19 @@ class Meter:
             return None
         tracker, self._tracker = self._tracker, None
         tracker.stop()
-        logging.getLogger("codecarbon").removeFilter(self._heard)
-        said = [text for text in self._heard.warnings if "Multiple instances" not in text]  # we allow them
-        SAID[self.whole_machine] = tuple(dict.fromkeys((*SAID.get(self.whole_machine, ()), *said)))
-        self.notes = tuple(dict.fromkeys((*self.notes, *SAID[self.whole_machine])))
-        self._heard.warnings.clear()
+        logging.getLogger("codecarbon").removeFilter(self._messages)
+        warnings = [text for text in self._messages.warnings if "Multiple instances" not in text]  # we allow them
+        WARNINGS[self.whole_machine] = tuple(dict.fromkeys((*WARNINGS.get(self.whole_machine, ()), *warnings)))
+        self.notes = tuple(dict.fromkeys((*self.notes, *WARNINGS[self.whole_machine])))
+        self._messages.warnings.clear()
         found = getattr(tracker, "final_emissions_data", None)  # codecarbon swallows its exceptions and leaves it out
         if found is None:
-            self.reason = f"codecarbon could not measure: {self._heard.error or 'it gave no reason'}"
+            self.reason = f"codecarbon could not measure: {self._messages.error or 'it gave no reason'}"
             return None
         return Spent(float(found.energy_consumed), float(found.emissions), time.monotonic() - self._began)
 
     def lap(self) -> Spent | None:
-        """What was spent since the start or the last lap; measuring goes on."""
+        """What was spent since the start or the last lap; measuring continues."""
         spent = self.stop()
         self.start()
         return spent

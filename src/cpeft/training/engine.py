@@ -45,11 +45,11 @@ Refill = Callable[[list[Member]], Sequence[Member]]
 def train_gang(
     members: Sequence[Member], options: GangOptions, workers: Workers | None = None, refill: Refill | None = None
 ) -> None:
-    """Train all members to their ends and leave their best states in their learners.
+    """Train all members and leave their best states in their learners.
 
-    `refill` is told which members have just ended, as soon as they have, and gives those that take their places. A member
-    that fails keeps its reason in `failure`; the others go on. Raises Stopped after SIGTERM or SIGINT, with every member
-    saved; what interrupts `refill` comes out of it, with every member saved too.
+    `refill` gets the members that have just ended and returns those that take their places. A member
+    that fails keeps its reason in `failure`; the others continue. Raises Stopped after SIGTERM or SIGINT, with every member
+    saved; an exception that interrupts `refill` is raised again, with every member saved too.
     """
     workers = workers or Workers()
     pool = pool_of(options)
@@ -74,7 +74,7 @@ def _until_one_ends(active: list[Member], pool: str, options: GangOptions, worke
             for member in active:
                 if member.total and member.failure is None:
                     _alone(member, member.save, workers)
-            raise Stopped("stopped on request; everything is saved, the same command goes on from here")
+            raise Stopped("stopped on request; everything is saved, re-run the same command to resume")
 
 
 def _joining(ended: list[Member], active: list[Member], refill: Refill | None, workers: Workers) -> list[Member]:
@@ -89,7 +89,7 @@ def _joining(ended: list[Member], active: list[Member], refill: Refill | None, w
         _waited(active, began)
         for member in active:
             with suppress(LostClaim):
-                member.save()  # other processes are not asked: they may be anywhere
+                member.save()  # no agreement with other processes: they may be anywhere
         raise
     _waited(active, began)
     return fresh
@@ -108,7 +108,7 @@ def _waited(members: Sequence[Member], since: float) -> None:
 
 
 def _alone(member: Member, work: Callable[[], None], workers: Workers) -> None:
-    """Do something for one member; what goes wrong ends that run, in every process, and no other."""
+    """Call `work` for one member; an exception ends that run, in every process, and no other."""
     try:
         work()
     except Exception as error:
@@ -129,11 +129,11 @@ def _groups(active: list[Member], pool: str) -> list[list[Member]]:
 
 
 def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
-    """One step of every member of the group; where memory runs out no step, and a smaller budget for the next try."""
+    """One step of every member of the group; out of memory, no step and a smaller budget for the next attempt."""
     began = time.monotonic()
     budget = min(member.budget or options.token_budget for member in group)
     rows = [member.next_rows() for member in group]
-    tokens = [max(sum(map(member.shape.heard, own)), 1) for member, own in zip(group, rows, strict=True)]
+    tokens = [max(sum(map(member.layout.loss_tokens, own)), 1) for member, own in zip(group, rows, strict=True)]
     try:
         sums = _accumulate(group, rows, tokens, budget, workers)
     except (RuntimeError, MemoryError) as error:
@@ -160,7 +160,7 @@ def _step(group: list[Member], options: GangOptions, workers: Workers) -> None:
 
 def _lower_budget(group: list[Member], rows: list[list[EncodedRow]], budget: int) -> None:
     """Halve the budget of the group, or where single rows do not fit any more, end the runs with the widest of them."""
-    widths = [max(map(member.shape.width, own)) for member, own in zip(group, rows, strict=True)]
+    widths = [max(map(member.layout.width, own)) for member, own in zip(group, rows, strict=True)]
     widest = max(widths)
     for member, width in zip(group, widths, strict=True):
         member.learner.zero_grad()
@@ -177,7 +177,7 @@ def _accumulate(
     """Gradients of one step for every member of the group; returns for each, over this process's share of its rows: the sum
     of losses, the sum of attention entropies (nats both), and the number of rows that attended."""
     items = workers.share([(k, row) for k, own in enumerate(rows) for row in own])
-    widths = [group[k].shape.width(row) for k, row in items]
+    widths = [group[k].layout.width(row) for k, row in items]
     sums = [torch.zeros(3, dtype=torch.float64) for _ in group]
     enough = ENOUGH if group[0].learner.lm.pads else None
     for number, places in enumerate(micro_batches(range(len(items)), widths.__getitem__, budget, enough)):
@@ -190,7 +190,7 @@ def _accumulate(
         seed = derive(first.dropout_seed, first.step, number)  # random bits depend on seed, step and micro-batch alone
         with base_dropout(first.learner.lm.model, first.options.base_dropout, seed):
             if len(members) == 1:
-                results = [first.learner.losses(first.shape.batch(parts[0]))]
+                results = [first.learner.losses(first.layout.batch(parts[0]))]
             else:
                 results = pooled_losses([member.learner for member in members], parts)
         shares = [loss_B.sum() / tokens[k] for k, (loss_B, _) in zip(chosen, results, strict=True)]

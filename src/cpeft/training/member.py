@@ -1,7 +1,7 @@
 """One run inside a gang: its learner, rows, optimiser, schedule, counters and checkpoint.
 
-A member touches nothing of its neighbours. Its batches, learning rates and dropout are functions of its own seeds and step,
-so it makes the same steps in any gang.
+Members are independent: batches, learning rates and dropout are functions of a member's own seeds and step, so it makes the
+same steps in any gang.
 """
 
 import math
@@ -54,9 +54,9 @@ class Member:
     scale: float = 1.0
     callbacks: Sequence[Callback] = ()
     guard: Callable[[], None] = lambda: None
-    identity: str = ""  # what a checkpoint must agree with to be gone on from
+    identity: str = ""  # a checkpoint must have the same identity to be resumed
     writes: bool = True  # False in all but the first of several processes
-    keeps_batch: bool = True  # of a run that fails, for those who look for the reason
+    keeps_batch: bool = True  # of a run that fails, to help find the reason
 
     step: int = 0
     best_step: int = -1
@@ -71,7 +71,7 @@ class Member:
 
     def __post_init__(self) -> None:
         self.trainable = [parameter for group in self.learner.param_groups() for parameter in group.params]
-        self.shape = self.learner.shape
+        self.layout = self.learner.layout
         self.stream = Stream(len(self.rows), self.options.batch, self.order_seed)
         steps, epochs = self.options.steps, self.options.epochs
         if self.trainable and (steps is None) == (epochs is None):
@@ -108,11 +108,11 @@ class Member:
         if self.path.exists():
             self._restore()
         elif self.rows:
-            self.learner.calibrate(self.shape.batch(self.next_rows()))
+            self.learner.calibrate(self.layout.batch(self.next_rows()))
         for callback in self.callbacks:
             callback.on_start(self)
         if self.trainable and not self.total and self.best_step < 0:
-            self.validate()  # `steps = 0` scores a prompt as it is; what compares such runs needs validation scores
+            self.validate()  # `steps = 0` scores a prompt as it is; comparisons of such runs need validation scores
 
     def next_rows(self) -> list[EncodedRow]:
         """The rows of the coming step."""
@@ -121,7 +121,7 @@ class Member:
     def tokens_since(self, first: int) -> int:
         """Tokens that the steps from `first` up to the present one passed through the model."""
         steps = range(first, self.step)
-        return sum(self.shape.width(self.rows[i]) for step in steps for i in self.stream.at(step))
+        return sum(self.layout.width(self.rows[i]) for step in steps for i in self.stream.at(step))
 
     def apply(self, loss: float, notes: dict[str, float]) -> None:
         """Clip, step the optimiser with the gradients at hand, then log, evaluate and checkpoint as due."""
@@ -139,7 +139,7 @@ class Member:
         self.step += 1
         if self.step % self.options.log_every == 0 or self.step in (1, self.total):
             rate = self.optimizer.param_groups[0]["lr"]
-            self._tell("on_step", {"step": self.step, "loss": loss, "lr": rate, "gradient_norm": norm, **notes})
+            self._emit("on_step", {"step": self.step, "loss": loss, "lr": rate, "gradient_norm": norm, **notes})
         due = self.step % self.interval == 0 or self.step == self.total
         if due:
             self.validate()
@@ -160,7 +160,7 @@ class Member:
                 self.stopped = f"no gain in {self.without_gain} evaluations"
         loss = {} if math.isnan(result.loss) else {"validation_loss": result.loss}
         scores = {f"validation/{key}": value for key, value in result.scores.items()}
-        self._tell("on_eval", {"step": self.step, "headline": result.headline, **loss, **scores})
+        self._emit("on_eval", {"step": self.step, "headline": result.headline, **loss, **scores})
 
     def finish(self) -> None:
         """Put the best state back into the learner."""
@@ -179,7 +179,7 @@ class Member:
             self.folder.path.mkdir(parents=True, exist_ok=True)
             write_json(self.folder.failed_batch_path, {"step": self.step + 1, "reason": reason, "rows": rows})
 
-    def _tell(self, hook: str, record: dict[str, Any]) -> None:
+    def _emit(self, hook: str, record: dict[str, Any]) -> None:
         self.guard()
         for callback in self.callbacks:
             getattr(callback, hook)(self, record)
@@ -199,7 +199,7 @@ class Member:
         )  # fmt: skip
 
     def paused(self, seconds: float) -> None:
-        """Leave out of `seconds` what the gang did meanwhile for others."""
+        """Exclude from `seconds` the time that the gang spent on others."""
         self._since += seconds
 
     def _restore(self) -> None:

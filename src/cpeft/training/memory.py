@@ -1,4 +1,4 @@
-"""Out of memory: recognise it, free what can be freed, try again with half the tokens. And a bound on what oneDNN keeps."""
+"""Out of memory: recognise it, free what can be freed, try again with half the tokens. Also a bound on oneDNN's caches."""
 
 import ctypes
 import gc
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from cpeft.data.encode import Shape, micro_batches
+from cpeft.data.encode import BatchLayout, micro_batches
 from cpeft.data.rows import EncodedRow
 
 X = TypeVar("X")
@@ -18,17 +18,17 @@ CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")  # of oneDNN,
 
 
 def bound_kernels() -> None:
-    """Let this process, and those it starts, keep `KERNELS` compiled products, unless the environment says how many.
+    """Bound oneDNN's caches in this process and its children to `KERNELS` products, unless the environment sets the bound.
 
     oneDNN compiles a product for every shape of its operands and keeps 1024 of them; torch keeps 1024 descriptions of them
-    beside. Batches without padding have a shape of their own each, few of which come back: a run adds to these caches what no
-    later run asks for. Both are given their sizes before the first product, and not after."""
+    beside. Batches without padding have many shapes, few of which occur again, so the caches fill with entries that are never
+    used. Both bounds must be set before the first product."""
     for name in CACHES:
         os.environ.setdefault(name, str(KERNELS))
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or on a CPU."""
+    """Whether an exception is an out-of-memory error, of a GPU or a CPU."""
     known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return known or any(words in str(error).lower() for words in ("out of memory", "can't allocate memory"))
 
@@ -42,20 +42,20 @@ def free() -> None:
 
 
 def trim() -> None:
-    """Give memory that was freed back to the system. The C library keeps what lies between pieces in use: after evaluations
-    of many shapes as much again as a small model needs."""
+    """Give memory that was freed back to the system. The C library keeps free blocks between blocks in use: after evaluations
+    of many shapes as much memory as a small model takes."""
     if give_back := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
         give_back(0)
 
 
 def in_groups(
-    work: Callable[[list[EncodedRow]], X], rows: Sequence[EncodedRow], shape: Shape, budget: int
+    work: Callable[[list[EncodedRow]], X], rows: Sequence[EncodedRow], layout: BatchLayout, budget: int
 ) -> list[tuple[list[int], X]]:
     """Places of rows of like width and `work` done on them, at most `budget` tokens at once, or half as many while memory
     runs out; where single rows do not fit the error stays an error."""
-    widest = max(map(shape.width, rows), default=1)
+    widest = max(map(layout.width, rows), default=1)
     while True:
-        groups = micro_batches(range(len(rows)), lambda i: shape.width(rows[i]), budget)
+        groups = micro_batches(range(len(rows)), lambda i: layout.width(rows[i]), budget)
         try:
             return [(group, work([rows[i] for i in group])) for group in groups]
         except (RuntimeError, MemoryError) as error:

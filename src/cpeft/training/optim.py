@@ -1,7 +1,7 @@
 """Optimisers and schedules, one of each per run.
 
-Without a given learning rate it is `PILOT` times the root-mean-square entry of the embedding table, because prompt rows
-live at that scale: 0.3 suits T5 and little else. Parameters that do not live there bring a default of their own.
+The default learning rate is `PILOT` times the root-mean-square entry of the embedding table, the scale of prompt rows: 0.3
+suits T5 and few other models. Parameters of another scale have a default of their own.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""Being asked to stop: SIGTERM (a cluster, `kill`) and SIGINT (Ctrl-C) mean the same, wherever a command is.
+"""Stop requests: SIGTERM (a cluster, `kill`) and SIGINT (Ctrl-C) mean the same at any point of a command.
 
-While steps are made a request is collected, so that the step at hand can be saved (`stop_signals`); anywhere else it interrupts
-what is going on, by a KeyboardInterrupt since libraries swallow exceptions of any other kind, and leaves as Stopped
-(`stopping`). The first request alone counts: a second one must not interrupt the leaving.
+During training a request is recorded, so that the current step can be saved (`stop_signals`). Anywhere else it raises a
+KeyboardInterrupt, because libraries swallow other exceptions, which becomes Stopped (`stopping`). Only the first request
+counts: a second one must not interrupt the shutdown.
 """
 
 import signal
@@ -30,7 +30,7 @@ class _Interrupt:
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Leave the block with Stopped at the first SIGTERM or SIGINT; a block around it has then been asked too."""
+    """Leave the block with Stopped at the first SIGTERM or SIGINT; an enclosing block then has the request too."""
     handler = _Interrupt()
     with _handled(handler) as outer:
         try:
@@ -39,14 +39,14 @@ def stopping() -> Iterator[None]:
             pyarrow.enable_signal_handlers(False)  # its own lose a signal that comes as a read ends
             yield
         except KeyboardInterrupt:
-            raise Stopped("stopped on request; the same command goes on from the last checkpoint") from None
+            raise Stopped("stopped on request; re-run the same command to resume from the last checkpoint") from None
         finally:
             _pass_on(handler.asked, outer)
 
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT in a list instead of dying, so that the step at hand can be saved."""
+    """Record SIGTERM and SIGINT in a list instead of dying, so that the current step can be saved."""
     received: list[int] = []
     with _handled(lambda number, _: received.append(number)) as outer:
         try:
@@ -63,8 +63,8 @@ def _pass_on(asked: bool, outer: list[Any]) -> None:
 
 @contextmanager
 def _handled(handler: Handler) -> Iterator[list[Any]]:
-    """Both signals go to a handler while the block runs; gives the handlers from outside. In a thread of its own nothing is
-    changed: signals belong to someone else."""
+    """Both signals go to a handler while the block runs; yields the previous handlers. Outside the main thread
+    nothing changes, because signals belong to the main thread."""
     ours = threading.current_thread() is threading.main_thread()
     old = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT) if ours}
     try:

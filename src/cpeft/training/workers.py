@@ -1,7 +1,7 @@
 """Several processes on one run, through accelerate: each takes a share of every step's rows, gradients are summed.
 
 Only the prompt's gradients travel, and every process knows the whole batch, so the step equals the one of a single process
-up to the order of a sum. One process is the ordinary case and needs no accelerate.
+up to the order of a sum. A single process is the usual case and does not need accelerate.
 """
 
 import atexit
@@ -44,7 +44,7 @@ class Workers:
             torch.distributed.all_reduce(tensor)
 
     def gather(self, part: list[X]) -> list[X]:
-        """The reverse of `share`: everybody gets the whole list in its old order."""
+        """The reverse of `share`: every process gets the whole list in its old order."""
         if not self._state:
             return part
         from accelerate.utils import gather_object
@@ -60,8 +60,8 @@ class Workers:
         torch.distributed.all_reduce(vote)
         return bool(vote > 0)
 
-    def tell(self, value: X) -> X:
-        """The first process's value, everywhere."""
+    def broadcast(self, value: X) -> X:
+        """The first process's value, in every process."""
         if not self._state:
             return value
         from accelerate.utils import broadcast_object_list

@@ -41,10 +41,10 @@ def train(
 
     `sources` are what methods such as ATTEMPT mix; `start` is the prompt training begins from, instead of `prompt.init`.
     `settings` are a recipe's tables (`prompt`, `method`, `data`, `optim`, `train`, `eval`) as dictionaries. With a `folder`
-    the same call after a kill goes on from the last checkpoint. `learner.export()` gives the trained SoftPrompts.
+    the same call after a kill resumes from the last checkpoint. `learner.export()` gives the trained SoftPrompts.
     """
     if alien := sorted({"track", "energy", "predictions"} & settings.keys()):
-        raise ConfigError(f"train() keeps no run folder, so [{alien[0]}] has no place here; `cpeft run` takes it")
+        raise ConfigError(f"train() keeps no run folder, and [{alien[0]}] needs one; use `cpeft run`")
     names = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     if start is not None:
         settings["prompt"] = {**settings.get("prompt", {}), "init": "start", "length": start.length}

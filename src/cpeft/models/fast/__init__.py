@@ -1,5 +1,5 @@
-"""Forward passes of our own, for models where they are proven equal to transformers' at load.
+"""Fast forward passes, used where a check at load finds them equal to transformers'.
 
-Each says why it exists, what it gained and which slow path is its oracle. Every other model, and every model whose check
-fails, goes through transformers.
+Each module states why it exists, what it gained and which slow path is its oracle. Every other model, and every model whose
+check fails, goes through transformers.
 """

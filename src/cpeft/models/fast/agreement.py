@@ -1,4 +1,4 @@
-"""Whether a packed form may stand in the place of transformers' module: settled on the loaded weights with one small batch.
+"""Whether a packed form may replace transformers' module: checked on the loaded weights with one small batch.
 
 A model qualifies where it lies on the CPU in one number format, frozen, its linear layers torch's own and no hook in it. (On a
 GPU many small attentions would wait for their launches.) Loss and gradient of random prompts must then be those of the module.

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from cpeft.models.fast.product import Product
-from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.rows import PackedRows
 from cpeft.models.fast.sublayers import SHORT, Norm, precise_dtype
 
 
@@ -53,7 +53,7 @@ class Layout:
 
     prompts: int
     length: int
-    rows: Rows
+    rows: PackedRows
     owner_B: Int[Tensor, "B"]
     angles: Angles
 
@@ -80,13 +80,13 @@ class CausalAttention:
             self.head_norm = Norm(torch.cat(weights), one.eps)
 
     def __call__(self, x_ND: Tensor, layout: Layout, learns: int, kept_C: Tensor | None = None) -> Float[Tensor, "C D"]:
-        """The rows of `kept_C`, or all, after attention; the first `learns` rows of x get a gradient. Prompts are asked for
-        nothing but keys and values where no row of theirs is kept."""
+        """The rows of `kept_C`, or all, after attention; the first `learns` rows of x get a gradient. Of prompts
+        only keys and values are computed where none of their rows is kept."""
         y: Tensor = _CausalAttention.apply(x_ND, self, layout, learns, kept_C)
         return y
 
     def read(
-        self, x_ND: Tensor, rows: Rows, angles: Angles, contexts: Sequence[Tensor | None], own_LL: Tensor
+        self, x_ND: Tensor, rows: PackedRows, angles: Angles, contexts: Sequence[Tensor | None], own_LL: Tensor
     ) -> tuple[Float[Tensor, "N D"], list[Tensor]]:
         """Without gradient: rows after attention, and the keys and values that each span of them saw and made, for later
         passes. Rows see their context, keys and values [2, rows, keys, C, width] by span, and themselves as `own_LL` says."""
@@ -201,11 +201,11 @@ class _CausalAttention(torch.autograd.Function):
         head, rows, graded = layout.head, layout.rows, ctx.needs_input_grad[0]
         own_LL = causal(max(rows.longest, layout.length), qkv)
         prompt = None
-        ctx.asked = kept_C is None or bool((kept_C < head).any())
+        ctx.prompts_needed = kept_C is None or bool((kept_C < head).any())
         ctx.prompt, ctx.spans = None, []
         if head:
             parts = qkv[:head].unflatten(0, (layout.prompts, -1))
-            if ctx.asked:
+            if ctx.prompts_needed:
                 ctx.prompt = Span(layer, parts, None, own_LL[: layout.length, : layout.length], graded)
                 mixed[:head].unflatten(0, (layout.prompts, -1)).copy_(ctx.prompt.out)
             prompt = parts[:, :, layer.queries :].unflatten(2, (2, layer.keys)).permute(2, 0, 3, 1, 4)
@@ -237,7 +237,7 @@ class _CausalAttention(torch.autograd.Function):
         g_normed = layer.qkv.backward(g_qkv.flatten(1).to(x_ND.dtype))
         g_ND = layer.norm.backward(g_normed, x_ND[:learns], ctx.scale[:learns])
         if ctx.kept is not None:
-            own = ctx.kept < learns  # in a model of one layer, places that are asked for learn nothing
+            own = ctx.kept < learns  # in a model of one layer, the places in `kept_C` get no gradient
             g_ND.index_add_(0, ctx.kept[own], g_CD[own])
         else:
             g_ND += g_CD[:learns]

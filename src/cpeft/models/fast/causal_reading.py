@@ -1,6 +1,6 @@
 """Texts that a decoder-only model has read behind their prompts, in its packed form.
 
-What a pass leaves behind are keys and values. Those of a prompt are kept until it changes, so that each prompt is computed once
+A pass yields keys and values. Those of a prompt are kept until it changes, so that each prompt is computed once
 for all rows and batches; those of a text serve every label (`label_trie.py`) and `generate`, so that a text is read once.
 """
 
@@ -17,7 +17,7 @@ from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_llama import LEAD, Known, PackedLlama, behind, distinct, shared_lead
 from cpeft.models.fast.packed_t5 import AT_ONCE
 from cpeft.models.fast.reading import Reading
-from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.rows import PackedRows
 
 NODES = 2**13  # of a trie, over all rows, in one pass
 KEPT = 64  # prompts whose keys and values are kept
@@ -44,7 +44,7 @@ class KeptPrompts:
         return count
 
     def of(self, numbers: Sequence[int], prompt_KPD: Float[Tensor, "K P D"]) -> Known:
-        """Those of these prompts by layer, [2, K, keys, P, width]; what is not known is computed in one pass."""
+        """Keys and values of these prompts by layer, [2, K, keys, P, width]; missing ones are computed in one pass."""
         missing = [
             place
             for place, number in enumerate(numbers)
@@ -64,21 +64,21 @@ class KeptPrompts:
 
 @dataclass(frozen=True)
 class CausalReading(Reading):
-    """`known` by layer and span of rows: keys and values [2, rows, keys, P + length, width]; `last_BD` is what the vocabulary
-    is asked with behind every text, in the order of `rows`, and `token_B` the last token of every text of the batch."""
+    """`known` by layer and span of rows: keys and values [2, rows, keys, P + length, width]; `last_BD` is the hidden
+    state behind every text, in the order of `rows`, and `token_B` the last token of every text of the batch."""
 
     packed: PackedLlama
     known: list[list[Tensor]]
     last_BD: Float[Tensor, "B D"]
     token_B: Int[Tensor, "B"]
 
-    def asked(self, trie: LabelTrie) -> Iterator[Tensor]:
-        room = max(AT_ONCE // len(self.packed.embed.weight), 1)
+    def node_logits(self, trie: LabelTrie) -> Iterator[Tensor]:
+        at_once = max(AT_ONCE // len(self.packed.embed.weight), 1)
         for first, count in self._pieces(max(NODES // len(trie), 1)):
             hidden = self.last_BD[first : first + count, None]
             if len(trie) > 1:
                 hidden = torch.cat([hidden, self._below(trie, first, count)], 1)
-            yield from map(self.packed.logits, hidden.flatten(0, 1).split(room))
+            yield from map(self.packed.logits, hidden.flatten(0, 1).split(at_once))
 
     def _pieces(self, most: int) -> Iterator[tuple[int, int]]:
         """The rows in their order, as (first, count), at most so many together."""
@@ -95,7 +95,7 @@ class CausalReading(Reading):
                 spans.append((low - first, high - low, length))
                 cuts.append((number, slice(low - start, high - start)))
         nodes = len(trie) - 1
-        rows = Rows(torch.arange(count), tuple((start, size, nodes) for start, size, _ in spans))
+        rows = PackedRows(torch.arange(count), tuple((start, size, nodes) for start, size, _ in spans))
         before = self.known[0][0].shape[3] - self.rows.spans[0][2]  # the prompt's rows
         depth_M = trie.depth_M[1:] - 1
         positions_N = torch.cat([(before + length + depth_M).repeat(size) for _, size, length in spans])
@@ -107,7 +107,7 @@ class CausalReading(Reading):
 
     def resumed(self, chosen: Sequence[int] | None = None) -> dict[str, Any]:
         """Texts on the right, their prompts before them, padding on the left; the last token of each is read again, for
-        `generate` reads something before it says something."""
+        `generate` must read a token before it generates one."""
         rows = self.by_row(chosen)
         lengths = [self.known[0][span].shape[3] for span, _ in rows]
         longest, weight = max(lengths), self.packed.embed.weight
@@ -135,15 +135,15 @@ def read_texts(
     prompts by these numbers (None: they are of these rows alone)."""
     numbers, prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
     lead = kept.lead(source_BL, mask_BL) if kept and len(prompt_KPD) < len(x_BLD) else 0
-    prompt_KPD, told_BL = behind(prompt_KPD, x_BLD[0, :lead]), mask_BL[:, lead:]
+    prompt_KPD, rest_BL = behind(prompt_KPD, x_BLD[0, :lead]), mask_BL[:, lead:]
     prompts = kept.of(numbers, prompt_KPD) if kept else packed.read_prompts(prompt_KPD)
-    rows = Rows.of(told_BL.sum(1).tolist())
+    rows = PackedRows.of(rest_BL.sum(1).tolist())
     order_B, length = rows.order_B, prompt_KPD.shape[1]
     owners = owner_B[order_B].split([count for _, count, _ in rows.spans])
     # a copy for every row, so of one layer at a time
     contexts = ([layer[:, owner] for owner in owners] for layer in prompts)
     positions_N = torch.cat([torch.arange(length, length + n).repeat(count) for _, count, n in rows.spans])
-    x_ND, known = packed.read(x_BLD[order_B, lead:][told_BL[order_B]], rows, positions_N, contexts)
+    x_ND, known = packed.read(x_BLD[order_B, lead:][rest_BL[order_B]], rows, positions_N, contexts)
     ends_B = rows.length_B.cumsum(0) - 1
     last_B = torch.where(mask_BL, torch.arange(mask_BL.shape[1]), -1).max(1).values
     token_B = source_BL[torch.arange(len(source_BL)), last_B]

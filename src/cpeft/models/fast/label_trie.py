@@ -1,10 +1,10 @@
-"""A closed label set as a tree of tokens, asked in one decoder pass.
+"""A closed label set as a tree of tokens, evaluated in one decoder pass.
 
-Free greedy decoding says a label exactly where at every node of the label's path the arg-max over the whole vocabulary is the
+Free greedy decoding gives a label exactly where at every node of the label's path the arg-max over the whole vocabulary is the
 next token of that path. All nodes of all paths stand in one decoder input: each sees its ancestors alone, at the distance of
-their depths. So one pass tells which label greedy decoding would say, or where it would leave them all. Its oracle is
-`generate`, which also answers what is said from there on. The same pass gives the log-probability of every label, the sum over
-its path.
+their depths. So one pass gives the label that greedy decoding would produce, or the node where it would leave the tree. The
+same pass gives the log-probability of every label, the sum over its path. Its oracle is `generate`, which also produces what
+follows where the tree is left.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ROOT = 0
 
 
 class LabelTrie:
-    """`labels` are token ids with their end token, no two alike. Nodes are prefixes that go on; the root is the empty one."""
+    """`labels` are token ids with their end token, all different. Nodes are proper prefixes of labels; the root is empty."""
 
     def __init__(self, labels: Sequence[tuple[int, ...]]) -> None:
         self.parents, self.tokens, self.depths = [-1], [-1], [0]
@@ -59,11 +59,10 @@ class LabelTrie:
         """The decoder's input ids, the start token at the root."""
         return torch.tensor([start, *self.tokens[1:]])
 
-    def said(self, best_M: Sequence[int]) -> tuple[int, ...]:
-        """What greedy decoding says, given the arg-max at every node: a label, or its tokens up to the first that leaves the
-        tree."""
-        node, said = ROOT, []
+    def greedy_tokens(self, best_M: Sequence[int]) -> tuple[int, ...]:
+        """The tokens of greedy decoding, given the arg-max at every node: a label, or tokens until one leaves the tree."""
+        node, tokens = ROOT, []
         while (token := best_M[node]) in self.children[node]:
-            said.append(token)
+            tokens.append(token)
             node = self.children[node][token]
-        return (*said, token)
+        return (*tokens, token)

@@ -3,7 +3,7 @@
 Why: behind causal attention a prompt does not depend on the texts that follow it, yet a batch computes it once for every
 row, and pads the rows to their longest. Here every prompt of a batch is computed once, with its gradient, and the real tokens
 of all rows stand behind it in one matrix [N, D]. Query, key and value are one product, gate and value of the feed-forward layer
-another; the vocabulary is asked at label positions alone, the last layer computes what these need, and the first layer's
+another; logits are computed at label positions alone, the last layer computes what these need, and the first layer's
 backward pass what the prompts need. What it gains is in `studies/speed`; its oracle is transformers' own module.
 """
 
@@ -20,7 +20,7 @@ from cpeft.data.options import Loss
 from cpeft.models.fast.agreement import AGREE, agree, check_batch, is_plain
 from cpeft.models.fast.causal_attention import Angles, CausalAttention, Layout, causal
 from cpeft.models.fast.product import Product, arranges
-from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.rows import PackedRows
 from cpeft.models.fast.sublayers import FeedForward, Norm, precise_dtype
 from cpeft.models.losses import precise, row_losses
 from cpeft.models.support import shortest_window
@@ -65,31 +65,31 @@ class PackedLlama:
         """Summed cross-entropy (nats) of every row, as `example_losses` defines it; rows of one number in `alike_B` have the
         same prompt."""
         known_BT = batch.target_BT != IGNORE
-        told_BLD = torch.cat([x_BLD, self.embed(batch.target_BT.masked_fill(~known_BT, 0))], 1)
+        text_BLD = torch.cat([x_BLD, self.embed(batch.target_BT.masked_fill(~known_BT, 0))], 1)
         mask_BL = torch.cat([batch.mask_BL, known_BT], 1)
-        asked_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
-        label_BL = torch.cat([asked_BL, batch.target_BT], 1)
+        source_label_BL = batch.source_BL.masked_fill(~(batch.mask_BL & (loss == "sequence")), IGNORE)
+        label_BL = torch.cat([source_label_BL, batch.target_BT], 1)
         _, prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
         if loss == "answer" and len(prompt_KPD) < len(batch):
             lead = shared_lead(batch.source_BL, batch.mask_BL)
             prompt_KPD = behind(prompt_KPD, x_BLD[0, :lead].detach())
-            told_BLD, mask_BL, label_BL = told_BLD[:, lead:], mask_BL[:, lead:], label_BL[:, lead:]
-        rows = Rows.of((mask_BL.sum(1) - 1).clamp(min=1).tolist())  # a row's last token says nothing of a later one
+            text_BLD, mask_BL, label_BL = text_BLD[:, lead:], mask_BL[:, lead:], label_BL[:, lead:]
+        rows = PackedRows.of((mask_BL.sum(1) - 1).clamp(min=1).tolist())  # a row's last token predicts nothing
         order_B = rows.order_B
         layout = self.layout(len(prompt_KPD), prompt_KPD.shape[1], rows, owner_B[order_B])
         rank_BL = mask_BL.cumsum(1)[order_B] - 1
         within = mask_BL[order_B] & (rank_BL < rows.length_B[:, None])
-        x_ND = torch.cat([prompt_KPD.flatten(0, 1), told_BLD[order_B][within].detach()])
+        x_ND = torch.cat([prompt_KPD.flatten(0, 1), text_BLD[order_B][within].detach()])
         at_BL = _before(rank_BL, layout)
         label_BL = label_BL[order_B].masked_fill(at_BL < 0, IGNORE)
-        heard_BL = label_BL != IGNORE
-        at_C, back_C = at_BL[heard_BL].unique(return_inverse=True)  # several rows may ask for the end of one prompt
+        has_loss_BL = label_BL != IGNORE
+        at_C, back_C = at_BL[has_loss_BL].unique(return_inverse=True)  # several rows may need the end of one prompt
         hidden = self.hidden(x_ND, layout, at_C)[back_C]
-        token_losses = F.cross_entropy(self.logits(hidden), label_BL[heard_BL], reduction="none")
-        owner = order_B[:, None].expand_as(heard_BL)[heard_BL]
+        token_losses = F.cross_entropy(self.logits(hidden), label_BL[has_loss_BL], reduction="none")
+        owner = order_B[:, None].expand_as(has_loss_BL)[has_loss_BL]
         return token_losses.new_zeros(len(batch)).index_add(0, owner, token_losses)
 
-    def layout(self, prompts: int, length: int, rows: Rows, owner_B: Int[Tensor, "B"]) -> Layout:
+    def layout(self, prompts: int, length: int, rows: PackedRows, owner_B: Int[Tensor, "B"]) -> Layout:
         """Where prompts and texts stand, each text's positions behind those of its prompt."""
         text = [torch.arange(n).repeat(count) for _, count, n in rows.spans]
         positions_N = torch.cat([torch.arange(length).repeat(prompts), torch.cat(text) + length])
@@ -103,7 +103,7 @@ class PackedLlama:
         return Angles((angle_N1W.cos() * scale).to(kind), (angle_N1W.sin() * scale).to(kind))
 
     def hidden(self, x_ND: Float[Tensor, "N D"], layout: Layout, at_C: Int[Tensor, "C"]) -> Float[Tensor, "C D"]:
-        """What the vocabulary is asked with at these places of packed prompts and texts."""
+        """The hidden states from which logits are computed, at these places of packed prompts and texts."""
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
             learns = layout.head if number == 0 else len(x_ND)
@@ -112,7 +112,7 @@ class PackedLlama:
         return self.norm(x_ND)
 
     def read(
-        self, x_ND: Tensor, rows: Rows, positions_N: Tensor, contexts: Iterable[Sequence[Tensor | None]],
+        self, x_ND: Tensor, rows: PackedRows, positions_N: Tensor, contexts: Iterable[Sequence[Tensor | None]],
         own_LL: Tensor | None = None,
     ) -> tuple[Float[Tensor, "N D"], list[Known]]:  # fmt: skip
         """Rows through all layers, without gradient, and the keys and values by layer and span of what they saw and made.
@@ -130,7 +130,7 @@ class PackedLlama:
         count, length, _ = prompt_KPD.shape
         if not length:
             return [block.attention.nothing(count, prompt_KPD) for block in self.blocks]
-        rows, positions_N = Rows.of([length] * count), torch.arange(length).repeat(count)
+        rows, positions_N = PackedRows.of([length] * count), torch.arange(length).repeat(count)
         _, known = self.read(prompt_KPD.flatten(0, 1), rows, positions_N, [[None]] * len(self.blocks))
         return [layer[0] for layer in known]
 
@@ -140,8 +140,8 @@ class PackedLlama:
 
 
 def shared_lead(source_BL: Int[Tensor, "B L"], mask_BL: Tensor) -> int:
-    """How many tokens all texts begin with, such as an instruction: they are computed once behind each prompt. Every text keeps
-    a token for itself; 0 for fewer than `LEAD`."""
+    """The number of tokens that all texts begin with, such as an instruction: they are computed once behind each prompt. Every
+    text keeps a token of its own; 0 for fewer than `LEAD`."""
     same_L = ((source_BL == source_BL[0]) & mask_BL).all(0)
     count = min(int(same_L.cumprod(0).sum()), int(mask_BL.sum(1).min()) - 1)
     return count if count >= LEAD else 0
@@ -155,7 +155,7 @@ def behind(prompt_KPD: Float[Tensor, "K P D"], lead_SD: Float[Tensor, "S D"]) ->
 def distinct(
     prompt_BPD: Tensor, alike_B: Int[Tensor, "B"]
 ) -> tuple[list[int], Float[Tensor, "K P D"], Int[Tensor, "B"]]:
-    """Each different prompt once with its number in `alike_B`, and which of them every row has."""
+    """The distinct prompts with their numbers in `alike_B`, and the prompt of every row."""
     numbers, owner_B = alike_B.unique(return_inverse=True)
     places = owner_B.tolist()
     return numbers.tolist(), prompt_BPD[[places.index(number) for number in range(len(numbers))]], owner_B
@@ -196,8 +196,8 @@ def _agrees(packed: PackedLlama, model: Any) -> bool:
         losses = []
         for row, prompt_PD in enumerate(prompt_BPD):
             target_T = batch.target_BT[row][known_BT[row]]
-            told = [prompt_PD, x_BLD[row][batch.mask_BL[row]], packed.embed(target_T)]
-            logits_BLV = model(inputs_embeds=torch.cat(told)[None], use_cache=False).logits
+            parts = [prompt_PD, x_BLD[row][batch.mask_BL[row]], packed.embed(target_T)]
+            logits_BLV = model(inputs_embeds=torch.cat(parts)[None], use_cache=False).logits
             losses.append(row_losses(logits_BLV[:, -len(target_T) - 1 : -1], target_T[None]))
         return torch.cat(losses)
 

@@ -3,7 +3,7 @@
 Why: a batch padded to its longest row spends a fifth (short texts) to nearly half (SQuAD) of its products on padding, computes
 query, key and value apart, and builds one float mask per layer. Here the real tokens of all rows stand behind one another in
 one matrix [N, D]; linear layers see that matrix, attention sees rows of like length together, the position bias is made once
-per stack, and the vocabulary is asked at label positions alone. What it gains is in `studies/speed`; its oracle is
+per stack, and logits are computed at label positions alone. What it gains is in `studies/speed`; its oracle is
 transformers' own module.
 """
 
@@ -20,7 +20,7 @@ from cpeft.models.fast.agreement import agree, check_batch, is_plain
 from cpeft.models.fast.dropout import Drops
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.product import Product, arranges
-from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.rows import PackedRows
 from cpeft.models.fast.sublayers import FeedForward, Norm
 from cpeft.models.fast.t5_attention import SINGLE, SelfAttention
 from cpeft.models.losses import precise, row_losses
@@ -57,7 +57,7 @@ class _DecoderBlock:
 
 class PackedT5:
     """The packed forward passes of one frozen T5 (v1.0, v1.1 and mT5 alike). In training mode the module's dropout is on, at
-    all of its places and at its rates, with bits of our own that torch's generator seeds."""
+    all of its places and at its rates, with random bits seeded by torch's generator."""
 
     def __init__(self, model: Any) -> None:
         config, arranged = model.config, arranges(model)
@@ -70,15 +70,15 @@ class PackedT5:
         )
         self._bias: dict[bool, Tensor] = {}
 
-    def pack(self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor) -> tuple[Float[Tensor, "N D"], Rows]:
+    def pack(self, prompt_BPD: Tensor, x_BLD: Tensor, mask_BL: Tensor) -> tuple[Float[Tensor, "N D"], PackedRows]:
         """Prompts and real tokens of all rows in one matrix."""
         joined_BSD = torch.cat([prompt_BPD.to(x_BLD.dtype), x_BLD], 1)
         mask_BS = torch.cat([mask_BL.new_ones(prompt_BPD.shape[:2]), mask_BL], 1)
-        rows = Rows.of(mask_BS.sum(1).tolist())
+        rows = PackedRows.of(mask_BS.sum(1).tolist())
         places_BS = torch.arange(mask_BS.numel()).view(mask_BS.shape)[rows.order_B]
         return joined_BSD.flatten(0, 1)[places_BS[mask_BS[rows.order_B]]], rows
 
-    def encode(self, x_ND: Float[Tensor, "N D"], rows: Rows, drops: Drops | None = None) -> Float[Tensor, "N D"]:
+    def encode(self, x_ND: Float[Tensor, "N D"], rows: PackedRows, drops: Drops | None = None) -> Float[Tensor, "N D"]:
         """The encoder's output for packed rows."""
         bias = self._bias_of(rows.longest, decoder=False)
         x_ND = _thinned(x_ND, drops)
@@ -87,7 +87,7 @@ class PackedT5:
         return _thinned(self._last_norm(x_ND, decoder=False), drops)
 
     def decode(
-        self, ids_BT: Int[Tensor, "B T"], y_ND: Tensor, rows: Rows, bias_HTT: Tensor, drops: Drops | None = None
+        self, ids_BT: Int[Tensor, "B T"], y_ND: Tensor, rows: PackedRows, bias_HTT: Tensor, drops: Drops | None = None
     ) -> Float[Tensor, "B T D"]:
         """The decoder's output for input ids in the order of `rows`, under an additive self-attention bias."""
         x_BTD = _thinned(self.model.decoder.embed_tokens(ids_BT), drops)
@@ -118,16 +118,16 @@ class PackedT5:
         owner = rows.order_B[:, None].expand_as(known_BT)[known_BT]
         return token_losses.new_zeros(len(batch)).index_add(0, owner, token_losses)
 
-    def asked(self, y_ND: Tensor, rows: Rows, trie: LabelTrie) -> Iterator[Tensor]:
-        """Logits at every node of a trie for every row in the order of `rows`, as many at once as memory is meant to hold."""
+    def node_logits(self, y_ND: Tensor, rows: PackedRows, trie: LabelTrie) -> Iterator[Tensor]:
+        """Logits at every node of a trie for every row in the order of `rows`, in parts that bound the memory used."""
         count, depth = len(rows.order_B), trie.depth_M
         longest = int(depth.max()) + 1
         bias = self._bias_of(longest, decoder=True)[:, :, depth[:, None], depth[None, :]]
         bias = bias.masked_fill(~trie.sees_MM, float("-inf"))
         ids_BM = trie.inputs(self.model.config.decoder_start_token_id).expand(count, -1)
         hidden = self.decode(ids_BM, y_ND, rows, bias).flatten(0, 1)
-        room = max(AT_ONCE // len(self.model.lm_head.weight), 1)
-        return map(self.logits, hidden.split(room))
+        at_once = max(AT_ONCE // len(self.model.lm_head.weight), 1)
+        return map(self.logits, hidden.split(at_once))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits, float32 at least."""

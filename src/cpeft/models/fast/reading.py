@@ -1,4 +1,4 @@
-"""Rows that a packed form has read: asked for a label in one pass, and from the same states what they say otherwise."""
+"""Rows that a packed form has read: label scores in one pass, and generation from the same states."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_t5 import PackedT5
-from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.rows import PackedRows
 
 
 @dataclass(frozen=True)
@@ -28,27 +28,31 @@ class Answers:
 class Reading(ABC):
     """Where the rows lie, and the method's notes on every row of the batch."""
 
-    rows: Rows
+    rows: PackedRows
     notes: dict[str, Tensor]
 
     @abstractmethod
-    def asked(self, trie: LabelTrie) -> Iterator[Tensor]:
-        """Logits at every node of a trie for every row in the order of `rows`, as many at once as memory is meant to hold."""
+    def node_logits(self, trie: LabelTrie) -> Iterator[Tensor]:
+        """Logits at every node of a trie for every row in the order of `rows`, in parts that bound the memory used."""
 
     @abstractmethod
     def resumed(self, chosen: Sequence[int] | None = None) -> dict[str, Any]:
-        """What the model's `generate` goes on from for these rows of the batch, or for all."""
+        """The inputs with which the model's `generate` continues from these rows of the batch, or from all."""
 
     @torch.no_grad()
     def answers(self, trie: LabelTrie, greedy: bool = True, scored: bool = True) -> Answers:
         """What the labels of `trie` get from every row of the batch, greedy texts and scores as wanted, in one pass."""
         tokens = sorted({token for path in trie.paths for _, token in path})
         best, logp = list[Tensor](), list[Tensor]()
-        for logits in self.asked(trie):
+        for logits in self.node_logits(trie):
             best += [logits.argmax(-1)] if greedy else []
             logp += [logits.log_softmax(-1)[:, tokens]] if scored else []
         back_B = self.rows.order_B.argsort()
-        texts = [trie.said(row) for row in torch.cat(best).view(-1, len(trie))[back_B].tolist()] if greedy else None
+        texts = (
+            [trie.greedy_tokens(row) for row in torch.cat(best).view(-1, len(trie))[back_B].tolist()]
+            if greedy
+            else None
+        )
         return Answers(texts, _label_scores(trie, tokens, torch.cat(logp))[back_B] if scored else None)
 
     def by_row(self, chosen: Sequence[int] | None) -> list[tuple[int, int]]:
@@ -74,8 +78,8 @@ class EncoderReading(Reading):
     packed: PackedT5
     y_ND: Float[Tensor, "N D"]
 
-    def asked(self, trie: LabelTrie) -> Iterator[Tensor]:
-        return self.packed.asked(self.y_ND, self.rows, trie)
+    def node_logits(self, trie: LabelTrie) -> Iterator[Tensor]:
+        return self.packed.node_logits(self.y_ND, self.rows, trie)
 
     def resumed(self, chosen: Sequence[int] | None = None) -> dict[str, Any]:
         states_BSD, mask_BS = self.padded(chosen)

@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Rows:
+class PackedRows:
     """`order_B` from longest to shortest, and `spans` of like length as (first row, rows, length)."""
 
     order_B: Int[Tensor, "B"]
     spans: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def of(cls, lengths: Sequence[int]) -> "Rows":
+    def of(cls, lengths: Sequence[int]) -> "PackedRows":
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
         spans, first = [], 0
         for length, group in groupby(order, key=lengths.__getitem__):

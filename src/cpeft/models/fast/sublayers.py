@@ -75,11 +75,11 @@ class FeedForward:
         y: Tensor = _FeedForward.apply(x_ND, self, drops)
         return y
 
-    def inner(self, told: Tensor) -> Tensor:
-        """What stands between the two products, from the first."""
+    def inner(self, projected: Tensor) -> Tensor:
+        """The input of the second product, from the output of the first."""
         if not self.gated:
-            return self.act(told)  # type: ignore[no-any-return]
-        gate, value = told.chunk(2, -1)
+            return self.act(projected)  # type: ignore[no-any-return]
+        gate, value = projected.chunk(2, -1)
         return self.act(gate) * value  # type: ignore[no-any-return]
 
 
@@ -87,27 +87,27 @@ class _FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, layer: FeedForward, drops: Drops | None) -> Tensor:
         normed, scale = layer.norm.forward(x_ND)
-        told = layer.into.forward(normed, relu=layer.relu)
-        inner = told if layer.relu else layer.inner(told)
+        projected = layer.into.forward(normed, relu=layer.relu)
+        inner = projected if layer.relu else layer.inner(projected)
         ctx.inner_kept = None if drops is None else drops.layers.draw(inner.shape)
         inner = dropped(inner, ctx.inner_kept)
         y, ctx.kept = residual(layer.back, inner, x_ND, drops)
         ctx.layer = layer
-        ctx.save_for_backward(x_ND, scale, told > 0 if layer.relu else told)
+        ctx.save_for_backward(x_ND, scale, projected > 0 if layer.relu else projected)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g_ND: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x_ND, scale, told = ctx.saved_tensors
+        x_ND, scale, projected = ctx.saved_tensors
         layer = ctx.layer
         g = dropped(layer.back.backward(dropped(g_ND, ctx.kept)), ctx.inner_kept)
         if layer.relu:
-            g = g.mul_(told)
+            g = g.mul_(projected)
         else:
             with torch.enable_grad():
-                told = told.requires_grad_(True)
-                (g,) = torch.autograd.grad(layer.inner(told), told, g)
+                projected = projected.requires_grad_(True)
+                (g,) = torch.autograd.grad(layer.inner(projected), projected, g)
         return layer.norm.backward(layer.into.backward(g), x_ND, scale).add_(g_ND), None, None
 
 

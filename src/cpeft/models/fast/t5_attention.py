@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from cpeft.models.fast.dropout import Drops, dropped
 from cpeft.models.fast.product import Product
-from cpeft.models.fast.rows import Rows
+from cpeft.models.fast.rows import PackedRows
 from cpeft.models.fast.sublayers import SHORT, Norm, precise_dtype, residual
 
 SINGLE = torch.float32  # of a norm's scale, whatever the model's number format
@@ -31,14 +31,16 @@ class SelfAttention:
         self.qkv, self.out = Product([own.q, own.k, own.v], arranged), Product([own.o], arranged)
         self.norm = Norm.of(layer.layer_norm, SINGLE)
 
-    def __call__(self, x_ND: Tensor, rows: Rows, bias_1HSS: Tensor, drops: Drops | None) -> Float[Tensor, "N D"]:
+    def __call__(self, x_ND: Tensor, rows: PackedRows, bias_1HSS: Tensor, drops: Drops | None) -> Float[Tensor, "N D"]:
         y: Tensor = _SelfAttention.apply(x_ND, self, rows, bias_1HSS, drops)
         return y
 
 
 class _SelfAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, layer: SelfAttention, rows: Rows, bias: Tensor, drops: Drops | None) -> Tensor:
+    def forward(
+        ctx: Any, x_ND: Tensor, layer: SelfAttention, rows: PackedRows, bias: Tensor, drops: Drops | None
+    ) -> Tensor:
         normed, scale = layer.norm.forward(x_ND)
         qkv = layer.qkv.forward(normed)
         qkv = qkv.to(precise_dtype(qkv)).unflatten(-1, (3, layer.heads, -1))

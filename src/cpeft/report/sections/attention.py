@@ -129,5 +129,5 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[
 
 
 def weight_text(value: float) -> str:
-    """A weight with two decimals, small ones as such instead of a nought."""
+    """A weight with two decimals, small ones as such instead of 0.00."""
     return "<.01" if 0 < value < 0.005 else f"{value:.2f}".removeprefix("0")

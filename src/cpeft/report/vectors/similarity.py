@@ -1,7 +1,7 @@
 """Similarity on the terminal and as a picture: heat maps side by side on one scale, from -1 to 1 for all of them.
 
 The published picture is a triangle of tasks, its cells averages over origins (Task Prompt Vectors, Belanec et al. 2024); where
-every task has one prompt the cells are the pairs themselves. Orange is below nought and blue above, which the colour-blind can
+every task has one prompt the cells are the pairs themselves. Orange is below zero and blue above, which the colour-blind can
 tell apart, and every cell says its number. Draws from plain JSON (`Similarity.card`); this room imports no torch.
 """
 

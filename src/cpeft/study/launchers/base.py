@@ -18,7 +18,7 @@ from cpeft.study.runner.plan import Plan
 
 
 class LauncherOptions(Options):
-    """`[launcher.NAME]`; subclasses hold the resources of one launcher."""
+    """Resources that a launcher asks for. They change no result."""
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import Field
 from rich.console import Console
 
 from cpeft.config import Count
@@ -18,9 +19,11 @@ from cpeft.training.signals import stopping
 
 
 class ProcessesOptions(LauncherOptions):
-    """`[launcher.processes]`: the number of processes, including this one; the same as `cpeft run --processes N`."""
+    """Processes on this machine."""
 
-    workers: Count = 2
+    workers: Count = Field(
+        default=2, description="Processes, this one included; `cpeft run --processes N` sets it too."
+    )
 
 
 @LAUNCHERS.register("processes")

@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 
 from cpeft.config import Count, CountOrZero, Positive, PositiveOrZero
@@ -25,14 +26,13 @@ STOP_S = 60.0  # workers that were asked to stop are killed after this time for 
 
 
 class RayOptions(LauncherOptions):
-    """`[launcher.ray]`: the number of workers, and the resources of each. `memory` is in gigabytes; a lost worker is started
-    again at most `retries` times."""
+    """Tasks of a Ray cluster."""
 
-    workers: Count = 1
-    cpus: Positive = 1
-    gpus: PositiveOrZero = 0
-    memory: Positive | None = None
-    retries: CountOrZero = 100
+    workers: Count = Field(default=1, description="Workers.")
+    cpus: Positive = Field(default=1, description="CPUs of a worker.")
+    gpus: PositiveOrZero = Field(default=0, description="GPUs of a worker; a share such as 0.5 is allowed.")
+    memory: Positive | None = Field(default=None, description="Memory of a worker in gigabytes; without it no bound.")
+    retries: CountOrZero = Field(default=100, description="How often a lost worker is started again, at most.")
 
 
 @LAUNCHERS.register("ray")

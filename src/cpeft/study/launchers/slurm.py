@@ -37,25 +37,29 @@ PAUSES_S = (1, 5, 15, 60, 120)  # between attempts to query SLURM
 
 
 class StageResources(LauncherOptions):
-    """The number of jobs and the resources of each. `time` is in minutes. `sbatch` holds further long options of sbatch:
-    `{ account = "nlp", qos = "low" }`."""
+    """Jobs of a stage, and the resources of a job."""
 
-    workers: Count = 1
-    partition: str | None = None
-    time: Count = 1440
-    cpus: Count = 1
-    gpus: CountOrZero = 0
-    memory: str | None = None
-    sbatch: dict[str, str | Annotated[int, Field(ge=-MOST, le=MOST)] | bool] = Field(default_factory=dict)
+    workers: Count = Field(default=1, description="Jobs of a stage.")
+    partition: str | None = Field(default=None, description="Partition; without it the cluster's default.")
+    time: Count = Field(default=1440, description="Time limit of a job in minutes.")
+    cpus: Count = Field(default=1, description="CPUs of a job.")
+    gpus: CountOrZero = Field(default=0, description="GPUs of a job.")
+    memory: str | None = Field(
+        default=None, description="Memory of a job, such as `16G`; without it the cluster's default."
+    )
+    sbatch: dict[str, str | Annotated[int, Field(ge=-MOST, le=MOST)] | bool] = Field(
+        default_factory=dict, description='Further long options of sbatch: `{ account = "nlp", qos = "low" }`.'
+    )
 
 
 class SlurmOptions(StageResources):
-    """`[launcher.slurm]`: the resources of every stage; `[launcher.slurm.stage.NAME]`: those that differ in one. A job that
-    reaches its time limit is requeued at most `turns` times. With `wait = false` the command submits the jobs and ends."""
+    """Jobs of a SLURM cluster: the resources of every stage."""
 
-    turns: CountOrZero = 100
-    wait: bool = True
-    stage: dict[str, StageResources] = Field(default_factory=dict)
+    turns: CountOrZero = Field(default=100, description="How often a job whose time is over is requeued, at most.")
+    wait: bool = Field(default=True, description="Whether the command waits for its jobs; false submits them and ends.")
+    stage: dict[str, StageResources] = Field(
+        default_factory=dict, description="`[launcher.slurm.stage.NAME]`: resources that differ in one stage."
+    )
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -34,11 +34,13 @@ SCHEMA = 2  # raise when a comparison of the same prompts gives other results
 
 
 class ComparisonStage(Options):
-    """A stage that compares, as written in the recipe."""
+    """A stage that compares prompts of earlier stages and trains nothing."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
-    about: str = ""
-    compare: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(pattern=r"^[\w.-]+$", description="Name of the stage.")
+    about: str = Field(default="", description="What the stage is for; for readers alone.")
+    compare: tuple[str, ...] = Field(
+        min_length=1, description="Prompts to compare: files or earlier runs, `stage/*@*` is every task and seed."
+    )
 
     def run(self, forced: Table, base: Path) -> "Comparison":
         """Its one run, under the overrides of the command line."""

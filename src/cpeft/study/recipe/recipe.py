@@ -68,18 +68,27 @@ SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("task
 
 
 class Stage(Options):
-    """A stage that trains, as written in the recipe; run settings are kept as tables until runs are made."""
+    """A stage that trains: its tasks, seeds, variants and grid give its runs. It may set any other table of a run as well."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(pattern=r"^[\w.-]+$")
-    about: str = ""
-    tasks: tuple[str, ...] = Field(min_length=1)
-    together: Literal["no", "pairs", "triples", "yes"] = "no"
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
-    variant: tuple[dict[str, Any], ...] = ()
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
-    task: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    name: str = Field(pattern=r"^[\w.-]+$", description="Name of the stage: letters, digits, `_`, `.` and `-`.")
+    about: str = Field(default="", description="What the stage is for; for readers alone.")
+    tasks: tuple[str, ...] = Field(min_length=1, description="Tasks (`cpeft list tasks`) or task files; one run each.")
+    together: Literal["no", "pairs", "triples", "yes"] = Field(
+        default="no", description="One run of all tasks (`yes`), or of every two or three, instead of one each."
+    )
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="One run per seed.")
+    variant: tuple[dict[str, Any], ...] = Field(
+        default=(), description="`[[stage.variant]]`: named alternatives, each with settings that override the stage's."
+    )
+    grid: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        description="`[stage.grid]`: dotted keys and their values, every combination; keys joined by commas vary together.",
+    )
+    task: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="`[stage.task.NAME]`: settings of one task."
+    )
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ SCHEMA = 1  # raise when a default changes, so that old ids keep their meaning
 
 
 class SeedOptions(Options):
-    """`[seeds]`: each is derived from `seed` unless given."""
+    """Seeds of single purposes, each derived from the run's seed unless it is given."""
 
-    init: Seed | None = None
-    order: Seed | None = None
-    dropout: Seed | None = None
-    subset: Seed | None = None
+    init: Seed | None = Field(default=None, description="Seed of the initial prompt.")
+    order: Seed | None = Field(default=None, description="Seed of the order of training rows.")
+    dropout: Seed | None = Field(default=None, description="Seed of the frozen model's dropout in training.")
+    subset: Seed | None = Field(default=None, description="Seed of rows drawn by few_shot, limits and examples.")
 
     @model_validator(mode="before")
     @classmethod
@@ -47,9 +47,11 @@ class SeedOptions(Options):
 
 
 class SourceOptions(Options):
-    """`[source]`: `rows = "first:N"` cuts source prompts to their first N rows, as a published system did unintentionally."""
+    """How source prompts are read."""
 
-    rows: str = "all"
+    rows: str = Field(
+        default="all", description="`first:N` keeps the first N rows, as a published system did unintentionally."
+    )
 
 
 class RunSettings(Options):
@@ -57,7 +59,9 @@ class RunSettings(Options):
 
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: Seed = 0
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...] = Field(
+        default=(), description="Source prompts of methods that mix them: files or earlier runs, such as `sources/*`."
+    )
     model: ModelOptions
     prompt: PromptOptions = PromptOptions()
     method: SerializeAsAny[MethodOptions]

@@ -68,7 +68,7 @@ class GangAtWork:
         while self.kind and (places := gang_size(self.options) - len(self.ready)) > 0:
             entries = self.claimer.entries() if self.workers.first else []
             claims = self.claimer.claim(entries, self.kind, places)
-            if not (chosen := self.workers.tell(list(claims))):
+            if not (chosen := self.workers.broadcast(list(claims))):
                 break
             fresh += self._begin(claims, chosen)
         return fresh
@@ -112,7 +112,7 @@ class GangAtWork:
             guard()
         except LostClaim as error:
             lost = str(error)
-        if lost := self.workers.tell(lost):
+        if lost := self.workers.broadcast(lost):
             raise LostClaim(lost)
 
     def _callbacks(self, run: TrainingRun, folder: RunFolder) -> list[Callback]:

@@ -170,7 +170,7 @@ def _validate(learner: PromptedLM, data: Sequence[TaskData], settings: RunSettin
             losses.append(mean_loss(learner, rows, settings.eval.token_budget))
     headline = sum(headlines) / len(headlines)
     result = Evaluation(headline, sum(losses) / len(losses) if losses else nan, scores)
-    return workers.tell(result)  # one process decides, so that early stopping is the same in all
+    return workers.broadcast(result)  # one process decides, so that early stopping is the same in all
 
 
 def same_space(prompt: SoftPrompt, name: str, lm: FrozenLM) -> SoftPrompt:

@@ -71,8 +71,8 @@ def _work(claimer: Claimer, workers: Workers, console: Console) -> bool:
     """Work on the next gang, or wait for other processes; False when nothing is left to do."""
     entries = claimer.entries() if workers.first else []
     claims = claimer.claim(entries)
-    if not (chosen := workers.tell(list(claims))):
-        waiting = workers.tell(claimer.should_wait(entries))
+    if not (chosen := workers.broadcast(list(claims))):
+        waiting = workers.broadcast(claimer.should_wait(entries))
         if waiting:
             time.sleep(WAIT_S)
         return waiting

@@ -1,4 +1,4 @@
-"""What watches a run: one file each. The engine knows the hooks and none of the watchers."""
+"""Callbacks: one file each. The engine knows the hooks and no callback."""
 
 from typing import Any, Protocol
 

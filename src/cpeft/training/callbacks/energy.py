@@ -1,4 +1,4 @@
-"""Electricity and emissions of each run of a gang, kept in its run folder and told in its result.
+"""Electricity and emissions of each run of a gang, kept in its run folder and recorded in its result.
 
 The runs of a gang share a process and its passes, so what the process spent while training is divided: between two readings
 each run gets the share of tokens (prompt rows and sources, and targets where one model reads both) of its steps' rows,
@@ -26,7 +26,7 @@ from cpeft.training.carbon import Meter
 from cpeft.training.workers import Workers
 
 LAP_S = 60.0  # between two divisions of what was spent
-SHORT = 0.9  # less than this share of a run's seconds under measurement is said in its result
+SHORT = 0.9  # a result notes where less than this share of a run's seconds was measured
 
 
 class EnergyMeter(Callback):
@@ -51,11 +51,11 @@ class EnergyMeter(Callback):
         self.resume()
 
     def pause(self) -> None:
-        """What follows is no training: runs that ended are scored, others loaded."""
+        """What follows is not training: runs that ended are scored, others loaded."""
         self._divide(self.meter.stop())
 
     def resume(self) -> None:
-        """Training goes on, if anybody is left."""
+        """Training continues, if a run is left."""
         if self.done and not self.meter.running:
             self.since = time.monotonic()
             self.meter.start()
@@ -81,7 +81,7 @@ class EnergyMeter(Callback):
             account.pop(member, None)
 
     def _divide(self, spent: Spent | None) -> None:
-        """Put what was spent since the last division on the accounts of the runs in training, and write these down."""
+        """Charge what was spent since the last division to the runs in training, and write it to their folders."""
         self.since = time.monotonic()
         if spent is not None:
             tokens = {member: member.tokens_since(self.done[member]) for member in self.done}

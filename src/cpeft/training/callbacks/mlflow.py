@@ -17,7 +17,7 @@ ID = "cpeft.id"  # the tag by which a resumed run is found
 
 @TRACKERS.register("mlflow")
 class MLflow(Tracker):
-    """Told through MLflow's client, one run each, because its global run is one per thread. MLflow reports usage of itself
+    """Uses MLflow's client, one run each, because MLflow's global run is one per thread. MLflow reports its usage
     to its makers unless MLFLOW_DISABLE_TELEMETRY is set; here it is, unless you set it otherwise."""
 
     packages = ("mlflow", "sqlalchemy", "alembic")

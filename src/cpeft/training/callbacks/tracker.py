@@ -1,14 +1,14 @@
-"""Trackers: tools that show runs while they train. One file each beside this one; a run uses none unless told to.
+"""Trackers: tools that show runs while they train. One file each beside this one; a run uses none by default.
 
 [track]
 use = ["tensorboard", "wandb"]
 wandb.mode = "online"        # a tracker's own options stand under its name
 
 A tracker gets every metric that `metrics.jsonl` gets, the settings, and the final test scores as `test/TASK/METRIC`; its run
-is called like ours, with the stage as group. Each member of a gang is a tracker run of its own. A resumed run goes on in its
-old tracker run, and what was told already is not told again. `metrics.jsonl` stays the truth: where a tracker fails for
-reasons outside this program (network, disk, its server), that is said once and the run goes on without it. Every other
-exception is a mistake in the program and ends the run like any other.
+has the name of ours, with the stage as group. Each member of a gang is a tracker run of its own. A resumed run continues its
+old tracker run, and nothing is logged twice. `metrics.jsonl` stays the reference: where a tracker fails for reasons outside
+this program (network, disk, its server), a message says so once and the run continues without it. Every other exception is
+a mistake in the program and ends the run like any other.
 """
 
 import json
@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from cpeft.config import Options, Place, Table, located, parse
 from cpeft.errors import ConfigError, UnknownName
@@ -34,13 +34,12 @@ State = Literal["finished", "failed", "stopped"]
 
 
 class TrackOptions(Options):
-    """`[track]`: the trackers in `use`, and the `project` (experiment) they file runs under. [track.NAME] holds a tracker's
-    own options."""
+    """Tools that show runs while they train; `[track.NAME]` holds a tracker's own options. Changes no result."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    use: tuple[str, ...] = ()
-    project: str = "cpeft"
+    use: tuple[str, ...] = Field(default=(), description="Trackers: tensorboard, wandb, mlflow, trackio.")
+    project: str = Field(default="cpeft", description="Project (in MLflow: experiment) that runs are filed under.")
 
     def of(self, name: str) -> Options:
         """The own options of a tracker."""
@@ -66,8 +65,8 @@ def parse_track(table: Table, path: Place = ()) -> TrackOptions:
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a tracker is told of a run before it begins. `told` is what earlier processes logged, by metric the last step, and
-    `begun` the trackers that were told of it."""
+    """What a tracker gets of a run before it begins. `logged` has the last step that earlier processes logged of each metric,
+    `begun` the trackers that know the run."""
 
     name: str  # stage/run
     stage: str
@@ -76,25 +75,25 @@ class Tracked:
     settings: Table
     id: str
     begun: tuple[str, ...]
-    told: Mapping[str, int]
+    logged: Mapping[str, int]
 
     @classmethod
     def of(cls, name: str, stage: str, project: str, folder: RunFolder, settings: Table) -> "Tracked":
         """Of a run whose folder exists; before `metrics.jsonl` is cut back to a checkpoint."""
-        told = {key: record["step"] for record in folder.log() for key in record if key != "step"}
+        logged = {key: record["step"] for record in folder.log() for key in record if key != "step"}
         fresh: dict[str, Any] = {"id": f"{folder.id}-{uuid.uuid4().hex[:8]}", "begun": []}
         known = _read(folder) or fresh
-        return cls(name, stage, project, folder, settings, known["id"], tuple(known["begun"]), told)
+        return cls(name, stage, project, folder, settings, known["id"], tuple(known["begun"]), logged)
 
     def note(self, tracker: str) -> None:
-        """Write down that a tracker knows this run by its id."""
+        """Record that a tracker knows this run by its id."""
         begun = (_read(self.folder) or {"begun": []})["begun"]  # other trackers of the run write here too
         if tracker not in begun:
             write_json(self.folder.tracking_path, {"id": self.id, "begun": [*begun, tracker]})
 
 
 def _read(folder: RunFolder) -> dict[str, Any] | None:
-    """The id that a resumed run goes on under, and which trackers know it."""
+    """The id under which a resumed run continues, and which trackers know it."""
     path = folder.tracking_path
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -114,28 +113,28 @@ class Tracker(Callback, ABC):
 
     @property
     def known(self) -> Mapping[str, int]:
-        """By metric, the last step that an earlier process told this tracker."""
-        return self.run.told if type(self).__name__ in self.run.begun else {}
+        """The last step of each metric that an earlier process logged to this tracker."""
+        return self.run.logged if type(self).__name__ in self.run.begun else {}
 
     @abstractmethod
     def begin(self, step: int) -> Mapping[str, int]:
-        """Open the tool's run, or go on with the one of `run.id`, from `step`; by metric, the last step that is not to be told
-        again: `self.known`, unless the tool itself forgets what came after `step`."""
+        """Open the tool's run, or continue the one of `run.id`, from `step`. Returns the last step of each metric that must not
+        be logged again: `self.known`, unless the tool itself forgets what came after `step`."""
 
     @abstractmethod
     def log(self, step: int, numbers: dict[str, float]) -> None:
-        """Tell it numbers of a step."""
+        """Log numbers of a step."""
 
     @abstractmethod
     def conclude(self, scores: dict[str, float], prompts: list[Path]) -> None:
-        """Tell it the test scores and where the exported prompts lie."""
+        """Log the test scores and the folders of the exported prompts."""
 
     @abstractmethod
     def end(self, state: State) -> None:
         """Close the tool's run."""
 
     def failures(self) -> tuple[type[Exception], ...]:
-        """What the tool raises when the world outside fails, besides OSError."""
+        """Exceptions for failures outside this program, besides OSError."""
         return ()
 
     def on_start(self, member: RunInTraining) -> None:
@@ -180,7 +179,7 @@ class Tracker(Callback, ABC):
             self.open_ = False
             what = f"{type(error).__name__}: {error}".partition("\n")[0]
             self.say(
-                f"{self.run.name}: {type(self).__name__} failed and is left out from here on ({what}); the run goes on"
+                f"{self.run.name}: {type(self).__name__} failed and is not used any more ({what}); the run continues"
             )
 
 

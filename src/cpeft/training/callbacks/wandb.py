@@ -1,4 +1,4 @@
-"""Weights & Biases. Offline unless told otherwise: files lie in the run folder, `wandb sync` uploads them later.
+"""Weights & Biases, offline by default: files lie in the run folder, `wandb sync` uploads them later.
 
 A run that was resumed offline leaves one folder per process, all of one run id; `wandb sync --append` puts them together.
 """
@@ -8,17 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from cpeft.config import Options
 from cpeft.training.callbacks.tracker import TRACKERS, State, Tracker
 
 
 class WandbOptions(Options):
-    """`[track.wandb]`: `mode` is that of the environment variable WANDB_MODE, else offline; `prompts = true` uploads every
-    exported prompt as an artifact."""
+    """Options of Weights & Biases."""
 
-    mode: Literal["offline", "online"] | None = None
-    entity: str | None = None
-    prompts: bool = False
+    mode: Literal["offline", "online"] | None = Field(
+        default=None, description="Whether runs are uploaded; without it as WANDB_MODE says, else offline."
+    )
+    entity: str | None = Field(default=None, description="User or team; without it the account's default.")
+    prompts: bool = Field(default=False, description="Upload every exported prompt as an artifact.")
 
 
 @TRACKERS.register("wandb")
