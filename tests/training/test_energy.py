@@ -25,10 +25,9 @@ from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
-from cpeft.training import carbon
-from cpeft.training.callbacks import energy
-from cpeft.training.callbacks.energy import EnergyMeter
+from cpeft.training import carbon, energy
 from cpeft.training.carbon import WORLD, Meter, check_energy
+from cpeft.training.energy import EnergyMeter
 from cpeft.training.engine import train_gang
 from cpeft.training.workers import Workers
 from tiny import make_learner, make_lm, make_member, make_rows, same_bits, trained_state

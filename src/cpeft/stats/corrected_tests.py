@@ -38,7 +38,7 @@ class Tested:
     published: Published | None
 
     @property
-    def said(self) -> str:
+    def shown(self) -> str:
         """The verdict in words."""
         words = {Verdict.CANNOT: f"too few {self.paired.of}", Verdict.NOT: "not shown"}
         return words.get(self.verdict, self.verdict.value)
@@ -53,7 +53,7 @@ def judged(family: Sequence[Paired], published: Sequence[Sides] = ()) -> list[Te
     beside: list[Published | None] = [_as_published(*sides, len(family)) for sides in published]
     beside = beside or [None] * len(family)
     return [
-        Tested(paired, p, Verdict.CANNOT if low > ALPHA else _said(p), other)
+        Tested(paired, p, Verdict.CANNOT if low > ALPHA else _verdict(p), other)
         for paired, p, low, other in zip(family, corrected, least, beside, strict=True)
     ]
 
@@ -68,8 +68,8 @@ def _as_published(first: Summary, second: Summary, comparisons: int) -> Publishe
         p = min(1.0, comparisons * published_t_test(first, second))
     except NotComparable:
         return Published(None, Verdict.CANNOT)
-    return Published(p, _said(p))
+    return Published(p, _verdict(p))
 
 
-def _said(p: float) -> Verdict:
+def _verdict(p: float) -> Verdict:
     return Verdict.SIGNIFICANT if p <= ALPHA else Verdict.NOT

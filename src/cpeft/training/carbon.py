@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-import torch
-
 from cpeft.errors import ConfigError
 from cpeft.options.training import EnergyOptions
 from cpeft.registry import suggest
@@ -114,6 +112,8 @@ class Meter:
 
     def _gpus(self) -> Sequence[int] | None:
         """The one GPU this process computes on, by NVML's own count, or None for all there are."""
+        import torch  # here: options are listed without it
+
         if self.whole_machine or not torch.cuda.is_available():
             return None
         import pynvml

@@ -83,5 +83,5 @@ def comparison(each: Tested | None, published: bool = False, why: str = "") -> l
         verdict = each.published.verdict.value + ("" if p is None else f", p {probability(p)}")
     effect = EMPTY if paired.hedges_g is None else cell(signed(paired.hedges_g))
     numbers = [cell(signed(paired.mean), kind="mean"), interval(paired.t_interval), effect, cell(paired.units)]
-    verdicts = [cell(each.said, kind="verdict"), *[cell(verdict, kind="verdict")] * published]
+    verdicts = [cell(each.shown, kind="verdict"), *[cell(verdict, kind="verdict")] * published]
     return [*numbers, p_value(paired.p), p_value(each.p), *verdicts]

@@ -16,10 +16,10 @@ from cpeft.study.runner.claiming import RUN_ERRORS, Claimer, gang_size, write_co
 from cpeft.study.runner.prepare import Prepared, prepare
 from cpeft.study.runner.write_result import conclude
 from cpeft.training.callbacks import Callback
-from cpeft.training.callbacks.energy import EnergyMeter
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.progress import ProgressBars
 from cpeft.training.callbacks.tracker import Tracked, make_trackers
+from cpeft.training.energy import EnergyMeter
 from cpeft.training.engine import train_gang
 from cpeft.training.member import Member
 from cpeft.training.memory import trim

@@ -14,7 +14,7 @@ from cpeft.store.machine import hardware, versions
 from cpeft.store.result import DataInfo, Energy, ModelInfo, RunResult, Score, Seconds, write_result
 from cpeft.study.recipe.settings import RunSettings, located_model
 from cpeft.study.runner.prepare import Prepared
-from cpeft.training.callbacks.energy import EnergyMeter
+from cpeft.training.energy import EnergyMeter
 from cpeft.training.engine import pool_of
 from cpeft.training.workers import Workers
 
