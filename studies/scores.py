@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from cpeft.report.render.numbers import cell, columns
+from cpeft.report.render.table import Row, Table
 from cpeft.stats.intervals import t_interval
 from cpeft.stats.paired import compare, compare_tasks, task_means
 from cpeft.store.result import Result
@@ -58,4 +60,5 @@ def over_seeds(first: Seeds, second: Seeds) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table."""
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    body = [Row([cell(text) for text in row]) for row in rows]
+    return Table("", "", columns(*head), [body]).markdown().splitlines()

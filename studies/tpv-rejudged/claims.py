@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from studies.scores import table
 
 from cpeft.errors import DataError, NotComparable
 from cpeft.report.published import against
 from cpeft.report.published.matching import FEW_SHOT_RUNS, MODELS, NOT_ITSELF, SETTINGS_RUNS
-from cpeft.report.render.numbers import cell, columns
-from cpeft.report.render.table import Row, Table
 from cpeft.stats.intervals import ALPHA, Verdict
 from cpeft.stats.summaries import (
     Judged,
@@ -260,8 +259,7 @@ def _few_shot(published: dict[str, Any], target: str, names: Sequence[str], shot
 
 
 def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [Row([cell(text) for text in line]) for line in lines]
-    return Table("rejudged", "", columns(*head), [rows]).markdown().rstrip()
+    return "\n".join(table(head, lines))
 
 
 def _printed(cell: Summary) -> str:

@@ -10,7 +10,7 @@ from test_transfer import prompt_of, write_comparison
 
 from cpeft.stats.intervals import t_interval
 from cpeft.study.recipe.recipe import load_recipe
-from cpeft.study.runner.plan import Source
+from cpeft.study.recipe.references import Source
 from every_recipe import EVERY
 
 
