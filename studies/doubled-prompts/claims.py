@@ -25,7 +25,7 @@ import cpeft
 from cpeft.doctor import examine
 from cpeft.prompts.composition import read_items
 from cpeft.prompts.similarity import Similarity, compare
-from cpeft.report.vectors.similarity import TITLES, Panel, draw
+from cpeft.report.vectors.similarity import TITLES, Matrix, draw
 from cpeft.seeds import generator
 
 tiny_model = import_module("studies.doubled-prompts.tiny_model")
@@ -101,12 +101,12 @@ def gaps(out: Path) -> Iterator[str]:
 
 def picture(out: Path, path: Path) -> None:
     """The published heat map, origins mixed, under both published definitions: all stored rows above, live rows below."""
-    grid: list[list[Panel]] = []
+    grid: list[list[Matrix]] = []
     for rows, title in (("all", "all stored rows"), ("live", "live rows")):
         found = similarity(out, STEPS[-1], rows)
         measures = ("flattened", "token_mean")
         grid.append(
-            [(f"{TITLES[m].capitalize()},\n{title}", found.tasks, found.by_task(m, "published")) for m in measures]
+            [(f"{TITLES[m].capitalize()}, {title}", found.tasks, found.by_task(m, "published")) for m in measures]
         )
     draw(grid, path)
 

@@ -252,7 +252,7 @@ def test_every_picture_is_saved_whole(page, tmp_path):
       told.buttons = buttons.length;
       told.names = new Set(buttons.map(each => each.ariaLabel)).size;
       told.saved = [];
-      const legend = document.getElementById("shots-rte-float32").closest("figure").querySelector(".legend");
+      const legend = document.getElementById("shots-rte-float32").closest("div").querySelector(".legend");
       told.legend = [...legend.children].map(line => line.textContent.trim());
       URL.createObjectURL = () => "#";
       const Own = Blob;

@@ -1,15 +1,14 @@
-"""Figures and tables of a report as files: all of them, as the page has them, usable alone, and made without torch."""
+"""Figures and tables of a report as files: all of them, as the page has them, and made without torch."""
 
 import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from fabricate import write_addition, write_crossing, write_shots
 from test_page import write_run, write_store
-from test_transfer import write_transfer
 
 from cpeft.report.page import Report
+from cpeft.report.render.drawing import Picture
 from tiny import run_python
 
 LABEL = "50% of $x_1$ & {more} | <b> ~^#\\"
@@ -27,44 +26,21 @@ def made(tmp_path_factory) -> tuple[Report, Path]:
     return report, store / "figures"
 
 
-def test_heat_maps_and_legends_of_marks(tmp_path):
-    """Heat maps say how wide they must be before they say what they are; transfer maps know targets by a mark."""
-    report = Report.of(write_transfer(tmp_path / "store"))
-    html = report.html
-    names = {path.name for path in report.write_files(tmp_path / "figures") if path.suffix == ".svg"}
-    assert len(names) == len(re.findall(r'<svg [^>]*class="plot', html)) > html.count('<svg class="plot')
-    legend = (tmp_path / "figures" / "transfer-0.svg").read_text(encoding="utf-8").partition("</g></svg>")[0]
-    assert re.search(r'fill="#[0-9a-f]{6}">.</text><text[^>]*>rte</text>', legend)
-
-
 def test_every_figure_and_table_is_there_and_listed(made):
-    html, folder = made[0].html, made[1]
+    (report, folder), html = made, made[0].html
+    pictures = [part for part in report.parts if isinstance(part, Picture)]
     names = {path.name for path in folder.iterdir()}
-    assert len(list(folder.glob("*.svg"))) == html.count('<svg class="plot') > 10
+    assert sum(len(picture.panels) for picture in pictures) == html.count('<svg class="plot') > 10
+    drawn = [picture.name for picture in pictures]
+    assert {path.stem for path in folder.glob("*.svg")} == {path.stem for path in folder.glob("*.pdf")} == set(drawn)
+    assert len(set(drawn)) == len(drawn)
     tables = html.count("<table") - html.count('<table class="matrix"') - 1  # the answers come from the script
     assert len(list(folder.glob("*.tex"))) == tables > 12
     assert {path.stem for path in folder.glob("*.tex")} == {path.stem for path in folder.glob("*.md")} - {"index"}
-    assert {"crossing-1.tex", "addition-1.md", "addition-scales-1.svg", "shots-rte-float32.svg", "map-0.svg"} <= names
+    assert {"crossing-1.tex", "addition-1.md", "addition-scales-1.svg", "shots-rte-float32.svg", "map-0.pdf"} <= names
     listed = re.findall(r"\]\(([^)]+)\)", (folder / "index.md").read_text())
     assert {*listed, "index.md"} == names
     assert len(listed) == len(set(listed))
-
-
-def test_pictures_stand_alone(made):
-    for path in made[1].glob("*.svg"):
-        text = path.read_text(encoding="utf-8")
-        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
-        assert "var(" not in text
-        assert "currentColor" not in text
-    curves = (made[1] / "shots-rte-float32.svg").read_text()
-    assert "#1b2128" in curves  # the ink of the light page
-    legend = re.findall(r"(?:>)([^<>]+)</text>", curves)
-    assert {"vocabulary", "SPoT", "mixed", "accuracy", "full"} <= set(legend)
-    drawn, _, height = map(
-        float,
-        re.findall(r'<line x1="8" x2="36" y1="([\d.]+)"', curves)[:2] + re.findall(r'height="([\d.]+)pt"', curves),
-    )
-    assert drawn < height
 
 
 def test_markdown_says_what_the_page_says(made):

@@ -137,23 +137,23 @@ def test_few_lines_share_a_panel_and_none_their_colour(tmp_path):
     for task, count, shots in (("rte", 5, (4, 16)), ("cb", 4, (16, 64))):
         write_lines(tmp_path, task, count, shots)
     (experiment,) = found(tmp_path)
-    (cb, of_cb, first), (rte, of_rte, second) = experiment.panels()
+    (cb, first), (rte, second) = experiment.pictures()
     assert (cb, rte) == ("cb (accuracy)", "rte (accuracy)")
-    assert [name for name, *_ in of_cb] == ["nothing", "cb from 1", "cb from 2", "cb from 3"]
-    assert [name for name, *_ in of_rte] == ["nothing", "rte from 1", "rte from 2", "rte from 3", "rte from 4"]
-    assert all(len({colour for _, colour, _ in legend}) == len(legend) for legend in (of_cb, of_rte))
-    assert of_cb[0] == of_rte[0]
-    assert ticks(first) == ticks(second)
-    assert {"4", "16", "64"} <= set(ticks(first))
+    assert [key.label for key in first.keys] == ["nothing", "cb from 1", "cb from 2", "cb from 3"]
+    assert [key.label for key in second.keys] == ["nothing", "rte from 1", "rte from 2", "rte from 3", "rte from 4"]
+    assert all(len({key.colour for key in picture.keys}) == len(picture.keys) for picture in (first, second))
+    assert first.keys[0] == second.keys[0]
+    assert ticks(first.markup()) == ticks(second.markup())
+    assert {"4", "16", "64"} <= set(ticks(first.markup()))
 
 
-def test_many_lines_have_a_small_panel_each(tmp_path):
+def test_many_lines_have_a_panel_each(tmp_path):
     write_lines(tmp_path, "rte", 7)
     (experiment,) = found(tmp_path)
-    ((_, legend, picture),) = experiment.panels()
-    assert [name for name, *_ in legend] == ["the line its panel is named after", "nothing", "each of the others"]
-    assert re.findall(r">((?:nothing|rte from \d))</text>", picture) == [line.name for line in experiment.lines]
-    assert experiment.panels()[0][2] == picture
+    ((_, picture),) = experiment.pictures()
+    assert [key.label for key in picture.keys] == ["the line its panel is named after", "nothing", "each of the others"]
+    assert [panel.title for panel in picture.panels] == [line.name for line in experiment.lines]
+    assert picture.markup().count("<svg") == 7
 
 
 def test_a_probe_is_no_line_unless_it_is_more(tmp_path):

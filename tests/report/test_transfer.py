@@ -237,7 +237,7 @@ def test_the_pictures_are_the_published_ones_beside_those_of_different_origins(s
     assert "origins mixed as published" in titles[0]
     assert "different origins only" in titles[1]
     assert "token means" in titles[2]
-    drawn = re.findall(r'<svg style="min-width: [\d.]+in" class="plot".*?</svg>', html, re.S)
+    drawn = re.findall(r'<svg class="plot" role="img" aria-label="Heat map: Cosine.*?</svg>', html, re.S)
     [comparison] = Study.of(Store(store)).comparisons
     means = np.array(comparison.found["cards"][0]["by_task"]["flattened"]["published"])
     said = re.findall(r">([−.\d]+)</text>", drawn[0])[: len(means) * (len(means) + 1) // 2]

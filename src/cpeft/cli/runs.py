@@ -246,7 +246,7 @@ def report(
     ] = None,
     figures: Annotated[
         Path | None,
-        Option("--figures", help="A folder for every figure (SVG) and table (Markdown, LaTeX) of the report."),
+        Option("--figures", help="A folder for every figure (SVG, PDF) and table (Markdown, LaTeX) of the report."),
     ] = None,
     frame: Annotated[
         Path | None, Option("--frame", help="A .parquet or .csv file for the scores, one row per run, task and metric.")

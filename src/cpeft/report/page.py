@@ -56,7 +56,7 @@ class Report:
 
     def write_files(self, folder: Path) -> list[Path]:
         """Write every table and picture; the paths."""
-        return write_files(self.parts, self.html, folder)
+        return write_files(self.parts, folder)
 
 
 def write_report(store: Path, out: Path | None = None, paper: str | None = None, other: Path | None = None) -> Path:

@@ -2,23 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, radians, sin
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap
 
+from cpeft.report.render.drawing import Panel, Picture
+from cpeft.report.render.heat_map import HeatMap
 from cpeft.report.render.numbers import cell, columns, header
-from cpeft.report.render.plots import BLUES, LUMINANCE
-from cpeft.report.render.svg import LETTER, Drawing
 from cpeft.report.render.table import Row, Table
 from cpeft.report.section import Page, section
 
 OWN = "target"  # the target's own prompt among the candidates of a mixture
-CELL, LINE = 40.0, 24.5  # width and height of a heat map's cell, points
-APART = 10.0  # of the own prompt's column from the others
-LONG, TURN = 10, 35  # letters of a title from which on titles are turned, by so many degrees
+OWN_SHOWN = "own prompt"
+APART = 0.25  # of the own prompt's column from the others, in cells
+BLUES = LinearSegmentedColormap.from_list("weights", ["#f3f7fb", "#a9cbe6", "#3f86bf", "#084a7d"])
 STEADY = 0.01  # a standard deviation over rows below which a weight does not depend on the input to speak of
 
 Line = tuple[
@@ -50,10 +48,9 @@ def attention(page: Page) -> dict[str, Any] | None:
         for run in runs:
             for task, weights, candidates in run.weights():
                 found.setdefault(key, {}).setdefault(task, []).append(Weights.of(weights, candidates))
-    drawn = maps_of(list(found.values()))
     maps = [
-        {"group": key, **each, "table": _concentration(*key, each["lines"], number)}
-        for number, (key, each) in enumerate(zip(found, drawn, strict=True), 1)
+        {**each, "table": _concentration(*each["group"], each["lines"], number)}
+        for number, each in enumerate(maps_of(found), 1)
     ]
     return {"maps": maps} if maps else None
 
@@ -69,15 +66,16 @@ def _concentration(stage: str, method: str, lines: Sequence[Line], number: int) 
     return Table(f"attention-{number}", caption, heads, [rows], region=f"Concentration of attention, {what}")
 
 
-def maps_of(groups: Sequence[Mapping[str, Sequence[Weights]]]) -> list[dict[str, Any]]:
-    """A heat map and a line per target for every group of runs (targets with the weights of each seed); columns and rows
-    stand in one order in all of them, the target's own prompt last. `steady` are targets whose weights hardly depend on the
+def maps_of(groups: Mapping[tuple[str, str], Mapping[str, Sequence[Weights]]]) -> list[dict[str, Any]]:
+    """A heat map and a line per target for every stage and method (targets with the weights of each seed); columns and rows
+    are in one order in all of them, the target's own prompt last. `steady` are targets whose weights hardly depend on the
     input in any run."""
-    names = dict.fromkeys(name for tasks in groups for runs in tasks.values() for each in runs for name in each.mean)
+    every = list(groups.values())
+    names = dict.fromkeys(name for tasks in every for runs in tasks.values() for each in runs for name in each.mean)
     columns = sorted(names, key=lambda name: name == OWN)
-    targets = list(dict.fromkeys(task for tasks in groups for task in tasks))
+    targets = list(dict.fromkeys(task for tasks in every for task in tasks))
     maps = []
-    for i, found in enumerate(groups):
+    for i, (group, found) in enumerate(groups.items()):
         tasks = {task: found[task] for task in targets if task in found}
         values = {
             (task, column): float(np.mean(means))
@@ -92,40 +90,26 @@ def maps_of(groups: Sequence[Mapping[str, Sequence[Weights]]]) -> list[dict[str,
             weight = weight_text(values[task, largest])
             lines.append((task, largest, weight, f"{used:.1f}", weight_text(spread), len(runs)))
         steady = [task for task, runs in tasks.items() if max(each.spread for each in runs) < STEADY]
-        picture = heat_map(list(tasks), columns, values, f"map-{i}")
-        maps.append({"picture": picture, "lines": lines, "candidates": len(columns), "steady": steady})
+        picture = heat_map(list(tasks), columns, values, f"map-{i}", f"{group[1]}, stage {group[0]}: targets × sources")
+        maps.append({"group": group, "picture": picture, "lines": lines, "candidates": len(columns), "steady": steady})
     return maps
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], float],
-             name: str) -> Markup:  # fmt: skip
+             name: str, title: str) -> Picture:  # fmt: skip
     """Weights by (row, column), printed in their cells; the target's own prompt stands apart at the right. The scale is
     always 0 to 1, so that maps can be compared."""
-    left = 6 + LETTER * max(len(row) for row in rows)
-    places = {column: left + CELL * i + APART * (column == OWN) for i, column in enumerate(columns)}
-    letters = max(len(title) for title in columns if title != OWN or len(columns) == 1)
-    turned = letters > LONG
-    head = 14 + LETTER * letters * sin(radians(TURN)) if turned else 26.0
-    beyond = max(0.0, LETTER * letters * cos(radians(TURN)) - CELL / 2) if turned else 0.0
-    drawing = Drawing(max(places.values()) + CELL + beyond + 2, head + LINE * len(rows) + 2)
-    for (row, column), value in values.items():
-        x, y = places[column], head + LINE * rows.index(row)
-        colour = BLUES(float(np.clip(value, 0, 1)))
-        dark = np.dot(np.power(colour[:3], 2.2), LUMINANCE) < 0.2
-        drawing.cell(x, y, CELL, LINE, to_hex(colour))
-        ink = "#ffffff" if dark else "#10202e"
-        drawing.text(x + CELL / 2, y + LINE / 2 + 3, weight_text(value), colour=ink)
-    for number, row in enumerate(rows):
-        drawing.text(left - 4, head + LINE * (number + 0.5) + 3, row, "end")
-    for column, x in places.items():
-        if column == OWN:
-            drawing.text(x + CELL / 2, head - 14, "own")
-            drawing.text(x + CELL / 2, head - 4, "prompt")
-        else:
-            drawing.text(x + CELL / 2, head - 4, column, *(("start", "", TURN) if turned else ()))
+    cells = {(rows.index(row), columns.index(column)): value for (row, column), value in values.items()}
+    own = columns[-1] == OWN
+    shown = [OWN_SHOWN if column == OWN else column for column in columns]
+    drawn = HeatMap(
+        rows, shown, cells, BLUES, lambda weight: weight, weight_text, APART if own and len(shown) > 1 else 0.0
+    )
     best = {row: max((values.get((row, c), -1.0), c) for c in columns)[1] for row in rows}
-    told = "; ".join(f"{row}: {best[row]} {weight_text(values[row, best[row]])}" for row in rows)
-    return drawing.markup(name, f"Heat map of attention weights. Largest of each target: {told}", scale=False)
+    largest = "; ".join(f"{row}: {best[row]} {weight_text(values[row, best[row]])}" for row in rows)
+    label = f"Heat map of attention weights. Largest of each target: {largest}"
+    panel = Panel(title, label, drawn.draw)
+    return Picture(name, "Attention weights", [panel], size=drawn.size, margins=drawn.margins, grows=False)
 
 
 def weight_text(value: float) -> str:

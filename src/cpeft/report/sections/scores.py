@@ -63,7 +63,7 @@ def _rows(rivals: Sequence[MethodScore], place: Place) -> Iterator[Row]:
     best = max(each.mean for each in methods) if len(methods) > 1 else math.inf
     yield Row([header(rivals[0].task, muted(rivals[0].metric))._replace(span=8)], "task")
     for each in constants:
-        bar = Markup('<svg class="strip" aria-hidden="true">{}</svg>').format(_tick("bar", place(each.mean)))
+        bar = Markup('<div class="strip">{}</div>').format(_mark("bar", place(each.mean)))
         plot = Cell(kind="plotted", drawing=bar)
         cells = [cell(kind="stage"), header(each.method), decimal(each.mean, "mean"), plot, EMPTY._replace(span=4)]
         yield Row(cells, "fixed")
@@ -92,17 +92,17 @@ def _strip(each: MethodScore, constants: Sequence[MethodScore], place: Place) ->
     """Every seed as a dot, their mean, the interval and the best constant answer on a line."""
     values = "".join(f"seed {seed}: {fixed(value)}, " for seed, value in each.by_seed)
     label = values + ("one and the same value" if each.same else f"interval {each.low:.1f} to {each.high:.1f}")
-    bars = Markup("").join(_tick("bar", place(constant.mean)) for constant in constants[:1])
     kind = "interval rows" if each.kind == "rows" else "interval"
-    dots = Markup("").join(
-        Markup('<circle cx="{}%" cy="50%" r="3"/>').format(place(value)) for _, value in each.by_seed
-    )
-    return Markup(
-        '<svg class="strip" role="img" aria-label="{0}"><title>{0}</title>'
-        '<line class="axis" x1="0%" x2="100%" y1="50%" y2="50%"/>{1}'
-        '<line class="{2}" x1="{3}%" x2="{4}%" y1="50%" y2="50%"/>{5}{6}</svg>'
-    ).format(label, bars, kind, place(each.low), place(each.high), dots, _tick("mean", place(each.mean), "15%", "85%"))
+    marks = [
+        *(_mark("bar", place(constant.mean)) for constant in constants[:1]),
+        _mark(kind, place(each.low), f"; right: {round(100 - place(each.high), 1)}%"),
+        *(_mark("dot", place(value)) for _, value in each.by_seed),
+        _mark("mean", place(each.mean)),
+    ]
+    plot = Markup('<div class="strip" title="{0}"><span class="hidden">{0}</span>{1}</div>')
+    return plot.format(label, Markup("").join(marks))
 
 
-def _tick(kind: str, place: float, top: str = "0", bottom: str = "100%") -> Markup:
-    return Markup('<line class="{0}" x1="{1}%" x2="{1}%" y1="{2}" y2="{3}"/>').format(kind, place, top, bottom)
+def _mark(kind: str, place: float, more: str = "") -> Markup:
+    """`place` in per cent of the width."""
+    return Markup('<i class="{}" style="left: {}%{}"></i>').format(kind, place, more)

@@ -12,12 +12,13 @@ tasks, so what depends on the partner of a task is a little alike in all of them
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from cpeft.report.render.bands import scale_curves
-from cpeft.report.render.plots import Curve
+from cpeft.report.render.drawing import COLOURS, Curve, Panel, Picture
 from cpeft.report.study import Run, Study
 from cpeft.report.summary import t_interval
 from cpeft.report.vectors.crossing import CONTROLS
@@ -115,7 +116,7 @@ class Addition:
     sums: tuple[Sum, ...]
     by_task: Mapping[str, float]
     controls: tuple[Control, ...]
-    picture: Markup | None
+    picture: Picture | None
     asked: bool
 
     @property
@@ -165,8 +166,7 @@ def _addition(stage: str, dtype: str, found: Sets, controls: Mapping[str, Sets],
     sums = tuple(_sum(tasks, seeds, asked) for tasks, seeds in found.items())
     curves = [_curve(seeds.values()) for seeds in found.values()]
     many = len({scale for curve in curves for scale, _ in curve}) > 1
-    label = f"Mean validation score of {len(curves)} sums of task vectors against their scale, stage {stage}"
-    picture = scale_curves(curves, f"addition-scales-{number}", label) if many else None
+    picture = _scales(curves, f"addition-scales-{number}", stage) if many else None
     by_task = _by_task([(member.task, member.shares) for each in sums for member in each.members])
     compared = [_control(CONTROLS[kind], found, sets, asked) for kind, sets in controls.items()]
     by_asked = all(search.asked for seeds in found.values() for search in seeds.values())
@@ -246,3 +246,27 @@ def _curve(seeds: Collection[Search]) -> Curve:
     """(scale, validation score as the mean over seeds), at the scales that every seed has."""
     common = set.intersection(*(set(search.validation) for search in seeds))
     return [(scale, float(np.mean([search.validation[scale] for search in seeds]))) for scale in sorted(common)]
+
+
+def _scales(curves: Sequence[Curve], name: str, stage: str) -> Picture:
+    label = f"Mean validation score of {len(curves)} sums of task vectors against their scale, stage {stage}"
+    title = (
+        f"Stage {stage}: mean validation score by scale; thin lines are sums as means over seeds, "
+        "the thick line is the mean of all"
+    )
+    return Picture(name, label, [Panel(title, label, partial(draw_scales, curves=curves))], size=(245, 151))
+
+
+def draw_scales(axes: Axes, curves: Sequence[Curve]) -> None:
+    """(scale, score) of every sum, and their mean at the scales that all have."""
+    tables = [dict(curve) for curve in curves]
+    common = sorted(set.intersection(*(set(table) for table in tables)))
+    for table in tables:
+        axes.plot(list(table), list(table.values()), color=COLOURS[0], linewidth=0.7, alpha=0.5)
+    means = [np.mean([table[scale] for table in tables]) for scale in common]
+    axes.plot(common, means, color=COLOURS[0], linewidth=1.8, marker="o" if len(common) <= 12 else "", markersize=3.5)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if len(common) <= 6:
+        axes.set_xticks(common)
+    axes.set_xlabel("scale of the summed vectors")
+    axes.set_ylabel("mean validation score")

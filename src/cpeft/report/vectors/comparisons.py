@@ -44,13 +44,13 @@ def _content(comparison: Comparison, name: str, numbers: Iterator[int]) -> dict[
 
 def _group(card: Card, name: str, title: str, numbers: Iterator[int]) -> dict[str, Any]:
     """One kind of rows: for each published measure the published averages and beside them those over different origins."""
-    drawn = [panel for measure in zip(*panels(card), strict=True) for panel in measure]
-    kind = KINDS[card["what"], card["rows"]]
+    kind, grid = KINDS[card["what"], card["rows"]], panels(card)
+    drawn = [list(measure) for measure in zip(*grid, strict=True)] if repeated(card) else grid
     return {
         "title": kind,
         "count": len(card["prompts"]),
         "origins": len(distinct(each["origin"] for each in card["prompts"] if each["origin"])),
-        "pictures": [(panel[0], picture(panel, f"{name}-{i}")) for i, panel in enumerate(drawn)],
+        "picture": picture(drawn, name, f"{title}, {kind}"),
         "gaps": _gaps(card, kind, title, next(numbers)) if repeated(card) else None,
     }
 

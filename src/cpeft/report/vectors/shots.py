@@ -12,21 +12,18 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
-from cpeft.report.render.bands import MOST, Frame, Point, panels_legend, shot_curves, shot_panels
+from cpeft.report.render.drawing import Picture
 from cpeft.report.render.numbers import cell, columns, comparison, comparison_columns, decimal, header
-from cpeft.report.render.plots import line_style
 from cpeft.report.render.table import Row, Table
 from cpeft.report.section import Page, section
 from cpeft.report.study import Study
 from cpeft.report.summary import score_interval
 from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising, without_probes
+from cpeft.report.vectors.shot_curves import MOST, Frame, Point, ShotCurves
 from cpeft.stats.corrected_tests import Sides, Tested, judged, summed
 from cpeft.stats.intervals import Verdict
 from cpeft.stats.paired import Paired, compare
-
-Sample = tuple[str, str, tuple[float, ...]]  # of a legend: name, colour and dashes
 
 
 @dataclass(frozen=True)
@@ -78,26 +75,20 @@ class Experiment:
             for task, metric in self.metrics.items()
         }  # fmt: skip
 
-    def panels(self) -> list[tuple[str, list[Sample], Markup]]:
-        """Title, legend and picture of every task, all with the same axes."""
+    def pictures(self) -> list[tuple[str, Picture]]:
+        """Title and picture of every task, all with the same axes."""
         drawn = self.drawn
         frame, found = Frame.of(drawn.values(), self.axis), []
         styles = _styles([list(lines) for lines in drawn.values() if len(lines) <= MOST])
         for task, lines in drawn.items():
             metric, base = self.metrics[task], self.base.name if self.base and self.base.name in lines else ""
-            told = "; ".join(
+            means = "; ".join(
                 f"{name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
                 for name, points in lines.items()
             )
-            about = (
-                re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}"), f"{metric} of {task} by {self.axis}: {told}", metric
-            )  # fmt: skip
-            if len(lines) <= MOST:
-                legend = [(name, *line_style(styles[name])) for name in lines]
-                picture = shot_curves(lines, styles, frame, *about)
-            else:
-                legend, picture = panels_legend(base), shot_panels(lines, base, frame, *about)
-            found.append((f"{task} ({metric})", legend, picture))
+            name = re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}")
+            label = f"{metric} of {task} by {self.axis}: {means}"
+            found.append((f"{task} ({metric})", ShotCurves(lines, base, styles, frame, metric).picture(name, label)))
         return found
 
     def families(self) -> list[Family]:
@@ -153,7 +144,7 @@ def shots(page: Page) -> dict[str, Any] | None:
 def _shown(experiment: Experiment) -> dict[str, Any]:
     families, base = experiment.families(), experiment.base
     tables = [(_few(family.shots, experiment.axis, "No examples"), _table(experiment, family)) for family in families]
-    return {"panels": experiment.panels(), "base": base.name if base else "", "families": tables}
+    return {"pictures": experiment.pictures(), "base": base.name if base else "", "families": tables}
 
 
 def _few(shots: Shots, axis: str, none: str) -> str:

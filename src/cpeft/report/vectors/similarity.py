@@ -10,19 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cpeft.errors import ConfigError
-from cpeft.report.render import plots
-from cpeft.report.render.plots import LUMINANCE
+from cpeft.report.render.drawing import Margins, Panel, Picture
+from cpeft.report.render.heat_map import HeatMap
 
-Panel = tuple[str, Sequence[str], np.ndarray]  # title, names, matrix with nan where there is nothing to show
+Matrix = tuple[str, Sequence[str], np.ndarray]  # title, names, matrix with nan where there is nothing to show
 Rows = list[dict[str, Any]]
 Card = Mapping[str, Any]  # of `prompts.similarity.Similarity.card`
 
@@ -38,8 +34,6 @@ MOST = 16  # prompts whose pairs still fit a terminal
 SCALE = LinearSegmentedColormap.from_list(
     "cosine", ["#a63d00", "#e08a3c", "#f6dcc0", "#f7f7f7", "#bdd7ea", "#4a90c4", "#08467d"]
 )
-INK, CELL_IN = "#10202e", 0.4
-LEAST = 0.75  # of its width, to which a picture may shrink on a narrow page before it scrolls
 
 
 def tables(card: Card) -> Iterator[tuple[str, Rows]]:
@@ -80,16 +74,16 @@ def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> R
     ]
 
 
-def panels(card: Card) -> list[list[Panel]]:
+def panels(card: Card) -> list[list[Matrix]]:
     """The published picture under both published definitions; where tasks have several prompts, the averages as published and
     below them those over different origins alone."""
     rows = ROWS[card["rows"]]
     if not repeated(card):
         names = [prompt["name"] for prompt in card["prompts"]]
-        return [[(f"{TITLES[m].capitalize()},\n{rows}", names, _array(card["matrices"][m])) for m in PUBLISHED]]
+        return [[(f"{TITLES[m].capitalize()}, {rows}", names, _array(card["matrices"][m])) for m in PUBLISHED]]
     kinds = (("published", "origins mixed as published"), ("other", "different origins only"))
     return [
-        [(f"{TITLES[m].capitalize()},\n{rows}, {what}", card["tasks"], _array(card["by_task"][m][pairs])) for m in PUBLISHED]
+        [(f"{TITLES[m].capitalize()}, {rows}, {what}", card["tasks"], _array(card["by_task"][m][pairs])) for m in PUBLISHED]
         for pairs, what in kinds
     ]  # fmt: skip
 
@@ -98,78 +92,35 @@ def _array(matrix: Sequence[Sequence[float | None]]) -> np.ndarray:
     return np.array(matrix, dtype=float)  # None becomes nan
 
 
-def draw(grid: Sequence[Sequence[Panel]], path: Path) -> None:
+def picture(grid: Sequence[Sequence[Matrix]], name: str, about: str = "Similarity") -> Picture:
+    """Lower triangles with their diagonals, for the matrices are symmetric, in rows; `about` says of what."""
+    drawn = [(each, _triangle(each)) for line in grid for each in line]
+    found = [Panel(each[0], _label(each), triangle.draw) for each, triangle in drawn]
+    size = tuple(max(triangle.size[i] for _, triangle in drawn) for i in (0, 1))
+    margins = Margins(*(max(edges) for edges in zip(*(triangle.margins for _, triangle in drawn), strict=True)))
+    return Picture(name, about, found, size=(size[0], size[1]), margins=margins, columns=len(grid[0]), grows=False)
+
+
+def draw(grid: Sequence[Sequence[Matrix]], path: Path) -> None:
     """Write a grid of heat maps of one scale; raises ConfigError where the suffix of `path` is no format of matplotlib."""
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix.lstrip(".") not in known:
         raise ConfigError(f"cannot draw {path}: use {', '.join(sorted(known))}")
-    with matplotlib.rc_context(_style(INK)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _figure(grid, "white").savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    picture(grid, path.stem).save(path)
 
 
-def picture(panel: Panel, name: str) -> Markup:
-    """One heat map in the colours of a page; `name` tells its ids from those of other pictures."""
-    title, names, matrix = panel
-    pairs = [(float(matrix[i, j]), f"{names[j]} and {names[i]}") for i in range(len(names)) for j in range(i)]
-    told = [f"{pair} {_short(value)}" for value, pair in sorted(pair for pair in pairs if not math.isnan(pair[0]))]
-    label = f"Heat map: {' '.join(title.split())}" + (f". From {told[0]} to {told[-1]}" if told else "")
-    with matplotlib.rc_context(_style(plots.INK)):
-        figure = _figure([[panel]], plots.PAPER)
-        svg = plots.inline(figure, name, label, scale=False)
-    least = f"{LEAST * figure.get_figwidth():.2f}in"
-    return Markup(str(svg).replace("<svg ", f'<svg style="min-width: {least}" ', 1))
+def _triangle(matrix: Matrix) -> HeatMap:
+    """A cell without pairs is nan."""
+    _, names, values = matrix
+    cells = {(i, j): float(values[i, j]) for i in range(len(names)) for j in range(i + 1)}
+    return HeatMap(names, names, cells, SCALE, lambda value: (value + 1) / 2, _short)
 
 
-def _style(ink: str) -> dict[Any, Any]:
-    return {
-        "svg.fonttype": "none", "svg.hashsalt": "cpeft", "text.parse_math": False, "font.size": 8.5, "text.color": ink,
-        "xtick.color": ink, "ytick.color": ink, "xtick.major.size": 0, "ytick.major.size": 0,
-    }  # fmt: skip
-
-
-def _figure(grid: Sequence[Sequence[Panel]], paper: str) -> Figure:
-    size = max(len(names) for line in grid for _, names, _ in line)
-    longest = max(len(name) for line in grid for _, names, _ in line for name in names)
-    side, margin = max(CELL_IN * size, 2.5), 0.075 * longest
-    shape = (len(grid), len(grid[0]))
-    figsize = (side * shape[1] + margin + 0.8, (side + margin + 0.3) * shape[0])
-    figure = Figure(figsize=figsize, layout="constrained")
-    axes = figure.subplots(*shape, squeeze=False)
-    for line, places in zip(grid, axes, strict=True):
-        for panel, place in zip(line, places, strict=True):
-            _triangle(place, *panel, paper)
-            place.tick_params(labelleft=place is places[0] or panel[1] != line[0][1])
-    scale = ScalarMappable(Normalize(-1, 1), SCALE.resampled(41))  # of 50 colours or more the bar would be a bitmap
-    bar = figure.colorbar(scale, ax=axes, shrink=0.6, aspect=25, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1])
-    bar.solids.set_edgecolor("face")  # type: ignore[union-attr]  # no seams
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    return figure
-
-
-def _triangle(axes: Axes, title: str, names: Sequence[str], matrix: np.ndarray, paper: str) -> None:
-    """The lower triangle with its diagonal: the matrix is symmetric. A cell without pairs is a dash."""
-    size = len(names)
-    for i in range(size):
-        for j in range(i + 1):
-            value = float(matrix[i, j])
-            place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 7.5}
-            if math.isnan(value):
-                axes.text(j + 0.5, i + 0.5, "–", **place)
-                continue
-            shown = SCALE((value + 1) / 2)
-            dark = np.dot(np.power(shown[:3], 2.2), LUMINANCE) < 0.25
-            axes.fill([j, j + 1, j + 1, j], [i, i, i + 1, i + 1], facecolor=shown, edgecolor=paper, linewidth=1.5)
-            axes.text(j + 0.5, i + 0.5, _short(value), color="white" if dark else INK, **place)
-    axes.set_xlim(0, size)
-    axes.set_ylim(size, 0)
-    axes.set_aspect("equal")
-    turned = max(map(len, names)) > 5
-    axes.set_xticks(np.arange(size) + 0.5, list(names), rotation=40 if turned else 0, ha="right" if turned else "center",
-                    rotation_mode="anchor")  # fmt: skip
-    axes.set_yticks(np.arange(size) + 0.5, list(names))
-    axes.spines[:].set_visible(False)
-    axes.set_title(title, fontsize=9, loc="left")
+def _label(matrix: Matrix) -> str:
+    title, names, values = matrix
+    pairs = [(float(values[i, j]), f"{names[j]} and {names[i]}") for i in range(len(names)) for j in range(i)]
+    ends = [f"{pair} {_short(value)}" for value, pair in sorted(pair for pair in pairs if not math.isnan(pair[0]))]
+    return f"Heat map: {title}" + (f". From {ends[0]} to {ends[-1]}" if ends else "")
 
 
 def _short(value: float) -> str:

@@ -12,14 +12,16 @@ nothing, the source's prompt the one the other started from; a comparison knows 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from cpeft.prompts.expression import Name, names, parse_prompt
-from cpeft.report.render import plots
+from cpeft.report.render.drawing import INK, Key, Panel, Picture, point_style
 from cpeft.report.render.numbers import EMPTY, cell, columns, header
 from cpeft.report.render.table import Cell, Part, Row, Table
 from cpeft.report.section import Page, section
@@ -33,6 +35,7 @@ PREDICTORS = {  # what is compared, and the measure
     "task vectors (cosine of the flattened matrices)": ("vectors", "flattened"),
     "prompts (cosine of the token means, as in SPoT)": ("prompts", "token_mean"),
 }
+Point = tuple[float, float, Interval | None]  # similarity, gain and its interval
 FEWEST = 4  # pairs that can be ranked
 
 
@@ -162,7 +165,7 @@ def _map(trials: Sequence[Trial], name: str) -> dict[str, Any]:
             name.replace("transfer", "gains"), caption, columns("Target", *shown), [rows], "transfer", label
         ),
         "ranks": [rank(i, pairs) for i in range(len(PREDICTORS))],
-        **_picture(pairs, targets, name),
+        "picture": _picture(pairs, targets, name),
     }
 
 
@@ -199,12 +202,29 @@ def rank(predictor: int, pairs: Mapping[tuple[str, str], Pair]) -> Ranked:
     return Ranked(name, len(known), *rank_correlation(known))
 
 
-def _picture(pairs: Mapping[tuple[str, str], Pair], targets: Sequence[str], name: str) -> dict[str, Any]:
+def _picture(pairs: Mapping[tuple[str, str], Pair], targets: Sequence[str], name: str) -> Picture | None:
     """Gain over the similarity that the first predictor goes by, with a legend of targets."""
-    groups: dict[int, list[plots.Point]] = {}
+    groups: dict[int, list[Point]] = {}
     for (target, _), pair in pairs.items():
         if (x := pair.predicted[0]) is not None:
             groups.setdefault(targets.index(target), []).append((x, pair.gain, pair.interval))
-    axes = "cosine of the task vectors", "gain in points"
-    picture = plots.scatter(groups, name, axes) if groups else None
-    return {"picture": picture, "legend": [(targets[i], *plots.point_style(i)) for i in groups]}
+    if not groups:
+        return None
+    title = "Gain over similarity: every point is a source and a target, bars are intervals over seeds"
+    label = f"gain in points over cosine of the task vectors, {sum(map(len, groups.values()))} pairs"
+    keys = [Key(targets[index], point_style(index)[0], marker=point_style(index)[1]) for index in groups]
+    return Picture(name, label, [Panel(title, label, partial(_scatter, groups=groups))], keys, (302, 202))
+
+
+def _scatter(axes: Axes, groups: Mapping[int, Sequence[Point]]) -> None:
+    """Points with their intervals, the zero line among them."""
+    axes.axhline(0, color=INK, linewidth=0.8, dashes=(2, 2))
+    for index, points in groups.items():
+        colour, marker = point_style(index)
+        for x, y, interval in points:
+            if interval:
+                axes.plot([x, x], interval, color=colour, linewidth=1.6, alpha=0.35)
+            axes.plot([x], [y], marker, color=colour, markersize=5.5, markeredgewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("cosine of the task vectors")
+    axes.set_ylabel("gain in points")
