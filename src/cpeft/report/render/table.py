@@ -102,14 +102,15 @@ class Table:
         return list(texts)
 
     def __html__(self) -> str:
-        """The table in a region that scrolls sideways."""
+        """The table in a region that scrolls sideways, and its notes below."""
         heads = "".join(_head(column) for column in self.columns)
         head = f"<thead><tr>{heads}</tr></thead>\n" if any(column.title for column in self.columns) else ""
         bodies = "".join(f"<tbody>\n{_body(rows, self.columns)}</tbody>\n" for rows in self.bodies)
+        notes = "".join(f"<p>{escape(note)}</p>\n" for note in self.notes)
         region = {"role": "region", "aria-label": self.region or self.caption, "tabindex": "0"}
         return (
             f"<div{_attributes(_class='scroll', **region)}>\n<table{_attributes(id=self.name, _class=self.kind)}>\n"
-            f"<caption><span>{escape(self.caption)}</span></caption>\n{head}{bodies}</table>\n</div>\n"
+            f"<caption><span>{escape(self.caption)}</span></caption>\n{head}{bodies}</table>\n</div>\n{notes}"
         )
 
     def markdown(self) -> str:
