@@ -96,7 +96,9 @@ def _decode_group(
     answers = (
         reading.answers(_trie(learner, labels), scored=bool(closed)) if reading and labels else Answers(None, None)
     )
-    texts = _greedy_texts(learner, labels, options, answers.greedy) if answers.greedy else [None] * len(rows)
+    texts: list[str | None] = [None] * len(rows)
+    if answers.greedy is not None:
+        texts = _greedy_texts(learner, labels, options, answers.greedy)
     attention = _attention(reading.notes) if reading else None
     if left := [i for i, text in enumerate(texts) if text is None]:
         generated, noted = _generated(learner, labels, options, batch, reading, left)

@@ -79,7 +79,7 @@ class Key(NamedTuple):
         return MARKERS.get(self.marker, "")
 
     def sample(self) -> Line2D:
-        pattern = "" if self.marker else (0, self.dashes) if self.dashes else "-"
+        pattern: Any = "" if self.marker else (0, self.dashes) if self.dashes else "-"
         return Line2D([], [], color=self.colour, linestyle=pattern, marker=self.marker, linewidth=2)
 
 
@@ -186,7 +186,7 @@ def draw_grid(axes: Axes, x_ticks: Sequence[Tick], y_ticks: Sequence[Tick], name
     rules = [[(left, y), (right, y)] for y, _ in y_ticks] + [[(x, low), (x, high)] for x, _ in x_ticks]
     widths = [0.5] * len(rules) + [0.8]
     axes.add_collection(LineCollection([*rules, *edges], colors=RULE, linewidths=widths, zorder=0.5), autolim=False)
-    point = axes.get_figure().dpi / 72  # in pixels
+    point = axes.figure.get_dpi() / 72  # in pixels
     across, down = 3.5 * point / axes.bbox.width, point / axes.bbox.height
     for y, words in y_ticks:
         axes.text(-across, y, words, ha="right", va="center_baseline", transform=axes.get_yaxis_transform())
@@ -202,7 +202,7 @@ def _inline(figure: Figure, name: str, label: str, grows: bool) -> Markup:
     root = ElementTree.fromstring(written.getvalue())
     for unused in [*root.findall(f"{SVG}metadata"), *root.findall(f"{SVG}defs[{SVG}style]")]:
         root.remove(unused)
-    references = {element.get(f"{XLINK}href") or element.get("clip-path", "") for element in root.iter()}
+    references = {element.get(f"{XLINK}href") or element.get("clip-path") or "" for element in root.iter()}
     used = {found[1] for reference in references if (found := re.search(r"#([\w-]+)", reference))}
     for element in root.iter():
         element.tag = element.tag.removeprefix(SVG)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ class HeatMap:
         axes.set_aspect("equal", anchor="NW")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        how = {"rotation": TURN, "ha": "right", "rotation_mode": "anchor"} if self.turned else {}
+        how: dict[str, Any] = {"rotation": TURN, "ha": "right", "rotation_mode": "anchor"} if self.turned else {}
         axes.set_xticks(np.array(places) + 0.5, list(self.columns), **how)
         axes.set_yticks(np.arange(len(self.rows)) + 0.5, list(self.rows))
 

@@ -49,13 +49,14 @@ def attention(page: Page) -> dict[str, Any] | None:
             for task, weights, candidates in run.weights():
                 found.setdefault(key, {}).setdefault(task, []).append(Weights.of(weights, candidates))
     maps = [
-        {**each, "table": _concentration(*each["group"], each["lines"], number)}
+        {**each, "table": _concentration(each["group"], each["lines"], number)}
         for number, each in enumerate(maps_of(found), 1)
     ]
     return {"maps": maps} if maps else None
 
 
-def _concentration(stage: str, method: str, lines: Sequence[Line], number: int) -> Table:
+def _concentration(group: tuple[str, str], lines: Sequence[Line], number: int) -> Table:
+    stage, method = group
     rows = [
         Row([header(task), cell("own prompt" if largest == OWN else largest), *map(cell, numbers)])
         for task, largest, *numbers, _ in lines
