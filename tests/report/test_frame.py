@@ -33,11 +33,31 @@ def test_one_run_has_a_row_for_every_metric_the_headline_first(tmp_path):
     assert frame["metric"].tolist() == ["accuracy", "choice_accuracy", "macro_f1"]
     head = frame[frame["headline"]].iloc[0].to_dict()
     assert head == {
-        "stage": "targets", "method": "plain", "label": "plain", "run": folder.name, "run_id": "0123456789ab",
-        "method_name": "prompt_tuning", "model": "/models/t5-tiny", "dtype": "float32", "task": "rte", "metric": "accuracy",
-        "headline": True, "value": 50.0, "low": 49.0, "high": 51.0, "majority": 47.5, "test_rows": 3, "seed": 3, "shots": 16,
-        "steps": 20, "best_step": -1, "length": 20, "trainable": 1234, "validation": 55.0, "seconds": 66.0,
-    }  # fmt: skip
+        "stage": "targets",
+        "method": "plain",
+        "label": "plain",
+        "run": folder.name,
+        "run_id": "0123456789ab",
+        "method_name": "prompt_tuning",
+        "model": "/models/t5-tiny",
+        "dtype": "float32",
+        "task": "rte",
+        "metric": "accuracy",
+        "headline": True,
+        "value": 50.0,
+        "low": 49.0,
+        "high": 51.0,
+        "majority": 47.5,
+        "test_rows": 3,
+        "seed": 3,
+        "shots": 16,
+        "steps": 20,
+        "best_step": -1,
+        "length": 20,
+        "trainable": 1234,
+        "validation": 55.0,
+        "seconds": 66.0,
+    }
     assert frame["majority"].isna().tolist() == [False, True, True]
 
 

@@ -36,8 +36,16 @@ def stores(tmp_path_factory) -> dict[str, Path]:
     full = write_store(root / "full")
     for write in (write_transfer, write_crossing, write_addition, write_shots):
         write(full)
-    spent = {"kwh": 1.5, "kg": 0.6, "intensity": 0.4, "country": None, "scope": "process", "sensors": [], "notes": [],
-             "codecarbon": "3"}  # fmt: skip
+    spent = {
+        "kwh": 1.5,
+        "kg": 0.6,
+        "intensity": 0.4,
+        "country": None,
+        "scope": "process",
+        "sensors": [],
+        "notes": [],
+        "codecarbon": "3",
+    }
     write_run(full, "plain", ["rte"], 5, energy=spent)
     return {name: root / name for name in ("empty", "one", "full")}
 
