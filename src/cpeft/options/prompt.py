@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from cpeft.config import CountOrZero, Options, Rows
 from cpeft.errors import ConfigError
@@ -17,7 +17,9 @@ def _parsed(value: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
-PromptFormula = Annotated[Formula, BeforeValidator(_parsed), PlainSerializer(str)]  # saved as its text
+PromptFormula = Annotated[  # saved as its text
+    Formula, BeforeValidator(_parsed), PlainSerializer(str), WithJsonSchema({"type": "string"})
+]
 
 
 class PromptOptions(Options):
@@ -30,6 +32,7 @@ class PromptOptions(Options):
     length: Rows = Field(default=100, description="Rows that are prepended to every input.")
     init: PromptFormula = Field(
         default=parse_prompt("vocab"),
+        json_schema_extra={"default": "vocab"},
         description="Formula of the initial prompt: `vocab`, `random`, `labels`, `text(...)`, or of saved prompts.",
     )
     vocab_range: tuple[CountOrZero, CountOrZero] = Field(
