@@ -48,7 +48,7 @@ def test_untrained_sources_are_different_prompts():
         assert len(drawn) == many
         mixing = [run.settings for run in runs_of(name, targets) if run.settings.sources == ("untrained/*",)]
         assert mixing
-        assert {own.seed_for("init") for own in mixing if own.prompt.init == "vocab"}.isdisjoint(drawn)
+        assert {own.seed_for("init") for own in mixing if str(own.prompt.init) == "vocab"}.isdisjoint(drawn)
 
 
 def test_given_prompts_take_the_place_of_trained_ones():

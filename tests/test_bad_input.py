@@ -111,7 +111,7 @@ RECIPES = {  # name -> (recipe text, words of the message)
     "unknown stage": (HEAD + TARGET + 'prompt.init = "source/mood"\n', ["'source/mood'", "did you mean 'sources'?"]),
     "unknown task of a stage": (HEAD + TARGET + 'prompt.init = "sources/rank"\n', ["'sources/rank'", "trains no such task"]),
     "seed not there": (HEAD + TARGET + 'prompt.init = "sources/mood@7"\n', ["no seed 7", "there are seeds [0]"]),
-    "broken expression": (HEAD + TARGET + 'prompt.init = "mean(sources/mood"\n', ["')' is missing"]),
+    "broken formula": (HEAD + TARGET + 'prompt.init = "mean(sources/mood"\n', ["')' is missing"]),
     "prompts added": (HEAD + TARGET + 'prompt.init = "vocab + sources/mood"\n', ["write vocab + v(sources/mood)"]),
     "a multiple of a prompt": (HEAD + 'prompt.init = "0.5*vocab"\n', ["vocab is a prompt, which has no multiples"]),
     "a vector for a prompt": (HEAD + TARGET + 'prompt.init = "v(sources/mood)"\n', ["this is a task vector; add it"]),
@@ -322,7 +322,7 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(cpeft_main, place, name)
 
 def test_what_is_no_prompt(cpeft_main, place, prompt):
     for wrong, word in {
-        "nothing": "no run folder, no prompt and no expression",
+        "nothing": "no run folder, no prompt and no formula",
         "model": "without cpeft.json or adapter_config.json",
         "mood.toml": "'.toml' is none of",
         f"mean({prompt}, nothing)": "nothing: no such prompt",
@@ -399,7 +399,7 @@ def test_stores_that_cannot_be(cpeft_main, place):
 
 
 def test_prompts_of_different_lengths_do_not_mix(cpeft_main, place, prompt):
-    load_prompt(prompt).rows("first:3").save("short")
+    load_prompt(prompt).keep("first:3").save("short")
     said = refused(cpeft_main, 2, "eval", f"mean({prompt}, short)", "--task", "mood.toml")
     assert "different lengths: 4 and 3 rows" in said
 

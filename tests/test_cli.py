@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 import cpeft.doctor.prompts
 from cpeft import cli
-from cpeft.prompts.composition import compose_files
 from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.formula.evaluate import compose_files
 from cpeft.tasks import TASKS
 from tiny import QUICK, make_lm, run_cpeft, run_python
 

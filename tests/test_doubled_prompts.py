@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from cpeft.doctor import examine
-from cpeft.prompts.composition import read_items
 from cpeft.prompts.exchange import load_prompt, load_stored
+from cpeft.prompts.formula.evaluate import read_items
 from cpeft.prompts.similarity import addends, compare
 from tiny import SRC, D, P, make_batch, make_lm, make_rows
 
@@ -139,7 +139,7 @@ def test_refusals_of_similar(doubled, labelled, cpeft_main, tmp_path):
     for arguments, words in (
         ([path], "at least two"),
         ([path, path], "give each a name of its own"),
-        ([path, "nothing"], "no prompt and no expression"),
+        ([path, "nothing"], "no prompt and no formula"),
         ([path, str(doubled / "mood-1"), "--vectors"], "records no origin"),
         ([*labelled, "--rows", "dead"], "use live or all"),
         ([*labelled, "--out", str(tmp_path / "x.doc")], "cannot draw"),
@@ -193,7 +193,7 @@ def test_doctor_finds_the_dead_half_of_a_bare_matrix(doubled, tmp_path):
 
 def test_doctor_on_another_model_and_other_spaces(doubled, finished, tmp_path):
     own = next(finished.path.glob("sources/mood*s0-*/prompts/mood"))
-    load_prompt(own).rows("first:3").save(tmp_path / "short")
+    load_prompt(own).keep("first:3").save(tmp_path / "short")
     found = examine([str(own), str(tmp_path / "short")])
     assert any(each.where == "together" and "not compared" in each.what for each in found)
     make_lm("t5", seed=3).model.save_pretrained(tmp_path / "other")

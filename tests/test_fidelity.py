@@ -15,8 +15,8 @@ from cpeft.evaluation.decoding import mean_loss
 from cpeft.evaluation.task_data import task_data
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.training import GangOptions
-from cpeft.prompts.composition import read_items
 from cpeft.prompts.exchange import load_prompt, load_stored
+from cpeft.prompts.formula.evaluate import read_items
 from cpeft.prompts.soft_prompt import SoftPrompt, read_tensors
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import load_recipe

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cpeft.baselines import BASELINES
 from cpeft.methods import METHODS
 from tiny import SRC, run_python
 
@@ -26,7 +25,7 @@ FLOORS = (
     ("store",),
     ("prompts", "metrics", "tasks", "stats", "options"),
     ("config", "files"),
-    ("registry", "errors", "seeds"),
+    ("registry", "plugins", "errors", "seeds"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path for path in ROOT.rglob("*.py") if "assets" not in path.parts)
@@ -260,7 +259,7 @@ def test_importing_cpeft_is_cheap():
 def test_packaged_methods_are_known_by_their_options_alone():
     """So that listing and planning import no torch: each stands in `options/method.py`."""
     found = run_python("from cpeft.options.method import METHOD_OPTIONS; print(*METHOD_OPTIONS.names())")
-    assert set(found.stdout.split()) == {*METHODS.names(), *BASELINES.names()}
+    assert set(found.stdout.split()) == set(METHODS.names())
 
 
 LOOKS = (

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from cpeft.models.loading import FrozenLM as FrozenLM
     from cpeft.models.loading import load_lm as load_lm
     from cpeft.models.prompted import PromptedLM as PromptedLM
-    from cpeft.prompts.composition import compose as compose
     from cpeft.prompts.exchange import export_prompt as export_prompt
     from cpeft.prompts.exchange import load_prompt as load_prompt
+    from cpeft.prompts.formula.evaluate import compose as compose
     from cpeft.prompts.soft_prompt import SoftPrompt as SoftPrompt
     from cpeft.prompts.vectors import TaskVector as TaskVector
     from cpeft.report.frame import scores as scores
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "cpeft.models.loading": ("FrozenLM", "load_lm"),
     "cpeft.models.prompted": ("PromptedLM",),
-    "cpeft.prompts.composition": ("compose",),
+    "cpeft.prompts.formula.evaluate": ("compose",),
     "cpeft.prompts.exchange": ("export_prompt", "load_prompt"),
     "cpeft.prompts.soft_prompt": ("SoftPrompt",),
     "cpeft.prompts.vectors": ("TaskVector",),

@@ -89,9 +89,9 @@ def _sentence(model: type[BaseModel], first: Any, found: Sequence[Any], where: s
     kind: Any = model
     for part in first["loc"]:
         if isinstance(part, int):
-            break  # a value in a list: the list's name says more than its place
+            break  # a value in a list: the list's name is more helpful than the place
         key = str(part)
-        fields = getattr(kind, "model_fields", {})  # of the table in which the key stands
+        fields = getattr(kind, "model_fields", {})  # of the table that has the key
         keys.append(key)
         kind = fields[key].annotation if key in fields else None
         if get_origin(kind) in (Union, UnionType):

@@ -6,7 +6,7 @@ decorator and no other file changes. Packages outside ours join through entry po
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import entry_points
@@ -32,15 +32,13 @@ def closest(name: str, known: Iterable[str]) -> str:
 class Registry(Generic[T]):
     """Names to objects of one kind.
 
-    `kind` is the word used in messages; `package` the package whose modules register themselves, or one module. Other
-    distributions may use the entry point `groups`, `cpeft.<kind>s` if none is given (each names an object, registered under
-    its own name).
+    `kind` is the word used in messages; `packages` are the packages whose modules register themselves, or single modules. Other
+    distributions use the entry point group `cpeft.<kind>s`: each entry names an object, registered under the entry's name.
     """
 
-    def __init__(self, kind: str, package: str, groups: Sequence[str] = ()) -> None:
+    def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
-        self.package = package
-        self.groups = groups or (f"cpeft.{kind}s",)
+        self.packages = packages
         self._items: dict[str, T] = {}
         self._loaded = False
 
@@ -75,9 +73,9 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
-        package: Any = importlib.import_module(self.package)
-        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{self.package}."):
-            importlib.import_module(module.name)
-        for group in self.groups:
-            for point in entry_points(group=group):
-                self.add(point.name, point.load())
+        for name in self.packages:
+            package: Any = importlib.import_module(name)
+            for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
+                importlib.import_module(module.name)
+        for point in entry_points(group=f"cpeft.{self.kind}s"):
+            self.add(point.name, point.load())

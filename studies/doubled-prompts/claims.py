@@ -23,7 +23,7 @@ import transformers
 
 import cpeft
 from cpeft.doctor import examine
-from cpeft.prompts.composition import read_items
+from cpeft.prompts.formula.evaluate import read_items
 from cpeft.prompts.similarity import Similarity, compare
 from cpeft.report.vectors.similarity import TITLES, Matrix, draw
 from cpeft.seeds import generator

@@ -5,8 +5,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from cpeft.baselines import BASELINES, changed_lm, load_baseline
+from cpeft.baselines import changed_lm, load_learner
 from cpeft.errors import ConfigError, UnknownName
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.models.saved import save_method
 from cpeft.options.method import METHOD_OPTIONS
@@ -27,6 +28,7 @@ from tiny import (
 )
 
 TASKS = 2
+BASELINES = {name: cls for name, cls in METHODS.items() if cls.changes_model}
 VARIANTS = {
     "adapters": {"": {}, "pfeiffer": {"placement": "pfeiffer", "layer_norm": "frozen", "reduction": 4}},
     "bitfit": {"": {}, "added": {"biases": "added"}},
@@ -39,7 +41,7 @@ RATE = {"fine_tuning": 0.01}  # 0.05 of the runs below breaks a whole model
 
 
 def cases():
-    for name in BASELINES.names():
+    for name in BASELINES:
         for key, options in VARIANTS.get(name, {"": {}}).items():
             for arch in ARCHITECTURES:
                 marks = [pytest.mark.skipif(name in OF_PEFT and not find_spec("peft"), reason="needs peft")]
@@ -53,7 +55,7 @@ every_baseline = pytest.mark.parametrize(("arch", "name", "options"), list(cases
 
 def make(lm, name, options, seed=0):
     names = tuple(f"task{i}" for i in range(TASKS))
-    return changed_lm(lm, BASELINES.get(name).Options(name=name, **options), names, seed)
+    return changed_lm(lm, METHODS.get(name).Options(name=name, **options), names, seed)
 
 
 def moved(learner, seed=0):
@@ -80,8 +82,8 @@ def logits_of(learner, rows, targets=None):
 
 
 def test_every_registered_baseline_is_covered():
-    assert set(VARIANTS) <= set(BASELINES.names())
-    assert BASELINES.names() == ["adapters", "bitfit", "fine_tuning", "ia3", "lora", "prefix_tuning"]
+    assert set(VARIANTS) <= set(BASELINES)
+    assert list(BASELINES) == ["adapters", "bitfit", "fine_tuning", "ia3", "lora", "prefix_tuning"]
     assert all(cls.Options().name == name and cls.rate > 0 for name, cls in BASELINES.items())
 
 
@@ -151,8 +153,8 @@ def test_saved_and_loaded_gives_identical_logits(arch, name, options, tmp_path):
     lm = make_lm(arch)
     learner = moved(make(lm, name, options))
     rows = make_rows(lm, tasks=TASKS)
-    save_method(learner, BASELINES.get(name).Options(name=name, **options), tmp_path, {})
-    other = load_baseline(tmp_path, lm)
+    save_method(learner, METHODS.get(name).Options(name=name, **options), tmp_path, {})
+    other = load_learner(tmp_path, lm)
     assert other.method.tasks == ("task0", "task1")
     for a, b in zip(logits_of(learner, rows), logits_of(other, rows), strict=True):
         assert torch.equal(a, b)
@@ -357,7 +359,6 @@ def test_trained_numbers_of_pefts():
 
 
 def test_an_unknown_name_is_answered_from_methods_and_baselines():
-    assert METHOD_OPTIONS.get("lora") is BASELINES.get("lora").Options
     with pytest.raises(UnknownName, match="did you mean 'fine_tuning'"):
         METHOD_OPTIONS.get("finetuning")
     with pytest.raises(UnknownName, match="did you mean 'prompt_tuning'"):

@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from cpeft.baselines import BASELINES, changed_lm
+from cpeft.baselines import changed_lm
 from cpeft.errors import ConfigError
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from tiny import ARCHITECTURES, close, make_batch, make_lm, make_rows, make_tokenizer, raw_model
 
@@ -24,7 +25,7 @@ def theirs_of(arch, config):
 
 
 def ours_of(arch, name, options):
-    learner = changed_lm(make_lm(arch, double=True), BASELINES.get(name).Options(name=name, **options), ("a",))
+    learner = changed_lm(make_lm(arch, double=True), METHODS.get(name).Options(name=name, **options), ("a",))
     shake(learner.parameters())
     return learner
 
@@ -74,7 +75,7 @@ def test_injected_layers_equal_peft(arch, name):
 @pytest.mark.parametrize("seed", [0, 5])
 def test_a_fresh_lora_is_drawn_as_peft_draws_it(seed):
     options, config = INJECTED["lora"]
-    ours = changed_lm(make_lm("t5"), BASELINES.get("lora").Options(**options), ("a",), seed)
+    ours = changed_lm(make_lm("t5"), METHODS.get("lora").Options(**options), ("a",), seed)
     model = raw_model("t5")
     torch.manual_seed(seed)
     theirs = peft.get_peft_model(model, config(task_type="SEQ_2_SEQ_LM"))
@@ -129,7 +130,7 @@ def test_a_prefix_fits_models_whose_heads_do_not_fill_the_width():
     config = T5Config(vocab_size=93, d_model=32, d_kv=6, d_ff=40, num_layers=1, num_decoder_layers=3, num_heads=2,
                       pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)  # fmt: skip
     lm = FrozenLM(T5ForConditionalGeneration(config), make_tokenizer("$A </s>"), "narrow")
-    learner = changed_lm(lm, BASELINES.get("prefix_tuning").Options(length=P), ("a",))
+    learner = changed_lm(lm, METHODS.get("prefix_tuning").Options(length=P), ("a",))
     assert sum(p.numel() for p in learner.parameters()) == P * 3 * 2 * 12
     learner.losses(make_batch(make_rows(lm, 4)))[0].sum().backward()
     assert bool((next(learner.parameters()).grad != 0).all())
@@ -139,6 +140,6 @@ def test_a_prefix_fits_models_whose_heads_do_not_fill_the_width():
 def test_an_architecture_that_peft_does_not_know_says_what_to_do(name):
     lm = make_lm("t5")
     with pytest.raises(ConfigError, match=rf"'{name}' on tiny-t5 .*Target modules.*method\.targets"):
-        changed_lm(lm, BASELINES.get(name).Options(name=name, targets=("nowhere",)), ("a",))
+        changed_lm(lm, METHODS.get(name).Options(name=name, targets=("nowhere",)), ("a",))
     with pytest.raises(ConfigError, match=rf"'{name}' on tiny-bert2bert .*method\.targets"):
-        changed_lm(make_lm("bert2bert"), BASELINES.get(name).Options(name=name), ("a",))
+        changed_lm(make_lm("bert2bert"), METHODS.get(name).Options(name=name), ("a",))

@@ -1,5 +1,7 @@
 """Decoding that stops early equals plain greedy decoding; choices equal naive log-probabilities; intervals of scores."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from cpeft.evaluation.decoding import Decided, decode_rows, mean_loss
 from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
-from cpeft.metrics.base import mean_over, unit_of
+from cpeft.metrics.base import Metric
+from cpeft.metrics.base import metric as metric_of_rows
 from cpeft.models.greedy import plain_greedy
 from cpeft.options.evaluation import EvalOptions
 from tiny import BOS, EOS, LABELS, P, make_batch, make_learner, make_lm, make_member, make_rows, teach
@@ -134,8 +137,8 @@ def test_rows_keep_their_order_prompts_and_notes(arch):
     alone = [decode_rows(learner, [row], (), options)[0] for row in rows]
     assert [d.text for d in together] == [d.text for d in alone]
     for a, b in zip(together, alone, strict=True):
-        assert len(a.attention) == len(learner.method.candidates)
-        assert a.attention == pytest.approx(b.attention, abs=1e-5)
+        assert len(a.extras["attention"]) == len(learner.method.candidates)
+        assert a.extras["attention"] == pytest.approx(b.extras["attention"], abs=1e-5)
     swapped = [EncodedRow(row.source, row.target, 1 - row.task) for row in rows]
     assert [d.text for d in decode_rows(learner, swapped, (), options)] != [d.text for d in together]
 
@@ -318,7 +321,7 @@ def test_a_group_drawn_twice_counts_twice():
         return 0.0
 
     original = scoring.METRICS
-    scoring.METRICS = {"spy": spy}
+    scoring.METRICS = {"spy": Metric(compute=spy)}
     try:
         score_texts("spy", list("abcdef"), [("x",)] * 6, (), ["p", "p", "q", "q", "r", "r"], resamples=20)
     finally:
@@ -350,16 +353,18 @@ def test_groups_that_are_all_right_count_once_each():
 def test_what_is_a_mean_says_so_itself(monkeypatch):
     """A metric of a user's own gets the interval by declaring it, whatever it is called; F1 is no mean and never does."""
     metrics = dict(METRICS.items())
-    own = mean_over("row")(lambda predictions, references, context: 0.0)
+    own = metric_of_rows(mean_over="row", low=0.0, high=1.0)(lambda predictions, references, context: 0.0)
     monkeypatch.setattr("cpeft.evaluation.scoring.METRICS", {"mine": own})
-    assert score_texts("mine", ["a"] * 20, [("b",)] * 20, resamples=9).high == pytest.approx(16.1, abs=0.1)
-    assert {name for name, metric in metrics.items() if unit_of(metric) is None} >= {
+    assert score_texts("mine", ["a"] * 20, [("b",)] * 20, resamples=9).high == pytest.approx(0.161, abs=0.001)
+    with pytest.raises(ValueError, match="no bounds"):
+        metric_of_rows("mine", mean_over="row", high=math.inf)
+    assert {name for name, known in metrics.items() if known.mean_over is None} >= {
         "f1",
         "macro_f1",
         "matthews",
         "pearson",
     }
-    assert unit_of(metrics["multirc_em"]) == "group"
+    assert metrics["multirc_em"].mean_over == "group"
 
 
 def test_nothing_to_score():

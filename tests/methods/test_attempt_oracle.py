@@ -139,7 +139,7 @@ def test_prompts_and_gradients_equal_the_equations(score, targets):
 
 def test_attention_weights_are_a_distribution_over_named_candidates():
     method = attempt()
-    weights = method(context()).notes["attention"]
+    weights = method(context()).extras["attention"]
     assert method.candidates == ("mnli", "qnli", "target")
     assert weights.shape == (B, S + 1)
     torch.testing.assert_close(weights.sum(1), torch.ones(B).double())
@@ -150,7 +150,7 @@ def test_attention_weights_are_a_distribution_over_named_candidates():
 def test_pooling_over_padding_equals_padding_to_the_room(score):
     """`pool_padding` on short batches gives what published code got by padding every row to the maximal length."""
     room, pad = 9, torch.full((D,), 0.7).double()
-    method, given = attempt(score=score, pool_padding=True), context(pad_D=pad, room=9)
+    method, given = attempt(score=score, pool_padding=True), context(pad_D=pad, max_length=9)
     wide = np.concatenate([given.x_BLD.numpy(), np.zeros((B, room - L, D))], axis=1)
     lengths = given.mask_BL.sum(1).tolist()
     args = (arrays(method), method.sources_SPD.numpy(), wide, lengths, given.task_B.tolist(), score, 1.75, False)
@@ -162,7 +162,7 @@ def test_pooling_over_padding_equals_padding_to_the_room(score):
 def test_pooling_over_padding_leaves_a_full_row_alone():
     """A row as long as the room has no padding in published code either."""
     pad = torch.full((D,), 9.0).double()
-    method, given = attempt(pool_padding=True), context(pad_D=pad, room=L)
+    method, given = attempt(pool_padding=True), context(pad_D=pad, max_length=L)
     plain = attempt()(context()).prompt_BPD
     padded = method(given).prompt_BPD
     torch.testing.assert_close(padded[0], plain[0], rtol=1e-12, atol=1e-12)  # five of five tokens

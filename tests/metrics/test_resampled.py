@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpeft.metrics import METRICS, MetricContext
-from cpeft.metrics.base import unit_of
 from cpeft.metrics.resampled import resampled
 
 LABELS = ("no", "yes", "rarely asked")
-MEANS = [name for name, metric in METRICS.items() if unit_of(metric) == "row"]
+MEANS = [name for name, metric in METRICS.items() if metric.mean_over == "row"]
 TEXTS = st.sampled_from([*LABELS, "no ", "something else", ""])
 
 

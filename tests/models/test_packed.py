@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from cpeft.baselines import changed_lm
-from cpeft.baselines.base import BASELINES
 from cpeft.data.encode import collate
 from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.decoding import decode_rows
+from cpeft.methods import METHODS
 from cpeft.models.example_losses import example_losses
 from cpeft.models.fast import product, sublayers, t5_attention
 from cpeft.models.fast.label_trie import LabelTrie
@@ -165,7 +165,7 @@ def test_long_rows_go_through_fused_attention(t5, monkeypatch):
 @pytest.mark.parametrize("method", ["lora", "bitfit", "adapters", "fine_tuning"])
 def test_a_changed_model_goes_through_its_module(method):
     lm = make_lm("t5")
-    options = BASELINES.get(method).Options(**({"biases": "added"} if method == "bitfit" else {}))
+    options = METHODS.get(method).Options(**({"biases": "added"} if method == "bitfit" else {}))
     learner = changed_lm(lm, options, ("mood",), 0, DataOptions())
     assert learner.lm.packed is None
     assert lm.packed is not None

@@ -12,12 +12,12 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 import tiny
 from cpeft.baselines import changed_lm
-from cpeft.baselines.base import BASELINES
 from cpeft.data.encode import collate
 from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
 from cpeft.evaluation.decoding import decode_rows
+from cpeft.methods import METHODS
 from cpeft.models.example_losses import example_losses
 from cpeft.models.fast import causal_attention, causal_reading
 from cpeft.models.fast.label_trie import LabelTrie
@@ -238,7 +238,7 @@ def test_other_models_have_none(arch):
 @pytest.mark.parametrize("method", ["lora", "bitfit", "adapters", "fine_tuning", "prefix_tuning"])
 def test_a_changed_model_goes_through_its_module(method):
     lm = make_lm("llama")
-    options = BASELINES.get(method).Options(**({"biases": "added"} if method == "bitfit" else {}))
+    options = METHODS.get(method).Options(**({"biases": "added"} if method == "bitfit" else {}))
     learner = changed_lm(lm, options, ("mood",), 0, DataOptions())
     assert learner.lm.packed is None
     assert lm.packed is not None

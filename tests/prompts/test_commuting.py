@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpeft.errors import CpeftError, PromptMismatch
-from cpeft.prompts.composition import compose, compose_files
-from cpeft.prompts.expression import Call, Difference, Mean, Name, Scaled, Sum, Weighted, names, parse_prompt
+from cpeft.prompts.formula.evaluate import compose, compose_files
+from cpeft.prompts.formula.parse import parse_prompt
+from cpeft.prompts.formula.tree import Call, Difference, Name, Scaled, Sum, names
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 
 HOME, AWAY = ("origin0", "a", "my prompt"), ("origin1", "sst-2", "2*x")  # an origin and what was trained from it
@@ -53,20 +54,21 @@ def grown(vectors):
         st.builds(Scaled, NUMBER, vectors),
         st.builds(Difference, vectors, vectors),
         st.lists(vectors, min_size=2, max_size=3).map(lambda parts: Sum(tuple(parts))),
-        st.lists(vectors, min_size=1, max_size=3).map(lambda parts: Mean(tuple(parts))),
-        st.builds(Call, st.sampled_from(["noise", "shuffle"]), vectors),
+        st.lists(vectors, min_size=1, max_size=3).map(lambda parts: Call("mean", tuple(parts))),
+        st.builds(Call, st.sampled_from(["noise", "shuffle"]), st.tuples(vectors)),
     )
 
 
 def formulas(leaf, cross=False):
     """Trees that stand for a prompt: one of `leaf`, plus or minus vectors of them."""
     leaf = st.sampled_from(leaf).map(Name)
-    ends = st.one_of(leaf.map(lambda name: Call("v", name)), st.builds(Difference, leaf, leaf))
+    ends = st.one_of(leaf.map(lambda name: Call("v", (name,))), st.builds(Difference, leaf, leaf))
     if cross:
-        ends = st.one_of(ends, ends.map(lambda part: Call("cross", part)))
+        ends = st.one_of(ends, ends.map(lambda part: Call("cross", (part,))))
     vectors = st.recursive(ends, grown, max_leaves=4)
     several = st.lists(leaf, min_size=2, max_size=3).map(tuple)
-    base = st.one_of(leaf, several.map(Mean), st.builds(Weighted, leaf, several))
+    base = st.one_of(leaf, several.map(lambda parts: Call("mean", parts)),
+                     st.builds(lambda probe, parts: Call("weighted", (probe, *parts)), leaf, several))
     return st.one_of(base, st.builds(lambda p, v: Sum((p, v)), base, vectors), st.builds(Difference, base, vectors))
 
 
@@ -92,7 +94,7 @@ def test_composing_and_saving_commute(making, text):
         if isinstance(before[0], list):
             again = SoftPrompt.load(compose(text, found).save(Path(folder) / "made"))
             assert outcome(lambda: again) == before
-            tree = in_files(parse_prompt(text), saved)
+            tree = in_files(parse_prompt(text).tree, saved)
             assert compose_files(str(tree)).weight.tolist() == before[0]
 
 
@@ -101,16 +103,14 @@ def in_files(tree, saved):
     match tree:
         case Name(name):
             return Name(str(saved[name]))
-        case Sum(parts) | Mean(parts):
-            return type(tree)(tuple(in_files(part, saved) for part in parts))
-        case Weighted(probe, parts):
-            return Weighted(in_files(probe, saved), tuple(in_files(part, saved) for part in parts))
+        case Sum(parts):
+            return Sum(tuple(in_files(part, saved) for part in parts))
         case Difference(left, right):
             return Difference(in_files(left, saved), in_files(right, saved))
         case Scaled(factor, part):
             return Scaled(factor, in_files(part, saved))
-        case Call(function, part):
-            return Call(function, in_files(part, saved))
+        case Call(function, parts):
+            return Call(function, tuple(in_files(part, saved) for part in parts))
 
 
 def of_another_model(prompt):
@@ -144,27 +144,27 @@ def test_one_prompt_of_another_space_is_refused_by_every_formula(change, making,
 def crossing(tree, home):
     """The formula with `cross` around every vector of its ends that is not of `home` alone; how many there are."""
     match tree:
-        case Call("v", Name(name)):
-            return (tree, 0) if name in home else (Call("cross", tree), 1)
+        case Call("v", (Name(name),)):
+            return (tree, 0) if name in home else (Call("cross", (tree,)), 1)
         case Difference(Name(left), Name(right)):
-            return (tree, 0) if left in home and right in home else (Call("cross", tree), 1)
+            return (tree, 0) if left in home and right in home else (Call("cross", (tree,)), 1)
         case Name():
             return tree, 0
-        case Sum(parts) | Mean(parts):
+        case Sum(parts):
             made = [crossing(part, home) for part in parts]
-            return type(tree)(tuple(part for part, _ in made)), sum(count for _, count in made)
+            return Sum(tuple(part for part, _ in made)), sum(count for _, count in made)
         case Difference(left, right):
             (left, one), (right, two) = crossing(left, home), crossing(right, home)
             return Difference(left, right), one + two
         case Scaled(factor, part):
             part, count = crossing(part, home)
             return Scaled(factor, part), count
-        case Call(function, part):
-            part, count = crossing(part, home)
-            return Call(function, part), count
+        case Call(function, parts):
+            made = [crossing(part, home) for part in parts]
+            return Call(function, tuple(part for part, _ in made)), sum(count for _, count in made)
 
 
-ENDS = st.sampled_from((*HOME[1:], *AWAY[1:])).map(lambda name: Call("v", Name(name)))
+ENDS = st.sampled_from((*HOME[1:], *AWAY[1:])).map(lambda name: Call("v", (Name(name),)))
 PAIRS = st.tuples(*[st.sampled_from((*HOME, *AWAY)).map(Name)] * 2).map(lambda pair: Difference(*pair))
 
 

@@ -88,14 +88,14 @@ def test_what_is_no_prompt_is_refused(weight, message, tmp_path):
 
 def test_rows():
     whole = prompt(length=5)
-    first = whole.rows("first:2")
+    first = whole.keep("first:2")
     assert torch.equal(first.weight, whole.weight[:2])
     assert torch.equal(first.origin, whole.origin[:2])
     assert first.provenance.note == "first 2 of 5 rows"
-    assert whole.rows("all") is whole
+    assert whole.keep("all") is whole
     for wrong in ("first:0", "first:6", "first:", "first:-1", "last:2", "2", ""):
         with pytest.raises(PromptError, match="5 rows"):
-            whole.rows(wrong)
+            whole.keep(wrong)
 
 
 def test_mismatches_name_both():
@@ -381,7 +381,7 @@ def test_a_plan_hashes_stored_prompts_as_torch_does(tmp_path):
         assert stored_hash(folder) == matrix_hash(load_prompt(folder).weight)
         origin = load_prompt(folder).origin
         assert stored_hash(folder, origin=True) == ("" if origin is None else matrix_hash(origin))
-    doubled = SoftPrompt.stored(torch.cat([one.weight, one.weight + 2]), one.length, one.provenance)
+    doubled = SoftPrompt.from_stored_rows(torch.cat([one.weight, one.weight + 2]), one.length, one.provenance)
     folder = doubled.save(tmp_path / "doubled")
     assert stored_hash(folder) == matrix_hash(one.weight)
     (folder / "adapter_model.safetensors").write_bytes(b"damaged")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import cpeft
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
-from cpeft.prompts.composition import compose
-from cpeft.prompts.expression import parse_expression
+from cpeft.prompts.formula.evaluate import compose
+from cpeft.prompts.formula.parse import parse_formula
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.use.origins import make_origins
@@ -139,7 +139,7 @@ def test_values_share_no_storage_with_what_they_were_made_of(kind):
     start.zero_()
     for kept, value in ((vector.delta, before), (prompt.weight, before), (prompt.origin, began)):
         assert torch.equal(kept, value)
-    part = prompt.rows("first:2")
+    part = prompt.keep("first:2")
     prompt.weight.zero_()
     assert torch.equal(part.weight, before[:2])
 
@@ -223,7 +223,7 @@ def test_means_across_origins_are_measured_from_the_mean_origin():
     assert (one.origin, two.origin, mean_prompt([old, older]).measured_from) == (None, None, "")
     assert TaskVector.between(one, ORIGINS[0]).linear == pytest.approx({"old": 1 / 3, "mnli": 1 / 3, "qnli": 1 / 3})
     for mix in (lambda: TaskVector.between(one, ORIGINS[1]), lambda: TaskVector.between(two, ORIGINS[0])):
-        with pytest.raises(PromptMismatch, match="difference would hold that of the origins too"):
+        with pytest.raises(PromptMismatch, match="difference would include the difference between the origins"):
             mix()
 
 
@@ -289,7 +289,7 @@ def test_origins_are_measured_from_themselves():
     """So their difference crosses origins, which must be said; of one origin nothing is left."""
     here, there = ORIGINS
     with pytest.raises(
-        PromptMismatch, match=r"'origin1' is origin .*'origin0' belongs to .*Say cross\(origin1 - origin0\)"
+        PromptMismatch, match=r"'origin1' is origin .*'origin0' belongs to .*write cross\(origin1 - origin0\)"
     ):
         TaskVector.between(there, here)
     with pytest.raises(PromptMismatch, match="'origin1' is origin"):
@@ -309,7 +309,7 @@ def test_origins_are_measured_from_themselves():
     assert (across.linear, across.origin) == ({"mnli": 1.0, "qnli": -1.0}, "")
     own = TaskVector.across(trained("mnli"), here)
     assert own == a.crossing()
-    first = [prompt.rows("first:2") for prompt in (trained("mnli"), here, there)]
+    first = [prompt.keep("first:2") for prompt in (trained("mnli"), here, there)]
     assert first[1].is_origin
     assert TaskVector.between(first[0], first[1]) == TaskVector.of(first[0])
     with pytest.raises(PromptMismatch, match="was trained from origin"):
@@ -445,16 +445,16 @@ def of_form(name, seed, **text):
 
 
 @pytest.mark.parametrize("option", FORMS)
-@pytest.mark.parametrize("expression", [
+@pytest.mark.parametrize("formula", [
     "mean(a, b)", "vocab + v(a) + v(b)", "vocab + sum(v(a), v(b))", "a + 0.5*v(b)", "weighted(a, b, b)", "vocab + cross(a - b)",
     "a - v(b)", "vocab + mean(v(a), v(b))", "mean(a, mean(b, b))",
 ])  # fmt: skip
-def test_prompts_of_different_forms_of_text_do_not_join(option, expression):
+def test_prompts_of_different_forms_of_text_do_not_join(option, formula):
     ours, theirs = FORMS[option]
     prompts = {"a": of_form("a", 1, **{option: ours}), "b": of_form("b", 2, **{option: theirs})}
     origin = prompts["a"].origin
     with pytest.raises(PromptMismatch) as caught:
-        compose(expression, prompts, fresh=lambda part: origin)
+        compose(formula, prompts, fresh=lambda part: origin)
     assert f"data.{option} = {ours!r} and {theirs!r}" in str(caught.value) or (
         f"data.{option} = {theirs!r} and {ours!r}" in str(caught.value)
     )
@@ -462,17 +462,17 @@ def test_prompts_of_different_forms_of_text_do_not_join(option, expression):
 
 
 @pytest.mark.parametrize(
-    "expression", ["mean(mixed(a), b)", "b + v(mixed(a))", "b + mixed(0.5*v(a))", "weighted(mixed(a), b, b)"]
+    "formula", ["mean(mixed(a), b)", "b + v(mixed(a))", "b + mixed(0.5*v(a))", "weighted(mixed(a), b, b)"]
 )
-def test_mixed_joins_them_and_the_result_reads_as_the_others(expression):
+def test_mixed_joins_them_and_the_result_reads_as_the_others(formula):
     prompts = {"a": of_form("a", 1, form="chat"), "b": of_form("b", 2)}
     same = {"a": of_form("a", 1), "b": of_form("b", 2)}
-    made = compose(expression, prompts)
+    made = compose(formula, prompts)
     assert made.provenance.text["form"] == "fields"
-    assert torch.equal(made.weight, compose(expression.replace("mixed", ""), same).weight)
-    weighs = expression.startswith("weighted")  # the probe weighs and is no part
+    assert torch.equal(made.weight, compose(formula.replace("mixed", ""), same).weight)
+    weighs = formula.startswith("weighted")  # the probe weighs and is no part
     assert made.provenance.mixed == ([] if weighs else ["form = 'chat'"])
-    assert str(parse_expression(expression)) == str(parse_expression(str(parse_expression(expression))))
+    assert str(parse_formula(formula).tree) == str(parse_formula(str(parse_formula(formula).tree)).tree)
 
 
 def test_other_lengths_of_text_still_join():

@@ -227,7 +227,7 @@ def test_cosines_stand_beside_the_published_map(tmp_path):
     kept = []
     for task, seed in (("mnli", 0), ("mnli", 1), ("qqp", 0), ("qqp", 1)):
         origin = matrix("origin", seed)
-        prompt = SoftPrompt.stored(origin + matrix(task), 2, Provenance(task=task), origin)
+        prompt = SoftPrompt.from_stored_rows(origin + matrix(task), 2, Provenance(task=task), origin)
         kept.append(finished(tmp_path, "sources", "sources", task, seed, 80.0, prompt))
     write_comparison(tmp_path, kept, "sources/*@*")
 

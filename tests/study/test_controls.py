@@ -6,9 +6,10 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError
 from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.formula.template import fill_in
 from cpeft.report.page import write_report
 from cpeft.store.run_folder import Store
-from cpeft.study.recipe.recipe import load_recipe, written_out
+from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK
@@ -48,13 +49,13 @@ def test_the_next_other_task_of_the_stage():
         ("a", "d"): "b",
         ("c", "d"): "a",
     }.items():
-        assert written_out("s/{other}", tasks, {}, every) == f"s/{other}"
-    assert written_out("vocab + v(s/{other}) + sum(v(s/{task}), ...)", ("a", "b"), {}, every) == (
+        assert fill_in("s/{other}", tasks, {}, every) == f"s/{other}"
+    assert fill_in("vocab + v(s/{other}) + sum(v(s/{task}), ...)", ("a", "b"), {}, every) == (
         "vocab + v(s/c) + sum(v(s/a), v(s/b))"
     )
     for tasks in (("a",), ("a", "b")):
         with pytest.raises(ConfigError, match=r"\{other\} is another task of the stage, which has no task but a"):
-            written_out("s/{other}", tasks, {}, tasks)
+            fill_in("s/{other}", tasks, {}, tasks)
 
 
 def test_the_wrong_prompt_of_every_task_of_a_stage(world, tmp_path):

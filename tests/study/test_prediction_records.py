@@ -91,7 +91,7 @@ def test_a_label_called_none_is_a_label_and_nothing_else_is():
     """The published rule called every other text "none"; a label of that name must not be given by silence."""
     say = matched({"none": "none", "some": "some"}, "lower")
     assert [say(text) for text in ("None", "SOME", "1", "", "none at all")] == ["none", "some", *[NO_LABEL] * 3]
-    said = [Decoded(say(text), None, (), answer=text) for text in ("None", "1")]
+    said = [Decoded(say(text), None, {}, answer=text) for text in ("None", "1")]
     assert [is_label(row, ("none", "some")) for row in said] == [True, False]
     kept = prediction_rows("t", [Example("x", "none", ("none",))] * 2, ["x"] * 2, said, ("none", "some"))
     assert [(row["answer"], row["prediction"], row["in_label_set"]) for row in kept] == [

@@ -10,12 +10,13 @@ from rich.console import Console
 import cpeft
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.prompts.exchange import load_prompt
+from cpeft.prompts.formula.template import fill_in
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 from cpeft.report.page import write_report
 from cpeft.store.run_folder import Store
 from cpeft.study.recipe import runs as recipe_run
-from cpeft.study.recipe.recipe import load_recipe, written_out
+from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.runner.plan import Plan
 from cpeft.study.runner.worker import run_recipe
 from tiny import QUICK
@@ -85,7 +86,7 @@ def test_a_recipe_that_starts_from_sums(world, tmp_path):
     for entry in plan.entries()[4:]:
         made = load_prompt(entry.folder.path / "prompts" / "rank")
         torch.testing.assert_close(made.origin, expected[entry.run.label], rtol=1e-5, atol=1e-5)
-        assert made.provenance.init == entry.run.settings.prompt.init
+        assert made.provenance.init == str(entry.run.settings.prompt.init)
         assert not torch.equal(made.weight, made.origin)
 
 
@@ -110,7 +111,7 @@ def test_runs_know_the_origins_they_were_measured_from(world, finished, tmp_path
 
 
 def test_compose_end_to_end(ok, tmp_path, prompts):
-    """Origins, composed prompts, their evaluation: as files and as an expression the same."""
+    """Origins, composed prompts, their evaluation: as files and as a formula the same."""
     mood, topic = (load_prompt(path) for path in prompts)
     text = f"'{prompts[0]}' + 0.5*v('{prompts[1]}')"
     out = tmp_path / "made"
@@ -158,14 +159,14 @@ def write_from(world, tmp_path):
 
 def test_refusals_of_the_commands(cpeft_main, tmp_path, prompts, finished):
     other = next(finished.path.glob("sources/mood*s1-*/prompts/mood"))
-    for expression, words in {
+    for formula, words in {
         f"'{prompts[0]}' + v('{other}')": "different origins",
         f"v('{prompts[0]}')": "this is a task vector",
         f"'{prompts[0]}' + '{other}'": "are prompts, which do not add",
-        "nothing": "no expression of prompts",
+        "nothing": "no formula of prompts",
         f"'{prompts[0]}' + v(nothing)": "nothing: no such prompt",
     }.items():
-        code, _, err = cpeft_main("compose", expression, "--out", tmp_path / "made")
+        code, _, err = cpeft_main("compose", formula, "--out", tmp_path / "made")
         assert code == 2
         assert err.startswith("error: ")
         assert words in err
@@ -252,13 +253,13 @@ train.steps = 0
         ("x + 2*sum(v({task}), ...) - sum(v(o/{task}), ...)", ["a"], "x + 2*sum(v(a)) - sum(v(o/a))"),
     ],
 )
-def test_formulas_of_recipes_are_written_out(formula, tasks, said):
-    assert written_out(formula, tasks, {"few_shot": 4}) == said
+def test_templates_of_recipes_are_filled_in(formula, tasks, said):
+    assert fill_in(formula, tasks, {"few_shot": 4}) == said
 
 
 def test_dots_need_brackets_and_pairs_two_tasks(world):
     with pytest.raises(ConfigError, match="no brackets"):
-        written_out("v(a), ...)", ["a"], {})
+        fill_in("v(a), ...)", ["a"], {})
     (world / "alone.toml").write_text(f'{QUICK}\n[[stage]]\nname = "p"\ntasks = ["mood.toml"]\ntogether = "pairs"\n')
     with pytest.raises(ConfigError, match="asks for pairs of tasks and has 1"):
         load_recipe(world / "alone.toml")

@@ -94,7 +94,7 @@ def test_variants_meet_by_name_and_a_grid_replaces_a_grid(folder):
     found = {run.label: run.settings for run in recipe.runs if run.stage == "targets"}
     assert list(found) == [f"{name} labels=numbers" for name in ("vocabulary", "SPoT", "ATTEMPT")]
     spot = found["SPoT labels=numbers"]
-    assert (spot.optim.lr, spot.prompt.init, spot.data.few_shot) == (0.01, "sources/rte", "full")
+    assert (spot.optim.lr, str(spot.prompt.init), spot.data.few_shot) == (0.01, "sources/rte", "full")
     assert found["ATTEMPT labels=numbers"].optim.lr == 0.3
 
 
@@ -188,7 +188,7 @@ def test_keys_of_a_grid_go_together(folder):
     cells = list(expand_grid({"a.b, c": [[1, 2], [3, 4]], "d": [5, 6]}))
     assert cells == [{"a": {"b": b}, "c": c, "d": d} for b, c in ((1, 2), (3, 4)) for d in (5, 6)]
     for value in (3, [3], [1, 2, 3]):
-        with pytest.raises(ConfigError, match="'a, b' has 2 keys"):
+        with pytest.raises(ConfigError, match="'a, b' takes a list of 2 values"):
             list(expand_grid({"a, b": [value]}))
     text = BASE.replace('"data.few_shot" = [4, 8]', '"data.few_shot, train.batch" = [[4, 2], [8, "default"]]')
     recipe = loaded(folder, text)

@@ -259,12 +259,13 @@ def scripted(values):
 SCORES = [(10.0, 3.0), (30.0, 2.0), (20.0, 1.0), (30.0, 1.5)]
 
 
-@pytest.mark.parametrize(("select", "best"), [("metric", 2), ("loss", 3)])
-def test_the_best_state_is_put_back(tmp_path, select, best):
+@pytest.mark.parametrize(("select", "higher", "best"), [("metric", True, 2), ("metric", False, 1), ("loss", True, 3)])
+def test_the_best_state_is_put_back(tmp_path, select, higher, best):
     states = {}
     watch = type("Watch", (Callback,), {"on_eval": lambda s, m, r: states.update({m.step: trained_state(m.learner)})})()
     train = {"steps": 4, "eval_every": 1, "select": select}
-    member = run_of(tmp_path / "r", evaluate=scripted(SCORES), callbacks=[watch], train=train)
+    evaluate = scripted(SCORES)
+    member = run_of(tmp_path / "r", evaluate=evaluate, higher_is_better=higher, callbacks=[watch], train=train)
     train_gang([member], MEMBER)
     assert member.best_step == best
     assert (member.best_headline, member.best_loss) == SCORES[best - 1]

@@ -12,8 +12,9 @@ are trained with them, as in Houlsby et al. and in the baseline of ATTEMPT, unle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.base import Baseline
 from cpeft.errors import ConfigError
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.options.method import AdaptersOptions
 
@@ -36,7 +37,7 @@ class Bottleneck(nn.Module):
         return y + added
 
 
-@BASELINES.register("adapters")
+@METHODS.register("adapters")
 class Adapters(Baseline):
     """A `Bottleneck` behind sublayers of every block. The default rate is the one of the baselines of ATTEMPT."""
 

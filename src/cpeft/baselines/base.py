@@ -18,28 +18,26 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cpeft.config import parse
 from cpeft.data.encode import Batch
 from cpeft.data.options import DataOptions, Loss
 from cpeft.errors import ConfigError
-from cpeft.methods import MethodInputs, ParamGroup, PromptContext, PromptMethod, PromptOutput
-from cpeft.methods.base import MethodRegistry
+from cpeft.methods import METHODS, MethodShape, ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import Losses, PromptedLM
 from cpeft.models.saved import read_saved
 from cpeft.options.method import MethodOptions
-from cpeft.store.run_folder import METHOD_CARD
 
 
 class Baseline(PromptMethod):
     """Trains something inside `lm`, a model that is this baseline's own; `rate` is its learning rate where the recipe gives
     none. `trained` holds the parameters under the names they have in the model."""
 
+    changes_model: ClassVar[bool] = True
     rate: ClassVar[float]
 
-    def __init__(self, options: MethodOptions, inputs: MethodInputs, lm: FrozenLM) -> None:
-        super().__init__(options, inputs)
-        with _seeded(inputs.seed, lm.device):
+    def __init__(self, options: MethodOptions, tasks: tuple[str, ...], lm: FrozenLM, seed: int = 0) -> None:
+        super().__init__(options, MethodShape(tasks, 0, lm.width))
+        with _seeded(seed, lm.device):
             self.change(options, lm)
         found = {name: p for name, p in lm.model.named_parameters() if p.requires_grad}
         for parameter in found.values():
@@ -61,9 +59,6 @@ class Baseline(PromptMethod):
 
     def param_groups(self) -> list[ParamGroup]:
         return [ParamGroup("model", list(self.trained.parameters()), default=self.rate)]
-
-
-BASELINES: MethodRegistry[Baseline] = MethodRegistry("baseline", "cpeft.baselines")
 
 
 @contextmanager
@@ -123,17 +118,21 @@ def changed_lm(
             f"method '{options.name}' changes the model and trains in float32: set model.quantize = 'none' and "
             "model.dtype = 'bfloat16' or 'float32'"
         )
+    kind = METHODS.get(options.name)
+    if not issubclass(kind, Baseline):
+        raise ConfigError(f"method '{options.name}' changes no model; `PromptedLM` puts it in front of one")
     own = lm.copy()
-    inputs = MethodInputs(tasks, torch.zeros(0, lm.width), seed=seed)
-    return ChangedLM(own, BASELINES.get(options.name)(options, inputs, own), data, subset)
+    return ChangedLM(own, kind(options, tasks, own, seed), data, subset)
 
 
-def load_baseline(folder: Path, lm: FrozenLM) -> ChangedLM:
-    """The learner of a baseline that `save_method` wrote, on a copy of the model it was trained from."""
-    card, state = read_saved(folder, lm)
-    file = folder / METHOD_CARD
-    options = parse(BASELINES.get(card["options"]["name"]).Options, card["options"], "options", file)
-    data = parse(DataOptions, card["data"], "data", file)
-    learner = changed_lm(lm, options, tuple(card["tasks"]), data=data, subset=card["subset"])
-    learner.method.load_state_dict(state)
+def load_learner(folder: Path, lm: FrozenLM) -> PromptedLM:
+    """The learner that `save_method` wrote: a prompt method on `lm` itself, a baseline on a copy of it. Raises what
+    `read_saved` raises."""
+    saved = read_saved(folder, lm)
+    learner: PromptedLM
+    if saved.options.changes_model:
+        learner = changed_lm(lm, saved.options, saved.shape.tasks, data=saved.data, subset=saved.subset)
+    else:
+        learner = PromptedLM(lm, METHODS.get(saved.options.name)(saved.options, saved.shape), saved.data, saved.subset)
+    learner.method.load_state_dict(saved.state)
     return learner

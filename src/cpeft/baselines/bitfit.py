@@ -7,13 +7,14 @@ layers first and trains that: `biases = "added"`. The output layer over the voca
 import torch
 from torch import nn
 
-from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.base import Baseline
 from cpeft.errors import ConfigError
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.options.method import BitFitOptions
 
 
-@BASELINES.register("bitfit")
+@METHODS.register("bitfit")
 class BitFit(Baseline):
     """Every bias of the model. The default rate is the one of the baselines of ATTEMPT (Asai et al. 2022)."""
 

@@ -1,11 +1,12 @@
 """Full fine-tuning: every parameter of the model is trained."""
 
-from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.base import Baseline
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.options.method import FineTuningOptions
 
 
-@BASELINES.register("fine_tuning")
+@METHODS.register("fine_tuning")
 class FineTuning(Baseline):
     """Every parameter of the model. The default rate is the one of the baselines of ATTEMPT (Asai et al. 2022)."""
 

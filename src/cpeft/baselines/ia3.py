@@ -1,14 +1,15 @@
 """IA3 (Liu et al. 2022), as peft implements it: keys, values and the hidden layer of the feed-forward block times trained
 vectors, which are ones at first."""
 
-from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.base import Baseline
 from cpeft.baselines.from_peft import inject, transposed
 from cpeft.errors import ConfigError
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.options.method import IA3Options
 
 
-@BASELINES.register("ia3")
+@METHODS.register("ia3")
 class IA3(Baseline):
     """A vector for every target. The default rate is the one of Liu et al."""
 

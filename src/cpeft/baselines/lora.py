@@ -1,12 +1,13 @@
 """LoRA (Hu et al. 2022), as peft implements it: W x + (alpha / R) B A x, with A random and B zero at first."""
 
-from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.base import Baseline
 from cpeft.baselines.from_peft import inject, transposed
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.options.method import LoraOptions
 
 
-@BASELINES.register("lora")
+@METHODS.register("lora")
 class Lora(Baseline):
     """A and B of every target. The default rate is the one of Hu et al. for GPT-2."""
 

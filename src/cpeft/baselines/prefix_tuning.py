@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache
 
-from cpeft.baselines.base import BASELINES, Baseline
+from cpeft.baselines.base import Baseline
+from cpeft.methods import METHODS
 from cpeft.models.loading import FrozenLM
 from cpeft.options.method import PrefixTuningOptions
 
 INPUTS = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")  # what has a row for every row
 
 
-@BASELINES.register("prefix_tuning")
+@METHODS.register("prefix_tuning")
 class PrefixTuning(Baseline):
     """Keys and values of every layer. The default rate is a guess between those of Li and Liang (5e-5, through the network) and
     of prompts."""
@@ -74,18 +75,18 @@ def _own(cache: Any) -> Any:
 def _put_before(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The call of a model with its prefix in the cache, in the mask and in the positions."""
     both, prefix = model.config.is_encoder_decoder, model.prefix()
-    told = next(kwargs[name] for name in INPUTS if kwargs.get(name) is not None)
+    rows_in = next(kwargs[name] for name in INPUTS if kwargs.get(name) is not None)
     cache = kwargs.get("past_key_values")
     if cache is None:
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if both else DynamicCache(config=model.config)
     if not _own(cache).get_seq_length():
-        rows = prefix.to(model.get_input_embeddings().weight.dtype).expand(-1, len(told), -1, -1, -1)
+        rows = prefix.to(model.get_input_embeddings().weight.dtype).expand(-1, len(rows_in), -1, -1, -1)
         for layer in range(len(rows) // 2):
             _own(cache).update(rows[2 * layer], rows[2 * layer + 1], layer)
     changed = {"past_key_values": cache}
     mask, positions = ("decoder_attention_mask" if both else "attention_mask"), "position_ids"
     if kwargs.get(mask) is not None:
-        changed[mask] = torch.cat([kwargs[mask].new_ones(len(told), prefix.shape[3]), kwargs[mask]], 1)
+        changed[mask] = torch.cat([kwargs[mask].new_ones(len(rows_in), prefix.shape[3]), kwargs[mask]], 1)
     if kwargs.get(positions) is not None:
         changed[positions] = kwargs[positions] + prefix.shape[3]
     return args, {**kwargs, **changed}

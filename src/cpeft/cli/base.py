@@ -47,6 +47,11 @@ ModelOption = Annotated[
 ]
 
 
+PluginOption = Annotated[
+    list[Path] | None, Option("--plugin", help="Load this Python file first: methods, metrics, tasks, ...; repeatable.")
+]
+
+
 def show_rows(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
     """Print rows as a table, or `as_json` as JSON unless it is None."""
     if as_json is not None:

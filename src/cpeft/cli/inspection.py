@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, ModelOption, StoreOption, app, console, show_rows
+from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_rows
 from cpeft.errors import ConfigError
+from cpeft.plugins import load_plugins
 
 
 @app.command()
@@ -43,11 +44,12 @@ def list_things(
     kind: Annotated[
         str | None, Argument(help="tasks, methods, metrics, models, recipes, prompts or runs [default: list these kinds].")
     ] = None,
-    store: StoreOption = None, as_json: JsonOption = False,
+    store: StoreOption = None, as_json: JsonOption = False, plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """List tasks, methods, metrics, named models, packaged recipes, or the prompts or finished runs of a store."""
     from cpeft.use import catalogue
 
+    load_plugins(plugins or ())
     if kind is None:
         menu = [{"cpeft list ...": name, "what": what} for name, what in catalogue.KINDS.items()]
         show_rows(menu, "kinds", menu if as_json else None)
@@ -122,12 +124,12 @@ def doctor(
         Argument(help="Prompt folders or files, formulas of them, recipes, and overrides of these (train.steps=100)."),
     ],
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
-    as_json: JsonOption = False,
+    as_json: JsonOption = False, plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Check recipes and prompts: dead rows, truncated sources, unreachable labels, split overlap, missing data."""
     from cpeft.doctor import examine
 
-    findings = examine(what, model)
+    findings = examine(what, model, plugins or ())
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:

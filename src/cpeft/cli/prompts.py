@@ -6,8 +6,9 @@ from typing import Annotated
 from rich.markup import escape
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, ModelOption, app, console, show_rows
+from cpeft.cli.base import JsonOption, ModelOption, PluginOption, app, console, show_rows
 from cpeft.errors import ConfigError, writing
+from cpeft.plugins import load_plugins
 from cpeft.training.signals import stopping
 
 EvalOverrides = Annotated[list[str] | None, Argument(help="data.* and eval.* settings such as data.prefix=none.")]
@@ -31,6 +32,7 @@ SubjectArgument = Annotated[str, Argument(help="A run, a prompt folder or file, 
 def evaluate(
     what: SubjectArgument, task: TaskOption, overrides: EvalOverrides = None, model: ModelOption = None,
     split: Annotated[str, Option(help="train, validation or test.")] = "test", as_json: JsonOption = False,
+    plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Score a run, a prompt or a formula of prompts on a task."""
     from cpeft.config import merge, override
@@ -38,6 +40,7 @@ def evaluate(
 
     if split not in ("train", "validation", "test"):
         raise ConfigError(f"--split {split}: use train, validation or test")
+    load_plugins(plugins or ())
     scores = load_subject(what, model).under(merge(*map(override, overrides or []))).evaluate(task, split)
     rows = [{"metric": m, "score": f"{s.value:.2f}", "95% interval (rows)": f"[{s.low:.2f}, {s.high:.2f}]"}
             for m, s in scores.items()]  # fmt: skip
@@ -48,7 +51,7 @@ def evaluate(
 def predict(
     what: SubjectArgument, task: TaskOption, rows: InputRows, out: AnswersOption,
     overrides: Annotated[list[str] | None, Argument(help="data.* and eval.* settings.")] = None, model: ModelOption = None,
-    prompt_column: PromptColumn = None, encoding: EncodingOption = None,
+    prompt_column: PromptColumn = None, encoding: EncodingOption = None, plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Answer any number of unlabelled rows; rows may name different prompts of one model, all in one batch.
 
@@ -56,6 +59,7 @@ def predict(
     from cpeft.use.predict import predict_file
 
     with stopping():
+        load_plugins(plugins or ())
         count, notes = predict_file(what, task, rows, out, overrides or [], model, prompt_column, encoding)
     for note in notes:
         console.print(f"[yellow]{escape(note)}")
@@ -64,16 +68,16 @@ def predict(
 
 @app.command()
 def compose(
-    expression: Annotated[str, Argument(help="A formula of prompt paths: 'origin0 + v(a) - 0.5*v(b)'.")],
+    formula: Annotated[str, Argument(help="A formula of prompt paths: 'origin0 + v(a) - 0.5*v(b)'.")],
     out: Annotated[Path, Option("--out", help="The folder to write.")],
 ) -> None:
     """Combine prompts by a formula: add, subtract, scale, average task vectors; v(a) is a minus its origin."""
-    from cpeft.prompts.composition import compose_files
+    from cpeft.prompts.formula.evaluate import compose_files
 
-    made = compose_files(expression)
+    made = compose_files(formula)
     with writing(out):
         made.save(out)
-    console.print(f"{out} = {expression}", markup=False)
+    console.print(f"{out} = {formula}", markup=False)
 
 
 @app.command()
@@ -85,7 +89,7 @@ def similar(
     out: Annotated[Path | None, Option("--out", help="Draw heat maps: a .svg file.")] = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Compare prompts or task vectors: cosines as published and on comparable pairs, CKA, norms, distances."""
-    from cpeft.prompts.composition import read_items
+    from cpeft.prompts.formula.evaluate import read_items
     from cpeft.prompts.similarity import compare
     from cpeft.report.vectors.similarity import draw, panels, tables
 
@@ -144,7 +148,7 @@ def import_prompt(
         prompt = prompt.with_origin(load_stored(origin, live=prompt.length)[0])
     if prompt.provenance.note:
         console.print(f"[yellow]{escape(prompt.provenance.note)}")
-    prompt = prompt.rows(rows)
+    prompt = prompt.keep(rows)
     if rows != "all":
         console.print(f"[yellow]cut on purpose: {prompt.provenance.note}")
     with writing(target):
@@ -159,8 +163,8 @@ def export(
     form: Annotated[str, Option(help="peft, prompt_embeds or npy.")] = "peft",
 ) -> None:
     """Export a prompt for peft, for a serving engine, or as a numpy array."""
-    from cpeft.prompts.composition import compose_files
     from cpeft.prompts.exchange import export_prompt
+    from cpeft.prompts.formula.evaluate import compose_files
 
     found = compose_files(prompt)
     with writing(out):

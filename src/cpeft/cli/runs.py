@@ -11,8 +11,9 @@ import typer
 from rich.markup import escape
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, StoreOption, app, console, show_rows
+from cpeft.cli.base import JsonOption, PluginOption, StoreOption, app, console, show_rows
 from cpeft.errors import ConfigError, Stopped
+from cpeft.plugins import load_plugins
 from cpeft.training.signals import stopping
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
@@ -33,11 +34,13 @@ LauncherOption = Annotated[
 ]
 
 
-def _plan(recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None) -> Any:
+def _plan(
+    recipe: str, overrides: list[str] | None, store: Path | None, only: list[str] | None, plugins: list[Path] | None
+) -> Any:
     from cpeft.study.recipe.recipe import find_recipe
     from cpeft.study.runner.plan import Plan
 
-    return Plan.load(find_recipe(recipe), overrides or (), store, only or ())
+    return Plan.load(find_recipe(recipe), overrides or (), store, only or (), plugins=plugins or ())
 
 
 @app.command()
@@ -48,6 +51,7 @@ def run(
     processes: Annotated[
         int | None, Option(min=1, help="Number of processes, which share the cores of this machine.")
     ] = None,
+    plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Train and evaluate every run of a recipe. Re-run the command to resume; finished runs are not run again."""
     with stopping():
@@ -55,7 +59,7 @@ def run(
         from cpeft.training.workers import Workers
         from cpeft.use.fetch import bring_models
 
-        plan = _plan(recipe, overrides, store, only)
+        plan = _plan(recipe, overrides, store, only, plugins)
         chosen = _launcher(plan, launcher, processes)
         first = Workers().first
         if retry and first:
@@ -157,7 +161,7 @@ def plan(
     probe: Annotated[
         bool, Option("--probe", help="Time a few steps of every kind of unfinished run, and estimate hours and electricity.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: JsonOption = False, plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Show the runs of a recipe by state (done, failed, running, stale, stopped, ready, waiting, blocked, needs data, needs
     model). Nothing is trained, except for a short probe on request."""
@@ -166,7 +170,7 @@ def plan(
     from cpeft.study.runner.pace import Pace
     from cpeft.study.runner.plan_view import PlanView
 
-    planned = _plan(recipe, overrides, store, only)
+    planned = _plan(recipe, overrides, store, only, plugins)
     launcher_options(planned.recipe)  # reports mistakes in [launcher] tables
     view = PlanView(planned)
     hours_left = Pace(console).hours_left(view.entries)
@@ -251,11 +255,13 @@ def report(
     frame: Annotated[
         Path | None, Option("--frame", help="A .parquet or .csv file for the scores, one row per run, task and metric.")
     ] = None,
+    plugins: PluginOption = None,
 ) -> None:
     """Write a self-contained HTML report of a store: scores, experiments, learning curves, attention, examples."""
     from cpeft.report.frame import scores, write_frame
     from cpeft.report.page import Report
 
+    load_plugins(plugins or ())
     if frame is not None:
         write_frame(scores(store), frame)
         console.print(f"scores: {frame}", markup=False)

@@ -17,8 +17,8 @@ from cpeft.errors import ConfigError, CpeftError, MissingModel, PromptError, Pro
 from cpeft.models.example_losses import example_losses
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.options.model import ModelOptions
-from cpeft.prompts.composition import compose_files, read_items
 from cpeft.prompts.exchange import load_stored
+from cpeft.prompts.formula.evaluate import compose_files, read_items
 from cpeft.prompts.similarity import addends, compare, cosine
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.seeds import generator

@@ -38,13 +38,13 @@ OPEN_TOKENS = 128  # generated for open answers, as in the published settings
 
 @dataclass(frozen=True)
 class Decoded:
-    """One row's output: the greedy text, the chosen label and the one chosen with calibration (None: not asked), attention
-    over candidates (empty: none). Once texts are matched with labels, `text` is the label (`NO_LABEL` for none) and `answer`
-    what was said. Of a closed label set a row that can become no label is not said to its end."""
+    """One row's output: the greedy text, the chosen label and the one chosen with calibration (None: not requested), and the
+    method's extras for the row by name. After labels are matched, `text` is the label (`NO_LABEL` for none) and `answer` the
+    greedy text. Of a closed label set a row that can become no label is not generated to its end."""
 
     text: str
     choice: str | None
-    attention: tuple[float, ...]
+    extras: Mapping[str, Any]
     calibrated: str | None = None
     answer: str = ""
 
@@ -99,10 +99,9 @@ def _decode_group(
     texts: list[str | None] = [None] * len(rows)
     if answers.greedy is not None:
         texts = _greedy_texts(learner, labels, options, answers.greedy)
-    attention = _attention(reading.notes) if reading else None
+    extras = reading.extras if reading else {}
     if left := [i for i, text in enumerate(texts) if text is None]:
-        generated, noted = _generated(learner, labels, options, batch, reading, left)
-        attention = noted if attention is None else attention
+        generated, extras = _generated(learner, labels, options, batch, reading, left)
         for i, text in zip(left, generated, strict=True):
             texts[i] = text
     scores_BC = answers.scores_BC
@@ -111,12 +110,10 @@ def _decode_group(
     nothing: list[str | None] = [None] * len(rows)
     choices = nothing if scores_BC is None or "choice" not in closed else best(scores_BC, labels)
     calibrated = nothing if scores_BC is None or prior_C is None else best(scores_BC.double() - prior_C, labels)
-    weights = [tuple(row) for row in attention] if attention else [()] * len(rows)
-    columns = zip(texts, choices, weights, calibrated, strict=True)
-    return [Decoded(text or "", choice, seen, likely) for text, choice, seen, likely in columns]
-
-
-Attention = list[list[float]] | None  # weights by row, where the method has any
+    values = {name: value.tolist() for name, value in extras.items()}
+    own = [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
+    columns = zip(texts, choices, own, calibrated, strict=True)
+    return [Decoded(text or "", choice, extra, likely) for text, choice, extra, likely in columns]
 
 
 def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
@@ -147,22 +144,18 @@ def _decided(codec: TextCodec, labels: Sequence[str], options: EvalOptions, skip
 def _generated(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch, reading: Reading | None,
     left: list[int],
-) -> tuple[list[str], Attention]:  # fmt: skip
-    """The texts that greedy decoding says of the rows that are left, token by token."""
+) -> tuple[list[str], Mapping[str, Tensor]]:  # fmt: skip
+    """The greedy texts of the rows that are left, token by token, and the extras of all rows of the batch."""
     lm, codec = learner.lm, learner.text
     skip = 1 if lm.encoder_decoder else 0
     criteria = StoppingCriteriaList([_decided(codec, labels, options, skip)] if labels else [])
     how = {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
     with plain_greedy(lm.model, codec.pad, codec.end):
         if reading:
-            tokens, notes = learner.generate_from(reading, left, **how), reading.notes
+            tokens, extras = learner.generate_from(reading, left, **how), reading.extras
         else:
-            tokens, notes = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
-    return [codec.decode(ids[skip:]) for ids in tokens.tolist()], _attention(notes)
-
-
-def _attention(notes: dict[str, Tensor]) -> Attention:
-    return notes["attention"].tolist() if "attention" in notes else None
+            tokens, extras = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
+    return [codec.decode(ids[skip:]) for ids in tokens.tolist()], extras
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:

@@ -8,7 +8,7 @@ so runs can still be compared row by row; labels, which stand in `result.json`, 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ TEXTS = ("source", "read", "answer")
 TEXT, LIST = pa.string(), pa.list_(pa.string())
 SCHEMA = pa.schema({
     "task": TEXT, "row": pa.int64(), **dict.fromkeys(TEXTS, TEXT), "prediction": TEXT, "references": LIST,
-    "in_label_set": pa.bool_(), "choice": TEXT, "calibrated": TEXT, "attention": pa.list_(pa.float64()),
+    "in_label_set": pa.bool_(), "choice": TEXT, "calibrated": TEXT,
 })  # fmt: skip
+ATTENTION = {"attention": (0,)}  # a column of every file, with weights where the method has candidates
 
 
 def prediction_rows(
@@ -37,7 +38,7 @@ def prediction_rows(
         {"task": task, "row": i, "source": example.source, "read": text, "answer": row.answer,
          "prediction": None if row.text == NO_LABEL else row.text, "references": list(example.references),
          "in_label_set": is_label(row, labels), "choice": row.choice, "calibrated": row.calibrated,
-         "attention": list(row.attention)}
+         "attention": [], **row.extras}
         for i, (example, text, row) in enumerate(zip(examples, read, decoded, strict=True))
     ]  # fmt: skip
 
@@ -66,8 +67,15 @@ def hashed(text: str) -> str:
 
 
 def write_predictions(
-    rows: Sequence[dict[str, Any]], candidates: Sequence[str], options: PredictionOptions, path: Path
-) -> None:
-    """Write rows; `candidates` name what attention is over."""
-    schema = SCHEMA.with_metadata({"attention": "\t".join(candidates), "texts": options.texts})
+    rows: Sequence[dict[str, Any]], extras: Mapping[str, tuple[int, ...]], candidates: Sequence[str],
+    options: PredictionOptions, path: Path,
+) -> None:  # fmt: skip
+    """Write rows; `extras` are the shapes of the method's extras, `candidates` name what attention is over."""
+    schema = pa.schema([*SCHEMA, *((name, _nested(len(shape))) for name, shape in {**ATTENTION, **extras}.items())])
+    schema = schema.with_metadata({"attention": "\t".join(candidates), "texts": options.texts})
     pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
+
+
+def _nested(depth: int) -> pa.DataType:
+    """Numbers in lists of lists."""
+    return pa.list_(_nested(depth - 1)) if depth else pa.float64()

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from cpeft.metrics import METRICS, Metric, MetricContext
-from cpeft.metrics.base import unit_of
 from cpeft.seeds import generator
 from cpeft.store.result import Score
 
@@ -27,9 +26,11 @@ def score_texts(
     value = compute(predictions, references, MetricContext(labels, tuple(groups)))
     if not resamples or not predictions:
         return Score(value, value, value)
-    if unit_of(compute) and value in (0.0, 100.0):
+    if compute.mean_over and value in (compute.low, compute.high):
         units = len(set(groups)) if groups and groups[0] else len(predictions)
-        return Score(value, *wilson(units if value else 0, units))
+        low, high = wilson(units if value == compute.high else 0, units)
+        span = (compute.high - compute.low) / 100.0
+        return Score(value, compute.low + span * low, compute.low + span * high)
     rng = generator(0, "bootstrap", metric)
     if not (groups and groups[0]):
         from cpeft.metrics.resampled import resampled  # scikit-learn takes a second, and plans score nothing
@@ -38,8 +39,8 @@ def score_texts(
         draws = resampled(metric, list(predictions), references, MetricContext(labels), picks)
     else:
         draws = _by_groups(compute, predictions, references, labels, groups, rng, resamples)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return Score(value, float(low), float(high))
+    ends = np.percentile(draws, [2.5, 97.5])
+    return Score(value, float(ends[0]), float(ends[1]))
 
 
 def wilson(right: int, of: int) -> tuple[float, float]:

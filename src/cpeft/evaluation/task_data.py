@@ -18,6 +18,7 @@ from cpeft.evaluation.in_context import Shown
 from cpeft.evaluation.row_notes import Lost, class_notes
 from cpeft.evaluation.row_text import content_free, example_of, filled, frame_of, speech_notes, spoken_labels
 from cpeft.evaluation.scoring import score_texts
+from cpeft.metrics import METRICS
 from cpeft.models.examples import Pair
 from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
@@ -120,7 +121,8 @@ class TaskData:
         """The headline metric of the best constant answer on the test rows, the bar for "has learned anything"; None for
         open answers. It knows the test labels, so it is at least as high as the most frequent training label."""
         rows, headline = len(self.parts["test"].examples), self.task.metrics[0]
-        return max((self.score("test", [label] * rows)[headline].value for label in self.labels), default=None)
+        scores = [self.score("test", [label] * rows)[headline].value for label in self.labels]
+        return METRICS.get(headline).best(scores) if scores else None
 
 
 @lru_cache(maxsize=64)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cpeft.errors import ConfigError, PromptMismatch
-from cpeft.methods import METHODS, MethodInputs, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods import METHODS, MethodInputs, MethodShape, ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.options.method import AttemptOptions, Reduce
 from cpeft.prompts.soft_prompt import check_same_space
 
@@ -39,7 +39,7 @@ class Pool(nn.Module):
         self.query = nn.Parameter(torch.zeros(width)) if reduce == "attention" else None
 
     def forward(self, x_NLD: Tensor, count_NL: Tensor | None = None) -> Float[Tensor, "N D"]:
-        """`count_NL` says how often each position counts: 0 leaves it out, None counts every position once."""
+        """`count_NL` is how often each position counts: 0 leaves it out, None counts every position once."""
         if count_NL is None:
             count_NL = torch.ones_like(x_NLD[..., 0])
         if self.query is not None:
@@ -65,32 +65,32 @@ def _largest(x_NLD: Tensor, kept_NL: Tensor) -> Float[Tensor, "N D"]:
 class Attention(nn.Module):
     """h = LayerNorm(W_up SiLU(W_down x^)) and its relatives, with pooling queries and the temperature."""
 
-    def __init__(self, options: AttemptOptions, width: int, rows: int, seed: int) -> None:
+    def __init__(self, options: AttemptOptions, width: int, rows: int) -> None:
         super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-
-        def linear(outputs: int, inputs: int) -> nn.Parameter:
-            """torch's default for Linear, U(-1/sqrt(in), 1/sqrt(in)), drawn here so that the seed decides alone."""
-            return nn.Parameter((torch.rand(outputs, inputs, generator=rng) * 2 - 1) * (1 / math.sqrt(inputs)))
-
         R = rows if options.bottleneck == "rows" else options.bottleneck
         self.score = options.score
-        normed = options.score in ("sub", "token", "linear")
-        if normed:
-            self.down = linear(width if options.score == "linear" else R, width)
+        self.normed = options.score in ("sub", "token", "linear")
+        if self.normed:
+            self.down = nn.Parameter(torch.empty(width if options.score == "linear" else R, width))
             if options.score != "linear":
-                self.up = linear(width, R)
+                self.up = nn.Parameter(torch.empty(width, R))
             self.norm = nn.LayerNorm(width).requires_grad_(options.layer_norm == "trained")
         if options.score != "constant":
             self.pool_input = Pool(options.reduce, width)
         if options.score in ("sub", "linear", "dot"):
             self.pool_prompt = Pool(options.reduce, width)
-        learned = normed and options.temperature == "learned"
+        learned = self.normed and options.temperature == "learned"
         self.tau = nn.Parameter(torch.tensor(float(options.tau))) if learned else None
         fixed = options.temperature if isinstance(options.temperature, float | int) else width * math.exp(options.tau)
         if options.temperature == "auto":
             fixed = math.nan  # set by `calibrate` on the first batch
         self.temperature = nn.Buffer(torch.tensor(float(fixed)))
+
+    def draw(self, seed: int) -> None:
+        """Random projections: torch's default for Linear, U(-1/sqrt(in), 1/sqrt(in)), drawn so that the seed alone decides."""
+        rng = torch.Generator().manual_seed(seed)
+        for weight in [self.down, *([] if self.score == "linear" else [self.up])] if self.normed else []:
+            weight.copy_((torch.rand(weight.shape, generator=rng) * 2 - 1) * (1 / math.sqrt(weight.shape[1])))
 
     def query(self, x_BD: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """h."""
@@ -110,7 +110,9 @@ class Attention(nn.Module):
         if self.score in ("dot", "constant"):
             return torch.ones_like(self.temperature)
         if bool(self.temperature.isnan()):
-            raise ConfigError("method.temperature 'auto' needs training rows to be set on; give a number")
+            raise ConfigError(
+                "method.temperature 'auto' is calibrated on the first training batch, and there is none here; give a number"
+            )
         return self.temperature
 
 
@@ -122,32 +124,41 @@ class Attempt(PromptMethod):
     Options = AttemptOptions
     reads_input = True
 
-    def __init__(self, options: AttemptOptions, inputs: MethodInputs) -> None:
-        super().__init__(options, inputs)
-        if not inputs.sources:
+    def build(self, options: AttemptOptions, shape: MethodShape) -> None:
+        if not shape.sources:
             raise ConfigError("method 'attempt' needs source prompts: give sources = \"stage/*\" or a list of prompts")
-        check_same_space(*inputs.sources.values())
-        stacked_SPD = torch.stack([source.weight for source in inputs.sources.values()])
-        initial_PD = inputs.initial_PD.detach().float()
-        if stacked_SPD.shape[1:] != initial_PD.shape:
-            raise PromptMismatch(
-                f"sources are {tuple(stacked_SPD.shape[1:])} (rows, width), the target is {tuple(initial_PD.shape)}; "
-                "set prompt.length to the sources' rows, or source.rows = 'first:N'"
-            )
         self.options = options
         self.by_task = options.targets == "per_task"
-        self.source_names = tuple(inputs.sources)
-        self.candidates = (*self.source_names, "target") if options.target == "mixture" else self.source_names
-        self.sources_SPD = nn.Parameter(stacked_SPD) if options.sources == "trained" else nn.Buffer(stacked_SPD)
-        T = len(inputs.tasks) if self.by_task else 1
-        self.target_TPD = nn.Parameter(initial_PD.repeat(T, 1, 1)) if options.target == "mixture" else None
-        self.origin = nn.Buffer(initial_PD.clone())
-        self.attention = Attention(options, initial_PD.shape[1], initial_PD.shape[0], inputs.seed)
-        if options.attention_from:
-            self._start_from(options.attention_from, inputs.state(options.attention_from))
+        self.candidates = (*shape.sources, "target") if options.target == "mixture" else shape.sources
+        P, D, T = shape.rows, shape.width, len(shape.tasks) if self.by_task else 1
+        sources_SPD = torch.empty(len(shape.sources), P, D)
+        self.sources_SPD = nn.Parameter(sources_SPD) if options.sources == "trained" else nn.Buffer(sources_SPD)
+        self.target_TPD = nn.Parameter(torch.empty(T, P, D)) if options.target == "mixture" else None
+        self.origin = nn.Buffer(torch.empty(P, D))
+        self.attention = Attention(options, D, P)
         if not self.param_groups():
             how = f"score = '{options.score}', target = 'none' and frozen sources"
             raise ConfigError(f"attempt with {how} trains nothing")
+
+    def initialise(self, inputs: MethodInputs) -> None:
+        check_same_space(*inputs.sources.values())
+        stacked_SPD = torch.stack([source.weight for source in inputs.sources.values()])
+        if stacked_SPD.shape[1:] != inputs.initial_PD.shape:
+            raise PromptMismatch(
+                f"sources are {tuple(stacked_SPD.shape[1:])} (rows, width), the target is {tuple(inputs.initial_PD.shape)}; "
+                "set prompt.length to the sources' rows, or source.rows = 'first:N'"
+            )
+        self.sources_SPD.copy_(stacked_SPD)
+        if self.target_TPD is not None:
+            self.target_TPD.copy_(inputs.initial_PD)
+        self.origin.copy_(inputs.initial_PD)
+        self.attention.draw(inputs.seed)
+        if self.options.attention_from:
+            self._start_from(self.options.attention_from, inputs.state(self.options.attention_from))
+
+    @property
+    def extras(self) -> Mapping[str, tuple[int, ...]]:
+        return {"attention": (len(self.candidates),)}
 
     def _start_from(self, run: str, state: Mapping[str, Tensor]) -> None:
         found = {key.removeprefix("attention."): value for key, value in state.items() if key.startswith("attention.")}
@@ -185,9 +196,9 @@ class Attempt(PromptMethod):
         x_BLD = context.x_BLD.to(self.sources_SPD.dtype)
         count_BL = context.mask_BL.to(x_BLD.dtype)
         if self.options.pool_padding and context.pad_D is not None:
-            # One position stands for all the padding of published code, which padded every row to `room`.
+            # One position represents all the padding of published code, which padded every row to `max_length`.
             length_B1 = count_BL.sum(1, keepdim=True)
-            missing_B1 = (context.room - length_B1).clamp_min(0) if context.room else torch.ones_like(length_B1)
+            missing_B1 = (context.max_length - length_B1).clamp_min(0) if context.max_length else torch.ones_like(length_B1)
             x_BLD = torch.cat([x_BLD, context.pad_D.to(x_BLD.dtype).expand(len(x_BLD), 1, -1)], 1)
             count_BL = torch.cat([count_BL, missing_B1], 1)
         return cast(Tensor, self.attention.pool_input(x_BLD, count_BL))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from cpeft.methods.base import MethodInputs, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods.base import MethodShape, PromptContext, PromptMethod, PromptOutput
 from cpeft.options.method import MethodOptions
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
@@ -22,7 +22,7 @@ class PromptBank(PromptMethod):
     def __init__(self, prompts: Mapping[str, SoftPrompt]) -> None:
         check_same_space(*prompts.values())
         stack_KPD = torch.stack([prompt.weight for prompt in prompts.values()])
-        super().__init__(MethodOptions(name="bank"), MethodInputs(tuple(prompts), stack_KPD[0]))
+        super().__init__(MethodOptions(name="bank"), MethodShape(tuple(prompts), *stack_KPD.shape[1:]))
         self.prompts_KPD = nn.Buffer(stack_KPD)
 
     def forward(self, context: PromptContext) -> PromptOutput:

@@ -7,8 +7,9 @@ S sources, T tasks, R bottleneck.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -21,22 +22,22 @@ from cpeft.registry import Registry
 @dataclass(frozen=True)
 class PromptContext:
     """What a method sees of a batch: the source alone, never the target. `x_BLD` input embeddings without prompt; `mask_BL`
-    True on real tokens; `task_B` index of each row's task within the run; `pad_D` the embedding of the pad token and `room`
-    the width published code pads to, for methods that reproduce pooling over padding."""
+    True on real tokens; `task_B` index of each row's task within the run; `pad_D` the embedding of the pad token and
+    `max_length` the width published code pads to, for methods that reproduce pooling over padding."""
 
     x_BLD: Float[Tensor, "B L D"]
     mask_BL: Bool[Tensor, "B L"]
     task_B: Int[Tensor, "B"]
     pad_D: Float[Tensor, "D"] | None = None
-    room: int | None = None
+    max_length: int | None = None
 
 
 @dataclass(frozen=True)
 class PromptOutput:
-    """`prompt_BPD` float32, and notes of shape (B, ...), kept with predictions (`attention`: weights over candidates)."""
+    """`prompt_BPD` float32, and the values (B, ...) of every extra that the method declares."""
 
     prompt_BPD: Float[Tensor, "B P D"]
-    notes: dict[str, Tensor] = field(default_factory=dict)
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,23 @@ def _no_state(reference: str) -> Mapping[str, Tensor]:
 
 
 @dataclass(frozen=True)
+class MethodShape:
+    """What decides the sizes of a method, and no values: the tasks of its run, the rows and the width of its prompt, the names
+    of its sources, how many rows of a prompt the model reads (`live`, the first ones; None: all), and the formula of the
+    initial prompt for the record."""
+
+    tasks: tuple[str, ...]
+    rows: int
+    width: int
+    sources: tuple[str, ...] = ()
+    live: int | None = None
+    init: str = ""
+
+
+@dataclass(frozen=True)
 class MethodInputs:
-    """What a run hands to its method: task names, the initial prompt, named sources, a generator for fresh weights,
-    `state(reference)`, the trained state of an earlier run, and how many rows of a prompt the model reads (`live`, the first
-    ones; None: all of them)."""
+    """What a new method starts from: task names, the initial prompt, named sources, a seed for fresh weights,
+    `state(reference)`, the trained state of an earlier run; `init` and `live` as in `MethodShape`."""
 
     tasks: tuple[str, ...]
     initial_PD: Float[Tensor, "P D"]
@@ -68,22 +82,59 @@ class MethodInputs:
     state: Callable[[str], Mapping[str, Tensor]] = _no_state
     live: int | None = None
 
+    @property
+    def shape(self) -> MethodShape:
+        rows, width = self.initial_PD.shape
+        return MethodShape(self.tasks, rows, width, tuple(self.sources), self.live, self.init)
+
 
 class PromptMethod(nn.Module, ABC):
-    """Produces the prompt of every example of a batch."""
+    """Produces the prompt of every example of a batch.
+
+    A method is made in two steps. `build` creates its parameters and buffers from sizes alone, and `initialise` gives them the
+    values that training starts from. A saved method is built and its tensors are read from the file: `initialise` is not
+    called, and what it computes must be kept in parameters or buffers.
+    """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    changes_model: ClassVar[bool] = False  # True for baselines, which train a copy of the model (`cpeft.baselines`)
     reads_input: ClassVar[bool] = False  # True where the prompt depends on the text of the row
     by_task: bool = False  # True where it depends on the task index of the row
+    candidates: tuple[str, ...] = ()  # the prompts that are mixed, in the order of the weights in the extra `attention`
 
-    def __init__(self, options: MethodOptions, inputs: MethodInputs) -> None:
+    def __init__(self, options: MethodOptions, inputs: MethodInputs | MethodShape) -> None:
         super().__init__()
-        self.tasks, self.init = inputs.tasks, inputs.init
-        self._rows, self.live = len(inputs.initial_PD), inputs.live
+        shape = inputs.shape if isinstance(inputs, MethodInputs) else inputs
+        self.tasks, self.init, self.source_names = shape.tasks, shape.init, shape.sources
+        self._rows, self.live = shape.rows, shape.live
+        self.build(options, shape)
+        if isinstance(inputs, MethodInputs):
+            with torch.no_grad():
+                self.initialise(inputs)
+
+    def build(self, options: Any, shape: MethodShape) -> None:
+        """Create parameters and buffers, of any values; `options` is an instance of `Options`."""
+
+    def initialise(self, inputs: MethodInputs) -> None:
+        """Set the values that training starts from; no gradients are recorded."""
 
     @abstractmethod
     def forward(self, context: PromptContext) -> PromptOutput:
         """The prompt of every row of the batch."""
+
+    @property
+    def extras(self) -> Mapping[str, tuple[int, ...]]:
+        """What the method computes for every row beside its prompt: the shape of each value beyond B, by name.
+        `predictions.parquet` has a column of each."""
+        return {}
+
+    def prompts_of(self, context: PromptContext) -> PromptOutput:
+        """`forward`; raises ConfigError where the extras are not those declared."""
+        output: PromptOutput = self(context)
+        made = {name: tuple(value.shape[1:]) for name, value in output.extras.items()}
+        if made != dict(self.extras):
+            raise ConfigError(f"{type(self).__name__} returned the extras {made} and declares {dict(self.extras)}")
+        return output
 
     @property
     def length(self) -> int:
@@ -91,7 +142,7 @@ class PromptMethod(nn.Module, ABC):
         return self._rows if self.live is None else self.live
 
     @property
-    def stored(self) -> int:
+    def stored_length(self) -> int:
         """Rows that a prompt of this method keeps, prepended or not."""
         return self.length if self.live is None else self._rows
 
@@ -110,7 +161,7 @@ class PromptMethod(nn.Module, ABC):
     def export(self) -> dict[str, SoftPrompt]:
         """Trained prompts by task name; a prompt shared by all tasks of a run is named after them, joined by `+`."""
         return {
-            name: SoftPrompt.stored(
+            name: SoftPrompt.from_stored_rows(
                 weight.detach().clone(), self.live or len(weight), Provenance(task=name, init=self.init), origin
             )
             for name, (weight, origin) in self.matrices().items()
@@ -124,8 +175,12 @@ class MethodRegistry(Registry[type[M]]):
     """Methods by name, each of which also makes its options known."""
 
     def add(self, name: str, item: type[M]) -> type[M]:
+        if item.changes_model != item.Options.changes_model:
+            raise ConfigError(f"method '{name}': its options and its class differ in changes_model")
+        if not item.changes_model and "__init__" in vars(item):
+            raise ConfigError(f"method '{name}': define build and initialise instead of __init__, so that it can be loaded")
         METHOD_OPTIONS.add(name, item.Options)
         return super().add(name, item)
 
 
-METHODS: MethodRegistry[PromptMethod] = MethodRegistry("method", "cpeft.methods")
+METHODS: MethodRegistry[PromptMethod] = MethodRegistry("method", "cpeft.methods", "cpeft.baselines")

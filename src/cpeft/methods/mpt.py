@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cpeft.methods import METHODS, MethodInputs, ParamGroup, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods import METHODS, MethodInputs, MethodShape, ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.options.method import MptOptions
 
 SPREAD = 0.02  # standard deviation of u beyond the first rank; its v starts at zero
@@ -27,17 +27,19 @@ class MultitaskPrompts(PromptMethod):
     Options = MptOptions
     by_task = True
 
-    def __init__(self, options: MptOptions, inputs: MethodInputs) -> None:
-        super().__init__(options, inputs)
-        initial_PD = inputs.initial_PD.detach().float().clone()
-        (P, D), T, R = initial_PD.shape, len(inputs.tasks), options.rank
-        rng = torch.Generator().manual_seed(inputs.seed)
-        u_TPR, v_TDR = torch.randn(T, P, R, generator=rng) * SPREAD, torch.zeros(T, D, R)
-        u_TPR[..., 0], v_TDR[..., 0] = 1.0, 1.0
+    def build(self, options: MptOptions, shape: MethodShape) -> None:
+        P, D, T, R = shape.rows, shape.width, len(shape.tasks), options.rank
         self.options = options
-        self.shared_PD = nn.Parameter(initial_PD)
-        self.u_TPR, self.v_TDR = nn.Parameter(u_TPR), nn.Parameter(v_TDR)
-        self.origin = nn.Buffer(initial_PD.clone())
+        self.shared_PD = nn.Parameter(torch.empty(P, D))
+        self.u_TPR, self.v_TDR = nn.Parameter(torch.empty(T, P, R)), nn.Parameter(torch.zeros(T, D, R))
+        self.origin = nn.Buffer(torch.empty(P, D))
+
+    def initialise(self, inputs: MethodInputs) -> None:
+        self.shared_PD.copy_(inputs.initial_PD)
+        self.origin.copy_(inputs.initial_PD)
+        rng = torch.Generator().manual_seed(inputs.seed)
+        self.u_TPR.copy_(torch.randn(self.u_TPR.shape, generator=rng) * SPREAD)
+        self.u_TPR[..., 0], self.v_TDR[..., 0] = 1.0, 1.0
 
     def forward(self, context: PromptContext) -> PromptOutput:
         return PromptOutput(self.prompts()[context.task_B])

@@ -6,9 +6,10 @@ For encoder-decoder models only the encoder input is extended. SPoT (Vu et al. 2
 source prompt, so it is an initialisation (`prompt.init = "mnli"`) and no method of its own.
 """
 
+import torch
 from torch import Tensor, nn
 
-from cpeft.methods.base import METHODS, MethodInputs, PromptContext, PromptMethod, PromptOutput
+from cpeft.methods.base import METHODS, MethodInputs, MethodShape, PromptContext, PromptMethod, PromptOutput
 from cpeft.options.method import PromptTuningOptions
 
 
@@ -18,10 +19,13 @@ class PromptTuning(PromptMethod):
 
     Options = PromptTuningOptions
 
-    def __init__(self, options: PromptTuningOptions, inputs: MethodInputs) -> None:
-        super().__init__(options, inputs)
-        self.weight = nn.Parameter(inputs.initial_PD.detach().float().clone())
-        self.origin = nn.Buffer(self.weight.detach().clone())
+    def build(self, options: PromptTuningOptions, shape: MethodShape) -> None:
+        self.weight = nn.Parameter(torch.empty(shape.rows, shape.width))
+        self.origin = nn.Buffer(torch.empty(shape.rows, shape.width))
+
+    def initialise(self, inputs: MethodInputs) -> None:
+        self.weight.copy_(inputs.initial_PD)
+        self.origin.copy_(inputs.initial_PD)
 
     def forward(self, context: PromptContext) -> PromptOutput:
         return PromptOutput(self.weight.expand(len(context.x_BLD), -1, -1))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References, best, mean_over
+from cpeft.metrics.base import MetricContext, References, best, metric
 
 NO_ANSWER = "unanswerable"
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -24,7 +24,7 @@ def normal(text: str) -> str:
 
 
 def normal_v2(text: str) -> str:
-    """The normal form, empty where the text says that there is no answer."""
+    """The normal form, empty for an answer that there is none."""
     form = normal(text)
     return "" if form == NO_ANSWER else form
 
@@ -38,36 +38,31 @@ def overlap(prediction: str, answer: str) -> float:
     return 2 * shared / (len(given) + len(right))
 
 
-@METRICS.register("squad_em")
-@mean_over("row")
+@metric("squad_em", mean_over="row")
 def squad_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Equality of normal forms."""
     return best(predictions, references, normal)
 
 
-@METRICS.register("squad_f1")
-@mean_over("row")
+@metric("squad_f1", mean_over="row")
 def squad_f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Word overlap of normal forms."""
     return best(predictions, references, normal, overlap)
 
 
-@METRICS.register("squad_v2_em")
-@mean_over("row")
+@metric("squad_v2_em", mean_over="row")
 def squad_v2_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Equality of normal forms, no answer being one of them."""
     return best(predictions, references, normal_v2)
 
 
-@METRICS.register("squad_v2_f1")
-@mean_over("row")
+@metric("squad_v2_f1", mean_over="row")
 def squad_v2_f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Word overlap of normal forms, no answer being one of them."""
     return best(predictions, references, normal_v2, overlap)
 
 
-@METRICS.register("rouge_l")
-@mean_over("row")
+@metric("rouge_l", mean_over="row")
 def rouge_l(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """F-measure of the longest common subsequence of words, without stemming."""
     try:

@@ -1,11 +1,15 @@
-"""A metric: predictions and references to a number.
+"""A metric: predictions and references to a number, and what there is to know of that number.
 
-Every metric takes the predicted texts, the accepted answers of each row (first the canonical one) and a
-`MetricContext`, and returns a float between 0 and 100 (correlations between -100 and 100).
+A metric takes the predicted texts, the accepted answers of each row (the canonical one first) and a `MetricContext`, and
+returns a float. The decorator `metric` registers it under its names and states its range:
+
+    @metric("token_count", low=0.0, high=math.inf, higher_is_better=False)
+    def token_count(predictions, references, context): ...
 """
 
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,27 +25,65 @@ class MetricContext:
 
 
 References = Sequence[tuple[str, ...]]
-Metric = Callable[[Sequence[str], References, MetricContext], float]
-
-METRICS: Registry[Metric] = Registry("metric", "cpeft.metrics")
+Compute = Callable[[Sequence[str], References, MetricContext], float]
 NO_LABEL = "\0no label"  # in the place of every text outside the label set: one class, which no reference has
 Unit = Literal["row", "group"]
 
 
-def mean_over(unit: Unit) -> Callable[[Metric], Metric]:
-    """Decorator of a metric that is the mean of what each row, or each group of rows, scores by itself, 0 to 100: its resamples
-    need no second pass through the metric, and at either end of the range it gets the interval of a proportion."""
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What the values of a metric mean: `low` and `high` bound them, and so every interval of them; `higher_is_better` decides
+    which checkpoint is kept and which method is best."""
 
-    def declare(metric: Metric) -> Metric:
-        setattr(metric, "unit", unit)  # noqa: B010
-        return metric
+    low: float = 0.0
+    high: float = 100.0
+    higher_is_better: bool = True
+
+    @property
+    def best(self) -> Callable[[Iterable[float]], float]:
+        """`max`, or `min` where lower is better."""
+        return max if self.higher_is_better else min
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Scale):
+    """A registered metric; calling it computes it.
+
+    `mean_over` names what it is a mean of: each row's, or each group's, own score between `low` and `high`. Resamples of a mean
+    over rows need no second pass through the metric, and at either end of its range a mean gets the interval of a proportion.
+    None: it is no such mean, as F1 and correlations are not.
+    """
+
+    compute: Compute
+    mean_over: Unit | None = None
+
+    def __call__(self, predictions: Sequence[str], references: References, context: MetricContext) -> float:
+        return self.compute(predictions, references, context)
+
+    @property
+    def about(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.compute.__doc__ or "").strip().partition("\n")[0]
+
+
+METRICS: Registry[Metric] = Registry("metric", "cpeft.metrics")
+
+
+def metric(
+    *names: str, low: float = 0.0, high: float = 100.0, higher_is_better: bool = True, mean_over: Unit | None = None
+) -> Callable[[Compute], Metric]:
+    """Decorator: register a function as a metric under one or more names. Raises ValueError for bounds that bound nothing, and
+    for a mean over rows or groups without finite bounds."""
+    if not low < high or (mean_over and not (math.isfinite(low) and math.isfinite(high))):
+        raise ValueError(f"metric {names}: low = {low} and high = {high} are no bounds of it")
+
+    def declare(compute: Compute) -> Metric:
+        made = Metric(compute=compute, low=low, high=high, higher_is_better=higher_is_better, mean_over=mean_over)
+        for name in names:
+            METRICS.add(name, made)
+        return made
 
     return declare
-
-
-def unit_of(metric: Metric) -> Unit | None:
-    """What the metric is a mean over, None where it is no mean (F1, correlations) or does not say so."""
-    return getattr(metric, "unit", None)
 
 
 def best(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, NO_LABEL, MetricContext, References, best, mean_over
+from cpeft.metrics.base import NO_LABEL, MetricContext, References, best, metric
 
 
 def gold(references: References) -> list[str]:
@@ -33,26 +33,24 @@ def binary(predictions: Sequence[str], references: References, context: MetricCo
     return [opposite[right] if text == NO_LABEL else text for text, right in zip(valid, gold(references), strict=True)]
 
 
-@METRICS.register("exact_match")
-@METRICS.register("accuracy")
-@mean_over("row")
+@metric("accuracy", "exact_match", mean_over="row")
 def accuracy(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of rows whose prediction equals one of the accepted answers."""
     return best(predictions, references, str.strip)
 
 
-@METRICS.register("f1")
+@metric("f1")
 def f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """F1 of the second label, the positive class."""
     texts = binary(predictions, references, context, "f1")
     return 100.0 * float(f1_score(gold(references), texts, pos_label=context.labels[1], zero_division=0.0))
 
 
-@METRICS.register("macro_f1")
+@metric("macro_f1")
 def macro_f1(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The mean F1 of the declared labels.
 
-    A label that is neither asked for nor predicted has no F1 and is left out of the mean; otherwise perfect predictions
+    A label that is neither a reference nor a prediction has no F1 and is left out of the mean; otherwise perfect predictions
     could not reach 100 on a test split that lacks a class, as TREC's does.
     """
     texts = inside(predictions, context, "macro_f1")
@@ -60,7 +58,7 @@ def macro_f1(predictions: Sequence[str], references: References, context: Metric
     return 100.0 * float(f1_score(right, texts, labels=context.labels, average="macro", zero_division=float("nan")))
 
 
-@METRICS.register("matthews")
+@metric("matthews", low=-100.0)
 def matthews(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The Matthews correlation; texts outside the label set are one more class, so they are errors but no evidence."""
     texts = inside(predictions, context, "matthews")

@@ -12,11 +12,11 @@ import numpy as np
 from scipy import stats
 
 from cpeft.errors import DataError
-from cpeft.metrics.base import METRICS, MetricContext, References
+from cpeft.metrics.base import MetricContext, References, metric
 
 
 def score(text: str) -> float:
-    """The number a text stands for, -1 if none."""
+    """The number that a text is, -1 if none."""
     try:
         value = float(text)
     except ValueError:
@@ -37,13 +37,13 @@ def correlation(predictions: Sequence[str], references: References, measure: Cal
     return 100.0 * float(measure(given, right)[0]) if defined else 0.0
 
 
-@METRICS.register("pearson")
+@metric("pearson", low=-100.0)
 def pearson(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Linear correlation."""
     return correlation(predictions, references, stats.pearsonr)
 
 
-@METRICS.register("spearman")
+@metric("spearman", low=-100.0)
 def spearman(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Rank correlation."""
     return correlation(predictions, references, stats.spearmanr)

@@ -1,6 +1,6 @@
 r"""Exact match of the final answer of a MATH solution (Hendrycks et al. 2021): the content of the last \boxed{...}.
 
-TPV publishes a figure for MATH without its metric; this one and ROUGE-L stand beside each other here. Answers are
+TPV publishes a figure for MATH without its metric; both this one and ROUGE-L are reported here. Answers are
 compared after light normalisation: spacing, sizes of brackets and fractions, units in \text, dollar, degree and percent
 signs. Nothing is evaluated: "0.5" and "\frac{1}{2}" differ.
 """
@@ -8,7 +8,7 @@ signs. Nothing is evaluated: "0.5" and "\frac{1}{2}" differ.
 import re
 from collections.abc import Sequence
 
-from cpeft.metrics.base import METRICS, MetricContext, References, best, mean_over
+from cpeft.metrics.base import MetricContext, References, best, metric
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 REWRITES = (
@@ -24,7 +24,7 @@ REWRITES = (
 
 
 def boxed(text: str) -> str:
-    """What stands in the last box, braces nested to any depth; the whole text where there is no box."""
+    """The content of the last box, braces nested to any depth; the whole text where there is no box."""
     boxes = list(BOX.finditer(text))
     if not boxes:
         return text
@@ -47,8 +47,7 @@ def final_answer(text: str) -> str:
     return answer
 
 
-@METRICS.register("math_exact")
-@mean_over("row")
+@metric("math_exact", mean_over="row")
 def math_exact(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of rows whose final answer equals that of an accepted solution.
 

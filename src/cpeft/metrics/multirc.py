@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from cpeft.errors import ConfigError
-from cpeft.metrics.base import METRICS, MetricContext, References, mean_over
+from cpeft.metrics.base import MetricContext, References, metric
 from cpeft.metrics.classification import accuracy, binary, f1, macro_f1
 
 Group = tuple[list[str], list[tuple[str, ...]]]
@@ -27,22 +27,20 @@ def questions(predictions: Sequence[str], references: References, context: Metri
     return list(groups.values())
 
 
-@METRICS.register("multirc_f1a")
+@metric("multirc_f1a")
 def multirc_f1a(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Binary F1 over all answers."""
     return f1(predictions, references, context)
 
 
-@METRICS.register("multirc_em")
-@mean_over("group")
+@metric("multirc_em", mean_over="group")
 def multirc_em(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """The share of questions with every answer right."""
     groups = questions(predictions, references, context, "multirc_em")
     return sum(100.0 for group in groups if accuracy(*group, context) == 100.0) / len(groups) if groups else 0.0
 
 
-@METRICS.register("multirc_f1m")
-@mean_over("group")
+@metric("multirc_f1m", mean_over="group")
 def multirc_f1m(predictions: Sequence[str], references: References, context: MetricContext) -> float:
     """Macro F1 of each question, averaged."""
     groups = questions(predictions, references, context, "multirc_f1m")

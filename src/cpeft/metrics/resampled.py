@@ -8,7 +8,7 @@ Their oracle is the plain metric on each resample.
 import numpy as np
 from sklearn.metrics import f1_score
 
-from cpeft.metrics.base import METRICS, NO_LABEL, MetricContext, References, unit_of
+from cpeft.metrics.base import METRICS, NO_LABEL, MetricContext, References
 from cpeft.metrics.classification import binary, gold, inside
 
 TOGETHER = 100  # resamples of one call
@@ -19,7 +19,7 @@ def resampled(
 ) -> np.ndarray:
     """The metric on each resample, [R]; `picks_RN` are row numbers."""
     compute = METRICS.get(metric)
-    if unit_of(compute) == "row":
+    if compute.mean_over == "row":
         return np.asarray(_of_rows(metric, predictions, references, context)[picks_RN].mean(1))
     if metric in ("f1", "macro_f1"):
         return _f1(metric, predictions, references, context, picks_RN)
@@ -46,15 +46,15 @@ def _f1(
     )
     right = gold(references)
     names = {text: code for code, text in enumerate(dict.fromkeys([*context.labels, NO_LABEL, *right]))}
-    asked = range(len(context.labels)) if metric == "macro_f1" else [1]
-    said_N, right_N = (np.array([names[text] for text in column]) for column in (texts, right))
+    scored = range(len(context.labels)) if metric == "macro_f1" else [1]
+    predicted_N, right_N = (np.array([names[text] for text in column]) for column in (texts, right))
     found = []
     for part_RN in np.array_split(picks_RN, max(len(picks_RN) // TOGETHER, 1)):
         own_R1 = len(names) * np.arange(len(part_RN))[:, None]
-        labels = (own_R1 + np.array(asked)).ravel()
+        labels = (own_R1 + np.array(scored)).ravel()
         nothing = np.nan if metric == "macro_f1" else 0.0
         each = f1_score(
-            (own_R1 + right_N[part_RN]).ravel(), (own_R1 + said_N[part_RN]).ravel(), labels=labels, average=None,
+            (own_R1 + right_N[part_RN]).ravel(), (own_R1 + predicted_N[part_RN]).ravel(), labels=labels, average=None,
             zero_division=nothing,
         )  # fmt: skip
         found.append(100.0 * np.nanmean(each.reshape(len(part_RN), -1), 1))

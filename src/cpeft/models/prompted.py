@@ -70,7 +70,7 @@ class PromptedLM(nn.Module):
 
     def prompts(self, x_BLD: Tensor, mask_BL: Tensor, task_B: Tensor) -> PromptOutput:
         """The prompt of every row, its live rows alone; `mask_BL` marks the source tokens."""
-        output: PromptOutput = self.method(self._context(x_BLD, mask_BL, task_B))
+        output = self.method.prompts_of(self._context(x_BLD, mask_BL, task_B))
         if self.method.live is None:
             return output
         return replace(output, prompt_BPD=output.prompt_BPD[:, : self.method.live])
@@ -91,14 +91,14 @@ class PromptedLM(nn.Module):
         self.method.calibrate(self._context(self.lm.embed(batch.source_BL), batch.mask_BL, batch.task_B))
 
     def losses(self, batch: Batch) -> Losses:
-        """Summed loss of every row over the tokens that `data.loss` names, and the method's notes."""
+        """Summed loss of every row over the tokens that `data.loss` names, and the method's extras."""
         return self._losses(batch, self.data.loss)
 
     def _losses(self, batch: Batch, loss: Loss) -> Losses:
         batch = batch.to(self.lm.device)
         x_BLD = self.lm.embed(batch.source_BL)
         output = self.prompts(x_BLD, batch.mask_BL, batch.task_B)
-        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch, loss, self.alike(batch.task_B)), output.notes
+        return example_losses(self.lm, output.prompt_BPD, x_BLD, batch, loss, self.alike(batch.task_B)), output.extras
 
     def forward(
         self,
@@ -147,10 +147,10 @@ class PromptedLM(nn.Module):
     def decode(
         self, source_BL: Tensor, mask_BL: Tensor, task_B: Tensor, **kwargs: Any
     ) -> tuple[Int[Tensor, "B T"], dict[str, Tensor]]:
-        """Generated tokens, and the method's notes on every row."""
+        """Generated tokens, and the method's extras on every row."""
         goes_on = self.lm.encoder_decoder or not MANY & kwargs.keys()
         if goes_on and (reading := self.read(source_BL, mask_BL, task_B, kwargs.get("max_new_tokens"))):
-            return self.generate_from(reading, **kwargs), reading.notes
+            return self.generate_from(reading, **kwargs), reading.extras
         self.lm.check_fits(self.method.length, source_BL.shape[1])
         if (groups := self._apart(mask_BL, task_B, kwargs.get("max_new_tokens"))) is None:
             return self._decode(source_BL, mask_BL, task_B, **kwargs)
@@ -158,7 +158,7 @@ class PromptedLM(nn.Module):
         back_B = torch.cat(groups).argsort()
         tokens = [row for part, _ in parts for row in part]
         padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=self.lm.text.pad or 0)
-        return padded[back_B], {name: torch.cat([notes[name] for _, notes in parts])[back_B] for name in parts[0][1]}
+        return padded[back_B], {name: torch.cat([extras[name] for _, extras in parts])[back_B] for name in parts[0][1]}
 
     def _apart(self, mask_BL: Tensor, task_B: Tensor, new: int | None) -> list[Int[Tensor, "N"]] | None:
         """The rows of each length, where padding would change what the model reads; None where they may stand in one batch."""
@@ -183,7 +183,7 @@ class PromptedLM(nn.Module):
             if side == "left":  # rows of one length have no padding, and work where the model bears none
                 joined, mask = (part[:, -int(mask.sum(1).max()) :] for part in (joined, mask))
             known = {"inputs_embeds": joined}
-        return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.notes
+        return self.lm.model.generate(**known, attention_mask=mask.long(), **kwargs), output.extras
 
     def _one_prompt(self, task_B: Tensor) -> bool:
         """Whether all rows have the same prompt."""
@@ -232,11 +232,11 @@ class PromptedLM(nn.Module):
         output = self.prompts(x_BLD, mask_BL, task_B)
         if isinstance(packed, PackedT5):
             x_ND, rows = packed.pack(output.prompt_BPD, x_BLD, mask_BL)
-            return EncoderReading(rows, output.notes, packed, packed.encode(x_ND, rows))
+            return EncoderReading(rows, output.extras, packed, packed.encode(x_ND, rows))
         if not method.reads_input and (self._kept is None or self._kept.packed is not packed):
             self._kept = KeptPrompts(packed)
         kept = None if method.reads_input else self._kept
-        given = (output.prompt_BPD, self.alike(task_B), x_BLD, source_BL, mask_BL, output.notes)
+        given = (output.prompt_BPD, self.alike(task_B), x_BLD, source_BL, mask_BL, output.extras)
         return read_texts(kept, packed, *given)
 
     @torch.no_grad()
@@ -317,4 +317,4 @@ def pooled_losses(learners: list[PromptedLM], rows: list[list[EncodedRow]]) -> l
     apart = 1 + max(int(each.max()) for each in alike)
     alike_B = torch.cat([apart * i + each for i, each in enumerate(alike)])
     losses = example_losses(lm, prompts_BPD, x_BLD, batch, learners[0].data.loss, alike_B).split(sizes)
-    return [(loss, output.notes) for loss, output in zip(losses, outputs, strict=True)]
+    return [(loss, output.extras) for loss, output in zip(losses, outputs, strict=True)]

@@ -1,4 +1,4 @@
-"""What a recipe may say of its method: the options of every method and baseline, without the code that trains them.
+"""`[method]`: the options of every method and baseline, without the code that trains them.
 
 A plan knows a method by its options, so that nothing of torch is imported until something runs. A method of another package
 brings its options with it, as `Options`.
@@ -45,7 +45,7 @@ class _MethodOptions(Registry[type[MethodOptions]]):
         return super().add(name, getattr(item, "Options", item))
 
 
-METHOD_OPTIONS = _MethodOptions("method", __name__, groups=("cpeft.methods", "cpeft.baselines"))
+METHOD_OPTIONS = _MethodOptions("method", __name__)
 
 
 @METHOD_OPTIONS.register("no_prompt")

@@ -1,4 +1,4 @@
-"""Settings that decide nothing of a result: they enter no run id, and no name tells runs apart by them."""
+"""Settings that do not change a result: they enter no run id, and no label of a run."""
 
 from cpeft.config import Table
 

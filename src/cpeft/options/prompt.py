@@ -1,10 +1,25 @@
 """`[prompt]`: what a prompt starts from, and how many rows it has."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from cpeft.config import CountOrZero, Options, Rows
+from cpeft.errors import ConfigError
+from cpeft.prompts.formula.parse import Formula, parse_prompt
+
+
+def _parsed(value: Any) -> Any:
+    """The formula of a text; raises ValueError where there is none."""
+    try:
+        return parse_prompt(value) if isinstance(value, str) else value
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+PromptFormula = Annotated[  # saved as its text
+    Formula, BeforeValidator(_parsed), PlainSerializer(str), WithJsonSchema({"type": "string"})
+]
 
 
 class PromptOptions(Options):
@@ -12,9 +27,12 @@ class PromptOptions(Options):
     under prompt tuning the half that the model does not read has no gradient and only decays, ATTEMPT pools over it. Formulas
     act on all stored rows, and prompts are saved with them."""
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     length: Rows = Field(default=100, description="Rows that are prepended to every input.")
-    init: str = Field(
-        default="vocab",
+    init: PromptFormula = Field(
+        default=parse_prompt("vocab"),
+        json_schema_extra={"default": "vocab"},
         description="Formula of the initial prompt: `vocab`, `random`, `labels`, `text(...)`, or of saved prompts.",
     )
     vocab_range: tuple[CountOrZero, CountOrZero] = Field(
@@ -30,6 +48,6 @@ class PromptOptions(Options):
     )
 
     @property
-    def stored(self) -> int:
+    def stored_length(self) -> int:
         """Rows that are kept and trained, read by the model or not."""
         return 2 * self.length if self.rows == "doubled" else self.length

@@ -1,23 +1,25 @@
-"""What the JSON file of a prompt says, with every value of the type it is written with."""
+"""The JSON card of a prompt, with every value of the type it is written with."""
 
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cpeft.errors import PromptError
+from cpeft.plugins import check_names_none
 
 T = TypeVar("T")
 
 
 def checked(kind: type[T], card: dict[str, Any], path: Path) -> T:
     """The fields of a dataclass from a JSON object, which may hold others beside them; raises PromptError, naming the file, for
-    a value of another type than its field's."""
+    a value of another type than its field's, ConfigError for a card that names plugins."""
+    check_names_none(card, path)
     hints = get_type_hints(kind)
     known = {key: value for key, value in card.items() if key in hints}
     for key, value in known.items():
         if not _is_a(value, hints[key]):
             raise PromptError(
-                f"{path}: '{key}' is {str(value)[:60]!r}, which it cannot be; copy the file again, or mend it"
+                f"{path}: '{key}' is {str(value)[:60]!r}, which it cannot be; copy the file again, or correct it"
             )
     return kind(**known)
 

@@ -33,13 +33,13 @@ def load_prompt(path: str | Path) -> SoftPrompt:
 
 def load_stored(path: str | Path, live: int | None = None) -> tuple[SoftPrompt, Float[Tensor, "N D"] | None]:
     """What `load_prompt` reads, with the rows stored behind it that the model never reads as its `dead`, and those rows, None
-    where there are none. `live` says how many rows the model reads where the file does not: a bare matrix of a doubled
-    prompt, or of its origin."""
+    where there are none. `live` is the number of rows that the model reads, where the file records none: a bare matrix of a
+    doubled prompt, or of its origin."""
     prompt = _load(Path(path), live)
     if prompt.dead is None:
         return prompt, None
-    said = f"doubled layout: {prompt.length} live rows kept, {prompt.length} rows the model never read dropped"
-    note = "; ".join(filter(None, (prompt.provenance.note, said)))
+    dropped = f"doubled layout: {prompt.length} live rows kept, {prompt.length} rows the model never read dropped"
+    note = "; ".join(filter(None, (prompt.provenance.note, dropped)))
     return replace(prompt, provenance=replace(prompt.provenance, note=note)), prompt.dead.weight
 
 
@@ -57,7 +57,7 @@ def _load(path: Path, live: int | None) -> SoftPrompt:
     weight = _read_matrix(path)
     if live not in (None, len(weight), len(weight) / 2):
         raise PromptError(f"{path}: holds {len(weight)} rows, of which {live} cannot be live")
-    return SoftPrompt.stored(weight, live or len(weight), Provenance(note=f"imported from {path.name}"))
+    return SoftPrompt.from_stored_rows(weight, live or len(weight), Provenance(note=f"imported from {path.name}"))
 
 
 def _from_peft(folder: Path) -> SoftPrompt:
@@ -72,7 +72,7 @@ def _from_peft(folder: Path) -> SoftPrompt:
         raise PromptError(f"{folder}: {len(weight)} rows stored, but num_virtual_tokens is {live}")
     seq2seq = None if kind is None else kind == "SEQ_2_SEQ_LM"
     known = Provenance(config.base_model_name_or_path or "", config.revision, encoder_decoder=seq2seq, method="peft")
-    return SoftPrompt.stored(weight, live, known)
+    return SoftPrompt.from_stored_rows(weight, live, known)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What is known of computed prompts and vectors: linear forms, what they are measured from, how they are written.
 
-A linear form says how much of each task a matrix holds ({"mnli": 1.0, "qnli": -0.5}). It counts tasks: two runs of one task
+A linear form gives how much of each task a matrix holds ({"mnli": 1.0, "qnli": -0.5}). It counts tasks: two runs of one task
 that are subtracted cancel in it, though not in the rows.
 """
 
@@ -9,20 +9,20 @@ from itertools import combinations
 from typing import Any, TypeVar
 
 from cpeft.errors import PromptMismatch
-from cpeft.prompts.soft_prompt import Provenance, Rows, SoftPrompt, check_same_space, matrix_hash
+from cpeft.prompts.soft_prompt import PromptOrVector, Provenance, SoftPrompt, check_same_space, matrix_hash
 
 SPACE = (  # what a result takes from its parts
     "model", "revision", "embedding", "config", "tokenizer", "template", "dtype", "encoder_decoder", "text",
 )  # fmt: skip
-# Of the text that a prompt was trained on: how rows and answers read, with what they are where nothing is said.
+# Options that decide how rows and answers read, with the defaults of prompts that do not record them.
 FORM_OPTIONS = {"form": "fields", "prefix": "task", "labels": "words", "cue": None, "examples": 0}
 Term = tuple[float, Provenance]
 M = TypeVar("M", bound=Any)  # SoftPrompt or TaskVector
 
 
 def combined(*terms: Term) -> Provenance:
-    """What is known of Σ k_i x_i: the sum of the forms, and of everything else that every part should share what the first part
-    that says it says (an origin prompt has no text options, the vectors added to it do)."""
+    """The provenance of Σ k_i x_i: the sum of the forms; everything else that the parts should share is taken from the
+    first part that records it (an origin prompt has no text options, the vectors added to it do)."""
     linear: dict[str, float] = {}
     for factor, known in terms:
         for task, coefficient in known.linear.items():
@@ -30,17 +30,17 @@ def combined(*terms: Term) -> Provenance:
     linear = {task: coefficient for task, coefficient in linear.items() if coefficient}
     shared: dict[str, Any] = {}
     for name in (*SPACE, "origin"):
-        said = [value for _, known in terms if (value := getattr(known, name)) not in ("", None, {})]
-        shared |= {name: said[0]} if said else {}
+        recorded = [value for _, known in terms if (value := getattr(known, name)) not in ("", None, {})]
+        shared |= {name: recorded[0]} if recorded else {}
     shared["asked"] = {task: card for _, known in reversed(terms) for task, card in known.asked.items()}
     for name in ("crossed", "mixed"):
         shared[name] = sorted({each for _, known in terms for each in getattr(known, name)})
     return Provenance(**shared, task="+".join(sorted(linear)), method="arithmetic", linear=linear)
 
 
-def check_joins(*parts: Rows) -> None:
+def check_joins(*parts: PromptOrVector) -> None:
     """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width, length and form of text: what
-    was learned on instructions says nothing of rows that read otherwise."""
+    was learned on instructions need not hold for rows that read otherwise."""
     check_same_space(*parts)
     for first, other in combinations((part.provenance for part in parts if part.provenance.text), 2):
         for name, usual in FORM_OPTIONS.items():
@@ -54,13 +54,13 @@ def check_joins(*parts: Rows) -> None:
 
 
 def mixed(rows: M) -> M:
-    """The same prompt or task vector, allowed to join those trained on text of another form, asked for by name: in an
-    expression `mixed(...)`. The result reads as the other parts do; what this one was trained under stays in
+    """The same prompt or task vector, allowed to join those trained on text of another form: in a formula
+    `mixed(...)`. The result reads as the other parts do; what this one was trained under stays in
     `provenance.mixed`."""
     known = rows.provenance
     form = ", ".join(f"{name} = {value!r}" for name in FORM_OPTIONS if (value := known.text.get(name)) is not None)
-    told = sorted({*known.mixed, *filter(None, [form])})
-    return replace(rows, provenance=replace(known, text={}, template="", mixed=told))
+    forms = sorted({*known.mixed, *filter(None, [form])})
+    return replace(rows, provenance=replace(known, text={}, template="", mixed=forms))
 
 
 def anchor_of(prompt: SoftPrompt) -> str:
@@ -78,7 +78,7 @@ def form_of(prompt: SoftPrompt) -> dict[str, float]:
 
 
 def form_or_itself(prompt: SoftPrompt) -> dict[str, float]:
-    """The form, where a prompt that records no origin stands for itself."""
+    """The form; a prompt that records no origin is its own."""
     known = prompt.provenance
     return form_of(prompt) if known.formula or prompt.measured_from else {known.task or label_of(known): 1.0}
 

@@ -22,11 +22,11 @@ def rows_hash(rows_ND: np.ndarray) -> str:
 
 def stored_hash(folder: Path, origin: bool = False) -> str:
     """The hash of the rows that the model reads of a prompt that cpeft saved, or of their origin; empty for everything else,
-    damaged files too: whoever loads it says what is wrong."""
+    damaged files too, which loading reports."""
     try:
         rows_ND = stored_rows(folder, origin)
         length = json.loads((folder / "cpeft.json").read_text(encoding="utf-8"))["length"]
-    except Exception:  # of whatever class damage has; `load_prompt` tells it in a sentence
+    except Exception:  # damage raises any class; `load_prompt` reports it
         return ""
     if (
         rows_ND is None

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
 from cpeft.options.prompt import PromptOptions
-from cpeft.prompts.composition import compose
-from cpeft.prompts.expression import Fresh, names, parse_prompt
+from cpeft.prompts.formula.evaluate import compose
+from cpeft.prompts.formula.tree import Fresh
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
 
@@ -39,15 +39,15 @@ def initial_prompt(
     label_words: Sequence[str],
     resolve: Callable[[str], SoftPrompt],
 ) -> Float[Tensor, "P D"]:
-    """The matrix an init expression stands for, `options.stored` rows; other prompts come through `resolve(name)`, and one
-    that has not as many is an error, never a silent cut.
+    """The matrix that `options.init` stands for, of `options.stored_length` rows; other prompts come through `resolve(name)`,
+    and one of another length is an error, never a silent cut.
 
     `random`: normal rows with the root-mean-square entry of the embedding table. `text`: embeddings of its tokens, repeated
     or cut. `vocab`: embeddings of distinct ids of `vocab_range`, cut to the table. `labels`: one row per class label, the
     mean of its tokens' embeddings, then a vocabulary sample (Lester et al. 2021)."""
-    table_VD, length = vocabulary.table_VD, options.stored
+    table_VD, length = vocabulary.table_VD, options.stored_length
     width = table_VD.shape[1]
-    prompts = {name: resolve(name) for name in names(parse_prompt(options.init))}
+    prompts = {name: resolve(name) for name in options.init.names}
     check_same_space(*prompts.values())
     for name, prompt in prompts.items():
         if prompt.length != length:

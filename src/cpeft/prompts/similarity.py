@@ -1,4 +1,4 @@
-"""How alike prompts are, or task vectors: measures of two matrices, and their averages over tasks and origins.
+"""Similarity of prompts, or of task vectors: measures of two matrices, and their averages over tasks and origins.
 
 With a, b of shape (N, D) and rows a_i:
 
@@ -31,8 +31,9 @@ import numpy as np
 from torch import Tensor
 
 from cpeft.errors import ConfigError, PromptError, PromptMismatch
+from cpeft.prompts.forms import check_joins
 from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
-from cpeft.prompts.vectors import TaskVector
+from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
 
 ROWS = ("live", "all")  # the rows the model reads, or all that were stored
@@ -97,11 +98,11 @@ MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One thing to compare: `rows` the model reads, `dead_ND` those stored behind them that it never reads; `task` and
-    `origin` say which pairs belong together ("" is an unknown origin)."""
+    """One thing to compare: `value` has the rows that the model reads, `dead_ND` are those stored behind them that it never
+    reads; `task` and `origin` decide which pairs belong together ("" is an unknown origin)."""
 
     name: str
-    rows: SoftPrompt | TaskVector
+    value: SoftPrompt | TaskVector
     dead_ND: Tensor | None = None
     task: str = ""
     origin: str = ""
@@ -114,7 +115,7 @@ class Item:
 
     @property
     def live_PD(self) -> np.ndarray:
-        live = self.rows.weight if isinstance(self.rows, SoftPrompt) else self.rows.delta
+        live = self.value.weight if isinstance(self.value, SoftPrompt) else self.value.delta
         return live.numpy().astype(np.float64)
 
     def matrix(self, rows: str) -> np.ndarray:
@@ -126,10 +127,10 @@ class Item:
     def travelled(self) -> tuple[float, float] | None:
         """How far training moved the live rows from the origin, |a - origin|, and that over |origin|, where much more than 1
         means that the origin hardly counts; a vector is that move itself. None where no origin is recorded."""
-        if isinstance(self.rows, TaskVector):
-            moved, start = float(np.linalg.norm(self.live_PD)), self.rows.origin_norm
-        elif self.rows.origin is not None:
-            origin_PD = self.rows.origin.numpy().astype(np.float64)
+        if isinstance(self.value, TaskVector):
+            moved, start = float(np.linalg.norm(self.live_PD)), self.value.origin_norm
+        elif self.value.origin is not None:
+            origin_PD = self.value.origin.numpy().astype(np.float64)
             moved, start = distance(self.live_PD, origin_PD), float(np.linalg.norm(origin_PD))
         else:
             return None
@@ -199,10 +200,10 @@ class Similarity:
         by_task = {
             measure: {pairs: self.by_task(measure, pairs).tolist() for pairs in PAIRS} for measure in self.matrices
         }
-        told = {"rows": self.rows, "prompts": [_item(item, self.rows) for item in self.items], "tasks": self.tasks,
+        card = {"rows": self.rows, "prompts": [_item(item, self.rows) for item in self.items], "tasks": self.tasks,
                 "matrices": {measure: matrix.tolist() for measure, matrix in self.matrices.items()},
                 "by_task": by_task, "gaps": {measure: self.gap(measure) for measure in self.matrices}}  # fmt: skip
-        return _plain(told)  # type: ignore[no-any-return]
+        return _plain(card)  # type: ignore[no-any-return]
 
 
 def _item(item: Item, rows: str) -> dict[str, Any]:
@@ -244,12 +245,12 @@ def _check(first: Item, other: Item, rows: str) -> None:
     names = f"'{first.name}' and '{other.name}'"
     if first.name == other.name:
         raise PromptError(f"two things to compare are called '{first.name}': give each a name of its own")
-    if type(first.rows) is not type(other.rows):
+    if type(first.value) is not type(other.value):
         raise PromptMismatch(
-            f"{names}: one is a prompt, one a task vector; take v(...) of prompts, or --vectors of all"
+            f"{names}: one is a prompt, one a task vector; convert prompts with v(...), or pass --vectors"
         )
     try:
-        check_same_space(first.rows, other.rows)
+        check_same_space(first.value, other.value)
     except PromptMismatch as error:
         raise PromptMismatch(f"{names} cannot be compared: {error}") from None
     dead = [0 if item.dead_ND is None else len(item.dead_ND) for item in (first, other)]
@@ -257,3 +258,21 @@ def _check(first: Item, other: Item, rows: str) -> None:
         raise PromptMismatch(
             f"{names} cannot be compared on all stored rows: {dead[0]} and {dead[1]} of them are never read; use live rows"
         )
+
+
+def weighted_prompt(probe: SoftPrompt, sources: Sequence[SoftPrompt]) -> SoftPrompt:
+    """SPoT's weighted average of sources (Vu et al. 2022, section 4), here of all that are given:
+
+        Σ_i s_i θ_i / Σ_i s_i        s_i = max(0, cos(token mean of probe, token mean of θ_i))
+
+    where the probe is a prompt of the target task after a short training. The paper leaves negative cosines open: such a source
+    counts for nothing. Raises PromptError where none is positive."""
+    check_joins(probe, *sources)
+    first_PD = probe.weight.double().numpy()
+    similar = [max(0.0, token_mean(first_PD, source.weight.double().numpy())) for source in sources]
+    total = sum(similar)
+    if total == 0:
+        raise PromptError(
+            "weighted(): no source prompt is similar to the probe (no cosine above 0); mean(...) weighs them equally"
+        )
+    return mean_prompt(sources, [value / total for value in similar])

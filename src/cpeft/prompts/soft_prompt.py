@@ -49,7 +49,7 @@ class Provenance:
     )  # by task, how other programs ask and hear an answer (`readme.py`)
     task: str = ""
     method: str = ""
-    init: str = ""  # the expression training started from
+    init: str = ""  # the formula training started from
     seeds: dict[str, int] = field(default_factory=dict)
     run: str = ""
     scores: dict[str, float] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class SoftPrompt:
                 object.__setattr__(self, name, own_copy(matrix))
 
     @classmethod
-    def stored(
+    def from_stored_rows(
         cls, rows_ND: Tensor, live: int, provenance: Provenance, origin_ND: Tensor | None = None
     ) -> "SoftPrompt":
         """Of all the rows that were stored the first `live` as the prompt, the others as its dead rows."""
@@ -134,11 +134,11 @@ class SoftPrompt:
         if self.measured_from not in ("", given):
             raise PromptMismatch(
                 f"the prompt records that it was trained from origin {self.measured_from[:8]}, and this one is {given[:8]}: "
-                "leave --origin out, what is recorded is kept"
+                "omit --origin; the recorded origin is used"
             )
         return replace(self, origin=origin.weight)
 
-    def rows(self, spec: str) -> "SoftPrompt":
+    def keep(self, spec: str) -> "SoftPrompt":
         """`all`, or `first:N`, the named exception for prompts that a published system cut to their first N rows."""
         if spec == "all":
             return self
@@ -183,18 +183,19 @@ class SoftPrompt:
         card, origin = read_json(path), folder / "origin.safetensors"
         length = card.get("length", len(weight))
         if length not in (len(weight), len(weight) / 2):
-            said = f"'length' is {str(length)[:20]}, and {len(weight)} rows are stored"
-            raise PromptError(f"{path}: {said}; copy the folder again")
+            raise PromptError(
+                f"{path}: 'length' is {str(length)[:20]}, and {len(weight)} rows are stored; copy the folder again"
+            )
         known, start = checked(Provenance, card, path), read_matrix(origin, "origin") if origin.exists() else None
         if start is not None and start.shape != weight.shape:
             shapes = f"{tuple(start.shape)}, and the prompt is {tuple(weight.shape)}"
             raise PromptError(f"{origin}: the origin of a prompt has its rows and width; this one is {shapes}")
-        return cls.stored(weight, int(length), known, start)
+        return cls.from_stored_rows(weight, int(length), known, start)
 
 
 @runtime_checkable
-class Rows(Protocol):
-    """Rows for a model: a prompt or a task vector."""
+class PromptOrVector(Protocol):
+    """What a SoftPrompt and a TaskVector have in common."""
 
     @property
     def provenance(self) -> Provenance: ...
@@ -205,7 +206,7 @@ class Rows(Protocol):
 
 
 def differing_part(known: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """What two sides say differently of the model they belong to, with both hashes; None where at most one of them says it."""
+    """The first part of the model that two cards record differently, with both hashes; None where no part differs."""
     for name, part in MODEL_PARTS.items():
         ours, theirs = known.get(name), other.get(name)
         if ours and theirs and ours != theirs:
@@ -213,7 +214,7 @@ def differing_part(known: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[
     return None
 
 
-def check_same_space(*prompts: Rows) -> None:
+def check_same_space(*prompts: PromptOrVector) -> None:
     """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width and length."""
     for first, other in combinations(prompts, 2):
         a, b = first.provenance, other.provenance
@@ -235,12 +236,12 @@ def check_same_space(*prompts: Rows) -> None:
 
 
 def own_copy(matrix_PD: Tensor) -> Float[Tensor, "P D"]:
-    """A float32 copy on the CPU that shares storage with nothing and asks for no gradient."""
+    """A float32 copy on the CPU that shares no storage and has no gradient."""
     return matrix_PD.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
 
 
 def matrix_hash(matrix_PD: Float[Tensor, "P D"]) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of a float32 matrix: how prompts and origins are told apart."""
+    """Sixteen hexadecimal digits of the SHA-256 of a float32 matrix: prompts and origins are compared by it."""
     return hashlib.sha256(matrix_PD.numpy().tobytes()).hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@
 θ0 is the origin, the matrix training started from; every prompt trained here records its own. A vector knows its linear
 form, how much of each task it holds ({"mnli": 1.0, "qnli": -0.5}), its model and the hash of its origin. Differences from
 the published code: vectors scale, the form is data and no string, and nothing of two origins adds by accident. Experiments
-across origins (the paper's "mixed initialisation", θ0 of one origin plus v_A of another) say so with `crossing()`.
+across origins (the paper's "mixed initialisation", θ0 of one origin plus v_A of another) need `crossing()`.
 """
 
 from collections.abc import Sequence
@@ -72,8 +72,8 @@ class TaskVector:
             first, second = label_of(prompt.provenance), label_of(other.provenance)
             raise PromptMismatch(
                 f"'{first}' {'is' if prompt.is_origin else 'was trained from'} origin {origin[:8]}, '{second}' belongs to "
-                f"{theirs[:8]}: their difference would hold that of the origins too. Say cross({first} - {second}) where that "
-                f"is meant, else subtract vectors, v({first}) - cross(v({second})), or the own origin"
+                f"{theirs[:8]}: their difference would include the difference between the origins. If you intend that, write "
+                f"cross({first} - {second}); else subtract vectors, v({first}) - cross(v({second})), or the prompt's own origin"
             )
         starts = (prompt.origin, other.weight, other.origin)
         held = next((each for each in starts if each is not None and matrix_hash(each) == origin), None)
@@ -81,8 +81,8 @@ class TaskVector:
 
     @classmethod
     def across(cls, prompt: SoftPrompt, other: SoftPrompt) -> "TaskVector":
-        """prompt − other whatever their origins, free to join any: in an expression `cross(prompt - other)`. Of two origins the
-        rows hold the difference too, of which the linear form knows nothing."""
+        """prompt − other whatever their origins, free to join any: in a formula `cross(prompt - other)`. With two
+        origins the rows include the difference between these, which the linear form does not show."""
         check_joins(prompt, other)
         made = _difference(prompt, other, "", None)
         crossed = sorted({*made.provenance.crossed, *_origins(prompt, other)})
@@ -118,7 +118,7 @@ class TaskVector:
         return float(self.delta.norm())
 
     def crossing(self) -> "TaskVector":
-        """The same vector, allowed to join any origin of its model: the cross-origin experiment, asked for by name. What it was
+        """The same vector, allowed to join any origin of its model: the cross-origin experiment. What it was
         measured from stays on record in `provenance.crossed`."""
         crossed = sorted({*self.provenance.crossed, *filter(None, [self.origin])})
         return TaskVector(self.delta, replace(self.provenance, origin="", crossed=crossed))  # and no norm of an origin
@@ -134,7 +134,7 @@ class TaskVector:
         return self._control("shuffle", self.delta[torch.from_numpy(order)])
 
     def _control(self, kind: str, delta: Tensor) -> "TaskVector":
-        """`delta` in the place of the vector, told apart from it in the form."""
+        """`delta` in the place of the vector, under a name of its own in the linear form."""
         form = {f"{kind}({task})": coefficient for task, coefficient in self.linear.items()}
         return replace(self, delta=delta, provenance=replace(self.provenance, linear=form))
 
@@ -203,9 +203,9 @@ def mean_prompt(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None =
         terms.append((weight, replace(prompt.provenance, linear=form, origin="")))
     formula = f"mean({', '.join(label_of(prompt.provenance) for prompt in prompts)})"
     start = _average(weights, starts) if len(starts) == len(prompts) else None
-    said = "+".join(sorted(recorded)) if start is None else matrix_hash(start)  # several joined are nobody's hash
+    measured_from = "+".join(sorted(recorded)) if start is None else matrix_hash(start)  # several joined are no hash
     trained = any(prompt.origin is not None for prompt in prompts)  # else it is an origin, as all of them are
-    known = replace(combined(*terms), formula=formula, origin=said)
+    known = replace(combined(*terms), formula=formula, origin=measured_from)
     return SoftPrompt(_average(weights, [prompt.weight for prompt in prompts]), known, start if trained else None)
 
 
@@ -228,7 +228,7 @@ def _applied(prompt: SoftPrompt, vector: TaskVector) -> SoftPrompt:
 
 
 def _origins(prompt: SoftPrompt, other: SoftPrompt) -> tuple[str, str]:
-    """What each side of prompt − other is measured from; `other` is an origin where the prompt says so, or says nothing."""
+    """What each side of prompt − other is measured from; `other` is an origin where the prompt records it, or records none."""
     start = matrix_hash(other.weight)
     origin = prompt.measured_from or start
     return origin, origin if origin == start else anchor_of(other)
@@ -258,7 +258,7 @@ def _linear(*terms: tuple[float, TaskVector]) -> TaskVector:
 def _crossed(what: str, origin: str, other: Provenance) -> PromptMismatch:
     return PromptMismatch(
         f"{what} and vector '{label_of(other)}' have different origins ({origin[:8]} and {other.origin[:8]}): train both from "
-        "one origin, or cross origins on purpose with .crossing(), in an expression cross(...)"
+        "one origin, or cross origins on purpose with .crossing(), in a formula cross(...)"
     )
 
 

@@ -6,6 +6,7 @@ over test rows of the one run (it does not, and is marked `rows`). Standard devi
 different dtypes never share a cell.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,13 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cpeft.metrics import METRICS
+from cpeft.metrics.base import Scale
 from cpeft.report.frame import score_frame, without_choice
 from cpeft.report.render.numbers import cell, columns, decimal, fixed
 from cpeft.report.render.table import Cell, Row, Table
 from cpeft.report.study import Run, distinct
 from cpeft.stats import intervals
 
-BOUNDS = dict.fromkeys(("matthews", "pearson", "spearman"), -100.0)  # lowest value where it is not 0
+UNKNOWN = Scale(low=-math.inf, high=math.inf)  # of a metric that is not registered here
 KEY = ["task", "stage", "method", "metric", "dtype"]
 NOTE = (
     "95% interval: Student's t over seeds; marked `rows`: bootstrap over the test rows of one run (Wilson's where all of them "
@@ -81,9 +84,9 @@ def summarise(runs: Sequence[Run]) -> list[MethodScore]:
     pairs = list(zip(frame["task"], frame["metric"], strict=True))
     shown = [metric == (plain := without_choice(metric)) or (task, plain) in known for task, metric in pairs]
     found = [_score(rows) for _, rows in frame[shown].groupby(KEY, sort=False)]
-    # few-shot and full runs share their test rows; where limits differ, the highest bar stands
-    bars = headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"].max()
-    for (task, metric), bar in bars.items():
+    # few-shot and full runs share their test rows; where limits differ, the best constant counts
+    for (task, metric), bars in headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"]:
+        bar = scale_of(metric).best(bars.tolist())
         found.append(MethodScore(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
     tasks, metrics = distinct(frame["task"]), distinct(pairs)
     return sorted(found, key=lambda s: (tasks.index(s.task), metrics.index((s.task, s.metric)), s.kind != "fixed"))
@@ -103,10 +106,17 @@ def _score(rows: pd.DataFrame) -> MethodScore:
 
 
 def score_interval(values: Sequence[float], metric: str) -> tuple[float, float] | None:
-    """`t_interval` of scores in per cent, inside what the metric can be."""
+    """`t_interval` of scores, inside the range of the metric."""
     if (interval := t_interval(values)) is None:
         return None
-    return max(interval[0], BOUNDS.get(without_choice(metric), 0.0)), min(interval[1], 100.0)
+    scale = scale_of(metric)
+    return max(interval[0], scale.low), min(interval[1], scale.high)
+
+
+def scale_of(metric: str) -> Scale:
+    """The scale of a metric, however the answers were taken."""
+    plain = without_choice(metric)
+    return METRICS.get(plain) if plain in METRICS else UNKNOWN
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:

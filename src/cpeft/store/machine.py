@@ -8,13 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cpeft.plugins import plugin_versions
+
 PACKAGES = ("cpeft", "torch", "transformers", "datasets", "numpy", "scikit-learn", "accelerate", "peft")
 CODE = "cpeft code"  # changes with every line of the package, which its version does not
 
 
 def versions() -> dict[str, str]:
-    """Installed versions by package, and what the package's own source is known by."""
-    found = {CODE: code_digest()}
+    """Installed versions by package, and digests of the package's own source and of the plugins of this process."""
+    found = {CODE: code_digest(), **plugin_versions()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             found[package] = version(package)

@@ -34,7 +34,8 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A study. `recipe` is a path or the name of a packaged recipe; `files` holds the texts of its files, by path."""
+    """A study. `recipe` is a path or the name of a packaged recipe; `files` holds the texts of its files, by path, and
+    `plugins` the paths of all that its runs need."""
 
     name: str
     recipe: str
@@ -42,6 +43,7 @@ class Manifest:
     only: tuple[str, ...]
     files: dict[str, str]
     runs: tuple[PlannedRun, ...]
+    plugins: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -70,12 +72,14 @@ class Manifest:
     def card(self) -> dict[str, object]:
         """The JSON object that `read` reads back."""
         runs = [asdict(run) for run in self.runs]
-        return {**asdict(self), "overrides": list(self.overrides), "only": list(self.only), "runs": runs}
+        lists = {name: list(getattr(self, name)) for name in ("overrides", "only", "plugins")}
+        return {**asdict(self), **lists, "runs": runs}
 
     def command(self, store: Path, only: Sequence[str] = ()) -> str:
         """The command that resumes the study; `only` limits it to some of its runs."""
         chosen = [part for name in (only or self.only) for part in ("--only", name)]
-        return shlex.join(["cpeft", "run", self.recipe, *self.overrides, *chosen, "--store", str(store)])
+        plugins = [part for path in self.plugins for part in ("--plugin", path)]
+        return shlex.join(["cpeft", "run", self.recipe, *self.overrides, *chosen, *plugins, "--store", str(store)])
 
     def again(self, store: Path, elsewhere: Path, run: str) -> str:
         """The command that repeats one run in another store; uses the recipe in this store if its files have changed."""
@@ -107,8 +111,8 @@ def current_manifests(store: Path) -> list[Manifest]:
 def _read(path: Path) -> Manifest:
     try:
         card = json.loads(_text(path))
-        runs = tuple(PlannedRun(**run) for run in card["runs"])
-        return Manifest(**{**card, "overrides": tuple(card["overrides"]), "only": tuple(card["only"]), "runs": runs})
+        lists = {name: tuple(card.get(name, ())) for name in ("overrides", "only", "plugins")}
+        return Manifest(**{**card, **lists, "runs": tuple(PlannedRun(**run) for run in card["runs"])})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"{path}: not the manifest of a study ({error}); delete it, `cpeft run` writes it again"

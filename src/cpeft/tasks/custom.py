@@ -65,7 +65,7 @@ class CustomTask(Options):
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", name):  # what prompt expressions need not quote
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*", name):  # what prompt formulas need not quote
             raise ValueError("a task's name has letters (a to z), digits, _ and . alone, and does not begin with a dot")
         if name in TASKS:
             raise ValueError("a task of this name comes with cpeft; choose another")

@@ -195,8 +195,8 @@ def _accumulate(
                 results = pooled_losses([member.learner for member in members], parts)
         shares = [loss_B.sum() / tokens[k] for k, (loss_B, _) in zip(chosen, results, strict=True)]
         torch.stack(shares).sum().backward()
-        for k, (loss_B, notes) in zip(chosen, results, strict=True):
-            attention = notes.get("attention", loss_B.new_zeros(0)).detach()
+        for k, (loss_B, extras) in zip(chosen, results, strict=True):
+            attention = extras.get("attention", loss_B.new_zeros(0)).detach()
             entropy = float(torch.special.entr(attention).sum())
             sums[k] += sums[k].new_tensor([float(loss_B.detach().double().sum()), entropy, len(attention)])
     return sums

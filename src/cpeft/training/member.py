@@ -30,8 +30,8 @@ KEPT = ["step", "best_step", "best_headline", "best_loss", "without_gain", "stop
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validation scores: `headline` (higher is better, mean over tasks), `loss` (nats per target token, NaN where selection
-    does not need it), all by name."""
+    """Validation scores: `headline` (mean over tasks of their first metrics), `loss` (nats per target token, NaN where
+    selection does not need it), all by name."""
 
     headline: float
     loss: float
@@ -56,6 +56,7 @@ class Member:
     guard: Callable[[], None] = lambda: None
     identity: str = ""  # a checkpoint must have the same identity to be resumed
     writes: bool = True  # False in all but the first of several processes
+    higher_is_better: bool = True  # of the headline
     keeps_batch: bool = True  # of a run that fails, to help find the reason
 
     step: int = 0
@@ -149,8 +150,7 @@ class Member:
     def validate(self) -> None:
         """Score on validation rows; keep the state if it is the best so far."""
         result = self.evaluate()
-        gain = result.headline > self.best_headline if self.options.select == "metric" else result.loss < self.best_loss
-        if gain or self.best_step < 0:
+        if self.best_step < 0 or self._improves(result):
             self.best_step, self.without_gain = self.step, 0
             self.best_headline, self.best_loss = result.headline, result.loss
             self.best_state = {key: value.detach().clone() for key, value in self.learner.state_dict().items()}
@@ -161,6 +161,13 @@ class Member:
         loss = {} if math.isnan(result.loss) else {"validation_loss": result.loss}
         scores = {f"validation/{key}": value for key, value in result.scores.items()}
         self._emit("on_eval", {"step": self.step, "headline": result.headline, **loss, **scores})
+
+    def _improves(self, result: Evaluation) -> bool:
+        if self.options.select == "loss":
+            return result.loss < self.best_loss
+        if self.higher_is_better:
+            return result.headline > self.best_headline
+        return result.headline < self.best_headline
 
     def finish(self) -> None:
         """Put the best state back into the learner."""

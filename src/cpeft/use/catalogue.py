@@ -27,7 +27,7 @@ def rows(kind: str, store: Path | None) -> list[dict[str, Any]]:
     if kind == "tasks":
         return [_task_row(task) for _, task in TASKS.items()]
     if kind == "metrics":
-        return [{"metric": name, "what": _first_line(metric)} for name, metric in METRICS.items()]
+        return [{"metric": name, "what": metric.about} for name, metric in METRICS.items()]
     if kind == "methods":
         return [
             {"method": name, "what": options.about or _first_line(options),
@@ -95,7 +95,7 @@ def _prompt_rows(store: Path) -> list[dict[str, Any]]:
 
 def prompt_card(text: str) -> dict[str, Any]:
     """Everything known about a prompt, or what a formula of prompts stands for."""
-    from cpeft.prompts.composition import compose_files
+    from cpeft.prompts.formula.evaluate import compose_files
 
     prompt = compose_files(text)
     norms = prompt.weight.norm(dim=1)

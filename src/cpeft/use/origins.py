@@ -31,7 +31,7 @@ def make_origin(lm: FrozenLM, options: PromptOptions, index: int, seed: int = 0)
     known = Provenance(
         model=lm.name, revision=lm.revision, embedding=lm.fingerprint, config=lm.parts["config"],
         tokenizer=lm.parts["tokenizer"], encoder_decoder=lm.encoder_decoder, method="origin",
-        init=options.init, seeds={"init": derive(seed, "origin", index)}, run=f"origin{index}",
+        init=str(options.init), seeds={"init": derive(seed, "origin", index)}, run=f"origin{index}",
     )  # fmt: skip
     return SoftPrompt.drawn(rows_PD, known)
 

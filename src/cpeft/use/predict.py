@@ -19,7 +19,7 @@ from cpeft.data.csv_rows import STRAY
 from cpeft.data.row_writers import kind_of, open_writer
 from cpeft.data.user_files import FileRow, UserFile, check_columns
 from cpeft.errors import CannotWrite, ConfigError, CpeftError, DataError, writing
-from cpeft.prompts.composition import compose_files
+from cpeft.prompts.formula.evaluate import compose_files
 from cpeft.registry import closest
 from cpeft.tasks import Task
 from cpeft.tasks.cells import cell_text, is_missing

@@ -20,8 +20,8 @@ import numpy as np
 from cpeft.config import Table, merge, override
 from cpeft.errors import ConfigError, PromptError
 from cpeft.models.loading import FrozenLM
-from cpeft.prompts.composition import compose_files
 from cpeft.prompts.forms import check_joins
+from cpeft.prompts.formula.evaluate import compose_files
 from cpeft.prompts.similarity import MEASURES
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.prompts.vectors import TaskVector

@@ -1,4 +1,4 @@
-"""What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or an expression of prompts, on a model."""
+"""What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or a formula of prompts, on a model."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cpeft.baselines import BASELINES, load_baseline
+from cpeft.baselines import load_learner
 from cpeft.config import Table, digest, merge, parse
 from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
@@ -20,10 +20,9 @@ from cpeft.methods.bank import PromptBank
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
-from cpeft.models.saved import load_method
 from cpeft.options.evaluation import EvalOptions
 from cpeft.options.model import ModelOptions
-from cpeft.prompts.composition import compose_files
+from cpeft.prompts.formula.evaluate import compose_files
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.store.result import Score
 from cpeft.store.run_folder import METHOD_CARD, RunFolder
@@ -117,7 +116,7 @@ def _source(task: Task, row: Row, options: DataOptions, number: int) -> str:
 
 
 def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None) -> Subject:
-    """A run folder, a prompt folder or file, or an expression over prompt paths such as `mean(a, b)` or `a + v(b)`."""
+    """A run folder, a prompt folder or file, or a formula over prompt paths such as `mean(a, b)` or `a + v(b)`."""
     folder = RunFolder(Path(text)).method_path
     card_path = folder / METHOD_CARD
     if not os.path.exists(card_path):  # unlike Path.exists, False for a text too long to be a name
@@ -127,8 +126,7 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
         named = {"name": model, "revision": None} if model else {"name": card["model"]}
         lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
     options = parse(EvalOptions, card["eval"], "eval", card_path)
-    load = load_baseline if card["options"]["name"] in BASELINES else load_method
-    return Subject(load(folder, lm), options)
+    return Subject(load_learner(folder, lm), options)
 
 
 def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:

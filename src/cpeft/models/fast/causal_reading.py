@@ -129,7 +129,7 @@ class CausalReading(Reading):
 
 def read_texts(
     kept: KeptPrompts | None, packed: PackedLlama, prompt_BPD: Tensor, alike_B: Tensor, x_BLD: Tensor, source_BL: Tensor,
-    mask_BL: Tensor, notes: dict[str, Tensor],
+    mask_BL: Tensor, extras: dict[str, Tensor],
 ) -> CausalReading:  # fmt: skip
     """Read texts behind their prompts, each prompt once: rows of one number in `alike_B` have the same, and `kept` knows
     prompts by these numbers (None: they are of these rows alone)."""
@@ -147,4 +147,4 @@ def read_texts(
     ends_B = rows.length_B.cumsum(0) - 1
     last_B = torch.where(mask_BL, torch.arange(mask_BL.shape[1]), -1).max(1).values
     token_B = source_BL[torch.arange(len(source_BL)), last_B]
-    return CausalReading(rows, notes, packed, known, packed.norm(x_ND[ends_B]), token_B)
+    return CausalReading(rows, extras, packed, known, packed.norm(x_ND[ends_B]), token_B)

@@ -26,10 +26,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Reading(ABC):
-    """Where the rows lie, and the method's notes on every row of the batch."""
+    """Where the rows lie, and the method's extras of every row of the batch."""
 
     rows: PackedRows
-    notes: dict[str, Tensor]
+    extras: dict[str, Tensor]
 
     @abstractmethod
     def node_logits(self, trie: LabelTrie) -> Iterator[Tensor]:

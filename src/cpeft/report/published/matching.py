@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from cpeft.prompts.expression import Call, Expression, Fresh, Name, Sum
+from cpeft.prompts.formula.tree import Call, Fresh, Name, Node, Sum
 from cpeft.report.vectors.lines import Trial
 from cpeft.report.vectors.starts import Asked, formula_of
 
@@ -101,7 +101,7 @@ def is_of(trial: Trial, kind: Kind, stages: Collection[str]) -> bool:
     return start == kind.start and (not kind.sources or (bool(source) and plain(of).startswith(source)))
 
 
-def start_of(formula: Expression) -> tuple[str, str]:
+def start_of(formula: Node) -> tuple[str, str]:
     """What a prompt starts from, in the words of `Kind`, and the task of the prompt if it is one."""
     match formula:
         case Fresh():

@@ -14,6 +14,7 @@ from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED,
 from cpeft.report.frame import score_frame
 from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study, distinct
+from cpeft.report.summary import scale_of
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder
 
@@ -171,7 +172,7 @@ def _by_method(study: Study) -> dict[tuple[str, ...], list[Run]]:
 
 
 def _collapsed(runs: list[Run]) -> Iterator[str]:
-    """Seeds of one method that are far below the others."""
+    """Seeds of one method that are far worse than the others."""
     results = [run.result for run in runs]
     for task, about in results[0].data.items():
         scores = {r.seed: value for r in results if (value := _score(r, task, about.headline)) is not None}
@@ -181,6 +182,7 @@ def _collapsed(runs: list[Run]) -> Iterator[str]:
             others = [value for other, value in scores.items() if other != seed]
             if len(others) > 1 and seed in scores:
                 middle, spread = median(others), max(others) - min(others)
-                if middle - scores[seed] > max(FAR, SPREADS * spread):
+                gap = middle - scores[seed] if scale_of(about.headline).higher_is_better else scores[seed] - middle
+                if gap > max(FAR, SPREADS * spread):
                     theirs = f"the other {len(others)} between {min(others):.1f} and {max(others):.1f}"
                     yield f"{what} has {about.headline} {scores[seed]:.1f}, {theirs}"

@@ -5,7 +5,7 @@ correction over the methods; and mean ranks over tasks with the tests of Friedma
 the mean of the seeds that all methods have: seeds of one task are alike, and say nothing of other tasks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from cpeft.report.render.numbers import (
 from cpeft.report.render.table import Row, Table
 from cpeft.report.section import Page, section
 from cpeft.report.study import Study
+from cpeft.report.summary import scale_of
 from cpeft.report.vectors.lines import Line, Shots, Trial, examples, gather, rising, untrained, without_probes
 from cpeft.stats.corrected_tests import Tested, judged
 from cpeft.stats.many import Ranking, rank_methods
@@ -97,13 +98,15 @@ def _table(contest: Contest, number: int) -> Table:
 def contests(study: Study) -> list[Contest]:
     """Every number of examples at which two methods or more were scored on the same tasks, two or more."""
     trials = [Trial.of(run, task) for run in study.runs for task in run.result.tasks]
+    headlines = {trial.task: trial.run.result.data[trial.task].headline for trial in trials}
+    falling = {task for task, metric in headlines.items() if not scale_of(metric).higher_is_better}
     found = []
     for dtype in dict.fromkeys(trial.run.result.model.dtype for trial in trials):
         own = [trial for trial in trials if trial.run.result.model.dtype == dtype]
         lines = without_probes(gather(own), study.runs)
         for shots in rising({shots for line in lines for of_task in line.scores.values() for shots in of_task}):
             for tasks, rivals in _rivals(untrained(lines) if shots == 0 else lines, shots).items():
-                if contest := _contest(dtype, shots, tasks, rivals):
+                if contest := _contest(dtype, shots, tasks, rivals, falling):
                     found.append(contest)
     return found
 
@@ -118,8 +121,10 @@ def _rivals(lines: Sequence[Line], shots: Shots) -> dict[tuple[str, ...], list[L
     return {tasks: found for tasks, found in rivals.items() if len(found) > 1}
 
 
-def _contest(dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[Line]) -> Contest | None:
-    """None where the lines have no seeds in common."""
+def _contest(
+    dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[Line], falling: Container[str]
+) -> Contest | None:
+    """None where the lines have no seeds in common; on tasks that are `falling` lower scores are better."""
     of_line: dict[str, Units] = {
         line.name: {(task, seed): score for task in tasks for seed, score in line.at(task, shots).items()}
         for line in lines
@@ -134,8 +139,13 @@ def _contest(dtype: str, shots: Shots, tasks: tuple[str, ...], lines: Sequence[L
     methods = [
         Contestant(name, float(np.mean(list(units.values()))), tested.get(name)) for name, units in scores.items()
     ]
-    return Contest(dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores))
+    return Contest(dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores, falling))
 
 
-def _ranking(scores: Mapping[str, Units]) -> Ranking | None:
-    return rank_methods({name: task_means(units) for name, units in scores.items()}) if len(scores) > 2 else None
+def _ranking(scores: Mapping[str, Units], falling: Container[str]) -> Ranking | None:
+    if len(scores) < 3:
+        return None
+    means = {name: task_means(units) for name, units in scores.items()}
+    return rank_methods(
+        {name: {task: -mean if task in falling else mean for task, mean in own.items()} for name, own in means.items()}
+    )

@@ -11,7 +11,7 @@ from cpeft.report.render.numbers import EMPTY, cell, columns, decimal, fixed, he
 from cpeft.report.render.table import Cell, Column, Part, Row, Table
 from cpeft.report.section import Page, section
 from cpeft.report.study import Run, distinct
-from cpeft.report.summary import MethodScore, summarise
+from cpeft.report.summary import MethodScore, scale_of, summarise
 
 Place = Callable[[float], float]  # of a score in an interval plot, in per cent of its width
 STAR = (Part("★", "star", "best mean of this task"), Part("best mean of this task", "hidden"))
@@ -60,7 +60,7 @@ def _rows(rivals: Sequence[MethodScore], place: Place) -> Iterator[Row]:
     """The rows of one task and metric: its head, the constant answer, and methods by stage."""
     constants = [each for each in rivals if each.kind == "fixed"]
     methods = [each for each in rivals if each.kind != "fixed"]
-    best = max(each.mean for each in methods) if len(methods) > 1 else math.inf
+    best = scale_of(methods[0].metric).best(each.mean for each in methods) if len(methods) > 1 else math.inf
     yield Row([header(rivals[0].task, muted(rivals[0].metric))._replace(span=8)], "task")
     for each in constants:
         bar = Markup('<div class="strip">{}</div>').format(_mark("bar", place(each.mean)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cpeft.prompts.expression import Fresh, Weighted, names
+from cpeft.prompts.formula.tree import Call, Fresh, names
 from cpeft.report.study import Run, distinct
 from cpeft.report.vectors.starts import DRAWN, formula_of, headline
 
@@ -144,8 +144,11 @@ def without_probes(lines: Sequence[Line], runs: Iterable[Run]) -> list[Line]:
     probed, used = set[str](), set[str]()
     for run in runs:
         formula, sources = formula_of(run.config), run.config.get("sources", [])
-        parts = formula.parts if isinstance(formula, Weighted) else (formula,)
-        probed |= {_stage(name) for name in names(formula.probe)} if isinstance(formula, Weighted) else set()
+        match formula:
+            case Call("weighted", (probe, *parts)):
+                probed |= {_stage(name) for name in names(probe)}
+            case _:
+                parts = [formula]
         used |= {_stage(name) for part in parts for name in names(part)}
         used |= {_stage(name) for name in ([sources] if isinstance(sources, str) else sources)}
     base = lines[0].steps if lines and lines[0].plain else None

@@ -3,7 +3,7 @@
     start = origin_i + Σ_k scale_k v(source_k)          v(source) = prompt of a source run minus its own origin
 
 Origin i is what `vocab` or `random` draw for the seed of the run, which is the very matrix a source of that seed started
-from. The formula is parsed by the parser of prompts (`prompts/expression.py`, which needs no torch).
+from. The formula is parsed by the parser of prompts (`prompts/formula/parse.py`, which needs no torch).
 """
 
 import re
@@ -11,7 +11,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cpeft.prompts.expression import Call, Difference, Expression, Fresh, Mean, Name, Scaled, Sum, kind_of, parse_prompt
+from cpeft.prompts.formula.parse import parse_prompt
+from cpeft.prompts.formula.tree import Call, Difference, Fresh, Name, Node, Scaled, Sum, kind_of
 from cpeft.report.study import Run, Study
 
 DRAWN = ("vocab", "random")  # by the seed; `labels` and `text` are the same in every run
@@ -47,9 +48,9 @@ class Start:
         return origin_of(self.run)
 
 
-def formula_of(config: dict[str, Any]) -> Expression:
+def formula_of(config: dict[str, Any]) -> Node:
     """What the prompt of a run is initialised by."""
-    return parse_prompt(config.get("prompt", {}).get("init", "vocab"))
+    return parse_prompt(config.get("prompt", {}).get("init", "vocab")).tree
 
 
 def origin_of(run: Run) -> Hashable:
@@ -102,23 +103,23 @@ class _Term(NamedTuple):
     control: str
 
 
-def _terms(part: Expression, scale: float = 1.0, control: str = "") -> Iterator[_Term | None]:
+def _terms(part: Node, scale: float = 1.0, control: str = "") -> Iterator[_Term | None]:
     """The vectors of a formula, and None for everything in it that is neither a vector nor a drawn origin."""
     match part:
         case Fresh(kind) if kind in DRAWN:
             return
-        case Call("v", Name(reference)):
+        case Call("v", (Name(reference),)):
             yield _Term(scale, reference, control)
-        case Call("cross" | "mixed", inner):
+        case Call("cross" | "mixed", (inner,)):
             yield from _terms(inner, scale, control)
-        case Call("noise" | "shuffle" as kind, inner):
+        case Call("noise" | "shuffle" as kind, (inner,)):
             yield from _terms(inner, scale, kind)
         case Scaled(factor, inner):
             yield from _terms(inner, scale * factor, control)
         case Sum(parts):
             for inner in parts:
                 yield from _terms(inner, scale, control)
-        case Mean(parts) if kind_of(part) == "vector":
+        case Call("mean", parts) if kind_of(part) == "vector":
             for inner in parts:
                 yield from _terms(inner, scale / len(parts), control)
         case Difference(left, right) if kind_of(right) == "vector":

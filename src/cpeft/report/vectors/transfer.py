@@ -20,7 +20,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from cpeft.prompts.expression import Name, names, parse_prompt
+from cpeft.prompts.formula.parse import parse_prompt
+from cpeft.prompts.formula.tree import Name
 from cpeft.report.render.drawing import INK, Key, Panel, Picture, point_style
 from cpeft.report.render.numbers import EMPTY, cell, columns, header
 from cpeft.report.render.table import Cell, Part, Row, Table
@@ -107,9 +108,9 @@ def _trials(study: Study) -> Iterator[Trial]:
     started: list[tuple[Run, str]] = []
     for run in study.runs:
         init = parse_prompt(json.loads(run.settings.get(INIT, '"vocab"')))
-        if isinstance(init, Name):
-            started.append((run, init.value.partition("@")[0]))
-        elif not names(init):
+        if isinstance(init.tree, Name):
+            started.append((run, init.tree.value.partition("@")[0]))
+        elif not init.names:
             fresh.setdefault(_but_for_init(run), []).append(run)
     for run, source in started:
         for twin, (task, about) in product(fresh.get(_but_for_init(run), ()), run.result.data.items()):

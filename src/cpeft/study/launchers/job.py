@@ -20,12 +20,14 @@ class Job:
     store: Path
     only: tuple[str, ...]
     stage: str | None = None
+    plugins: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan, stage: str | None = None) -> "Job":
         """The job of every worker on a plan, or on one stage of it."""
         recipe = plan.recipe
-        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only, stage)
+        plugins = tuple(plugin.path for plugin in recipe.plugins)
+        return cls(recipe.files[0].resolve(), recipe.overrides, plan.store.path.resolve(), plan.only, stage, plugins)
 
     def work(self, file: TextIO, worker: str = "") -> CpeftError | None:
         """Work until nothing is left or a signal arrives, and log to a file. An error that would end a command is returned, so
@@ -38,7 +40,7 @@ class Job:
         console = Console(file=file, width=140)
         try:
             with stopping():
-                plan = Plan.load(self.recipe, self.overrides, self.store, self.only, worker)
+                plan = Plan.load(self.recipe, self.overrides, self.store, self.only, worker, self.plugins)
                 run_recipe(plan, console, self.stage)
         except CpeftError as error:
             console.print(str(error), markup=False)

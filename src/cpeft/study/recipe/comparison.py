@@ -74,7 +74,7 @@ class Comparison(RecipeRun):
             [card, *("" if matrix is None else matrix_hash(matrix) for matrix in (prompt.origin, dead_ND))]
             for card, prompt, dead_ND in self._compared(references)
         ]
-        return digest({"schema": SCHEMA, "compared": content})[:12]
+        return digest({"schema": SCHEMA, "compared": content, **self.code})[:12]
 
     def saved(self) -> Table:
         return {"compare": list(self.compare)}

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cpeft.config import Table, located, merge, read_toml
 from cpeft.errors import ConfigError, UnknownName
+from cpeft.plugins import KEY
 from cpeft.registry import closest, suggest
 
 EXTENDS = "extends"
@@ -55,7 +56,7 @@ def read_recipe(path: Path, below: Files = ()) -> tuple[Table, Files]:
     if path.resolve() in below:
         raise ConfigError(f"{path}: extends itself, by way of {', '.join(file.name for file in below)}")
     own = read_toml(path)
-    stages = _stages(own, path)
+    stages, plugins = _stages(own, path), _plugins(own, path)
     if EXTENDS not in own:
         return own, (path,)
     other, files = read_recipe(_extended(own.pop(EXTENDS), path), (*below, path.resolve()))
@@ -69,7 +70,23 @@ def read_recipe(path: Path, below: Files = ()) -> tuple[Table, Files]:
     inherited = {
         key: value for key, value in other.items() if key not in ("name", "base")
     }  # two recipes share no store
-    return merge(inherited, own, {"stage": merged_by_name(before, stages)}), (path, *files)
+    tables = merge(inherited, own, {"stage": merged_by_name(before, stages)})
+    if every := [*other.get(KEY, []), *plugins]:
+        tables[KEY] = every
+    return tables, (path, *files)
+
+
+def _plugins(table: Table, path: Path) -> list[str]:
+    """The plugins of a recipe as absolute paths, which take the place of its own; raises ConfigError for a packaged recipe."""
+    if KEY not in table:
+        return []
+    names = table[KEY]
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ConfigError(f"{located((path,), KEY)}'{KEY}' = {names!r}: give a list of Python files")
+    if path.resolve() in (packaged.resolve() for packaged in packaged_recipes().values()):
+        raise ConfigError(f"{located((path,), KEY)}a packaged recipe cannot name plugins; pass them with --plugin")
+    table[KEY] = [str((path.parent / name).resolve()) for name in names]
+    return table[KEY]  # type: ignore[no-any-return]
 
 
 def _stages(table: Table, path: Path) -> list[Table]:

@@ -27,6 +27,7 @@ compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
 [launcher.slurm]             # resources of a launcher; they change no result
 workers = 8
 
+`plugins = ["my_method.py"]` at the top names Python files that register methods, metrics or tasks (`cpeft/plugins.py`).
 `base = "FOLDER"` at the top is where files that a recipe names (models, tasks, prompts) are looked up; by default beside it.
 
 A list `seeds` in a variant or a [stage.task.*] selects from the stage's seeds. The value "default" restores the built-in
@@ -41,7 +42,7 @@ every task with the prompt of another one. The name of an axis of the grid, {few
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
 from operator import getitem
@@ -52,6 +53,8 @@ from pydantic import ConfigDict, Field
 
 from cpeft.config import Options, Seed, Table, expand_grid, located, merge, override, parse, without_defaults
 from cpeft.errors import ConfigError
+from cpeft.plugins import KEY, Plugin, load_plugins
+from cpeft.prompts.formula.template import fill_in
 from cpeft.registry import suggest
 from cpeft.study.recipe.comparison import ComparisonStage
 from cpeft.study.recipe.files import Files, read_recipe
@@ -63,7 +66,6 @@ from cpeft.tasks.custom import find_task
 
 LAUNCHER = "launcher"
 Read = TypeVar("Read")
-MORE = ", ...)"
 SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
 
 
@@ -94,7 +96,7 @@ class Stage(Options):
 @dataclass(frozen=True)
 class Recipe:
     """A parsed recipe: its runs in stage order, the files it was read from, the overrides of its runs and those of launchers'
-    resources, the texts of its files, and its tables as one, before overrides."""
+    resources, the texts of its files, its tables as one, before overrides, and the plugins it needs."""
 
     name: str
     about: str
@@ -104,6 +106,7 @@ class Recipe:
     launcher_overrides: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     table: Table = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
 
     @property
     def training(self) -> tuple[TrainingRun, ...]:
@@ -111,12 +114,17 @@ class Recipe:
         return tuple(run for run in self.runs if isinstance(run, TrainingRun))
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Parse a recipe and expand it to runs. Raises ConfigError with file and line, or with the override, for every mistake."""
+def load_recipe(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = ()) -> Recipe:
+    """Load the plugins of a recipe and `plugins`, parse the recipe and expand it to runs. Raises ConfigError with file and
+    line, or with the override, for every mistake."""
     data, files = read_recipe(path)
+    loaded = load_plugins([*data.get(KEY, []), *plugins])
+    data |= {KEY: [str(plugin.path) for plugin in loaded]} if loaded else {}
     for argument in overrides:
         override(argument)  # raises ConfigError for what is not key=value
-    return read_under(overrides, files, lambda some: _under(some, data, files))
+    recipe = read_under(overrides, files, lambda some: _under(some, data, files))
+    hashes = tuple(sorted({plugin.sha256 for plugin in loaded}))
+    return replace(recipe, plugins=loaded, runs=tuple(replace(run, plugins=hashes) for run in recipe.runs))
 
 
 def read_under(overrides: Sequence[str], files: Files, read: Callable[[Sequence[str]], Read]) -> Read:
@@ -153,13 +161,14 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
     texts, base = tuple(file.read_text(encoding="utf-8") for file in files), path.parent / str(data.pop("base", ""))
     name, about = str(data.pop("name", path.stem)), str(data.pop("about", ""))
     whole = {"name": name, "about": about, "base": str(base.resolve()), **data}
+    data.pop(KEY, None)
     if not base.is_dir():
         raise ConfigError(
             f"{located(files, 'base')}base = '{base}' is no folder; leave it out if the files are beside the recipe"
         )
     tables = data.pop("stage", [])
     data.pop(LAUNCHER, None)
-    _check_keys(data, files, "top level", "stage", "extends", "base", LAUNCHER)
+    _check_keys(data, files, "top level", "stage", "extends", "base", KEY, LAUNCHER)
     if not tables:
         raise ConfigError(f"{path}: a recipe needs at least one [[stage]], in double brackets")
     stages = [_stage(table, i, files) for i, table in enumerate(tables)]
@@ -263,7 +272,7 @@ def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files
     named = tuple(find_task(task, base).name for task in table["tasks"])
     if isinstance(prompt := table.get("prompt"), dict) and isinstance(prompt.get("init"), str):
         every = tuple(find_task(task, base).name for task in stage.tasks)
-        table["prompt"] = prompt | {"init": written_out(prompt["init"], named, place, every)}
+        table["prompt"] = prompt | {"init": fill_in(prompt["init"], named, place, every)}
     name = f"{'+'.join(named)}.{label}.s{table['seed']}".replace("/", ".")
     return TrainingRun(stage.name, label, name, base, named, parse_settings(table, files))
 
@@ -293,35 +302,3 @@ def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: 
 def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     """The tasks of each run."""
     return combinations(tasks, {"no": 1, "pairs": 2, "triples": 3, "yes": len(tasks)}[together])
-
-
-def written_out(formula: str, tasks: Sequence[str], place: Table, of_stage: Sequence[str] = ()) -> str:
-    """A formula with its `...` and `{task}` replaced by the tasks of a run, `{other}` by the next task `of_stage`, and
-    `{few_shot}` by its place in the grid."""
-    while (end := formula.find(MORE)) >= 0:
-        start, depth = end, 0
-        while depth >= 0:  # back to the bracket that `...` closes
-            start -= 1
-            if start < 0:
-                raise ConfigError(f"prompt.init = '{formula}': '...' stands in no brackets")
-            depth += {")": 1, "(": -1}.get(formula[start], 0)
-        each = formula[start + 1 : end]
-        every = ", ".join(each.replace("{task}", task) for task in tasks)
-        formula = f"{formula[: start + 1]}{every}{formula[end + len(MORE) - 1 :]}"
-    if "{other}" in formula:
-        formula = formula.replace("{other}", _next_other(formula, tasks, of_stage))
-    for axis, value in {"task": "+".join(tasks), **place}.items():
-        formula = formula.replace(f"{{{axis}}}", str(value))
-    return formula
-
-
-def _next_other(formula: str, tasks: Sequence[str], every: Sequence[str]) -> str:
-    """The task that follows those of a run in its stage, going round; raises ConfigError where the stage has no other."""
-    places = [every.index(task) for task in tasks if task in every]
-    start = max(places, default=-1) + 1
-    others = [task for task in (*every[start:], *every[:start]) if task not in tasks]
-    if not others:
-        raise ConfigError(
-            f"prompt.init = '{formula}': {{other}} is another task of the stage, which has no task but {', '.join(tasks)}"
-        )
-    return others[0]

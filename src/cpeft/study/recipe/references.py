@@ -9,7 +9,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from cpeft.config import Table
 from cpeft.errors import ConfigError
 from cpeft.options.model import ModelOptions
 from cpeft.options.training import EnergyOptions, GangOptions
-from cpeft.prompts.expression import Name, parse_expression
+from cpeft.prompts.formula.parse import parse_formula
+from cpeft.prompts.formula.tree import Name
 from cpeft.registry import suggest
 from cpeft.store.run_folder import METHOD_STATE, RunFolder, Store
 
@@ -48,6 +49,7 @@ class RecipeRun(ABC):
     name: str
     base: Path  # where relative task files are looked up
     tasks: tuple[str, ...]
+    plugins: tuple[str, ...] = field(default=(), kw_only=True)  # SHA-256 of the plugins of its recipe, sorted
 
     def __str__(self) -> str:
         return f"{self.stage}/{self.name}"
@@ -71,6 +73,11 @@ class RecipeRun(ABC):
     def effort(self) -> Effort:
         """The expected cost."""
         return Effort(0, 0.0, 1.0)
+
+    @property
+    def code(self) -> Table:
+        """What plugins add to its identity."""
+        return {"plugins": list(self.plugins)} if self.plugins else {}
 
     @abstractmethod
     def references(self) -> list[str]:
@@ -189,7 +196,7 @@ def _formula_hint(reference: str) -> str:
     """How to use a formula where only names are allowed (`sources`, `compare`); empty for a name. References in `prompt.init`
     are already single names."""
     try:
-        is_name = isinstance(parse_expression(reference), Name)
+        is_name = isinstance(parse_formula(reference).tree, Name)
     except ConfigError:
         is_name = True
     remedy = f"a stage with train.steps = 0 and prompt.init = '{reference}' makes a prompt of it, to be named 'stage/task' here"

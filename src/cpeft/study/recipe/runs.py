@@ -12,7 +12,6 @@ from cpeft.config import Table, digest
 from cpeft.data.options import DataOptions
 from cpeft.evaluation.task_data import dataset_of
 from cpeft.models.places import model_identity
-from cpeft.prompts.expression import measured_names, names, parse_prompt
 from cpeft.prompts.hashes import stored_hash
 from cpeft.study.recipe.references import Effort, Gang, RecipeRun, References
 from cpeft.study.recipe.settings import RunSettings, located_model, run_id
@@ -63,14 +62,14 @@ class TrainingRun(RecipeRun):
     def prompt_references(self) -> list[str]:
         """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""
         sources = self.settings.sources if self.settings.method.uses_sources else ()
-        return [*sources, *names(parse_prompt(self.settings.prompt.init))]
+        return [*sources, *self.settings.prompt.init.names]
 
     def references(self) -> list[str]:
         return [*self.prompt_references(), *self.settings.method.references()]
 
     def identity(self, references: References) -> str:
         settings, starts = self.settings, {}
-        measured = measured_names(parse_prompt(settings.prompt.init))
+        measured = settings.prompt.init.measured_names
         for reference in self.prompt_references():
             for name, path in references.find(reference, self).items():
                 starts[f"{reference}:{name}"] = _hash_prompt(path)
@@ -80,7 +79,7 @@ class TrainingRun(RecipeRun):
             starts[reference] = _hash_file(references.state_of(reference, self))
         model = model_identity(located_model(settings.model, self.base))
         tasks = {name: task_identity(name, self.base, settings.data) for name in settings.tasks}
-        return run_id(settings, {"model": model, "tasks": tasks, "starts": starts})
+        return run_id(settings, {"model": model, "tasks": tasks, "starts": starts, **self.code})
 
     def saved(self) -> Table:
         return self.settings.saved()

@@ -44,10 +44,10 @@ TOKENS = 64  # of a source; instructions need more
 INSTRUCTED = 1024
 
 
-def load_sized(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_sized(path: Path, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = ()) -> Recipe:
     """A recipe under overrides; at tiny size if one of them is `tiny=true`. Raises ConfigError as `load_recipe` does."""
     switches = [argument for argument in overrides if argument.partition("=")[0].strip() == "tiny"]
-    recipe = load_recipe(path, [argument for argument in overrides if argument not in switches])
+    recipe = load_recipe(path, [argument for argument in overrides if argument not in switches], plugins)
     is_tiny = override(switches[-1])["tiny"] if switches else False
     if not isinstance(is_tiny, bool):
         raise ConfigError(f"override '{switches[-1]}': tiny is true or false")

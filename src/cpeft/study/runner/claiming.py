@@ -97,7 +97,8 @@ def manifest_of(plan: Plan, entries: Sequence[Entry]) -> Manifest:
         for e in entries
     ]  # fmt: skip
     texts = {str(path.resolve()): text for path, text in zip(recipe.files, recipe.texts, strict=True)}
-    return Manifest(recipe.name, name, recipe.overrides, plan.only, texts, tuple(runs))
+    plugins = tuple(str(plugin.path) for plugin in recipe.plugins)
+    return Manifest(recipe.name, name, recipe.overrides, plan.only, texts, tuple(runs), plugins)
 
 
 def write_config(run: RecipeRun, folder: RunFolder) -> None:

@@ -38,11 +38,12 @@ class Plan:
 
     @classmethod
     def load(
-        cls, recipe: Path, overrides: Sequence[str], store: Path | None, only: Sequence[str] = (), worker: str = ""
-    ) -> "Plan":
+        cls, recipe: Path, overrides: Sequence[str], store: Path | None, only: Sequence[str] = (), worker: str = "",
+        plugins: Sequence[Path] = (),
+    ) -> "Plan":  # fmt: skip
         """The plan of a recipe file under overrides, over the store at a path (by default `stores/RECIPE`); `worker` names the
-        process to the store. Raises ConfigError as `load_recipe` does."""
-        loaded = load_sized(recipe, overrides)
+        process to the store, `plugins` are loaded too. Raises ConfigError as `load_recipe` does."""
+        loaded = load_sized(recipe, overrides, plugins)
         return cls(loaded, Store(store or Path("stores") / loaded.name, worker), only)
 
     def _needed(self, names: Sequence[str]) -> set[str]:

@@ -13,9 +13,11 @@ from torch import Tensor
 from cpeft.baselines import changed_lm
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import mean_loss, new_tokens
+from cpeft.evaluation.predictions import SCHEMA
 from cpeft.evaluation.row_format import asked
 from cpeft.evaluation.task_data import TaskData, task_data
 from cpeft.methods.base import METHODS, MethodInputs, PromptMethod
+from cpeft.metrics import METRICS
 from cpeft.models.loading import FrozenLM, load_lm, placed
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.model import ModelOptions
@@ -75,7 +77,7 @@ def prepare(
 
     def loaded(name: str, path: Path) -> SoftPrompt:
         prompt = load_prompt(path) if settings.prompt.rows == "live" else load_stored(path)[0].whole()
-        return same_space(prompt, name, lm).rows(cut)
+        return same_space(prompt, name, lm).keep(cut)
 
     def one(reference: str) -> SoftPrompt:
         paths = plan.references.find(reference, run)
@@ -120,8 +122,10 @@ def make_learner(
     words = tuple(dict.fromkeys(label for one in data for label in one.labels))
     initial_PD = initial_prompt(settings.prompt, lm.vocabulary, generator(seed, "prompt"), words, resolve)
     live = None if settings.prompt.rows == "live" else settings.prompt.length
-    inputs = MethodInputs(tasks, initial_PD, sources, seed, settings.prompt.init, state, live)
+    inputs = MethodInputs(tasks, initial_PD, sources, seed, str(settings.prompt.init), state, live)
     method = METHODS.get(settings.method.name)(settings.method, inputs)
+    if taken := sorted(set(method.extras) & set(SCHEMA.names)):
+        raise ConfigError(f"method '{settings.method.name}': predictions have a column '{taken[0]}' of their own")
     learner = PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
     if settings.predictions.kept or not settings.data.examples:  # examples are texts of rows
         learner.asked = {one.task.name: asked(one, learner, settings.eval) for one in data}
@@ -150,9 +154,18 @@ def make_member(
     return Member(
         learner=learner, rows=rows, options=run.train, optim=run.optim, folder=folder,
         order_seed=run.seed_for("order"), dropout_seed=run.seed_for("dropout"), scale=learner.lm.vocabulary.rms,
-        evaluate=lambda: _validate(learner, data, run, workers), writes=workers.first,
-        keeps_batch=run.predictions.kept, **more,
+        evaluate=lambda: _validate(learner, data, run, workers), higher_is_better=_direction(data),
+        writes=workers.first, keeps_batch=run.predictions.kept, **more,
     )  # fmt: skip
+
+
+def _direction(data: Sequence[TaskData]) -> bool:
+    """Whether a higher headline is better; raises ConfigError where that differs between the tasks, whose mean says nothing."""
+    headlines = {each.task.name: METRICS.get(each.task.metrics[0]).higher_is_better for each in data}
+    if len(set(headlines.values())) > 1:
+        lower = ", ".join(task for task, higher in headlines.items() if not higher)
+        raise ConfigError(f"lower is better for {lower} and higher for the other tasks of the run: train them apart")
+    return headlines[data[0].task.name]
 
 
 def _validate(learner: PromptedLM, data: Sequence[TaskData], settings: RunSettings, workers: Workers) -> Evaluation:

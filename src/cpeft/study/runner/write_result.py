@@ -54,7 +54,7 @@ def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: P
         read = learner.text.read([row.source for row in part.rows])
         mine = prediction_rows(one.task.name, part.examples, read, rows, one.labels)
         kept += mine if options.kept else [without_texts(row, one.labels) for row in mine]
-    write_predictions(kept, getattr(learner.method, "candidates", ()), options, path)
+    write_predictions(kept, learner.method.extras, learner.method.candidates, options, path)
 
 
 def _write_prompts(prepared: Prepared, scores: Scores) -> list[str]:
@@ -90,7 +90,7 @@ def _result(
             one.task.name: _data_info(one, rows, settings.predictions.kept)
             for one, rows in zip(prepared.data, decoded, strict=True)
         },
-        prompts=tuple(prompts), sources=tuple(getattr(method, "source_names", ())), steps=member.step,
+        prompts=tuple(prompts), sources=method.source_names, steps=member.step,
         best_step=member.best_step, validation=member.best_headline if member.best_step >= 0 else None,
         stopped=member.stopped, trainable=sum(p.numel() for p in member.trainable) if member.total else 0,
         length=method.length,

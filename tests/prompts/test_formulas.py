@@ -1,4 +1,4 @@
-"""Prompt arithmetic as text: what parses, what it means, and that older expressions mean what they meant."""
+"""Prompt arithmetic as text: what parses, what it means, and that older formulas mean what they meant."""
 
 import pytest
 import torch
@@ -7,30 +7,33 @@ from hypothesis import strategies as st
 
 import cpeft
 from cpeft.errors import ConfigError, CpeftError, PromptError, PromptMismatch
-from cpeft.prompts.composition import compose, compose_files, evaluate
-from cpeft.prompts.expression import (
+from cpeft.prompts.formula.evaluate import compose, compose_files, evaluate
+from cpeft.prompts.formula.parse import parse_formula, parse_prompt
+from cpeft.prompts.formula.tree import (
     FRESH,
     Call,
     Difference,
-    Expression,
     Fresh,
-    Mean,
     Name,
+    Node,
     Scaled,
     Sum,
-    Weighted,
     kind_of,
     measured_names,
     names,
-    parse_expression,
-    parse_prompt,
 )
 from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.prompts.vectors import TaskVector
 
 P, D = 3, 8
 A, B, START = Name("a"), Name("b"), Name("origin0")
-VA, VB = Call("v", A), Call("v", B)
+
+
+def call(function, *parts):
+    return Call(function, parts)
+
+
+VA, VB = call("v", A), call("v", B)
 
 
 def matrix(seed):
@@ -80,16 +83,16 @@ R = {name: prompt.weight for name, prompt in PROMPTS.items()}
         ("sum(origin0, v(a), v(b))", Sum((START, VA, VB))),
         ("sum(a)", A),
         ("((a))", A),
-        ("mean(v(a), a - b)", Mean((VA, Difference(A, B)))),
-        ("origin1 + cross(v(a))", Sum((Name("origin1"), Call("cross", VA)))),
-        ("v(mean(a, b))", Call("v", Mean((A, B)))),
-        ("weighted(a, b, mean(a, b))", Weighted(A, (B, Mean((A, B))))),
+        ("mean(v(a), a - b)", call("mean", VA, Difference(A, B))),
+        ("origin1 + cross(v(a))", Sum((Name("origin1"), call("cross", VA)))),
+        ("v(mean(a, b))", call("v", call("mean", A, B))),
+        ("weighted(a, b, mean(a, b))", call("weighted", A, B, call("mean", A, B))),
         ("vocab + v(a)", Sum((Fresh("vocab"), VA))),
-        ("v(\"my prompt\") + v('a')", Sum((Call("v", Name("my prompt")), VA))),
+        ("v(\"my prompt\") + v('a')", Sum((call("v", Name("my prompt")), VA))),
     ],
 )
 def test_what_parses(text, tree):
-    assert parse_expression(text) == tree
+    assert parse_formula(text).tree == tree
 
 
 @pytest.mark.parametrize(
@@ -98,15 +101,15 @@ def test_what_parses(text, tree):
      "sum", "mean", "text", ".a", "./a", "../a", "/a", "@", "_", "2-3*x", "a*b", "v/a", "0.5.x*"],
 )  # fmt: skip
 def test_names_are_what_they_were(name):
-    assert parse_expression(name) == Name(name)
-    assert parse_expression(f"mean({name}, b)") == Mean((Name(name), B))
-    assert parse_expression(f"v({name}) - v({name})") == Difference(Call("v", Name(name)), Call("v", Name(name)))
-    assert parse_expression(f"{name} + v({name})") == Sum((Name(name), Call("v", Name(name))))
+    assert parse_formula(name).tree == Name(name)
+    assert parse_formula(f"mean({name}, b)").tree == call("mean", Name(name), B)
+    assert parse_formula(f"v({name}) - v({name})").tree == Difference(call("v", Name(name)), call("v", Name(name)))
+    assert parse_formula(f"{name} + v({name})").tree == Sum((Name(name), call("v", Name(name))))
 
 
 @pytest.mark.parametrize("name", ["2*x", "1e-3*x", ".5 *x", "vocab", "a b", "it's", "*", "-a", "sst-2", "0.5.x*"])
 def test_any_name_is_written_so_that_it_reads_back(name):
-    assert parse_expression(str(Name(name))) == Name(name)
+    assert parse_formula(str(Name(name))).tree == Name(name)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,7 @@ def test_any_name_is_written_so_that_it_reads_back(name):
         ("v(a)/2", r"did not expect '/2'"),
         ("v(a)*v(b)", r"a number must follow '\*', not 'v'"),
         ("v(a)*", r"a number must follow '\*', not ''"),
-        ("w(a)", r"unknown function 'w'; use mean, sum, weighted, v, cross, mixed, noise, shuffle or text"),
+        ("w(a)", r"unknown function 'w'; use cross, mean, mixed, noise, shuffle, v, weighted, sum or text"),
         ("__import__('os')", "unknown function '__import__'"),
         ("origin0-v(mnli_0)", r"unknown function 'origin0-v'.*; a minus directly .* write origin0 - v\(\.\.\.\)"),
         ("sst-2-0.5*v(a)", r"write sst-2 - 0\.5\*v\(\.\.\.\)"),
@@ -152,19 +155,19 @@ def test_any_name_is_written_so_that_it_reads_back(name):
 )
 def test_mistakes_say_what_to_write(text, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        parse_expression(text)
-    assert f"expression '{text[:40]}" in str(caught.value)
+        parse_formula(text)
+    assert f"formula '{text[:40]}" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["v(a)", "a - b", "-v(a) + 2*v(b)", "sum(v(a), v(b))", "mean(v(a))", "cross(v(a))"])
 def test_a_vector_is_no_prompt(text):
-    assert kind_of(parse_expression(text)) == "vector"
+    assert kind_of(parse_formula(text).tree) == "vector"
     for refused in (lambda: parse_prompt(text), lambda: cpeft.compose(text, PROMPTS)):
         with pytest.raises(ConfigError, match=r"this is a task vector; add it to a prompt, as in origin0 \+ v\(mnli\)"):
             refused()
 
 
-# What expressions stand for
+# What formulas stand for
 
 O0, O1 = R["origin0"], R["origin1"]
 MEANINGS = {
@@ -215,7 +218,7 @@ def test_forms_follow():
         return cpeft.compose(text, PROMPTS).provenance.linear
 
     assert form("origin0 + v(a) + 0.5*v(b) - mean(v(c), v(a))") == {"a": 0.5, "b": 0.5, "c": -0.5}
-    assert form("origin0 + (old - origin0)") == {"old": 1.0}  # it records no task, so the expression's name stands
+    assert form("origin0 + (old - origin0)") == {"old": 1.0}  # it records no task, so the formula's name stands
     assert form("a - v(a)") == {}
     assert form("mean(a, b) + v(c)") == {"a": 0.5, "b": 0.5, "c": 1.0}
     assert form("v(sst-2) + a") == {"a": 1.0, "sst2": 1.0}
@@ -226,13 +229,13 @@ def test_forms_follow():
     [
         ("origin0 + v(old)", PromptError, r"'old' records no origin.*'old - origin0'"),
         ("origin0 + v(origin0)", PromptError, "'origin0' is an origin itself"),
-        ("origin0 + (origin1 - origin0)", PromptMismatch, r"'origin1' is origin .*Say cross\(origin1 - origin0\)"),
+        ("origin0 + (origin1 - origin0)", PromptMismatch, r"'origin1' is origin .*write cross\(origin1 - origin0\)"),
         ("origin1 - (origin1 - origin0)", PromptMismatch, "'origin1' is origin"),
-        ("a + (mean(a, x@1) - a)", PromptMismatch, "their difference would hold that of the origins too"),
+        ("a + (mean(a, x@1) - a)", PromptMismatch, "their difference would include the difference between the origins"),
         (
             "a + 0*(mean(origin0, origin1) - origin0)",
             PromptMismatch,
-            "their difference would hold that of the origins too",
+            "their difference would include the difference between the origins",
         ),
         ("origin0 + v(mean(a, x@1))", PromptMismatch, "different origins"),
         ("origin1 + cross(v(a)) - (a - origin0)", PromptMismatch, "different origins"),
@@ -262,7 +265,7 @@ def test_drawn_starts_are_origins_too():
         return compose(text, PROMPTS, lambda part: drawn[part.kind])
 
     assert torch.equal(made("a + (b - vocab)").weight, R["a"] + (R["b"] - O0))
-    with pytest.raises(PromptMismatch, match=r"'text' is origin .*Say cross\(text - vocab\)"):
+    with pytest.raises(PromptMismatch, match=r"'text' is origin .*write cross\(text - vocab\)"):
         made("vocab + (text('x') - vocab)")
     torch.testing.assert_close(made("vocab + cross(text('x') - vocab)").weight, R["c"])
 
@@ -303,7 +306,7 @@ def test_files(tmp_path, monkeypatch):
     with pytest.raises(PromptError, match="nothing: no such prompt"):
         compose_files("a + v(nothing)")
     for wrong in ("nothing", "'no thing'", "vocab", "mean(vocab, random)"):
-        with pytest.raises(PromptError, match="is no run folder, no prompt and no expression of prompts"):
+        with pytest.raises(PromptError, match="is no run folder, no prompt and no formula of prompts"):
             compose_files(wrong)
 
 
@@ -318,13 +321,13 @@ def grown(vectors):
         st.builds(Scaled, NUMBER, vectors),
         st.builds(Difference, vectors, vectors),
         st.lists(vectors, min_size=2, max_size=3).map(lambda parts: Sum(tuple(parts))),
-        st.lists(vectors, min_size=1, max_size=3).map(lambda parts: Mean(tuple(parts))),
-        st.builds(Call, st.just("cross"), vectors),
+        st.lists(vectors, min_size=1, max_size=3).map(lambda parts: call("mean", *parts)),
+        st.builds(call, st.just("cross"), vectors),
     )
 
 
 VECTOR = st.recursive(
-    st.one_of(st.builds(Call, st.just("v"), LEAF), st.builds(Difference, LEAF, LEAF)), grown, max_leaves=6
+    st.one_of(st.builds(call, st.just("v"), LEAF), st.builds(Difference, LEAF, LEAF)), grown, max_leaves=6
 )
 PROMPT = st.one_of(LEAF, st.builds(lambda p, v: Sum((p, v)), LEAF, VECTOR), st.builds(Difference, LEAF, VECTOR))
 
@@ -333,9 +336,9 @@ def rows(tree):
     match tree:
         case Name(name):
             return R[name].double()
-        case Call("v", Name(name)):
+        case Call("v", (Name(name),)):
             return R[name].double() - O0.double()
-        case Call("cross", part):
+        case Call("cross", (part,)):
             return rows(part)
         case Scaled(factor, part):
             return factor * rows(part)
@@ -343,7 +346,7 @@ def rows(tree):
             return rows(left) - rows(right)
         case Sum(parts):
             return sum(map(rows, parts))
-        case Mean(parts):
+        case Call("mean", parts):
             return sum(map(rows, parts)) / len(parts)
 
 
@@ -355,17 +358,17 @@ def normal(tree):
             return Scaled(-1.0, inner) if factor < 0 else inner
         case Difference(left, right):
             return Difference(normal(left), normal(right))
-        case Sum(parts) | Mean(parts):
-            return type(tree)(tuple(map(normal, parts)))
-        case Call(function, part):
-            return Call(function, normal(part))
+        case Sum(parts):
+            return Sum(tuple(map(normal, parts)))
+        case Call(function, parts):
+            return call(function, *map(normal, parts))
     return tree
 
 
 @given(st.one_of(PROMPT, VECTOR))
 @settings(max_examples=120, deadline=None)
 def test_every_tree_reads_back_and_computes(tree):
-    read = parse_expression(str(tree))
+    read = parse_formula(str(tree)).tree
     assert read == normal(tree)
     assert set(measured_names(tree)) <= set(names(tree))
     value = evaluate(tree, PROMPTS, lambda part: O0)
@@ -379,29 +382,29 @@ def test_every_tree_reads_back_and_computes(tree):
 @settings(max_examples=300, deadline=None)
 def test_any_other_text_is_one_kind_of_error(text):
     try:
-        tree = parse_expression(text)
+        tree = parse_formula(text).tree
     except CpeftError as error:
         assert isinstance(error, ConfigError)  # noqa: PT017 (either outcome is fine, another error is not)
     else:
-        assert isinstance(tree, Expression)
+        assert isinstance(tree, Node)
 
 
 def test_controls_keep_the_size_and_lose_the_direction():
     vector, noise, shuffled = (
-        evaluate(parse_expression(text), PROMPTS, lambda part: O0) for text in ("v(a)", "noise(v(a))", "shuffle(v(a))")
+        evaluate(parse_formula(text).tree, PROMPTS, lambda part: O0) for text in ("v(a)", "noise(v(a))", "shuffle(v(a))")
     )
     assert noise.norm() == pytest.approx(vector.norm(), rel=1e-5)
     assert abs(torch.nn.functional.cosine_similarity(noise.delta.flatten(), vector.delta.flatten(), dim=0)) < 0.5
     assert sorted(shuffled.delta.tolist()) == sorted(vector.delta.tolist())
     assert not torch.equal(shuffled.delta, vector.delta)
-    assert noise == evaluate(parse_expression("noise(v(a))"), PROMPTS, lambda part: O0)  # no seed but the vector itself
+    assert noise == evaluate(parse_formula("noise(v(a))").tree, PROMPTS, lambda part: O0)  # no seed but the vector itself
     assert noise.linear == {"noise(a)": 1.0}
     assert compose("o + shuffle(v(a))", {**PROMPTS, "o": SoftPrompt(O0)}).provenance.linear == {"shuffle(a)": 1.0}
     with pytest.raises(ConfigError, match=r"noise\(\) takes a vector, and a is a prompt; write noise\(v\(a\)\)"):
-        parse_expression("noise(a)")
+        parse_formula("noise(a)")
 
 
 def test_which_origins_count():
-    assert measured_names(parse_expression("a + v(b) - (c - a)")) == ("b",)
-    assert measured_names(parse_expression("mean(a, b)")) == ()
-    assert set(FRESH).isdisjoint(names(parse_expression("vocab + v(mean(a, b)) - v(a)")))
+    assert measured_names(parse_formula("a + v(b) - (c - a)").tree) == ("b",)
+    assert measured_names(parse_formula("mean(a, b)").tree) == ()
+    assert set(FRESH).isdisjoint(names(parse_formula("vocab + v(mean(a, b)) - v(a)").tree))
