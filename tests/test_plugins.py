@@ -81,7 +81,9 @@ def test_a_saved_method_of_a_plugin_needs_it(store, reviews):
     assert "--plugin FILE" in refused.stderr
     scored = run_cpeft("eval", run.path, "--task", "tone", "--json", "--plugin", reviews / "reviews.py")
     assert scored.returncode == 0, scored.stderr
-    assert json.loads(scored.stdout)["accuracy"]["value"] == pytest.approx(run.result().scores["tone"]["accuracy"].value)
+    assert json.loads(scored.stdout)["accuracy"]["value"] == pytest.approx(
+        run.result().scores["tone"]["accuracy"].value
+    )
 
 
 def test_what_a_plugin_registers_is_listed(reviews):

@@ -67,8 +67,11 @@ def formulas(leaf, cross=False):
         ends = st.one_of(ends, ends.map(lambda part: Call("cross", (part,))))
     vectors = st.recursive(ends, grown, max_leaves=4)
     several = st.lists(leaf, min_size=2, max_size=3).map(tuple)
-    base = st.one_of(leaf, several.map(lambda parts: Call("mean", parts)),
-                     st.builds(lambda probe, parts: Call("weighted", (probe, *parts)), leaf, several))
+    base = st.one_of(
+        leaf,
+        several.map(lambda parts: Call("mean", parts)),
+        st.builds(lambda probe, parts: Call("weighted", (probe, *parts)), leaf, several),
+    )
     return st.one_of(base, st.builds(lambda p, v: Sum((p, v)), base, vectors), st.builds(Difference, base, vectors))
 
 

@@ -391,13 +391,16 @@ def test_any_other_text_is_one_kind_of_error(text):
 
 def test_controls_keep_the_size_and_lose_the_direction():
     vector, noise, shuffled = (
-        evaluate(parse_formula(text).tree, PROMPTS, lambda part: O0) for text in ("v(a)", "noise(v(a))", "shuffle(v(a))")
+        evaluate(parse_formula(text).tree, PROMPTS, lambda part: O0)
+        for text in ("v(a)", "noise(v(a))", "shuffle(v(a))")
     )
     assert noise.norm() == pytest.approx(vector.norm(), rel=1e-5)
     assert abs(torch.nn.functional.cosine_similarity(noise.delta.flatten(), vector.delta.flatten(), dim=0)) < 0.5
     assert sorted(shuffled.delta.tolist()) == sorted(vector.delta.tolist())
     assert not torch.equal(shuffled.delta, vector.delta)
-    assert noise == evaluate(parse_formula("noise(v(a))").tree, PROMPTS, lambda part: O0)  # no seed but the vector itself
+    assert noise == evaluate(
+        parse_formula("noise(v(a))").tree, PROMPTS, lambda part: O0
+    )  # no seed but the vector itself
     assert noise.linear == {"noise(a)": 1.0}
     assert compose("o + shuffle(v(a))", {**PROMPTS, "o": SoftPrompt(O0)}).provenance.linear == {"shuffle(a)": 1.0}
     with pytest.raises(ConfigError, match=r"noise\(\) takes a vector, and a is a prompt; write noise\(v\(a\)\)"):

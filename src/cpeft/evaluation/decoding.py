@@ -99,7 +99,7 @@ def _decode_group(
     texts: list[str | None] = [None] * len(rows)
     if answers.greedy is not None:
         texts = _greedy_texts(learner, labels, options, answers.greedy)
-    extras = reading.extras if reading else {}
+    extras: Mapping[str, Tensor] = reading.extras if reading else {}
     if left := [i for i, text in enumerate(texts) if text is None]:
         generated, extras = _generated(learner, labels, options, batch, reading, left)
         for i, text in zip(left, generated, strict=True):

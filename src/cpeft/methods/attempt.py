@@ -198,7 +198,9 @@ class Attempt(PromptMethod):
         if self.options.pool_padding and context.pad_D is not None:
             # One position represents all the padding of published code, which padded every row to `max_length`.
             length_B1 = count_BL.sum(1, keepdim=True)
-            missing_B1 = (context.max_length - length_B1).clamp_min(0) if context.max_length else torch.ones_like(length_B1)
+            missing_B1 = (
+                (context.max_length - length_B1).clamp_min(0) if context.max_length else torch.ones_like(length_B1)
+            )
             x_BLD = torch.cat([x_BLD, context.pad_D.to(x_BLD.dtype).expand(len(x_BLD), 1, -1)], 1)
             count_BL = torch.cat([count_BL, missing_B1], 1)
         return cast(Tensor, self.attention.pool_input(x_BLD, count_BL))

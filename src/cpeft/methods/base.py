@@ -178,7 +178,9 @@ class MethodRegistry(Registry[type[M]]):
         if item.changes_model != item.Options.changes_model:
             raise ConfigError(f"method '{name}': its options and its class differ in changes_model")
         if not item.changes_model and "__init__" in vars(item):
-            raise ConfigError(f"method '{name}': define build and initialise instead of __init__, so that it can be loaded")
+            raise ConfigError(
+                f"method '{name}': define build and initialise instead of __init__, so that it can be loaded"
+            )
         METHOD_OPTIONS.add(name, item.Options)
         return super().add(name, item)
 

@@ -63,6 +63,7 @@ def read_saved(folder: Path, lm: FrozenLM) -> SavedMethod:
     except UnknownName as error:
         raise UnknownName(f"{file}: {error}; where a plugin defines it, pass --plugin FILE") from None
     options = parse(kind, card["options"], "options", file)
-    shape = MethodShape(tuple(card["tasks"]), *card["shape"], tuple(card["sources"]), card.get("live"))
+    rows, width = card["shape"]
+    shape = MethodShape(tuple(card["tasks"]), rows, width, tuple(card["sources"]), card.get("live"))
     data = parse(DataOptions, card["data"], "data", file)
     return SavedMethod(options, shape, read_tensors(folder / METHOD_STATE), data, card["subset"])

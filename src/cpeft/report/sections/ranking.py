@@ -139,7 +139,9 @@ def _contest(
     methods = [
         Contestant(name, float(np.mean(list(units.values()))), tested.get(name)) for name, units in scores.items()
     ]
-    return Contest(dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores, falling))
+    return Contest(
+        dtype, shots, tasks, base, tuple(sorted(methods, key=lambda each: -each.mean)), _ranking(scores, falling)
+    )
 
 
 def _ranking(scores: Mapping[str, Units], falling: Container[str]) -> Ranking | None:
