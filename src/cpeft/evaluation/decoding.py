@@ -70,9 +70,13 @@ class Decided(StoppingCriteria):
 
 
 def decode_rows(
-    learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str], options: EvalOptions,
-    workers: Workers | None = None, content_free: Sequence[EncodedRow] = (),
-) -> list[Decoded]:  # fmt: skip
+    learner: PromptedLM,
+    rows: Sequence[EncodedRow],
+    labels: Sequence[str],
+    options: EvalOptions,
+    workers: Workers | None = None,
+    content_free: Sequence[EncodedRow] = (),
+) -> list[Decoded]:
     """The output of every row, in order. `labels` is the closed label set, empty for open answers; `content_free` are the rows
     that calibration goes by. Where `options.decode` is None greedy texts are all that is asked for."""
     workers = workers or Workers()

@@ -19,10 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cpeft.report.render.drawing import COLOURS, Curve, Panel, Picture
+from cpeft.report.same_rows import score_together
 from cpeft.report.study import Run, Study
 from cpeft.report.summary import t_interval
 from cpeft.report.vectors.crossing import CONTROLS
-from cpeft.report.vectors.same_rows import score_together
 from cpeft.report.vectors.scales import Search
 from cpeft.report.vectors.starts import Asked, Start, metric_of, origin_of, untrained
 from cpeft.stats.corrected_tests import Tested, judged
