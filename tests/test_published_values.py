@@ -12,6 +12,7 @@ import pytest
 
 import published_attempt
 import published_tpv
+from cpeft.prompts.formula.parse import Formula
 from cpeft.study.recipe.recipe import load_recipe, packaged_recipes
 from cpeft.study.recipe.runs import TrainingRun
 
@@ -29,7 +30,7 @@ def setting(run, key):
     value = run.settings
     for part in key.split("."):
         value = getattr(value, part, None) if value is run.settings.method else getattr(value, part)
-    return value
+    return str(value) if isinstance(value, Formula) else value
 
 
 def variant(run):
