@@ -29,8 +29,7 @@ ALLOWED = {
     "evaluation": 56,
     "metrics": 2,
     "prompts": 18,
-    "report": 65,
-    "stats": 4,
+    "report": 7,
     "study": 2,
     "use": 11,
 }

@@ -37,7 +37,7 @@ def test_the_published_procedure_takes_pairs_for_independent_and_corrects_by_bon
 def test_verdicts_in_words():
     """They name the units that a claim rests on."""
     few, clear = pair([9, 8, 7]), pair([9, 8, 7, 9, 8, 7, 9, 8, 7, 6])
-    words = {each.said for each in judged([few, clear, pair([9, -8, 7, -9, 8, -7, 9, -8, 7, -6])])}
+    words = {each.shown for each in judged([few, clear, pair([9, -8, 7, -9, 8, -7, 9, -8, 7, -6])])}
     assert words == {"too few seeds", "significant", "not shown"}
     tasks = compare(dict.fromkeys("abcde", 5.0), dict.fromkeys("abcde", 1.0), "tasks")
-    assert [each.said for each in judged([tasks])] == ["too few tasks"]  # least p 2/32
+    assert [each.shown for each in judged([tasks])] == ["too few tasks"]  # least p 2/32

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cpeft.report.sections.predictions import said
+from cpeft.report.sections.predictions import answer_text
 from cpeft.report.study import Run, Study
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.many import holm
@@ -20,7 +20,7 @@ from cpeft.stats.paired import mcnemar
 
 WAYS = {"prediction": "", "choice": ", choice", "calibrated": ", calibrated choice"}  # columns of answers
 CUT = 240  # characters of a text
-SAID = 60  # of an answer
+ANSWER = 60  # of an answer
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _shown(task: str, trained: Sequence[Run], lines: Sequence[Line], right: Sequ
     rows = _rows(trained[0], task)
     for i, row in enumerate(rows):
         if all(own[i] for own in right) and not without.right[i] and trained[0].keeps_texts:
-            return Row(_cut(row["source"], CUT), _cut(without.answers[i] or "", SAID), said(row))
+            return Row(_cut(row["source"], CUT), _cut(without.answers[i] or "", ANSWER), answer_text(row))
     return None
 
 
@@ -129,8 +129,8 @@ def _lines(run: Run, task: str) -> Iterator[Line]:
     for column, way in WAYS.items():
         if column == "prediction" or all(row.get(column) is not None for row in rows):
             name = f"{run.label}, seed {seed}{way}"
-            told = tuple(said(row) if column == "prediction" else row[column] for row in rows)
-            yield Line(name, told, tuple(_right(rows, column)))
+            answers = tuple(answer_text(row) if column == "prediction" else row[column] for row in rows)
+            yield Line(name, answers, tuple(_right(rows, column)))
 
 
 def _right(rows: Sequence[Mapping[str, Any]], column: str) -> list[bool]:

@@ -33,7 +33,7 @@ def head_facts(study: Study) -> dict[str, list[Fact]]:
         "Machine": _plain(machine(result.hardware) for result in results),
         "Versions": _plain(sorted({f"{name} {version}" for r in results for name, version in r.versions.items()})),
         "Hours": _plain(f"{spent:.1f} of {what}" for what, spent in hours.items()),
-        "Electricity": _plain([bill(study).said]),
+        "Electricity": _plain([bill(study).summary]),
         "Results written": _plain([_written(study)]),
     }  # fmt: skip
 

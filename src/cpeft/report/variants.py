@@ -64,9 +64,9 @@ def labels_apart(*stores: Sequence[Member]) -> list[list[str]]:
     for places in _groups((member.stage, member.label) for member in members):
         keys = _differing([members[place] for place in places], "facts")
         for place in places:
-            names[place] += _said(members[place].facts, keys)
-    told = iter(names)
-    return [_by_seed(store, list(islice(told, len(store)))) for store in stores]
+            names[place] += _settings_text(members[place].facts, keys)
+    flat = iter(names)
+    return [_by_seed(store, list(islice(flat, len(store)))) for store in stores]
 
 
 def _by_seed(members: Sequence[Member], names: list[str]) -> list[str]:
@@ -76,7 +76,7 @@ def _by_seed(members: Sequence[Member], names: list[str]) -> list[str]:
         twice = [place for place in places if counts[members[place].seed] > 1]
         keys = _differing([members[place] for place in twice], "seeds")
         for place in twice:
-            names[place] += _said(members[place].seeds, keys)
+            names[place] += _settings_text(members[place].seeds, keys)
     for places in _groups((m.stage, name, m.tasks, m.dtype, m.seed) for m, name in zip(members, names, strict=True)):
         for place in places if len(places) > 1 else ():
             names[place] += f" · run {members[place].identity}"
@@ -102,6 +102,6 @@ def _differing(members: Sequence[Member], what: str) -> list[str]:
     return list(found)
 
 
-def _said(facts: Mapping[str, str], keys: Sequence[str]) -> str:
-    """What is at its default is not said."""
+def _settings_text(facts: Mapping[str, str], keys: Sequence[str]) -> str:
+    """The settings of the keys, without those at their defaults."""
     return "".join(f" · {key}={facts[key]}" for key in keys if key in facts)

@@ -40,8 +40,8 @@ class Tested:
     @property
     def shown(self) -> str:
         """The verdict in words."""
-        words = {Verdict.CANNOT: f"too few {self.paired.of}", Verdict.NOT: "not shown"}
-        return words.get(self.verdict, self.verdict.value)
+        special = {Verdict.CANNOT: f"too few {self.paired.of}", Verdict.NOT: "not shown"}
+        return special.get(self.verdict, self.verdict.value)
 
 
 def judged(family: Sequence[Paired], published: Sequence[Sides] = ()) -> list[Tested]:

@@ -106,7 +106,7 @@ def beside_published(study: Study, paper: str) -> Against:
 
 def _block(study: Study, name: str, figures: Mapping[str, Any]) -> Block:
     unverified = MEMORY in figures["source"]
-    lines = [_told(line, unverified) for line in BLOCK_LINES[name](study, name, figures)]
+    lines = [_compared(line, unverified) for line in BLOCK_LINES[name](study, name, figures)]
     tested = [place for place, line in enumerate(lines) if line.judged]
     family = holm_judged([judged for line in lines if (judged := line.judged)])
     for place, judged in zip(tested, family, strict=True):
@@ -119,24 +119,24 @@ def _block(study: Study, name: str, figures: Mapping[str, Any]) -> Block:
     )
 
 
-def _told(line: Line, unverified: bool) -> Line:
-    """The line with its difference, unless something speaks against one; of an unverified figure nothing else is said."""
+def _compared(line: Line, unverified: bool) -> Line:
+    """The line with its difference, unless something speaks against one; an unverified figure gets nothing else."""
     if line.why:
         return line
     if line.metric != line.own_metric:
         return replace(line, why=f"metric: {line.metric}")
     own, published = line.own, line.published
-    told = replace(line, difference=own.mean - published.mean)
+    compared = replace(line, difference=own.mean - published.mean)
     if unverified:
-        return replace(told, why="unverified")
+        return replace(compared, why="unverified")
     if published.deviation is None:
         exact = Summary(published.mean, 0.0, 2)  # the interval is then Student's t of ours alone
         interval = None if own.deviation is None else difference_interval(own, exact)
-        return replace(told, interval=interval, judged=judge_figure(own, published.mean))
+        return replace(compared, interval=interval, judged=judge_figure(own, published.mean))
     if own.deviation is None:
-        return told
+        return compared
     judged = judge_rounded(own, published, ALPHA)
-    return replace(told, interval=difference_interval(own, published), judged=judged)
+    return replace(compared, interval=difference_interval(own, published), judged=judged)
 
 
 def _table(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line]:

@@ -56,10 +56,10 @@ def _pairs(comparison: Comparison, cells: Mapping[str, Any], plain: Callable[[st
         known = [places[name] for task in names.split("|") if (name := plain(task)) in places]
         if len(known) == 2:
             one, two = known
-            told = [
+            values = [
                 (published.get(kind), card["by_task"]["token_mean"][pair][one][two]) for kind, pair in KINDS.items()
             ]
-            same, other = ((theirs, ours if theirs is not None else None) for theirs, ours in told)
+            same, other = ((theirs, ours if theirs is not None else None) for theirs, ours in values)
             if same[1] is not None or other[1] is not None:
                 pairs.append(Pair((card["tasks"][one], card["tasks"][two]), same, other))
     return pairs

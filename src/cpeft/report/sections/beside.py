@@ -117,13 +117,13 @@ def _names(study: Study, other: Study) -> list[list[str]]:
     """What the methods of both stores are called here. Where each store has one kind of runs under a label they meet, whatever
     they differ in; else settings, and dtypes where there are several, tell them apart."""
     both = (study.runs, other.runs)
-    told = labels_apart(*([run.member for run in runs] for runs in both))
+    apart = labels_apart(*([run.member for run in runs] for runs in both))
     kinds: dict[Group, tuple[set[Kind], set[Kind]]] = {}
-    for number, (runs, names) in enumerate(zip(both, told, strict=True)):
+    for number, (runs, names) in enumerate(zip(both, apart, strict=True)):
         for run, name in zip(runs, names, strict=True):
             kinds.setdefault(_group(run), (set(), set()))[number].add((name, run.member.dtype))
     return [[_name(run, name, *kinds[_group(run)]) for run, name in zip(runs, names, strict=True)]
-            for runs, names in zip(both, told, strict=True)]  # fmt: skip
+            for runs, names in zip(both, apart, strict=True)]  # fmt: skip
 
 
 def _group(run: Run) -> Group:
@@ -154,7 +154,7 @@ def _count(scores: Mapping[Key, Mapping[int, float]]) -> int:
 
 def _facts(study: Study, other: Study) -> list[tuple[str, str, str]]:
     """What is not the same in both: model, dtype, weights, data and versions."""
-    told = []
+    tables = []
     for one in (study, other):
         facts = {"model": distinct(f"{r.model.name} ({r.model.dtype})" for r in one.results)}
         facts["weights"] = distinct(short(r.weights or MISSING) for r in one.results)
@@ -164,8 +164,8 @@ def _facts(study: Study, other: Study) -> list[tuple[str, str, str]]:
                 facts.setdefault(package, []).append(version)
             for task, about in result.data.items():
                 facts.setdefault(f"data of {task}", []).append(short(about.fingerprint or MISSING))
-        told.append({name: ", ".join(sorted(set(values))) for name, values in facts.items()})
-    first, second = told
+        tables.append({name: ", ".join(sorted(set(values))) for name, values in facts.items()})
+    first, second = tables
     names = distinct([*first, *second])
     return [(name, first.get(name, ""), second.get(name, "")) for name in names if first.get(name) != second.get(name)]
 

@@ -53,10 +53,10 @@ def cautions_of(study: Study) -> list[Caution]:
     collapsed = [place for runs in _by_method(study).values() for place in _collapsed(runs)]
     found = (
         Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
-                tuple(_told(study, folder) for folder in failed)),
+                tuple(_reason(study, folder) for folder in failed)),
         Caution("Unfinished runs", str(len(begun)), "They were begun and neither ended nor failed; nothing of them is shown. "
                 "Runs that were never begun leave no folder and are not listed.",
-                tuple(_told(study, folder) for folder in begun)),
+                tuple(_reason(study, folder) for folder in begun)),
         Caution("At chance", f"{sum(count for _, count in weak)} of {trained} scores of trained runs", "These runs do not "
                 "beat the best constant answer on the test rows: whatever else they show, it is no knowledge of the task.",
                 tuple(what for what, _ in weak)),
@@ -93,7 +93,7 @@ def _method(stage: str, label: str) -> str:
     return stage if label == stage else f"{stage}, {label}"
 
 
-def _told(study: Study, folder: RunFolder) -> str:
+def _reason(study: Study, folder: RunFolder) -> str:
     return f"{folder.path.relative_to(study.store.path).as_posix()}: {_why(folder)}"
 
 

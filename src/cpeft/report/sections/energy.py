@@ -59,10 +59,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a store spent; `told` holds how it was measured, as texts by heading, and why it was not."""
+    """What a store spent; `notes` hold how it was measured, as texts by heading, and why it was not."""
 
     lines: tuple[Line, ...]
-    told: dict[str, list[str]]
+    notes: dict[str, list[str]]
     published: Estimate
 
     @property
@@ -70,9 +70,9 @@ class Bill:
         return any(line.measured or line.kwh for line in self.lines)
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """In a few words."""
-        missing = "; ".join(self.told.get(MISSING, []))
+        missing = "; ".join(self.notes.get(MISSING, []))
         if not self.measured:
             return f"not measured ({missing})"
         units = ("Wh", "g") if self.small else ("kWh", "kg")
@@ -133,7 +133,7 @@ def bill(study: Study) -> Bill:
     stages = distinct([*(run.result.stage for run in study.runs), *(folder.path.parent.name for folder in unfinished)])
     lines = tuple(_line(stage, study.runs, unfinished) for stage in stages)
     entry = json.loads(PUBLISHED.read_text(encoding="utf-8"))["emissions"]
-    return Bill(lines, _told(study.results), Estimate(**entry))
+    return Bill(lines, _notes(study.results), Estimate(**entry))
 
 
 def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -> Line:
@@ -147,10 +147,10 @@ def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -
     )  # fmt: skip
 
 
-def _told(results: Sequence[RunResult]) -> dict[str, list[str]]:
+def _notes(results: Sequence[RunResult]) -> dict[str, list[str]]:
     found = [result.energy for result in results if result.energy]
     missing = [result.energy_reason or "made before energy was measured" for result in results if not result.energy]
-    told = {
+    notes = {
         "Sensors": distinct(sensor for each in found for sensor in each.sensors),
         "Measured": distinct(
             f"the whole {each.scope}" if each.scope == "machine" else "this process" for each in found
@@ -160,7 +160,7 @@ def _told(results: Sequence[RunResult]) -> dict[str, list[str]]:
         "What it says": distinct(note for each in found for note in each.notes),
         MISSING: [f"{(n := missing.count(why))} run{'s' * (n > 1)}: {why}" for why in distinct(missing)],
     }
-    return {heading: texts for heading, texts in told.items() if texts}
+    return {heading: texts for heading, texts in notes.items() if texts}
 
 
 def _grid(energy: Energy) -> str:

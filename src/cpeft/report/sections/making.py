@@ -62,8 +62,8 @@ def _data(study: Study) -> Table:
         counts = distinct(" / ".join(f"{number:,}" for number in about.rows.values()) for about in infos)
         notes = distinct(note for about in infos for note in about.notes)
         places = cell(*(Part(origin, "line") for origin, *_ in origins), kind="reason")
-        sizes, said = (Part(count, "line") for count in counts), (Part(note, "item") for note in notes)
-        rows.append(Row([header(task), places, cell(*hashes), cell(*sizes), cell(*said, kind="notes")]))
+        sizes, remarks = (Part(count, "line") for count in counts), (Part(note, "item") for note in notes)
+        rows.append(Row([header(task), places, cell(*hashes), cell(*sizes), cell(*remarks, kind="notes")]))
     caption = "Rows for training, validation and test; several values and notes where stages or seeds differ"
     heads = columns("Task", "From", "Hash of the rows", "Rows", "Notes")
     return Table("making-2", caption, heads, [rows], region="Data")

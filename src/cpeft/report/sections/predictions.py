@@ -30,13 +30,15 @@ def predictions(page: Page) -> dict[str, Any] | None:
     for run in study.runs:
         if not run.answers:
             continue
-        told = [(row["prediction"] not in row["references"], row) for row in run.answers]
-        shown = sorted(told, key=lambda each: not each[0])[: ROWS if run.keeps_texts else 0]
+        judged = [(row["prediction"] not in row["references"], row) for row in run.answers]
+        shown = sorted(judged, key=lambda each: not each[0])[: ROWS if run.keeps_texts else 0]
         for _, row in shown:
             references = [cut(text) for text in row["references"]]
             texts.setdefault(row["task"], {})[row["row"]] = [cut(row["source"]), references]
-        rows = [[row["task"], row["row"], cut(said(row)), not wrong] for wrong, row in shown]
-        runs.append({**_card(study, run), "total": len(told), "wrong": sum(wrong for wrong, _ in told), "rows": rows})
+        rows = [[row["task"], row["row"], cut(answer_text(row)), not wrong] for wrong, row in shown]
+        runs.append(
+            {**_card(study, run), "total": len(judged), "wrong": sum(wrong for wrong, _ in judged), "rows": rows}
+        )
     return {"content": {"texts": texts, "runs": runs}, "errors": _errors(runs)} if runs else None
 
 
@@ -56,7 +58,7 @@ def _card(study: Study, run: Run) -> dict[str, Any]:
     return {"stage": stage, "label": label, "seed": run.result.seed, "path": path}
 
 
-def said(row: dict[str, Any]) -> str:
+def answer_text(row: dict[str, Any]) -> str:
     """An answer as it is shown: the label it was matched with, else its words."""
     return f"{row['answer']} (no label)" if row["prediction"] is None else str(row["prediction"])
 
@@ -116,7 +118,7 @@ def _examples(task: str, run: Run) -> list[Example]:
     table = run.folder.predictions()
     names = run.folder.predictions_metadata().get("attention", "").split("\t")
     return [
-        Example(task, run, row, row.get("read", row["source"]), said(row), row["prediction"] in row["references"],
+        Example(task, run, row, row.get("read", row["source"]), answer_text(row), row["prediction"] in row["references"],
                 list(zip(names, row["attention"], strict=False)))
         for row in (table.to_pylist() if table is not None else ())
         if row["task"] == task
