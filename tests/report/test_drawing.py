@@ -102,7 +102,7 @@ def test_nothing_in_a_file_is_cut_off():
     for each in (found, maps):
         with matplotlib.rc_context(STYLE):
             figure = each.figure()
-            figure.canvas.draw()
+            figure.draw_without_rendering()
         inside = figure.bbox
         shown = [text for axes in figure.axes for text in (*axes.texts, axes._left_title)]
         shown += [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in visible_labels(axis)]

@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.5, "xtick.major.size": 0, "ytick.major.size": 0, "figure.facecolor": "none",
     "axes.facecolor": "none", "axes.labelsize": 8.5, "axes.titlesize": 8.5, "axes.titlelocation": "left",
     "axes.titlepad": 4, "legend.fontsize": 8.5, "legend.frameon": False, "legend.borderaxespad": 0.2,
+    "legend.labelspacing": 0.3,
 }  # fmt: skip
 BEYOND = re.compile(r"(?<=\.\d\d)\d+")  # hundredths of a point
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
