@@ -21,7 +21,7 @@ def write_store(store, name, score, keep=lambda run: True):
         settings, scores = run.settings.saved(), {task: score(run, task) for task in run.tasks}
         known = {"method": run.settings.method.name, "steps": run.settings.train.steps or 0, "validation": 50.0}
         folders[run] = write_trial(
-            store, run.stage, run.label, run.seed, scores, run.settings.prompt.init, settings=settings, **known
+            store, run.stage, run.label, run.seed, scores, str(run.settings.prompt.init), settings=settings, **known
         )
     return folders
 
