@@ -118,7 +118,7 @@ def test_links_lead_to_files(page):
 
 
 def test_the_picture_has_the_figures_of_the_table():
-    picture = (README.parent / "docs/results/quickstart/right-answers.svg").read_text(encoding="utf-8")
+    picture = (README.parent / "studies/quickstart/right-answers.svg").read_text(encoding="utf-8")
     rows = [
         line.strip("|* ").split("|")[1:3] for line in TEXT.splitlines() if line.startswith("|") and "mini" not in line
     ]
