@@ -147,7 +147,7 @@ def test_the_plain_instruction_needs_no_template():
         (None, "has no chat template"),
         ("{% for m in messages %}{{ m['role'] }}{% endfor %}", "must contain the user message"),
         ("{{ messages[1]['content'] + messages[0]['content'] }}", "must contain the user message and then the answer"),
-        ("{{ messages[0]['content'] * 2 + messages[1]['content'] }}", "each once"),
+        ("{{ messages[0]['content'] * 2 + messages[1]['content'] }}", "exactly once each"),
         ("{{ raise_exception('only tools') }}", "fails on one user's .* only tools"),
     ],
 )
