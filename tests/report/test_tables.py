@@ -8,7 +8,7 @@ from rich.console import Console
 from scipy import stats
 
 from cpeft.report.study import Run
-from cpeft.report.summary import score_table, summarise
+from cpeft.report.summary import score_table, summarise, terminal_table
 from cpeft.store.result import DataInfo, ModelInfo, RunResult, Score, Seconds
 from cpeft.store.run_folder import RunFolder
 from tiny import run_python
@@ -34,7 +34,7 @@ def cells(runs):
 
 
 def markdown(scores):
-    return score_table(scores, every_seed=True).markdown()
+    return score_table(scores).markdown()
 
 
 def headlines(runs):
@@ -100,8 +100,8 @@ def test_every_metric_of_a_task_has_rows_the_headline_first():
     text = markdown(found)
     assert "| rte | stage | a | macro_f1 | float32 | 27.50 |" in text
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(score_table(found, "title").rich())
-    assert console.export_text().count("macro_f1") == 3
+    console.print(terminal_table(found, "title").rich())
+    assert console.export_text().count("macro_f1") == 2  # one heading a task
 
 
 def test_closed_choices_stand_beside_free_answers():
@@ -133,8 +133,29 @@ def test_every_seed_stands_in_markdown():
 
 def test_the_terminal_shows_labels_as_they_are():
     console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(score_table(summarise([run("grid [bold] x")]), "title").rich())
+    console.print(terminal_table(summarise([run("grid [bold] x")]), "title").rich())
     assert "grid [bold] x" in console.export_text()
+
+
+def test_the_terminal_table_fits_80_columns():
+    """Names are folded between words, numbers are whole; what all rows share is in the title alone."""
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    long = [run("examples of 256 tokens", stage="untrained", task="mini/support", seed=seed) for seed in range(3)]
+    console.print(terminal_table(summarise(long), "quickstart").rich())
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert " ".join(lines[0]) == "quickstart, frozen model in float32"
+    assert lines[4][0] == "mini/support,"
+    (found,) = [line for line in lines if line[:3] == ["untrained:", "examples", "of"]][:1]
+    assert found[-1] == "1,234"
+    assert sum("float32" in line for line in lines) == 1
+
+
+def test_runs_of_two_number_formats_say_so_in_the_terminal():
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(terminal_table(summarise([run(), run(dtype="bfloat16")]), "title").rich())
+    text = console.export_text()
+    assert "(float32)" in text
+    assert "(bfloat16)" in text
 
 
 def test_reports_need_no_torch():

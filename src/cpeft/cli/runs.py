@@ -145,12 +145,12 @@ def _show_gains(store: Any) -> None:
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table, write it and the report to the store, and return the path of the report."""
     from cpeft.report.page import write_report
-    from cpeft.report.summary import score_table, summarise
+    from cpeft.report.summary import score_table, summarise, terminal_table
 
     cells = summarise(runs)
-    console.print(score_table(cells, plan.recipe.name).rich())
+    console.print(terminal_table(cells, plan.recipe.name).rich())
     path = plan.store.path / "table.md"
-    path.write_text(score_table(cells, every_seed=True).markdown(), encoding="utf-8")
+    path.write_text(score_table(cells).markdown(), encoding="utf-8")
     console.print(f"table: {path}", markup=False)
     return write_report(plan.store.path)
 

@@ -18,7 +18,7 @@ import pandas as pd
 from cpeft.metrics import METRICS
 from cpeft.metrics.base import Scale
 from cpeft.report.frame import score_frame, without_choice
-from cpeft.report.render.numbers import cell, columns, decimal, fixed
+from cpeft.report.render.numbers import EMPTY, cell, columns, decimal, fixed, header
 from cpeft.report.render.table import Cell, Row, Table
 from cpeft.report.study import Run, distinct
 from cpeft.stats import intervals
@@ -124,19 +124,41 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return intervals.t_interval(values) if len(values) > 1 else None
 
 
-def score_table(scores: Sequence[MethodScore], caption: str = "", every_seed: bool = False) -> Table:
-    """The table that `cpeft run` prints and keeps; `every_seed` adds a column with the score of each run."""
-    titles = ("task", "stage", "method", "metric", "dtype", "mean#", "sd#", "95% interval#", "seeds#", "trained#")
-    bodies = [
-        [Row(_cells(each, every_seed)) for each in of_task] for _, of_task in groupby(scores, lambda each: each.task)
-    ]
-    return Table("scores", caption, columns(*titles, *["every seed"] * every_seed), bodies, notes=[NOTE])
+NUMBERS = ("mean#", "sd#", "95% interval#", "seeds#", "trained#")
 
 
-def _cells(each: MethodScore, every_seed: bool) -> list[Cell]:
-    constant = each.kind == "fixed"
+def score_table(scores: Sequence[MethodScore]) -> Table:
+    """The table that `cpeft run` keeps, with the score of every run in the last column."""
+    titles = ("task", "stage", "method", "metric", "dtype", *NUMBERS, "every seed")
+    bodies = [[Row(_cells(each)) for each in of_task] for _, of_task in groupby(scores, lambda each: each.task)]
+    return Table("scores", "", columns(*titles), bodies, notes=[NOTE])
+
+
+def _cells(each: MethodScore) -> list[Cell]:
     texts = (each.task, each.stage, each.method, each.metric, each.dtype)
-    numbers = decimal(each.mean), decimal(each.deviation), cell(each.interval)
-    counts = cell("" if constant else each.seeds), cell("" if each.trainable is None else f"{each.trainable:,}")
-    every = cell("" if constant else " ".join(map(fixed, each.values)))
-    return [*map(cell, texts), *numbers, *counts, *[every] * every_seed]
+    every = "" if each.kind == "fixed" else " ".join(map(fixed, each.values))
+    return [*map(cell, texts), *_numbers(each), cell(every)]
+
+
+def _numbers(each: MethodScore) -> list[Cell]:
+    seeds = "" if each.kind == "fixed" else each.seeds
+    trained = "" if each.trainable is None else f"{each.trainable:,}"
+    return [decimal(each.mean), decimal(each.deviation), cell(each.interval), cell(seeds), cell(trained)]
+
+
+def terminal_table(scores: Sequence[MethodScore], title: str) -> Table:
+    """The table that `cpeft run` prints, for terminals of 80 columns: a group of rows for each task and metric; the number
+    format of the model is in the title where all runs share it."""
+    dtypes = distinct(each.dtype for each in scores if each.dtype)
+    bodies = []
+    for (task, metric), group in groupby(scores, lambda each: (each.task, each.metric)):
+        heading = Row([header(f"{task}, {metric}"), *[EMPTY] * len(NUMBERS)])
+        bodies.append([heading, *(Row([cell(_name(each, len(dtypes) > 1)), *_numbers(each)]) for each in group)])
+    caption = f"{title}, frozen model in {dtypes[0]}" if len(dtypes) == 1 else title
+    return Table("scores", caption, columns("method", *NUMBERS), bodies, notes=[NOTE])
+
+
+def _name(each: MethodScore, with_dtype: bool) -> str:
+    """The method, with its stage in front unless they have the same name."""
+    named = each.method if each.stage in ("", each.method) else f"{each.stage}: {each.method}"
+    return f"{named} ({each.dtype})" if with_dtype and each.dtype else named

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 from rich import table as rich_table
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape as escape_rich
 
 TEX = str.maketrans(
@@ -146,7 +147,10 @@ class Table:
     def rich(self) -> rich_table.Table:
         """The table for a terminal, its groups of rows divided by lines."""
         columns, bodies = self._as_text()
-        table = rich_table.Table(title=escape_rich(self.caption), caption="\n".join(self.notes))
+        notes = "\n".join(self.notes)
+        table = rich_table.Table(
+            title=escape_rich(self.caption), caption=notes, caption_justify="left", box=SIMPLE_HEAD
+        )
         for column in columns:
             table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
         for body in bodies:
