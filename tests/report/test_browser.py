@@ -252,12 +252,12 @@ def test_every_picture_is_saved_whole(page, tmp_path):
       told.buttons = buttons.length;
       told.names = new Set(buttons.map(each => each.ariaLabel)).size;
       told.saved = [];
-      const legend = document.getElementById("shots-rte-float32").closest("div").querySelector(".legend");
+      const legend = document.getElementById("shots-rte-float32-0").closest(".across").querySelector(".legend");
       told.legend = [...legend.children].map(line => line.textContent.trim());
       URL.createObjectURL = () => "#";
       const Own = Blob;
       Blob = class extends Own { constructor(parts, options) { super(parts, options); told.saved.push(parts[0]); } };
-      for (const id of ["shots-rte-float32", "alike-0-0-0", "transfer-0"])
+      for (const id of ["shots-rte-float32-0", "alike-0-0-0", "transfer-0"])
         document.getElementById(id).closest("figure").querySelector("button.save").click();
     """)  # fmt: skip
     assert told["pictures"] == told["buttons"] > 8
