@@ -142,12 +142,12 @@ def test_the_terminal_table_fits_80_columns():
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     long = [run("examples of 256 tokens", stage="untrained", task="mini/support", seed=seed) for seed in range(3)]
     console.print(terminal_table(summarise(long), "quickstart").rich())
-    lines = [line.split() for line in console.export_text().splitlines()]
-    assert " ".join(lines[0]) == "quickstart, frozen model in float32"
-    assert lines[4][0] == "mini/support,"
-    (found,) = [line for line in lines if line[:3] == ["untrained:", "examples", "of"]][:1]
-    assert found[-1] == "1,234"
-    assert sum("float32" in line for line in lines) == 1
+    text = console.export_text()
+    words = text.split()
+    assert text.splitlines()[0].strip() == "quickstart, frozen model in float32"
+    assert max(map(len, text.splitlines())) <= 80
+    assert words.count("float32") == 1
+    assert {"mini/support,", "accuracy", "untrained:", "examples", "tokens", "1,234"} <= set(words)
 
 
 def test_runs_of_two_number_formats_say_so_in_the_terminal():
