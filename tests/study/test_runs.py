@@ -189,7 +189,7 @@ def test_a_second_run_does_nothing(world, tmp_path, cpeft_main):
     assert (tmp_path / "store" / "table.md").read_text() == table
     head, rule, *lines = table.splitlines()
     assert head.startswith("| task | stage | method | metric | dtype | mean | sd | 95% interval |")
-    assert set(rule) == {"|", "-"}
+    assert set(rule) == {"|", "-", ":"}
     rows = [line for line in lines if line.startswith("| rank |")]
     told = [(row.split(" | ")[2], row.split(" | ")[3]) for row in rows]
     assert [method for method, metric in told if metric == "accuracy"] == ["majority class", "spot", "vocab"]
