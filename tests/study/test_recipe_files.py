@@ -188,7 +188,7 @@ def test_keys_of_a_grid_go_together(folder):
     cells = list(expand_grid({"a.b, c": [[1, 2], [3, 4]], "d": [5, 6]}))
     assert cells == [{"a": {"b": b}, "c": c, "d": d} for b, c in ((1, 2), (3, 4)) for d in (5, 6)]
     for value in (3, [3], [1, 2, 3]):
-        with pytest.raises(ConfigError, match="'a, b' takes a list of 2 values"):
+        with pytest.raises(ConfigError, match="expected a list of 2 values for keys 'a, b'"):
             list(expand_grid({"a, b": [value]}))
     text = BASE.replace('"data.few_shot" = [4, 8]', '"data.few_shot, train.batch" = [[4, 2], [8, "default"]]')
     recipe = loaded(folder, text)
