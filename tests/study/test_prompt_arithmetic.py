@@ -261,5 +261,5 @@ def test_dots_need_brackets_and_pairs_two_tasks(world):
     with pytest.raises(ConfigError, match="no brackets"):
         fill_in("v(a), ...)", ["a"], {})
     (world / "alone.toml").write_text(f'{QUICK}\n[[stage]]\nname = "p"\ntasks = ["mood.toml"]\ntogether = "pairs"\n')
-    with pytest.raises(ConfigError, match="asks for pairs of tasks and has 1"):
+    with pytest.raises(ConfigError, match="needs at least 2 tasks; stage 'p' has 1"):
         load_recipe(world / "alone.toml")

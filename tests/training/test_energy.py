@@ -88,7 +88,7 @@ def test_a_gang_is_divided_by_tokens(tmp_path, monkeypatch, lap_s):
     if lap_s:
         tokens = [
             sum(
-                m.shape.extra + len(m.rows[i].source) + len(m.rows[i].target)
+                m.layout.extra + len(m.rows[i].source) + len(m.rows[i].target)
                 for s in range(m.total)
                 for i in m.stream.at(s)
             )
