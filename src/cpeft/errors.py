@@ -101,6 +101,11 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
         raise CannotWrite(f"cannot write {path}: {reason(error)}; name another place") from None
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or the name of its class where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def reason(error: OSError) -> str:
     """The operating system's reason, reworded where it would mislead."""
     path = error.filename or ""

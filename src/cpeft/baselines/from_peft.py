@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers.pytorch_utils import Conv1D
 
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, first_line
 from cpeft.models.loading import FrozenLM
 
 
@@ -21,7 +21,7 @@ def inject(lm: FrozenLM, name: str, config: Any) -> None:
     try:
         inject_adapter_in_model(config, lm.model)
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"method '{name}' on {lm.name} ({type(lm.model).__name__}): {reason}; name layers of the model in method.targets"
+            f"method '{name}' on {lm.name} ({type(lm.model).__name__}): {first_line(error)}; "
+            "name layers of the model in method.targets"
         ) from None

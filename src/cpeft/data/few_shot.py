@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from cpeft.errors import ConfigError, DataError
+from cpeft.errors import DataError
 from cpeft.seeds import generator
 from cpeft.tasks.base import Code, Task
 
@@ -51,8 +51,6 @@ class SplitRows:
 
 def few_shot(task: Task, rows: SplitRows, k: int, per: Literal["class", "total"], seed: int) -> SplitRows:
     """`k` rows of each class (all of a smaller class), or `k` in total with the class proportions of `rows`."""
-    if k < 0:
-        raise ConfigError(f"few_shot: k = {k} per '{per}'; k must not be negative, per is 'class' or 'total'")
     rng = generator(seed, "subset")
     notes: list[str] = []
     if per == "class" and task.words and task.kind != "regression":
@@ -96,8 +94,6 @@ def _in_total(rows: SplitRows, k: int, rng: np.random.Generator, notes: list[str
 
 def limit(rows: SplitRows, n: int, seed: int) -> SplitRows:
     """At most `n` rows (but a whole group, where rows are grouped), drawn uniformly, in their old order."""
-    if n < 0:
-        raise ConfigError(f"data.limit = {n}: must not be negative")
     if n >= len(rows):
         return rows
     index = rows.draw(n, generator(seed, "subset"), stratify=False)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from cpeft.errors import first_line
+
 TIMEOUT = 5  # seconds
 
 
@@ -61,6 +63,6 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError, OSError) as error:
-        unreached = Unreached(str(error).splitlines()[0])
+        unreached = Unreached(first_line(error))
         unreached.offline = isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled)
         raise unreached from None

@@ -18,7 +18,7 @@ import pyarrow.parquet
 from cpeft.config import digest
 from cpeft.data.hub import ask_hub_once
 from cpeft.data.user_files import UserFile, read_texts
-from cpeft.errors import DataError, MissingData
+from cpeft.errors import DataError, MissingData, first_line
 from cpeft.tasks.base import Task
 from cpeft.tasks.cells import cell_text
 
@@ -107,7 +107,7 @@ def read_rows(path: Path) -> pa.Table:
             case other:
                 raise DataError(f"{path}: cannot read '{other}' files; known: {', '.join(SUFFIXES)}")
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable {path.suffix} file: {_first_line(error)}") from None
+        raise DataError(f"{path}: not a readable {path.suffix} file: {first_line(error)}") from None
     if not table.num_rows:
         raise DataError(f"{path}: no rows")
     return table
@@ -161,7 +161,7 @@ def _from_hub(task: Task, revision: str | None, folder: str | None = None) -> Da
 
         found = datasets.load_dataset(task.hub.path, task.hub.config, revision=revision, trust_remote_code=False)
     except Exception as error:  # `datasets` raises nearly anything: no network, no such name, no such config
-        raise _missing(task, f"hub dataset {address}: {type(error).__name__}: {_first_line(error)}", folder) from None
+        raise _missing(task, f"hub dataset {address}: {type(error).__name__}: {first_line(error)}", folder) from None
     here = {ours: found[theirs] for ours, theirs in task.hub.splits.items() if theirs in found}
     if not here:
         raise _missing(task, f"hub dataset {address} has the splits {', '.join(found)} only", folder)
@@ -194,7 +194,3 @@ def _remedy(task: Task) -> str:
         f"with a network: `cpeft fetch task:{task.name} --out DIR`, then `export {FOLDER_VARIABLE}=DIR` "
         f"(it holds DIR/{task.name}/train.parquet and so on)"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from cpeft.data.csv_rows import CsvRows
 from cpeft.data.json_rows import json_rows
-from cpeft.errors import DataError, MissingData
+from cpeft.errors import DataError, MissingData, first_line
 from cpeft.tasks.base import Task
 
 MARKS = {  # the longer ones first
@@ -151,7 +151,7 @@ class UserFile:
                     self.rows += 1
                     yield FileRow(self.rows, 0, cells)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.path}: not a readable .parquet file: {str(error).splitlines()[0]}") from None
+            raise DataError(f"{self.path}: not a readable .parquet file: {first_line(error)}") from None
         self.notes = (f"{self.path.name}: {self.rows} rows",)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from cpeft.config import Table, digest
-from cpeft.errors import ConfigError, MissingModel
+from cpeft.errors import ConfigError, MissingModel, first_line
 from cpeft.models.cache import file_hash, remembered
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -109,9 +109,8 @@ def not_loaded(name: str, error: Exception) -> ConfigError | MissingModel:
             f"model '{name}' comes with program code of its own, which cpeft never runs; use a model whose architecture is "
             "part of transformers"
         )
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return MissingModel(
-        f"model '{name}' could not be loaded: {reason}\nGive a local folder, or on a machine with a network run: "
+        f"model '{name}' could not be loaded: {first_line(error)}\nGive a local folder, or on a machine with a network run: "
         f"cpeft fetch model:{name} --out DIR, then set model.name to DIR/{Path(name).name}"
     )
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cpeft.errors import ConfigError, MissingModel, writing
+from cpeft.errors import ConfigError, MissingModel, first_line, writing
 from cpeft.models.cache import file_hash, models_cache, write_once
 
 SUFFIX = ".gguf"
@@ -67,7 +67,7 @@ def architecture_of(path: Path) -> str:
     try:
         return str(GGUFReader(path).fields["general.architecture"].contents())
     except Exception as error:  # as below
-        raise ConfigError(f"{path}: no readable GGUF file: {_first_line(error)}") from None
+        raise ConfigError(f"{path}: no readable GGUF file: {first_line(error)}") from None
 
 
 def converted(path: Path) -> Path:
@@ -120,13 +120,9 @@ def _read(path: Path) -> tuple[Any, Any]:
         model, found = auto.from_pretrained(**at, config=config, dtype=torch.float32, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(**at)
     except Exception as error:  # numpy, tokenizers and transformers raise nearly anything for a broken file
-        raise ConfigError(f"{path}: transformers cannot read this GGUF file: {_first_line(error)}") from None
+        raise ConfigError(f"{path}: transformers cannot read this GGUF file: {first_line(error)}") from None
     if lacking := sorted(found["missing_keys"]):
         raise ConfigError(
             f"{path}: {len(lacking)} of the model's tensors are not in the file, the first is {lacking[0]}"
         )
     return model, tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

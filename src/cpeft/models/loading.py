@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from cpeft.data.hub import ask_hub_once
 from cpeft.data.options import Form
-from cpeft.errors import ConfigError, PromptMismatch
+from cpeft.errors import ConfigError, PromptMismatch, first_line
 from cpeft.models.chat import ChatCodec
 from cpeft.models.content import (
     NO_REMOTE_CODE,
@@ -239,8 +239,7 @@ def placed(dtype: Dtype, device: str) -> tuple[str, str]:
         AssertionError,
         NotImplementedError,
     ) as error:  # a name that is none; not compiled in; not here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"device '{place}' of a model: use auto, cpu or cuda ({reason})") from None
+        raise ConfigError(f"device '{place}' of a model: use auto, cpu or cuda ({first_line(error)})") from None
     if dtype != "auto":
         return place, dtype
     amx = CPU.exists() and "amx_bf16" in CPU.read_text()  # bfloat16 matrices in hardware: three to four times float32

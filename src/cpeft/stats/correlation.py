@@ -30,7 +30,7 @@ class Correlation(NamedTuple):
     why: str = ""
 
 
-def rank_correlation(grid: Grid[Name], seed: int = 0) -> Correlation:
+def rank_correlation(grid: Grid[Name]) -> Correlation:
     """Spearman's rho over all pairs; p is two-sided, of the ranks within targets, over permutations of whole sources."""
     x, y = (stats.rankdata(values) for values in zip(*grid.values(), strict=True))
     if not (np.ptp(x) and np.ptp(y)):
@@ -45,14 +45,14 @@ def rank_correlation(grid: Grid[Name], seed: int = 0) -> Correlation:
     cells_ST = np.array([[places[source, target] for target in targets] for source in sources])
     x_ST, y_ST = (ranks[cells_ST] - ranks[cells_ST].mean(axis=0) for ranks in (x, y))
     products_SS = x_ST @ y_ST.T  # of the similarities of one source with the gains of another
-    orders_RS = _orders(len(sources), seed)
+    orders_RS = _orders(len(sources))
     sums_R = products_SS[orders_RS, np.arange(len(sources))].sum(axis=1)
     as_far = np.abs(sums_R) >= abs(np.trace(products_SS)) - 1e-9
     exact = len(orders_RS) == factorial(len(sources))
     return Correlation(rho, float(as_far.mean() if exact else (1 + as_far.sum()) / (1 + len(orders_RS))))
 
 
-def _orders(size: int, seed: int) -> np.ndarray:
+def _orders(size: int) -> np.ndarray:
     if factorial(size) <= RESAMPLES:
         return np.array(list(permutations(range(size))))
-    return generator(seed, "rank correlation").permuted(np.tile(np.arange(size), (RESAMPLES, 1)), axis=1)
+    return generator(0, "rank correlation").permuted(np.tile(np.arange(size), (RESAMPLES, 1)), axis=1)

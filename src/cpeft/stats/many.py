@@ -44,7 +44,7 @@ class Ranking:
         return abs(self.ranks[first] - self.ranks[second]) >= self.critical_difference
 
 
-def rank_methods(scores: Mapping[str, Mapping[Unit, float]], alpha: float = ALPHA, seed: int = 0) -> Ranking:
+def rank_methods(scores: Mapping[str, Mapping[Unit, float]]) -> Ranking:
     """Friedman's and Nemenyi's tests of at least three methods over the same tasks: method -> task -> score, more is better.
 
     Friedman's p is by permutation: were all methods alike, any order of them would be as likely on every task. CD = q_alpha
@@ -63,18 +63,18 @@ def rank_methods(scores: Mapping[str, Mapping[Unit, float]], alpha: float = ALPH
     check(table.T, "two tasks with scores of all methods")
     k, n = table.shape
     ranks = stats.rankdata(-table, axis=0)
-    q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
+    q = stats.studentized_range.ppf(1 - ALPHA, k, np.inf) / np.sqrt(2)
     return Ranking(
         ranks=dict(zip(scores, ranks.mean(axis=1).tolist(), strict=True)),
         tasks=n,
-        p=_friedman(ranks, seed),
+        p=_friedman(ranks),
         critical_difference=float(q * np.sqrt(k * (k + 1) / (6 * n))),
     )
 
 
-def _friedman(ranks: np.ndarray, seed: int) -> float:
+def _friedman(ranks: np.ndarray) -> float:
     """P(the rank sums [k] lie as far from one another as observed) when the ranks of every task [k, n] come in any order."""
-    rng = generator(seed, "friedman")
+    rng = generator(0, "friedman")
     sums = np.zeros((RESAMPLES, len(ranks)))
     for of_task in ranks.T:
         sums += rng.permuted(np.tile(of_task, (RESAMPLES, 1)), axis=1)

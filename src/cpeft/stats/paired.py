@@ -23,7 +23,7 @@ from scipy import special, stats
 
 from cpeft.errors import NotComparable
 from cpeft.seeds import generator
-from cpeft.stats.intervals import ALPHA, SAME, Interval, Verdict, deviates, t_interval
+from cpeft.stats.intervals import SAME, Interval, deviates, t_interval
 
 RESAMPLES = 1 << 14  # sign flips: exact up to 14 units
 Unit = TypeVar("Unit", bound=Hashable)
@@ -35,10 +35,9 @@ class Paired:
     """First method minus second, unit by unit; `of` names the units: seeds, origins, tasks.
 
     `t_interval` holds the mean difference with 95% confidence. `p` is two-sided, `least_p` the least value it can take with so
-    many units that differ: the sign of a difference of 0 changes nothing. `d_z` = mean / deviation of the differences;
-    `hedges_g` is d_z without its bias in small samples; `rank_biserial` = (positive ranks - negative ranks) / all ranks of the
-    absolute differences. `d_z` is None where no difference deviates from the mean, `hedges_g` also with two units, where its
-    correction does not exist.
+    many units that differ: the sign of a difference of 0 changes nothing. `hedges_g` is the mean over the deviation of the
+    differences, without its bias in small samples; None where no difference deviates from the mean, and with two units, where
+    the correction does not exist.
     """
 
     differences: tuple[float, ...]
@@ -46,9 +45,7 @@ class Paired:
     t_interval: Interval
     p: float
     least_p: float
-    d_z: float | None
     hedges_g: float | None
-    rank_biserial: float
 
     @property
     def units(self) -> int:
@@ -58,14 +55,8 @@ class Paired:
     def mean(self) -> float:
         return float(np.mean(self.differences))
 
-    def verdict(self, alpha: float = ALPHA) -> Verdict:
-        """CANNOT where no outcome with so many units that differ could be significant: for 0.05 that is below six."""
-        if self.least_p > alpha:
-            return Verdict.CANNOT
-        return Verdict.SIGNIFICANT if self.p <= alpha else Verdict.NOT
 
-
-def compare(first: Mapping[Unit, float], second: Mapping[Unit, float], of: str = "seeds", seed: int = 0) -> Paired:
+def compare(first: Mapping[Unit, float], second: Mapping[Unit, float], of: str = "seeds") -> Paired:
     """Compare two methods over matched units that are independent of one another, called `of`: unit -> score.
 
     Raises NotComparable where a unit lacks its partner, with fewer than two units, or for a score that is no number.
@@ -79,23 +70,19 @@ def compare(first: Mapping[Unit, float], second: Mapping[Unit, float], of: str =
         differences=tuple(d.tolist()),
         of=of,
         t_interval=t_interval(d),
-        p=_sign_flips(moved, seed),
+        p=_sign_flips(moved),
         least_p=min(1.0, 2.0 ** (1 - len(moved))) if 2 ** len(moved) <= RESAMPLES else 2 / (RESAMPLES + 1),
-        d_z=d_z,
         hedges_g=None if d_z is None or n < 3 else d_z * _unbiasing(n - 1),
-        rank_biserial=_rank_biserial(d),
     )
 
 
-def compare_tasks(
-    first: Mapping[tuple[Task, Seed], float], second: Mapping[tuple[Task, Seed], float], seed: int = 0
-) -> Paired:
+def compare_tasks(first: Mapping[tuple[Task, Seed], float], second: Mapping[tuple[Task, Seed], float]) -> Paired:
     """Compare two methods over tasks: (task, seed) -> score. A unit is a task, its score the mean of its seeds.
 
     Raises NotComparable where a score lacks its partner, with fewer than two tasks, or for a score that is no number.
     """
     _check_matched(first, second)
-    return compare(task_means(first), task_means(second), "tasks", seed)
+    return compare(task_means(first), task_means(second), "tasks")
 
 
 def task_means(scores: Mapping[tuple[Task, Seed], float]) -> dict[Task, float]:
@@ -140,12 +127,12 @@ def listed(units: Iterable[Hashable]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _sign_flips(d: np.ndarray, seed: int) -> float:
+def _sign_flips(d: np.ndarray) -> float:
     """P(|mean| >= observed) when the sign of every difference is a coin's."""
     if len(d) < 2:  # one coin, or none: either side is as far out
         return 1.0
     exact = 2 ** len(d) <= RESAMPLES
-    signs_RN = _all_signs(len(d)) if exact else generator(seed, "sign flips").choice([-1.0, 1.0], (RESAMPLES, len(d)))
+    signs_RN = _all_signs(len(d)) if exact else generator(0, "sign flips").choice([-1.0, 1.0], (RESAMPLES, len(d)))
     as_far = np.abs(signs_RN @ d) >= abs(d.sum()) * (1 - SAME)
     return float(as_far.mean() if exact else (1 + as_far.sum()) / (1 + RESAMPLES))
 
@@ -159,10 +146,3 @@ def _all_signs(n: int) -> np.ndarray:
 def _unbiasing(df: int) -> float:
     """Hedges' exact correction: Gamma(df/2) / (sqrt(df/2) Gamma((df - 1)/2)), near 1 - 3 / (4 df - 1)."""
     return float(np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2))
-
-
-def _rank_biserial(d: np.ndarray) -> float:
-    """Of the differences that are not 0; 0 where all are."""
-    d = d[d != 0]
-    ranks = stats.rankdata(np.abs(d))
-    return float((np.sign(d) * ranks).sum() / ranks.sum()) if len(d) else 0.0

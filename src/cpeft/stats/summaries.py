@@ -60,8 +60,8 @@ def difference_interval(first: Summary, second: Summary) -> Interval:
     return Interval(float(first.mean - second.mean - half), float(first.mean - second.mean + half))
 
 
-def p_range(first: Summary, second: Summary, half: float = HALF) -> Interval:
-    """Least and greatest p of `published_t_test` where each mean and deviation is known to +-`half`.
+def p_range(first: Summary, second: Summary) -> Interval:
+    """Least and greatest p of `published_t_test` where each mean and deviation is known to +-`HALF`.
 
     p falls with the gap of the means, so the gap takes its two extremes. With the ratio of the deviations held, the degrees
     of freedom stay and p rises with their size, so p is least on the box's two lower edges and greatest on its two upper
@@ -70,7 +70,7 @@ def p_range(first: Summary, second: Summary, half: float = HALF) -> Interval:
     """
     a, b = _deviations(first, second)
     gap = abs(first.mean - second.mean)
-    (a_low, a_high), (b_low, b_high) = ((max(0.0, s - half), s + half) for s in (a, b))
+    (a_low, a_high), (b_low, b_high) = ((max(0.0, s - HALF), s + HALF) for s in (a, b))
     along_a, along_b = np.linspace(a_low, a_high, 501), np.linspace(b_low, b_high, 501)
 
     def p(gap: float, deviation_a: float, deviation_b: float) -> np.ndarray:
@@ -79,8 +79,8 @@ def p_range(first: Summary, second: Summary, half: float = HALF) -> Interval:
         n_a, n_b = first.runs, second.runs
         return np.asarray(stats.ttest_ind_from_stats(gap, edges[0], n_a, 0, edges[1], n_b, equal_var=n_a == n_b).pvalue)
 
-    low = 0.0 if a_low == b_low == 0 else p(gap + 2 * half, a_low, b_low).min()
-    return Interval(float(low), float(p(max(0.0, gap - 2 * half), a_high, b_high).max()))
+    low = 0.0 if a_low == b_low == 0 else p(gap + 2 * HALF, a_low, b_low).min()
+    return Interval(float(low), float(p(max(0.0, gap - 2 * HALF), a_high, b_high).max()))
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,14 @@ class Judged:
     reason: str = ""
 
 
-def judge_rounded(first: Summary, second: Summary, alpha: float, half: float = HALF) -> Judged:
+def judge_rounded(first: Summary, second: Summary, alpha: float) -> Judged:
     """The published test's verdict as far as rounding allows one. A deviation printed as 0 may be anything down to none, where
     t has no bound; it cannot be judged."""
     if first.deviation is None or second.deviation is None:
         return Judged(Verdict.CANNOT, reason="a deviation is missing")
     if first.deviation == 0 or second.deviation == 0:
         return Judged(Verdict.CANNOT, reason="deviation 0")
-    found = p_range(first, second, half)
+    found = p_range(first, second)
     return Judged(verdict_of(found, alpha), found)
 
 
@@ -110,18 +110,18 @@ def verdict_of(found: Interval, alpha: float) -> Verdict:
     return Verdict.NOT if found.low > alpha else Verdict.ROUNDING
 
 
-def holm_judged(family: Sequence[Judged], alpha: float = ALPHA) -> list[Judged]:
+def holm_judged(family: Sequence[Judged]) -> list[Judged]:
     """A family after Holm's correction. Corrected values never fall when a p rises, so the ends of the ranges give the ends;
     what cannot be judged stays in the family with p = 1."""
     ends = [judged.range or Interval(1.0, 1.0) for judged in family]
     lows, highs = (holm(p) for p in zip(*ends, strict=True)) if ends else ([], [])
     return [
-        Judged(verdict_of(Interval(low, high), alpha), Interval(low, high)) if judged.range else judged
+        Judged(verdict_of(Interval(low, high), ALPHA), Interval(low, high)) if judged.range else judged
         for judged, low, high in zip(family, lows, highs, strict=True)
     ]
 
 
-def judge_figure(own: Summary, printed: float, alpha: float = ALPHA, half: float = HALF) -> Judged:
+def judge_figure(own: Summary, printed: float) -> Judged:
     """Seeds of our own against one printed figure: Student's one-sample t-test, as far as rounding of `printed` allows one.
 
     The figure has no deviation and no number of runs, so it is taken as exact but for its rounding. The test says how far our
@@ -132,6 +132,6 @@ def judge_figure(own: Summary, printed: float, alpha: float = ALPHA, half: float
     if own.deviation == 0:
         return Judged(Verdict.CANNOT, reason="deviation 0")
     error, gap = own.deviation / own.runs**0.5, abs(own.mean - printed)
-    ends = (2 * stats.t.sf(max(0.0, distance) / error, own.runs - 1) for distance in (gap + half, gap - half))
+    ends = (2 * stats.t.sf(max(0.0, distance) / error, own.runs - 1) for distance in (gap + HALF, gap - HALF))
     found = Interval(*map(float, ends))
-    return Judged(verdict_of(found, alpha), found)
+    return Judged(verdict_of(found, ALPHA), found)

@@ -196,8 +196,7 @@ class Task:
 
     def without_content(self, filler: str, prefix: bool = True, instruction: str = "") -> str:
         """The text of a row that has `filler` in the place of every field."""
-        columns = [*PLACEHOLDER.findall(self.template), *(column for _, column in self.fields)]
-        return self._written(dict.fromkeys(columns, filler), prefix, instruction)
+        return self._written(dict.fromkeys(self.shown, filler), prefix, instruction)
 
     def _written(self, row: Row, prefix: bool, instruction: str) -> str:
         """The text of a row that is clean."""

@@ -7,17 +7,16 @@ of its text.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cpeft.tasks.base import PLACEHOLDER, Code, Task
+from cpeft.tasks.base import Code, Task
 
 Columns = dict[str, Any]
 
 
 def made_up(task: Task, split: str, count: int) -> Iterator[Columns]:
     """`count` rows of a split; a task with rows of its own needs none."""
-    columns = [column for _, column in task.fields] + PLACEHOLDER.findall(task.template)
     codes = list(task.words)
     for i in range(count):
-        row: Columns = {column: f"{split} {column} {i}" for column in columns}
+        row: Columns = {column: f"{split} {column} {i}" for column in task.shown}
         if codes:
             row[task.label_column] = _written(task, codes[i % len(codes)])
         elif task.values:

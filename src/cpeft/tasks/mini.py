@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cpeft.tasks.base import TASKS, Sizes, Task, coded
+from cpeft.tasks.base import TASKS, Sizes, Task, coded, named
 
 SOURCES = ("mini/sentiment", "mini/topic", "mini/entailment", "mini/paraphrase")
 KIN = {"mini/mood": "mini/sentiment", "mini/claim": "mini/entailment"}
@@ -32,33 +32,29 @@ def _task(name: str, title: str, fields: Sequence[tuple[str, str]], words: Seque
     return name
 
 
-def _same(field: str) -> tuple[str, str]:
-    return field, field
-
-
 TRADES = ("plumber", "electrician", "painter", "gardener", "locksmith", "roofer")
 SUPPORT = ("refund", "delivery", "login", "cancel", "invoice", "repair")
 NAMES = (
-    _task("acceptability", "Is the sentence well-formed?", [_same("sentence")], ("unacceptable", "acceptable")),
+    _task("acceptability", "Is the sentence well-formed?", named("sentence"), ("unacceptable", "acceptable")),
     _task(
         "claim",
         "Does the claim follow from the naturalist's notes?",
-        [_same("notes"), ("assertion", "claim")],
+        [*named("notes"), ("assertion", "claim")],
         ("unproven", "proven"),
     ),
     _task(
         "entailment",
         "Does the hypothesis follow from the premise?",
-        [_same("premise"), _same("hypothesis")],
+        named("premise", "hypothesis"),
         ("entailment", "neutral", "contradiction"),
     ),
     _task("formality", "Is the message formal or informal?", [("message", "text")], ("informal", "formal")),
     _task("mood", "Is the writer of a travel diary glad or unhappy?", [("diary", "text")], ("unhappy", "glad")),
-    _task("paraphrase", "Do the two sentences say the same?", [_same("first"), _same("second")], ("different", "same")),
+    _task("paraphrase", "Do the two sentences say the same?", named("first", "second"), ("different", "same")),
     _task(
         "qa",
         "What is the answer to a question from a passage?",
-        [_same("question"), _same("passage")],
+        named("question", "passage"),
         kind="extraction",
         metrics=("squad_f1", "squad_em"),
         answers=lambda row: (str(row["answer"]),),
@@ -66,14 +62,14 @@ NAMES = (
     _task(
         "question",
         "What kind of answer is asked for?",
-        [_same("question")],
+        named("question"),
         ("person", "place", "time", "number", "reason", "manner"),
     ),
     _task("sentiment", "Does the review praise or blame?", [("review", "text")], ("negative", "positive")),
     _task(
         "similarity",
         "How similar are two sentences, 0 to 5?",
-        [_same("first"), _same("second")],
+        named("first", "second"),
         kind="regression",
         metrics=("pearson", "spearman"),
         values=tuple(f"{half / 2:.1f}" for half in range(11)),
@@ -90,7 +86,7 @@ NAMES = (
     _task(
         "wic",
         "Does a word mean the same in both sentences?",
-        [_same("word"), _same("first"), _same("second")],
+        named("word", "first", "second"),
         ("different", "same"),
     ),
 )

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cpeft.errors import ConfigError
 from cpeft.report.published.cosines import Cosines, cosine_table, cosines
 from cpeft.report.published.layout import line_table, wide_table
@@ -34,6 +32,7 @@ from cpeft.report.section import Page, section
 from cpeft.report.study import Study, distinct
 from cpeft.report.vectors.crossing import crossings
 from cpeft.report.vectors.lines import GRID, Shots, Trial, examples
+from cpeft.stats.corrected_tests import summed
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.summaries import Summary, difference_interval, holm_judged, judge_figure, judge_rounded
 
@@ -177,16 +176,14 @@ def _lines(study: Study, name: str, row: str, column: str, published: Summary, s
         task, asked = trials[0].task, metric if metric in first.scores[trials[0].task] else ""
         own = asked or first.data[task].headline
         values = [trial.run.result.scores[task][own].value for trial in trials]
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
         why = "k per class here" if shots not in (0, "full") and trials[0].per != "total" else ""
         by_shots = name in BY_SHOTS
-        ours = Summary(float(np.mean(values)), deviation, len(values))
         called = stage if label == stage else f"{stage}: {GRID.sub('', label)}"
         one = len({other for *_, other in groups}) == 1
         yield Line(
             f"{task}, {examples(shots)}" if by_shots else task, row, examples(shots) if by_shots else "", column, metric,
             published,
-            called if one else f"{called}, {dtype}", own, ours, why,
+            called if one else f"{called}, {dtype}", own, summed(values), why,
         )  # fmt: skip
 
 

@@ -8,18 +8,6 @@ from cpeft.prompts.formula.tree import Call, Fresh, Name, Node, Sum
 from cpeft.report.vectors.lines import Trial
 from cpeft.report.vectors.starts import Asked, formula_of
 
-MODELS = ("T5", "LLaMA", "DeepSeek")  # of the cross-origin tables
-SETTINGS_RUNS = (3, 6)  # three origins: three prompts on their own origin, six on another
-FEW_SHOT = {  # short name: the row in the published figures, its runs
-    "random": ("random", 10),
-    "source 1": ("source 1 (SPoT): MNLI / DBPedia / SST2", 10),
-    "source 2": ("source 2 (SPoT): QNLI / TREC / Yelp", 10),
-    "multi-task SPoT": ("both, multi-task SPoT", 3),
-    "ATTEMPT": ("both, ATTEMPT", 3),
-    "TPV": ("both, TPV sum (ours)", 10),
-}
-NOT_ITSELF = {"SST5": "not SST-5"}  # an alias in the published code: SST-2 in every row but ATTEMPT's
-
 
 class Kind(NamedTuple):
     """What a published row trained: a method, what it started from, and whether one run held several tasks."""

@@ -4,7 +4,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cpeft.config import flat
@@ -72,9 +71,6 @@ class MLflow(Tracker):
 
         now = int(1000 * time.time())
         self.client.log_batch(self.handle, [Metric(_key(key), value, now, step) for key, value in numbers.items()])
-
-    def conclude(self, scores: dict[str, float], prompts: list[Path]) -> None:
-        self.log(self.step, scores)
 
     def end(self, state: State) -> None:
         self.client.set_terminated(self.handle, STATES[state])

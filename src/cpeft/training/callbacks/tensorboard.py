@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cpeft.training.callbacks.tracker import TRACKERS, State, Tracker
@@ -30,9 +29,6 @@ class TensorBoard(Tracker):
     def log(self, step: int, numbers: dict[str, float]) -> None:
         for key, value in numbers.items():
             self.writer.add_scalar(key, value, step)
-
-    def conclude(self, scores: dict[str, float], prompts: list[Path]) -> None:
-        self.log(self.step, scores)
 
     def end(self, state: State) -> None:
         self.writer.close()

@@ -99,7 +99,7 @@ def _read(folder: RunFolder) -> dict[str, Any] | None:
 
 
 class Tracker(Callback, ABC):
-    """One run in one tool. Subclasses say which `packages` the tool needs, and do four things."""
+    """One run in one tool. Subclasses say which `packages` the tool needs, and how to begin, log and end a run."""
 
     packages: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[Options]] = Options
@@ -125,9 +125,9 @@ class Tracker(Callback, ABC):
     def log(self, step: int, numbers: dict[str, float]) -> None:
         """Log numbers of a step."""
 
-    @abstractmethod
     def conclude(self, scores: dict[str, float], prompts: list[Path]) -> None:
-        """Log the test scores and the folders of the exported prompts."""
+        """Log the test scores; a tool that stores files may keep the folders of the exported prompts too."""
+        self.log(self.step, scores)
 
     @abstractmethod
     def end(self, state: State) -> None:

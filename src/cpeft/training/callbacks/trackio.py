@@ -5,7 +5,6 @@ import io
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextvars import Context
-from pathlib import Path
 from typing import Any
 
 from cpeft.training.callbacks.tracker import TRACKERS, State, Tracker
@@ -39,9 +38,6 @@ class Trackio(Tracker):
 
     def log(self, step: int, numbers: dict[str, float]) -> None:
         self.handle.log(numbers, step=step)
-
-    def conclude(self, scores: dict[str, float], prompts: list[Path]) -> None:
-        self.log(self.step, scores)
 
     def end(self, state: State) -> None:
         with _quiet():
