@@ -38,16 +38,16 @@ class Elements(HTMLParser):
 
 
 def test_a_page_gets_every_panel_with_its_title_and_label():
-    elements = Elements(picture(panels=3).markup())
+    elements = Elements(picture(panels=3).__html__())
     pictures = [attributes for tag, attributes in elements.all if tag == "svg"]
     assert [each["id"] for each in pictures] == ["curve-0", "curve-1", "curve-2"]
     assert [each["aria-label"] for each in pictures] == [f"{HOSTILE} {i}" for i in range(3)]
     assert {each["role"] for each in pictures} == {"img"}
-    assert re.findall("<figcaption>(.*?)</figcaption>", picture(panels=3).markup()) == ["task 0", "task 1", "task 2"]
+    assert re.findall("<figcaption>(.*?)</figcaption>", picture(panels=3).__html__()) == ["task 0", "task 1", "task 2"]
 
 
 def test_ids_are_used_and_shared_by_no_two_pictures():
-    html = picture("a", panels=2).markup() + picture("b").markup()
+    html = picture("a", panels=2).__html__() + picture("b").__html__()
     elements = Elements(html)
     ids = elements.attributes("id")
     referred = {name.removeprefix("#") for name in elements.attributes("href")}
@@ -58,7 +58,7 @@ def test_ids_are_used_and_shared_by_no_two_pictures():
 
 
 def test_the_colours_in_a_page_are_its_own():
-    html = picture().markup()
+    html = picture().__html__()
     assert not any(colour in html for colour in (INK, RULE, PAPER))
     assert {"currentColor", "var(--rule)"} <= set(re.findall(r"currentColor|var\(--\w+\)", html))
     assert "xmlns" not in html
@@ -66,7 +66,7 @@ def test_the_colours_in_a_page_are_its_own():
 
 
 def test_words_stay_text():
-    markup = picture().markup()
+    markup = picture().__html__()
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; \"quoted\" 'text' {{ 7 * 7 }} $x_1$</text>" in markup
     assert "<script>" not in markup
 
@@ -115,4 +115,4 @@ def test_nothing_in_a_file_is_cut_off():
 def test_the_same_picture_gives_the_same_bytes(tmp_path):
     first, second = (picture(panels=2).write(tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    assert picture().markup() == picture().markup()
+    assert picture().__html__() == picture().__html__()

@@ -9,6 +9,7 @@ from test_page import write_run, write_store
 
 from cpeft.report.page import Report
 from cpeft.report.render.drawing import Picture
+from cpeft.report.render.files import write_files
 from tiny import run_python
 
 LABEL = "50% of $x_1$ & {more} | <b> ~^#\\"
@@ -22,7 +23,7 @@ def made(tmp_path_factory) -> tuple[Report, Path]:
         write(store)
     write_run(store, LABEL, ["wic"], 0)
     report = Report.of(store)
-    report.write_files(store / "figures")
+    write_files(report.parts, store / "figures")
     return report, store / "figures"
 
 
@@ -81,7 +82,7 @@ def test_latex_has_as_many_columns_in_every_row(made):
 
 def test_the_same_page_gives_the_same_files(made, tmp_path):
     report, folder = made
-    files = report.write_files(tmp_path / "deep" / "again")
+    files = write_files(report.parts, tmp_path / "deep" / "again")
     assert {path.name: path.read_bytes() for path in files} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }

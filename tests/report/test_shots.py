@@ -143,8 +143,8 @@ def test_few_lines_share_a_panel_and_none_their_colour(tmp_path):
     assert [key.label for key in second.keys] == ["nothing", "rte from 1", "rte from 2", "rte from 3", "rte from 4"]
     assert all(len({key.colour for key in picture.keys}) == len(picture.keys) for picture in (first, second))
     assert first.keys[0] == second.keys[0]
-    assert ticks(first.markup()) == ticks(second.markup())
-    assert {"4", "16", "64"} <= set(ticks(first.markup()))
+    assert ticks(first.__html__()) == ticks(second.__html__())
+    assert {"4", "16", "64"} <= set(ticks(first.__html__()))
 
 
 def test_many_lines_have_a_panel_each(tmp_path):
@@ -153,7 +153,7 @@ def test_many_lines_have_a_panel_each(tmp_path):
     ((_, picture),) = experiment.pictures()
     assert [key.label for key in picture.keys] == ["the line its panel is named after", "nothing", "each of the others"]
     assert [panel.title for panel in picture.panels] == [line.name for line in experiment.lines]
-    assert picture.markup().count("<svg") == 7
+    assert picture.__html__().count("<svg") == 7
 
 
 def test_a_probe_is_no_line_unless_it_is_more(tmp_path):

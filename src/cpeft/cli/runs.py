@@ -260,6 +260,7 @@ def report(
     """Write a self-contained HTML report of a store: scores, experiments, learning curves, attention, examples."""
     from cpeft.report.frame import scores, write_frame
     from cpeft.report.page import Report
+    from cpeft.report.render.files import write_files
 
     load_plugins(plugins or ())
     if frame is not None:
@@ -268,5 +269,5 @@ def report(
     made = Report.of(store, against, other)
     console.print(f"report: {made.write(out)}", markup=False)
     if figures is not None:
-        files = made.write_files(figures)
+        files = write_files(made.parts, figures)
         console.print(f"figures and tables: {len(files)} files in {figures}, listed in index.md", markup=False)

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from cpeft.errors import ConfigError
 from cpeft.report.header import head_facts
-from cpeft.report.render.files import Writable, parts_of, write_files
+from cpeft.report.render.files import Writable, parts_of
 from cpeft.report.section import SECTIONS, Page, Section
 from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
@@ -53,10 +53,6 @@ class Report:
         path = path or self.page.study.store.path / file_name(self.page.paper, other)
         path.write_text(self.html, encoding="utf-8", newline="\n")
         return path
-
-    def write_files(self, folder: Path) -> list[Path]:
-        """Write every table and picture; the paths."""
-        return write_files(self.parts, folder)
 
 
 def write_report(store: Path, out: Path | None = None, paper: str | None = None, other: Path | None = None) -> Path:

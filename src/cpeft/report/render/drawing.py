@@ -105,10 +105,7 @@ class Picture:
     columns: int = 3  # panels side by side in a file
     grows: bool = True
 
-    def __html__(self) -> str:
-        return self.markup()
-
-    def markup(self) -> Markup:
+    def __html__(self) -> Markup:
         """The panels for a page, each a `<figure>`; the legend is not among them."""
         names = [f"{self.name}-{i}" if len(self.panels) > 1 else self.name for i in range(len(self.panels))]
         figures = Markup("").join(self._panel(*each) for each in zip(self.panels, names, strict=True))
