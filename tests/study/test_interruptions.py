@@ -83,7 +83,7 @@ def whole(world, tmp_path_factory):
     store = tmp_path_factory.mktemp("whole") / "store"
     plan = Plan(load_recipe(world / "study.toml", LONGER), Store(store))
     assert run_recipe(plan, Console(quiet=True)).done == RUNS
-    cli.runs._ending(plan)
+    cli.runs._show_results(plan)
     return outcome(store)
 
 
