@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import typer
 
 from cpeft.use import predict as answering
-from cpeft.use.target import Answers
+from cpeft.use.target import CountedAnswers
 
 KINDS = ("csv", "jsonl", "json", "parquet")
 TASK = 'name = "own"\ntemplate = "{text}"\nlabel_column = "label"\n[labels]\n0 = "no"\n1 = "yes"\n[files]\ntest = "none.csv"\n'
@@ -37,8 +37,8 @@ class StandIn:
     def digest(self) -> str:
         return "stand-in"
 
-    def answer(self, task: str, rows: list[Any], which: list[int]) -> Answers:
-        return Answers(["yes"] * len(rows), 0, 0)
+    def answer(self, task: str, rows: list[Any], which: list[int]) -> CountedAnswers:
+        return CountedAnswers(["yes"] * len(rows), 0, 0)
 
 
 def write_rows(path: Path, count: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpeft.report.study import Comparison, Study
+from cpeft.report.study import SavedComparison, Study
 from cpeft.report.vectors.addition import additions
 from cpeft.report.vectors.crossing import crossings
 from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising
@@ -132,7 +132,7 @@ def _paired(lines: Mapping[str, Line], one: str, other: str, task: str, shots: S
     return compare(dict(lines[one].at(task, shots)), dict(lines[other].at(task, shots)))
 
 
-def cosines(comparison: Comparison, design: Design) -> list[str]:
+def cosines(comparison: SavedComparison, design: Design) -> list[str]:
     """Mean cosines of vectors and prompts over pairs of different origins, by the relation of their tasks, and how far the same
     task lies above its family: the least and the greatest margin of single pairs of origins."""
     rows = []
@@ -155,7 +155,7 @@ def cosines(comparison: Comparison, design: Design) -> list[str]:
     return ["**4. Mean cosine** over pairs of different origins", "", *table(head, rows)]
 
 
-def predictions(comparison: Comparison, lines: Mapping[str, Line], design: Design) -> list[str]:
+def predictions(comparison: SavedComparison, lines: Mapping[str, Line], design: Design) -> list[str]:
     """Spearman's correlation, over (source, target), of the gain of a source with its similarity to the target's own prompt of
     all rows, both as means over seeds; p by permutation of whole sources, with and without Holm's correction over the table, or
     the reason why there is none."""
@@ -177,7 +177,7 @@ def predictions(comparison: Comparison, lines: Mapping[str, Line], design: Desig
 
 
 def _similarity_and_gain(
-    comparison: Comparison, lines: Mapping[str, Line], design: Design, shots: Shots, measured: tuple[str, str]
+    comparison: SavedComparison, lines: Mapping[str, Line], design: Design, shots: Shots, measured: tuple[str, str]
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Mean similarity and mean gain by (source, target)."""
     hashes = {(each["prompt"], each["seed"]): each["hash"] for each in comparison.found["compared"]}

@@ -72,7 +72,7 @@ def test_pads_are_no_answer():
     """Scores and what counts as an answer stay as they are."""
     lm = make_lm("t5")
     plain, padded = (task_data("rank.toml", None, options, 0, lm) for options in (DataOptions(), IN_LOSS))
-    assert plain.spoken == padded.spoken
+    assert plain.surfaces == padded.surfaces
     assert [part.examples for part in plain.parts.values()] == [part.examples for part in padded.parts.values()]
 
 

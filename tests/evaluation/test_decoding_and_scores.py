@@ -8,7 +8,7 @@ import torch
 
 from cpeft.data.encode import micro_batches
 from cpeft.data.rows import EncodedRow
-from cpeft.evaluation.decoding import Decided, decode_rows, mean_loss
+from cpeft.evaluation.decoding import NoLabelPossible, decode_rows, mean_loss
 from cpeft.evaluation.scoring import score_texts
 from cpeft.methods.base import PromptOutput
 from cpeft.metrics import METRICS, MetricContext
@@ -174,14 +174,14 @@ def test_the_models_own_generation_habits_do_not_decide_scores(taught, habit):
             setattr(own, name, value)
 
 
-def test_what_can_become_no_label_is_told_by_the_pass_over_the_labels(taught, monkeypatch):
+def test_text_of_a_row_that_can_become_no_label_comes_from_the_pass_over_the_labels(taught, monkeypatch):
     """`generate` is asked for no row of a packed model that leaves the labels for good, and the texts are those it says."""
     learner, rows = taught
     if not learner.lm.packed:
         pytest.skip("it has no packed form")
     labels = LABELS[:1]
     told = [row.text for row in decode_rows(learner, rows, labels, EvalOptions())]
-    monkeypatch.setattr(type(learner), "tell", lambda *given, **more: pytest.fail("asked for again"))
+    monkeypatch.setattr(type(learner), "generate_from", lambda *given, **more: pytest.fail("asked for again"))
     assert [row.text for row in decode_rows(learner, rows, labels, EvalOptions())] == told
     assert any(text not in labels for text in told)
     monkeypatch.setattr(type(learner), "read", lambda *given: None)
@@ -191,7 +191,7 @@ def test_what_can_become_no_label_is_told_by_the_pass_over_the_labels(taught, mo
 def test_decided_rows(taught):
     """Open while the text is the beginning of a label, white space aside; closed once it is not."""
     codec = taught[0].lm.text
-    criterion = Decided(codec, ("very very good", "positive"), skip=0)
+    criterion = NoLabelPossible(codec, ("very very good", "positive"), skip=0)
 
     def ids(text):
         return torch.tensor([codec.targets([text])[0][:-1]])

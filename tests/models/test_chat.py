@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError, TooLong
-from cpeft.evaluation.decoding import decode_rows, matched, mean_loss
+from cpeft.evaluation.decoding import decode_rows, label_matcher, mean_loss
 from cpeft.evaluation.row_text import example_of, frame_of, opening
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.chat import ChatCodec
@@ -335,7 +335,7 @@ def test_published_matching(talker):
     labels = {label: label for label in RTE.labels()}
     texts = {}
     for rule in ("exact", "lower"):
-        options, say = EvalOptions(match=rule), matched(labels, rule)
+        options, say = EvalOptions(match=rule), label_matcher(labels, rule)
         decoded = [row.text for row in decode_rows(learner, rows, tuple(labels), options)]
         texts[rule] = [say(text) for text in decoded]
         assert [text if text in labels else None for text in texts[rule]] == [
@@ -344,7 +344,7 @@ def test_published_matching(talker):
     assert [text in labels for text in texts["exact"]] == [False, False, True, False, True, False]
     assert texts["lower"] == ["entailment", "not_entailment", "entailment", NO_LABEL, "not_entailment", NO_LABEL]
     with pytest.raises(ConfigError, match="two labels are one in lower case"):
-        matched({"Yes": "Yes", "yes": "yes"}, "lower")
+        label_matcher({"Yes": "Yes", "yes": "yes"}, "lower")
 
 
 def test_closed_choice_among_whole_turns(talker):

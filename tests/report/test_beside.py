@@ -55,7 +55,7 @@ def test_stores_without_a_common_run_say_so(tmp_path):
     old, _ = two(tmp_path)
     write_trial(tmp_path / "far", "few", "SPoT", 0, {"cb": 50.0}, weights="feedbeef" * 8)
     html = write_report(old, other=tmp_path / "far").read_text(encoding="utf-8")
-    assert "No run of one has its like in the other" in html
+    assert "The two stores have no run in common" in html
     assert 'id="beside-scores"' not in html
     assert "<td>not written down</td><td>feedbeeffeed</td>" in html
     assert "None" not in html[html.index('id="beside"') :].partition("</section>")[0]

@@ -126,7 +126,7 @@ def test_the_console_stays_empty_and_nothing_is_asked_for(page, tmp_path):
         "Task vectors across origins",
         "Sums of task vectors",
         "Numbers of training examples",
-        "How alike the prompts are",
+        "Similarity of the prompts",
         "Beside published figures",
         "Beside another store",
         "Which source helps",

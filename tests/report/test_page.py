@@ -248,7 +248,7 @@ def test_failed_and_unfinished_runs_are_listed_with_the_reason(store):
     top = html[html.index('id="cautions"') : html.index('id="scores"')]
     assert "<strong>Failed runs</strong> (1)" in top
     assert "<li>targets/rte.wild.s0-aa: RunFailed: loss is NaN &lt;script&gt;" in top
-    assert "<li>targets/rte.slow.s0-bb: last logged step 7; the same command goes on from there</li>" in top
+    assert "<li>targets/rte.slow.s0-bb: last logged step 7; re-run the same command to resume</li>" in top
     assert "<details" not in top
     assert "secret" not in html
 

@@ -17,7 +17,7 @@ from cpeft.prompts.soft_prompt import Provenance, SoftPrompt
 from cpeft.report.page import write_report
 from cpeft.report.section import Page
 from cpeft.report.study import Study
-from cpeft.report.vectors.transfer import PREDICTORS, Pair, Trial, rank, transfer
+from cpeft.report.vectors.transfer import PREDICTORS, TransferPair, TransferTrial, rank, transfer
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.study.recipe.comparison import Comparison
 from cpeft.study.recipe.references import Source
@@ -82,7 +82,7 @@ def store(tmp_path) -> Path:
     return write_transfer(tmp_path / "store")
 
 
-def pairs_of(store: Path) -> dict[tuple[str, str], Pair]:
+def pairs_of(store: Path) -> dict[tuple[str, str], TransferPair]:
     [content] = transfer(Page(Study.of(Store(store))))["maps"]
     return {(source.partition("/")[2], target): pair for (target, source), pair in content["pairs"].items()}
 
@@ -176,8 +176,8 @@ def test_several_runs_of_a_seed_count_once(store):
     assert len(pair.trials) == 3
 
 
-def trial(x: float | None, gain: float) -> Pair:
-    return Pair((Trial(("s", "l"), "a", "b", "accuracy", 0, gain, dict.fromkeys(PREDICTORS, x)),))
+def trial(x: float | None, gain: float) -> TransferPair:
+    return TransferPair((TransferTrial(("s", "l"), "a", "b", "accuracy", 0, gain, dict.fromkeys(PREDICTORS, x)),))
 
 
 def test_ranks_are_spearmans_with_an_exact_permutation_of_sources():

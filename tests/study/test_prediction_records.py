@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 import cpeft
-from cpeft.evaluation.decoding import Decoded, matched
+from cpeft.evaluation.decoding import DecodedRow, label_matcher
 from cpeft.evaluation.predictions import hashed, is_label, prediction_rows
 from cpeft.evaluation.task_data import task_data
 from cpeft.metrics import METRICS, MetricContext
@@ -89,9 +89,9 @@ def done(plan):
 
 def test_a_label_called_none_is_a_label_and_nothing_else_is():
     """The published rule called every other text "none"; a label of that name must not be given by silence."""
-    say = matched({"none": "none", "some": "some"}, "lower")
+    say = label_matcher({"none": "none", "some": "some"}, "lower")
     assert [say(text) for text in ("None", "SOME", "1", "", "none at all")] == ["none", "some", *[NO_LABEL] * 3]
-    said = [Decoded(say(text), None, {}, answer=text) for text in ("None", "1")]
+    said = [DecodedRow(say(text), None, {}, answer=text) for text in ("None", "1")]
     assert [is_label(row, ("none", "some")) for row in said] == [True, False]
     kept = prediction_rows("t", [Example("x", "none", ("none",))] * 2, ["x"] * 2, said, ("none", "some"))
     assert [(row["answer"], row["prediction"], row["in_label_set"]) for row in kept] == [

@@ -81,7 +81,7 @@ def _show_results(plan: Any) -> None:
     from cpeft.report.study import Run
     from cpeft.store.result import RunResult
     from cpeft.store.state import RunState
-    from cpeft.study.runner.worker import summary_of
+    from cpeft.study.runner.worker import recipe_state
 
     if done := [entry.folder for entry in plan.entries() if entry.state == RunState.DONE]:
         runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
@@ -89,16 +89,16 @@ def _show_results(plan: Any) -> None:
         _show_cautions(runs)
         _show_gains(plan.store)
         console.print(f"report: {report}", markup=False)
-    summary = summary_of(plan)
-    for name, path in summary.failures.items():
+    state = recipe_state(plan)
+    for name, path in state.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
-    for name, why in summary.blocked.items():
+    for name, why in state.blocked.items():
         console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
-    if summary.left:
+    if state.left:
         raise Stopped(
-            f"{summary.left} runs are unfinished and no process is working on them; re-run the same command to resume"
+            f"{state.left} runs are unfinished and no process is working on them; re-run the same command to resume"
         )
-    if summary.failures or summary.blocked:
+    if state.failures or state.blocked:
         raise typer.Exit(1)
 
 

@@ -4,11 +4,11 @@
     calibrated    argmax_c  log p(c | x) - log p_cf(c)
                   p_cf(c) = 1/N Σ_i  p(c | x_i) / Σ_c' p(c' | x_i)
 
-p(c | x) is the probability of the whole label c with its end token behind the text x. The x_i are texts without content: what
-the task makes of a row whose every field is "N/A", "[MASK]" or empty (`Task.without_content`), in the form of the run, with the
-same instruction, cue, template and examples. What the model prefers there it prefers whatever it reads; that is taken away.
+p(c | x) is the probability of the whole label c, with its end token, after the text x. The x_i are texts without content: the
+source of a row whose every field is "N/A", "[MASK]" or empty (`Task.without_content`), with the text options of the run (the
+same instruction, cue, template and examples). A preference on these texts does not depend on the input, so it is removed.
 This is the contextual calibration of Zhao et al. (2021, "Calibrate Before Use", section 4: W = diag(p_cf)^-1, b = 0, the mean
-over these three inputs), who take the probability of a label's first token where we take that of the whole label. With one x_i
+over these three inputs), who use the probability of a label's first token; here it is that of the whole label. With one x_i
 it would be the domain-conditional PMI of Holtzman et al. (2021, "Surface Form Competition").
 """
 
@@ -28,22 +28,22 @@ from cpeft.training.memory import in_groups
 
 @torch.no_grad()
 def label_scores(learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequence[str]) -> Float[Tensor, "B C"]:
-    """The log-probability (nats) of every label, with its end token, as the answer to every row. A packed form reads a row
+    """The log-probability (nats) of every label, with its end token, as the answer to every row. A packed model reads each row
     once for all labels."""
-    spoken = [tuple(ids) for ids in learner.text.targets(list(labels))]
+    label_ids = [tuple(ids) for ids in learner.text.targets(list(labels))]
     batch = learner.layout.batch(rows).to(learner.lm.device)
-    longest = max(map(len, spoken))
+    longest = max(map(len, label_ids))
     if reading := learner.read(batch.source_BL, batch.mask_BL, batch.task_B, longest):
-        scores_BC = reading.answers(LabelTrie(spoken), greedy=False).scores_BC
-        assert scores_BC is not None  # asked for
+        scores_BC = reading.answers(LabelTrie(label_ids), greedy=False).scores_BC
+        assert scores_BC is not None  # `greedy=False` always computes them
         return scores_BC
-    return learner.label_scores(batch, spoken)
+    return learner.label_scores(batch, label_ids)
 
 
 def prior(
     learner: PromptedLM, content_free: Sequence[EncodedRow], labels: Sequence[str], budget: int
 ) -> Float[Tensor, "C"]:
-    """log p_cf of every label, from rows without content; `budget` tokens are read at once. Raises ConfigError without any."""
+    """log p_cf of every label from rows without content, read `budget` tokens at once. Raises ConfigError without such rows."""
     if not content_free:
         raise ConfigError(
             "calibrated choice goes by rows without content (`TaskData.content_free`), and none are given"

@@ -1,13 +1,12 @@
-"""Decoding: free greedy with exact early decision, and closed-choice scoring.
+"""Decoding: greedy generation with exact early stopping, and closed-choice scoring.
 
-Free greedy decoding is the published protocol. For a closed label set a row ends as soon as nothing it could still become
-is a label: its text so far is the beginning of none. What it would have said after that cannot match, so exact match equals
-plain greedy decoding row by row, and no more steps are made than the longest label has tokens. Where the model has a packed
-form, one pass over the tree of labels tells what rows say until then; those that may yet say a label in other tokens than it is
-usually written in are decoded token by token.
+Greedy generation is the published protocol. For a closed label set, generation of a row stops as soon as its text is no longer
+the beginning of any label. Later tokens could not make it a label, so exact match equals that of plain greedy generation row by
+row, and the number of steps is at most the number of tokens of the longest label. Packed models compute these greedy tokens in
+one pass over the tree of labels; a row that may still become a label in another tokenization is generated token by token.
 
-Closed choice picks the label of the highest log-probability, and calibrated choice the one that the text raises the most
-(`choice.py`). They are other metrics, reported as `choice_*` and `calibrated_*`.
+Closed choice picks the label with the highest log-probability, calibrated choice the label whose log-probability the input
+raises most (`choice.py`). Their scores are separate metrics, reported as `choice_*` and `calibrated_*`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +36,11 @@ OPEN_TOKENS = 128  # generated for open answers, as in the published settings
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One row's output: the greedy text, the chosen label and the one chosen with calibration (None: not requested), and the
-    method's extras for the row by name. After labels are matched, `text` is the label (`NO_LABEL` for none) and `answer` the
-    greedy text. Of a closed label set a row that can become no label is not generated to its end."""
+class DecodedRow:
+    """The output of one row: the greedy text, the labels of closed and of calibrated choice (None if not requested), and the
+    method's extras by name. `decode_rows` puts the greedy text in `text`. `TaskData.answers` replaces `text` by the label it
+    matches (`NO_LABEL` if none) and keeps the greedy text in `answer`. With a closed label set the greedy text of a row that
+    matches no label is incomplete, because its generation stops early."""
 
     text: str
     choice: str | None
@@ -49,23 +49,23 @@ class Decoded:
     answer: str = ""
 
 
-class Decided(StoppingCriteria):
-    """Ends a row once its text so far begins no label. White space is left out of the comparison, because decoding may
-    close a gap only when the next piece is known; an unfinished character keeps a row open. `form` is what texts are compared
-    in: `str`, or `str.lower`."""
+class NoLabelPossible(StoppingCriteria):
+    """Stops a row once its text is the beginning of no label. White space is ignored, because a tokenizer may remove a space
+    only when the next token is known; an incomplete character is ignored too. `case` is applied to texts before
+    they are compared: `str` or `str.lower`."""
 
-    def __init__(self, codec: TextCodec, labels: Sequence[str], skip: int, form: Callable[[str], str] = str) -> None:
-        dense = ["".join(form(label).split()) for label in labels]
+    def __init__(self, codec: TextCodec, labels: Sequence[str], skip: int, case: Callable[[str], str] = str) -> None:
+        dense = ["".join(case(label).split()) for label in labels]
 
         @cache
-        def decided(tokens: tuple[int, ...]) -> bool:
-            text = "".join(form(codec.decode(tokens)).split()).rstrip("\ufffd")
+        def impossible(tokens: tuple[int, ...]) -> bool:
+            text = "".join(case(codec.decode(tokens)).split()).rstrip("\ufffd")
             return not any(label.startswith(text) for label in dense)
 
-        self.skip, self.decided = skip, decided
+        self.skip, self.impossible = skip, impossible
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        flags = [self.decided(tuple(row[self.skip :])) for row in input_ids.tolist()]
+        flags = [self.impossible(tuple(row[self.skip :])) for row in input_ids.tolist()]
         return torch.tensor(flags, dtype=torch.bool, device=input_ids.device)
 
 
@@ -76,9 +76,9 @@ def decode_rows(
     options: EvalOptions,
     workers: Workers | None = None,
     content_free: Sequence[EncodedRow] = (),
-) -> list[Decoded]:
+) -> list[DecodedRow]:
     """The output of every row, in order. `labels` is the closed label set, empty for open answers; `content_free` are the rows
-    that calibration goes by. Where `options.decode` is None greedy texts are all that is asked for."""
+    from which calibrated choice is calibrated. If `options.decode` is None, only greedy texts are computed."""
     workers = workers or Workers()
     mine = workers.share(list(rows))
     prior_C = None
@@ -92,7 +92,7 @@ def decode_rows(
 
 def _decode_group(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, prior_C: Tensor | None, rows: list[EncodedRow]
-) -> list[Decoded]:
+) -> list[DecodedRow]:
     batch = learner.layout.batch(rows).to(learner.lm.device)
     new = new_tokens(learner.text, labels, options)
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
@@ -115,9 +115,9 @@ def _decode_group(
     choices = nothing if scores_BC is None or "choice" not in closed else best(scores_BC, labels)
     calibrated = nothing if scores_BC is None or prior_C is None else best(scores_BC.double() - prior_C, labels)
     values = {name: value.tolist() for name, value in extras.items()}
-    own = [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
-    columns = zip(texts, choices, own, calibrated, strict=True)
-    return [Decoded(text or "", choice, extra, likely) for text, choice, extra, likely in columns]
+    extras_by_row = [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
+    columns = zip(texts, choices, extras_by_row, calibrated, strict=True)
+    return [DecodedRow(text or "", choice, extra, likely) for text, choice, extra, likely in columns]
 
 
 def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
@@ -127,32 +127,32 @@ def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
 def _greedy_texts(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, greedy: Sequence[tuple[int, ...]]
 ) -> list[str | None]:
-    """The texts of greedy decoding, given its tokens until they leave the tree of labels; None for rows that may yet become a
-    label in other tokens."""
+    """The greedy texts, given the greedy tokens up to the first one outside the tree of labels; None for rows that may still
+    become a label in another tokenization."""
     codec = learner.text
-    new, decided = new_tokens(codec, labels, options), _decided(codec, labels, options).decided
+    new, impossible = new_tokens(codec, labels, options), _no_label_possible(codec, labels, options).impossible
 
     def text(tokens: tuple[int, ...]) -> str | None:
         for count in range(1, len(tokens) + 1):
-            if count == new or tokens[count - 1] == codec.end or decided(tokens[:count]):
+            if count == new or tokens[count - 1] == codec.end or impossible(tokens[:count]):
                 return codec.decode(tokens[:count])
         return None
 
     return [text(tokens) for tokens in greedy]
 
 
-def _decided(codec: TextCodec, labels: Sequence[str], options: EvalOptions, skip: int = 0) -> Decided:
-    return Decided(codec, labels, skip, str.lower if options.match == "lower" else str)
+def _no_label_possible(codec: TextCodec, labels: Sequence[str], options: EvalOptions, skip: int = 0) -> NoLabelPossible:
+    return NoLabelPossible(codec, labels, skip, str.lower if options.match == "lower" else str)
 
 
 def _generated(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch, reading: Reading | None,
     left: list[int],
 ) -> tuple[list[str], Mapping[str, Tensor]]:  # fmt: skip
-    """The greedy texts of the rows that are left, token by token, and the extras of all rows of the batch."""
+    """The greedy texts of the rows in `left`, generated token by token, and the extras of all rows of the batch."""
     lm, codec = learner.lm, learner.text
     skip = 1 if lm.encoder_decoder else 0
-    criteria = StoppingCriteriaList([_decided(codec, labels, options, skip)] if labels else [])
+    criteria = StoppingCriteriaList([_no_label_possible(codec, labels, options, skip)] if labels else [])
     how = {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
     with plain_greedy(lm.model, codec.pad, codec.end):
         if reading:
@@ -163,30 +163,31 @@ def _generated(
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:
-    """How many tokens a row may generate: as set, or those of the longest label with its end, or 128 for open answers. Where
-    case does not matter, a label may be spelled in more tokens, at most one a byte, one before and one after them."""
+    """The number of tokens to generate: `max_new_tokens` if set, else those of the longest label with its end token, or 128
+    for open answers. If case is ignored, a label may need more tokens: at most one per byte, one before and one after."""
     if options.max_new_tokens is None and labels and options.match == "lower":
         return max(len(label.encode()) for label in labels) + 2
     return options.max_new_tokens or max((len(ids) for ids in codec.targets(list(labels))), default=OPEN_TOKENS)
 
 
-def matched(spoken: Mapping[str, str], rule: Literal["exact", "lower"]) -> Callable[[str], str]:
-    """From a greedy text to the label it says; `spoken` maps what the tokenizer makes of a closed label set to the labels.
+def label_matcher(surfaces: Mapping[str, str], rule: Literal["exact", "lower"]) -> Callable[[str], str]:
+    """The function from a greedy text to its label; `surfaces` maps the surface form of each label to the label.
 
-    `exact`: a text that says no label stays as it is. `lower`: equality in lower case, any other text is `NO_LABEL`, which is
-    outside every label set (the published code wrote "none", which may be a label).
+    `exact`: a text that equals no surface form is unchanged. `lower`: texts are compared in lower case, and a text that equals
+    none becomes `NO_LABEL`, which is outside every label set (the published code wrote "none", which may be a label).
+    Raises ConfigError for `lower` if two surface forms differ only in case.
     """
     if rule == "exact":
-        return lambda text: spoken.get(text, text)
-    lowered = {said.lower(): label for said, label in spoken.items()}
-    if len(lowered) < len(spoken):
-        raise ConfigError(f"two labels are one in lower case ({', '.join(spoken)}); use eval.match = 'exact'")
+        return lambda text: surfaces.get(text, text)
+    lowered = {surface.lower(): label for surface, label in surfaces.items()}
+    if len(lowered) < len(surfaces):
+        raise ConfigError(f"two labels are one in lower case ({', '.join(surfaces)}); use eval.match = 'exact'")
     return lambda text: lowered.get(text.lower(), NO_LABEL)
 
 
 @torch.no_grad()
 def mean_loss(learner: PromptedLM, rows: Sequence[EncodedRow], budget: int) -> float:
-    """Mean loss per token that bears loss (nats)."""
+    """Mean loss (nats) over the tokens that are part of the loss."""
     layout = learner.layout
     done = in_groups(lambda part: float(learner.losses(layout.batch(part))[0].double().sum()), rows, layout, budget)
     return sum((loss for _, loss in done), 0.0) / max(sum(map(layout.loss_tokens, rows)), 1)

@@ -1,4 +1,4 @@
-"""The in-context examples of a run: which training rows are shown before every row, and what is to be noted of them."""
+"""The in-context examples of a run: the training rows shown before every row, and notes on them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,32 +11,32 @@ Encoded = tuple[list[list[int]], int, int]  # token ids, how many rows were cut,
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Examples in the order in which they are shown, and their places among the training rows that the run sees."""
+class ShownExamples:
+    """In-context examples in the order in which they are shown, and their places among the training rows of the run."""
 
     examples: tuple[Pair, ...] = ()
     places: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, drawn: Mapping[int, Pair], options: DataOptions, frame: ExampleFrame) -> "Shown":
-        """Of the examples that are drawn, by their places, those that fit in front of what `frame` encodes."""
-        asked, room, places = options.examples, options.examples_tokens, list(drawn)
+    def of(cls, drawn: Mapping[int, Pair], options: DataOptions, frame: ExampleFrame) -> "ShownExamples":
+        """Those of the drawn examples, given by their places, that fit before the rows that `frame` encodes."""
+        requested, budget, places = options.examples, options.examples_tokens, list(drawn)
         frame = replace(frame, examples=tuple(drawn.values()))
-        fit = frame.fitting(room)
+        fit = frame.fitting(budget)
         kept = tuple(frame.examples[i] for i in fit)
-        notes = [f"{len(fit)} of data.examples = {asked} stand before every row, {frame.tokens(kept)} tokens"]
-        if len(places) < asked:
-            notes.append(f"there are {len(places)} training rows for data.examples = {asked}")
+        notes = [f"{len(fit)} of data.examples = {requested} stand before every row, {frame.tokens(kept)} tokens"]
+        if len(places) < requested:
+            notes.append(f"there are {len(places)} training rows for data.examples = {requested}")
         if len(fit) < len(places):
-            notes.append(examples_left_out(len(places) - len(fit), len(places), room))
+            notes.append(examples_left_out(len(places) - len(fit), len(places), budget))
         if not frame.codec.takes_turns:
             notes.append("the chat template renders no earlier turns, so examples are written into the user's turn")
         return cls(kept, tuple(places[i] for i in fit), tuple(notes))
 
     def encode(self, frame: ExampleFrame, texts: Sequence[str], limit: int | None, first: int | None = None) -> Encoded:
-        """Token ids of sources behind the examples, as `Frame.encode` gives them. `first` is the place of the first text where
-        these are training rows: one that is an example itself is read behind the others."""
+        """Token ids of sources after the examples, as returned by `Frame.encode`. For training rows `first` is the place of the
+        first text: a row that is an example itself is shown after the other examples only."""
         own = {} if first is None else {place - first: i for i, place in enumerate(self.places)}
         found: list[list[int]] = [[] for _ in texts]
         cut = fewer = 0

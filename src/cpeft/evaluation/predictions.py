@@ -1,10 +1,10 @@
-"""What a run keeps of its test rows, `predictions.parquet`: enough to judge an answer and to ask for it again anywhere.
+"""The test rows of a run with their answers, `predictions.parquet`: enough to judge an answer and to reproduce it elsewhere.
 
-    read ---- model behind the prompt ----> answer -- matched with the labels --> prediction
+    read ---- model with the prompt ----> answer -- matched with the labels --> prediction
 
-`source` is the row as text, `read` what the model was given of it: the token ids after template, cue and cut, as text, with
-special tokens. For rows that may not leave a machine a hash stands in the place of every text. Equal texts have equal hashes,
-so runs can still be compared row by row; labels, which stand in `result.json`, stay what they are.
+`source` is the text of the row. `read` is the model's input: the token ids after template, cue and truncation, decoded with
+special tokens. For rows that may not leave a machine every text is replaced by a hash. Equal texts have equal hashes, so runs
+can still be compared row by row. Labels are not replaced; `result.json` has them too.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cpeft.evaluation.decoding import Decoded
+from cpeft.evaluation.decoding import DecodedRow
 from cpeft.metrics.base import NO_LABEL
 from cpeft.options.evaluation import PredictionOptions
 from cpeft.tasks import Example
 
-HASH = "sha256:"  # how a hash in the place of a text begins
+HASH = "sha256:"  # the beginning of a hash that replaces a text
 TEXTS = ("source", "read", "answer")
 TEXT, LIST = pa.string(), pa.list_(pa.string())
 SCHEMA = pa.schema({
@@ -31,9 +31,9 @@ ATTENTION = {"attention": (0,)}  # a column of every file, with weights where th
 
 
 def prediction_rows(
-    task: str, examples: Sequence[Example], read: Sequence[str], decoded: Sequence[Decoded], labels: tuple[str, ...]
+    task: str, examples: Sequence[Example], read: Sequence[str], decoded: Sequence[DecodedRow], labels: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """The rows of one task; `prediction` is None where an answer was matched with the labels and is none of them."""
+    """The rows of one task; `prediction` is None for an answer that matches no label of a closed set."""
     return [
         {"task": task, "row": i, "source": example.source, "read": text, "answer": row.answer,
          "prediction": None if row.text == NO_LABEL else row.text, "references": list(example.references),
@@ -43,18 +43,16 @@ def prediction_rows(
     ]  # fmt: skip
 
 
-def is_label(row: Decoded, labels: tuple[str, ...]) -> bool | None:
+def is_label(row: DecodedRow, labels: tuple[str, ...]) -> bool | None:
     """Whether the greedy answer is one of the labels; None for open answers."""
     return row.text in labels if labels else None
 
 
 def without_texts(row: dict[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
-    """A row with hashes in the place of its texts."""
+    """The row with its texts replaced by hashes, except labels."""
     kept = {name: hashed(row[name]) for name in TEXTS}
-    said, right = (
-        [_unless_label(text, labels) for text in texts] for texts in ([row["prediction"]], row["references"])
-    )
-    return {**row, **kept, "prediction": said[0], "references": right}
+    references = [_unless_label(text, labels) for text in row["references"]]
+    return {**row, **kept, "prediction": _unless_label(row["prediction"], labels), "references": references}
 
 
 def _unless_label(text: str | None, labels: tuple[str, ...]) -> str | None:
@@ -62,7 +60,7 @@ def _unless_label(text: str | None, labels: tuple[str, ...]) -> str | None:
 
 
 def hashed(text: str) -> str:
-    """The hash that stands for a text."""
+    """The hash that replaces a text."""
     return HASH + hashlib.sha256(text.encode()).hexdigest()
 
 

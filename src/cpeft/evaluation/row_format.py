@@ -1,5 +1,5 @@
-"""How a row is asked and answered, for programs that know nothing of tasks: the text before, of and behind a row, and what
-ends an answer. A prompt's provenance keeps it, and the README of its folder is made of it."""
+"""The text format of a task as plain data, for programs without CPEFT: the text around the fields of a row, and the end of an
+answer. A prompt's provenance records it, and the README in its folder is written from it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,14 @@ from cpeft.tasks import Task
 from cpeft.tasks.base import PLACEHOLDER
 
 
-def asked(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str, Any]:
-    """The card of one task: `before`, with the examples of the run, `fields` (each {column} is replaced by the row's value),
-    `behind`, `most` tokens of an answer, the `tokens` that begin and end it, the `labels` as they are said, in `lower` case if
-    case does not matter, and whether the tokenizer adds `special` tokens, of which the last `ends` a text and is left out."""
+def row_format(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str, Any]:
+    """The format of one task's rows.
+
+    `before`, `fields`, `behind`: the text before the fields, with the in-context examples of the run; the fields, where each
+    {column} is replaced by the row's value; the text after them. `most`: the largest number of tokens of an answer. `tokens`:
+    the tokens that begin, pad and end it. `labels`: surface forms to labels, in lower case if `lower`. `special`: whether the
+    tokenizer adds special tokens to a text; `ends`: whether the last of them is the end token, which must be removed.
+    """
     lm, data, codec = learner.lm, learner.data, learner.text
     before, fields = _parts(each.task, data)
     frame = replace(frame_of(each.task, data, codec), examples=each.shown.examples)
@@ -31,7 +35,7 @@ def asked(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str
         "fields": fields,
         "behind": codec.after(data.cue_for(bool(each.labels))),
         "columns": PLACEHOLDER.findall(fields),
-        "labels": {said.lower() if lower else said: label for said, label in each.spoken.items()}
+        "labels": {surface.lower() if lower else surface: label for surface, label in each.surfaces.items()}
         if each.labels
         else {},
         "lower": lower,
@@ -45,16 +49,16 @@ def asked(each: TaskData, learner: PromptedLM, options: EvalOptions) -> dict[str
 
 
 def _parts(task: Task, options: DataOptions) -> tuple[str, str]:
-    """What stands before the fields of every row of a task, and the fields with their columns in braces."""
+    """The text before the fields of a row of a task, and the fields with their columns in braces."""
     columns = [*PLACEHOLDER.findall(task.template), *(column for _, column in task.fields)]
     text = source_of(replace(task, clean=None), {column: f"{{{column}}}" for column in columns}, options)
     head = opening(task, options) or (task.prefix if options.prefix == "task" else "")
-    start = len(head) + 1 if head else 0  # with the space or line break behind it
+    start = len(head) + 1 if head else 0  # with the space or line break after it
     return text[:start], text[start:]
 
 
 def _tokens(lm: FrozenLM, end: Any) -> dict[str, Any]:
-    """The tokens by which the model begins, fills and ends answers."""
+    """The tokens with which the model begins, pads and ends answers."""
     with plain_greedy(lm.model, lm.text.pad, end):
         config = lm.model.generation_config
         names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")

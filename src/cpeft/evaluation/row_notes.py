@@ -1,4 +1,4 @@
-"""What is counted of the rows of a split while they are drawn and encoded."""
+"""Counts over the rows of a split, made while the rows are drawn and encoded, and notes on them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from cpeft.tasks import Example, Task
 
 
 @dataclass
-class Lost:
-    """Characters of sources that the tokenizer has no token for."""
+class UnknownCharacters:
+    """Characters of sources for which the tokenizer has no token, over all rows counted."""
 
     rows: int = 0
     tokens: int = 0
     of: int = 0
     example: str = ""
 
-    def count(self, codec: TextCodec, sources: Sequence[Sequence[int]], told: Sequence[Example]) -> None:
-        """Count the tokens of encoded sources."""
-        for ids, example in zip(sources, told, strict=True):
+    def count(self, codec: TextCodec, sources: Sequence[Sequence[int]], examples: Sequence[Example]) -> None:
+        """Add encoded sources to the counts."""
+        for ids, example in zip(sources, examples, strict=True):
             self.of += len(ids)
             if unread := codec.unknown(ids):
                 self.rows += 1
@@ -30,12 +30,12 @@ class Lost:
                 self.example = self.example or example.source
 
     def notes(self, rows: int, split: str) -> list[str]:
-        """What is to be said of them."""
+        """The note on them, if there are any."""
         return [unknown(self.rows, rows, split, (self.tokens, self.of), self.example)] if self.rows else []
 
 
 def class_notes(task: Task, rows: SplitRows, split: str) -> Iterator[str]:
-    """Classes without rows, and a validation that is too small to choose by."""
+    """Notes on classes without rows, and on a validation split that is too small to select by."""
     if split == "validation" and 0 < len(rows) < FEW:
         yield few_validated(len(rows))
     if task.words and task.kind == "classification" and len(rows):

@@ -1,11 +1,11 @@
 """Scores with intervals.
 
-The interval is the percentile bootstrap over test rows: rows (or groups of rows scored together) are drawn again with
-replacement and the metric computed anew. It says how sure a score is for this trained prompt; how much training itself
-varies is what several seeds are for. Where every row is wholly right, or every row wholly wrong, all resamples are the same and
-the bootstrap would claim certainty; metrics that are means over rows, or over groups of them, get Wilson's interval of a
-proportion there. Of all scores between 0 and 1 with one mean those that are 0 or 1 are the likeliest to be all alike, so it is
-never too narrow for rows that may be right in part.
+The interval is the percentile bootstrap over test rows: rows (or groups of rows scored together) are resampled with
+replacement and the metric is computed again. It shows the uncertainty of the score of this trained prompt; the variability of
+training is measured by several seeds. If every row is entirely right, or every row entirely wrong, all resamples are equal and
+the bootstrap interval would have no width; metrics that are means over rows, or over groups of rows, then get Wilson's interval
+of a proportion. Among scores between 0 and 1 with a given mean, scores of 0 or 1 are the most likely to be all equal, so this
+interval is never too narrow for rows that may be partly right.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def _by_groups(
     compute: Metric, predictions: Sequence[str], references: Sequence[tuple[str, ...]], labels: tuple[str, ...],
     groups: Sequence[str], rng: np.random.Generator, resamples: int,
 ) -> np.ndarray:  # fmt: skip
-    """Draws of whole groups, each drawn one a group of its own."""
+    """Metric values of resampled groups; a group that is drawn twice counts as two groups."""
     together: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
         together.setdefault(group, []).append(row)

@@ -1,12 +1,12 @@
-"""A chat model's own template as a frame around source and target.
+"""A chat model's template as a frame around source and target.
 
     before  source  cue  behind | answer end-of-turn
     `--------- source --------'   `--- target ----'
 
-The template is rendered once, with placeholders for the two messages. Training thus sees what
-`apply_chat_template` makes of both turns up to the end of the assistant's, and generation the same text up to the answer,
-special tokens as the template writes them: none is added a second time, which the published code did (papers.md E-27). Where a
-template puts something before every answer (an empty block of thoughts, say), it stands in the source.
+The template is rendered once, with placeholders for the two messages. Training reads the text of `apply_chat_template` for both
+turns up to the end of the assistant's turn, and generation reads the same text up to the answer. Special tokens are those of
+the template: none is added a second time, as the published code did (papers.md E-27). Text that a template puts before every
+answer (an empty block of thoughts, for example) is part of the source.
 """
 
 import re
@@ -52,8 +52,8 @@ class ChatCodec(TextCodec):
         return bool(self._around(2))
 
     def _around(self, turns: int) -> list[str]:
-        """The template's text around the words of earlier turns of user and assistant; none where it does not render them, or
-        continues after them differently than without them."""
+        """The template's text around the messages of earlier turns of user and assistant; empty if it does not render them, or
+        if its text after them differs from that without them."""
         pairs = [(f"cpeft-turn-{i}-asked", f"cpeft-turn-{i}-said") for i in range(turns)]
         words = [word for pair in pairs for word in pair]
         try:
@@ -65,7 +65,7 @@ class ChatCodec(TextCodec):
         return re.split("|".join(words), before) if same else []
 
     def lead(self, examples: Sequence[tuple[str, str]], opening: str = "", cue: str = "") -> list[str]:
-        """Examples as earlier turns, or within the user's turn where the template renders none."""
+        """Examples as earlier turns, or within the user's turn if the template renders no earlier turns."""
         around = self._around(len(examples)) if examples else []
         if not around:
             return super().lead(examples, opening, cue)
@@ -75,12 +75,12 @@ class ChatCodec(TextCodec):
         return [*parts, around[-1], opening]
 
     def after(self, cue: str) -> str:
-        """As in the plain form; the cue loses spaces at its end, which most templates take away and some do not."""
+        """As in the plain form; spaces at the end of the cue are removed, as most templates do."""
         return super().after(cue.rstrip())
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of answers with the token that ends the turn, as they read behind the template's text. Raises ConfigError
-        where the tokenizer makes one token of both, so that answers could not be separated from the template."""
+        """Token ids of answers with the token that ends the turn, tokenized after the template's text. Raises
+        ConfigError if the tokenizer joins both in one token, so that answers cannot be separated from the template."""
         answers = [self._lead + text.strip() for text in texts]
         rows = self.tokens.ids(answers, before=self.behind, behind=self._after)
         context = self.tokens.ids([""], before=self.behind)[0] if self.behind else []
@@ -94,9 +94,9 @@ class ChatCodec(TextCodec):
 
 
 def rendered(tokenizer: Any, name: str, earlier: Sequence[tuple[str, str]] = ()) -> tuple[str, str, str]:
-    """The template's text before the user's words, with `earlier` turns of user and assistant in it, between these words and
-    the answer, and after it. Raises ConfigError where there is no template, or one that does not contain both, once each and
-    in this order."""
+    """The template's text before the user message (with the `earlier` turns of user and assistant), between this message and
+    the answer, and after the answer. Raises ConfigError if there is no template, or if it does not contain both messages
+    exactly once and in this order."""
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
             f"{name} has no chat template, so it is not a chat model; use data.form = 'instruction' or 'fields'"

@@ -1,4 +1,4 @@
-"""The JSON card of a prompt, with every value of the type it is written with."""
+"""The JSON card of a prompt, with the type of every value checked."""
 
 from pathlib import Path
 from types import UnionType
@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 def checked(kind: type[T], card: dict[str, Any], path: Path) -> T:
-    """The fields of a dataclass from a JSON object, which may hold others beside them; raises PromptError, naming the file, for
-    a value of another type than its field's, ConfigError for a card that names plugins."""
+    """The fields of a dataclass from a JSON object, which may have other keys too. Raises PromptError, naming the file, for a
+    value of the wrong type, and ConfigError for a card that names plugins."""
     check_names_none(card, path)
     hints = get_type_hints(kind)
     known = {key: value for key, value in card.items() if key in hints}

@@ -1,9 +1,9 @@
 """Prompts of other programs: peft folders, ATTEMPT's `.pt`/`.bin` files, numpy arrays.
 
 A T5 prompt saved by peft (or the replication's fork of it, or trained here with `prompt.rows = "doubled"`) holds twice
-`num_virtual_tokens` rows, of which the model only ever read the first half; such a prompt is recognised by its own
-configuration, the live rows are kept and the dead ones reported. `load_stored` keeps the dead ones, for those who study
-them. Foreign pickles are opened by `torch.load(weights_only=True)`, which refuses code.
+`num_virtual_tokens` rows, of which the model only ever read the first half. Such a prompt is recognised by its
+configuration; the live rows are kept and the dead ones are reported. `load_stored` returns the dead ones too, for studies.
+Foreign pickles are opened by `torch.load(weights_only=True)`, which refuses code.
 """
 
 import json
@@ -27,13 +27,13 @@ from cpeft.prompts.soft_prompt import PEFT_KEY, Provenance, SoftPrompt, read_ten
 
 def load_prompt(path: str | Path) -> SoftPrompt:
     """A prompt from a cpeft or peft folder, a `.pt`/`.bin`/`.pth` file, `.safetensors` or `.npy`; raises PromptError
-    saying what the path is instead."""
+    that describes the path if it is none of these."""
     return replace(load_stored(path)[0], dead=None)
 
 
 def load_stored(path: str | Path, live: int | None = None) -> tuple[SoftPrompt, Float[Tensor, "N D"] | None]:
-    """What `load_prompt` reads, with the rows stored behind it that the model never reads as its `dead`, and those rows, None
-    where there are none. `live` is the number of rows that the model reads, where the file records none: a bare matrix of a
+    """The prompt of `load_prompt`, with the stored rows that the model never reads as its `dead`, and those rows, None if there
+    are none. `live` is the number of rows that the model reads, for a file that does not record it: the bare matrix of a
     doubled prompt, or of its origin."""
     prompt = _load(Path(path), live)
     if prompt.dead is None:
@@ -77,7 +77,7 @@ def _from_peft(folder: Path) -> SoftPrompt:
 
 @dataclass(frozen=True)
 class _PeftConfig:
-    """What is read of `adapter_config.json`."""
+    """The fields of `adapter_config.json` that are read."""
 
     peft_type: str | None = None
     task_type: str | None = None
@@ -99,7 +99,7 @@ def _read_pt(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PromptError(f"{path}: no such file") from None
-    except Exception as error:  # the restricted unpickler meets damage with errors of any class
+    except Exception as error:  # the restricted unpickler raises errors of any class for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise PromptError(f"{path}: refused, it is damaged or holds more than tensors ({reason})") from None
 

@@ -1,7 +1,7 @@
-"""What is known of computed prompts and vectors: linear forms, what they are measured from, how they are written.
+"""The record of computed prompts and vectors: their linear forms, their origins, and how they are written.
 
-A linear form gives how much of each task a matrix holds ({"mnli": 1.0, "qnli": -0.5}). It counts tasks: two runs of one task
-that are subtracted cancel in it, though not in the rows.
+A linear form gives the coefficient of each task in a matrix ({"mnli": 1.0, "qnli": -0.5}). It counts tasks: the difference of
+two runs of one task is zero in it, though not in the rows.
 """
 
 from dataclasses import replace
@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from cpeft.errors import PromptMismatch
 from cpeft.prompts.soft_prompt import PromptOrVector, Provenance, SoftPrompt, check_same_space, matrix_hash
 
-SPACE = (  # what a result takes from its parts
+SPACE = (  # fields that a result takes from its parts
     "model", "revision", "embedding", "config", "tokenizer", "template", "dtype", "encoder_decoder", "text",
 )  # fmt: skip
-# Options that decide how rows and answers read, with the defaults of prompts that do not record them.
+# Options that decide the text of rows and answers, with the defaults of prompts that do not record them.
 FORM_OPTIONS = {"form": "fields", "prefix": "task", "labels": "words", "cue": None, "examples": 0}
 Term = tuple[float, Provenance]
 M = TypeVar("M", bound=Any)  # SoftPrompt or TaskVector
@@ -39,8 +39,8 @@ def combined(*terms: Term) -> Provenance:
 
 
 def check_joins(*parts: PromptOrVector) -> None:
-    """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width, length and form of text: what
-    was learned on instructions need not hold for rows that read otherwise."""
+    """Raise PromptMismatch, naming both, unless all prompts and task vectors share model, width, length and form of text: a
+    prompt trained on instructions need not work for rows in another form."""
     check_same_space(*parts)
     for first, other in combinations((part.provenance for part in parts if part.provenance.text), 2):
         for name, usual in FORM_OPTIONS.items():
@@ -54,9 +54,8 @@ def check_joins(*parts: PromptOrVector) -> None:
 
 
 def mixed(rows: M) -> M:
-    """The same prompt or task vector, allowed to join those trained on text of another form: in a formula
-    `mixed(...)`. The result reads as the other parts do; what this one was trained under stays in
-    `provenance.mixed`."""
+    """The same prompt or task vector, which can be added to those trained on text of another form: in a formula `mixed(...)`.
+    The result has the form of the other parts; the form of this one is recorded in `provenance.mixed`."""
     known = rows.provenance
     form = ", ".join(f"{name} = {value!r}" for name in FORM_OPTIONS if (value := known.text.get(name)) is not None)
     forms = sorted({*known.mixed, *filter(None, [form])})
@@ -64,13 +63,13 @@ def mixed(rows: M) -> M:
 
 
 def anchor_of(prompt: SoftPrompt) -> str:
-    """Hash of what a prompt's vector is measured from: its recorded origin, else itself."""
+    """Hash of the matrix that a prompt's vector is measured from: its recorded origin, else the prompt itself."""
     return prompt.measured_from or matrix_hash(prompt.weight)
 
 
 def form_of(prompt: SoftPrompt) -> dict[str, float]:
-    """The linear form of a prompt over its origin: what it was composed of, or once its own task. A prompt that records no
-    origin is taken for one, and holds nothing."""
+    """The linear form of a prompt relative to its origin: that of its composition, or 1.0 of its own task. A prompt that
+    records no origin counts as an origin, whose form is empty."""
     known = prompt.provenance
     if known.formula:
         return known.linear
@@ -78,7 +77,7 @@ def form_of(prompt: SoftPrompt) -> dict[str, float]:
 
 
 def form_or_itself(prompt: SoftPrompt) -> dict[str, float]:
-    """The form; a prompt that records no origin is its own."""
+    """The linear form; for a prompt that records no origin, 1.0 of its own task."""
     known = prompt.provenance
     return form_of(prompt) if known.formula or prompt.measured_from else {known.task or label_of(known): 1.0}
 

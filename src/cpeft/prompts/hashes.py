@@ -1,4 +1,4 @@
-"""What is stored of a prompt, read without torch: a plan hashes all that its runs start from, a report compares."""
+"""The stored rows of a prompt, read without torch: a plan hashes the prompts its runs start from, a report compares them."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 
 def stored_rows(folder: Path, origin: bool = False) -> np.ndarray | None:
-    """All rows of a prompt that cpeft saved, dead ones too, or of its origin; None where there are none."""
+    """All rows, live and dead, of a prompt that cpeft saved, or of its origin; None if there is no such file."""
     name, key = ("origin", "origin") if origin else ("adapter_model", "prompt_embeddings")
     path = folder / f"{name}.safetensors"
     return load_file(path)[key] if path.exists() else None
@@ -21,8 +21,8 @@ def rows_hash(rows_ND: np.ndarray) -> str:
 
 
 def stored_hash(folder: Path, origin: bool = False) -> str:
-    """The hash of the rows that the model reads of a prompt that cpeft saved, or of their origin; empty for everything else,
-    damaged files too, which loading reports."""
+    """The hash of the live rows of a prompt that cpeft saved, or of their origin; empty for everything else, also for damaged
+    files, which loading reports."""
     try:
         rows_ND = stored_rows(folder, origin)
         length = json.loads((folder / "cpeft.json").read_text(encoding="utf-8"))["length"]

@@ -1,7 +1,7 @@
-"""What a prompt starts from (Lester et al. 2021, section 3.1, and the papers that build on it).
+"""Initialisation of prompts (Lester et al. 2021, section 3.1, and later papers).
 
-Fresh prompts are drawn from the embedding table of the model, so that they start at the scale the model reads: T5's
-entries are of order 10, LLaMA's of order 0.01, and a standard normal draw is far from both.
+Fresh prompts are drawn from the embedding table of the model, so that they start at the scale of the model's
+inputs: T5's entries are of order 10, LLaMA's of order 0.01, and a standard normal draw is far from both.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What initialisers need of a model: its embedding table (V, D) in float32 and a text -> ids function."""
+    """The parts of a model that initialisers need: its embedding table (V, D) in float32 and a text -> ids function."""
 
     table_VD: Float[Tensor, "V D"]
     encode: Callable[[str], list[int]]
@@ -39,8 +39,8 @@ def initial_prompt(
     label_words: Sequence[str],
     resolve: Callable[[str], SoftPrompt],
 ) -> Float[Tensor, "P D"]:
-    """The matrix that `options.init` stands for, of `options.stored_length` rows; other prompts come through `resolve(name)`,
-    and one of another length is an error, never a silent cut.
+    """The value of `options.init`, a matrix of `options.stored_length` rows. Prompts that it names are read by `resolve(name)`;
+    one of another length is an error and is never cut silently.
 
     `random`: normal rows with the root-mean-square entry of the embedding table. `text`: embeddings of its tokens, repeated
     or cut. `vocab`: embeddings of distinct ids of `vocab_range`, cut to the table. `labels`: one row per class label, the

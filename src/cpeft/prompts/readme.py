@@ -1,9 +1,9 @@
 """The README of a prompt folder: what the prompt is, and lines that run it with transformers and peft alone.
 
-They are exact because nothing in them is left to guess: the text before and behind a row (a chat template's among it), the
-fields, the tokens that end an answer and how many may be generated are those that the prompt was trained and scored with.
-`evaluation/row_format.py` writes them down when a learner is made; a prompt that does not know them gets the same lines with a
-gap.
+They are exact because they leave nothing to guess: the text before and after a row (that of a chat template too), the fields,
+the tokens that end an answer and the largest number of new tokens are those that the prompt was trained and scored with.
+`evaluation/row_format.py` records them when a learner is made; the README of a prompt without that record has the same lines
+with a gap.
 """
 
 from typing import Any
@@ -15,29 +15,29 @@ from peft import PeftModel
 from transformers import {auto}, AutoTokenizer, GenerationConfig
 
 MODEL = {model}  # a folder, or a name on the hub
-ASKED = {{  # text before a row, the row, text behind it; most tokens of an answer; labels as they are said
+ASKED = {{  # text before a row, the row, text behind it; most tokens of an answer; labels by their surface forms
 {asked}}}
 
 tokenizer = AutoTokenizer.from_pretrained(MODEL{revision})
 base = {auto}.from_pretrained(MODEL{revision}, dtype=torch.{dtype})
 base.generation_config = GenerationConfig({generation})
-# (without a cache: with one, some versions of peft and transformers lose the prompt behind the first token)
+# (without a cache: with one, some versions of peft and transformers lose the prompt after the first token)
 model = PeftModel.from_pretrained(base, ".").eval()  # the folder of this file
 
 def answer(row, task={first}):
     before, fields, behind, most, labels = ASKED[task]
     fields = re.sub(r"\\{{([^{{}}]+)\\}}", lambda column: str(row[column[1]]).strip(), fields)
     ids = tokenizer(before + fields + behind, add_special_tokens={special}, return_tensors="pt").input_ids{cut}
-    said = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most)[0, {start}:]
-{told}
+    tokens = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most)[0, {start}:]
+{decoded}
 
 print(answer({row}))
 """
-OPEN = "    return tokenizer.decode(said, skip_special_tokens=True).strip()"
+OPEN = "    return tokenizer.decode(tokens, skip_special_tokens=True).strip()"
 CLOSED = """\
-    told = [tokenizer.decode(said[:n], skip_special_tokens=True).strip() for n in range(1, len(said) + 1)]
-    lost = (text for text in told if not any(dense(label).startswith(dense(text)) for label in labels))
-    text = next(lost, told[-1])  # an answer ends once no label can come of it
+    texts = [tokenizer.decode(tokens[:n], skip_special_tokens=True).strip() for n in range(1, len(tokens) + 1)]
+    lost = (text for text in texts if not any(dense(label).startswith(dense(text)) for label in labels))
+    text = next(lost, texts[-1])  # an answer ends once it can become no label
     return labels.get({text}, text)
 
 def dense(text):
@@ -47,13 +47,13 @@ UNKNOWN = {"before": "", "fields": "{text}", "behind": "", "most": 20, "labels":
 
 
 def readme(known: dict[str, Any]) -> str:
-    """The text of `README.md`; `known` is what `cpeft.json` holds."""
+    """The text of `README.md`; `known` is the content of `cpeft.json`."""
     cards = known["asked"] or {known["task"] or "task": UNKNOWN}
     card = next(iter(cards.values()))
     where = f"It was trained on {known['model']}. " if known["model"] else ""
     lines = [
         f"# Soft prompt: {known['task'] or known['formula'] or 'no task on record'}",
-        f"{known['length']} rows that stand before the input of a frozen model. {where}`cpeft.json` says where it came from. "
+        f"{known['length']} rows before the input of a frozen model. {where}`cpeft.json` records where it came from. "
         "With `pip install torch transformers peft` this runs it:",
         f"```python\n{_code(known, cards)}```",
         *_remarks(known, card),
@@ -73,12 +73,12 @@ def _code(known: dict[str, Any], cards: dict[str, Any]) -> str:
         generation=", ".join(f"{name}={value!r}" for name, value in tokens.items()),
         special=card.get("special", True), cut="[:, :-1]" if card.get("ends") else "",
         start="1" if known["encoder_decoder"] else "ids.shape[1]", row=repr(dict.fromkeys(card["columns"], "...")),
-        told=closed if card["labels"] else OPEN,
+        decoded=closed if card["labels"] else OPEN,
     )  # fmt: skip
 
 
 def _remarks(known: dict[str, Any], card: dict[str, Any]) -> list[str]:
-    """What a reader must know beside the lines."""
+    """Remarks that a reader needs besides the lines."""
     found = []
     if not known["asked"]:
         found.append("How its rows were written is not on record: complete `ASKED` with the text it was trained on.")

@@ -17,8 +17,8 @@ Rizzo 2014, the published code that of Task Prompt Vectors (Belanec et al. 2024)
 a zero matrix, and CKA of one whose rows are equal, is nan. Where a LayerNorm follows the embeddings at once, norms carry no
 information either.
 
-Rows that the model never reads do not belong to a prompt. Published systems stored and compared them, so `rows = "all"` takes
-them in where the file held some (`exchange.load_stored`).
+Rows that the model never reads are no part of a prompt. Published systems stored and compared them, so `rows = "all"` includes
+them if the file has any (`exchange.load_stored`).
 """
 
 import math
@@ -36,7 +36,7 @@ from cpeft.prompts.soft_prompt import SoftPrompt, check_same_space
 from cpeft.prompts.vectors import TaskVector, mean_prompt
 from cpeft.registry import suggest
 
-ROWS = ("live", "all")  # the rows the model reads, or all that were stored
+ROWS = ("live", "all")  # the rows the model reads, or all stored rows
 PAIRS = ("other", "same", "published")
 Origins = Literal["same", "other", "unknown"]
 
@@ -98,8 +98,8 @@ MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One thing to compare: `value` has the rows that the model reads, `dead_ND` are those stored behind them that it never
-    reads; `task` and `origin` decide which pairs belong together ("" is an unknown origin)."""
+    """One thing to compare: `value` has the rows that the model reads, `dead_ND` are stored rows that it never reads; pairs
+    are grouped by `task` and `origin` (empty for an unknown origin)."""
 
     name: str
     value: SoftPrompt | TaskVector
@@ -109,7 +109,7 @@ class Item:
 
     @classmethod
     def of(cls, name: str, rows: SoftPrompt | TaskVector, dead_ND: Tensor | None = None) -> "Item":
-        """With the task and origin that the rows themselves record."""
+        """An item with the task and origin that the value records."""
         recorded = rows.origin if isinstance(rows, TaskVector) else rows.measured_from
         return cls(name, rows, dead_ND, rows.provenance.task or name, recorded)
 
@@ -125,8 +125,8 @@ class Item:
         return np.concatenate([self.live_PD, self.dead_ND.numpy().astype(np.float64)])
 
     def travelled(self) -> tuple[float, float] | None:
-        """How far training moved the live rows from the origin, |a - origin|, and that over |origin|, where much more than 1
-        means that the origin hardly counts; a vector is that move itself. None where no origin is recorded."""
+        """How far training moved the live rows from the origin, |a - origin|, and that over |origin|, where a value much
+        larger than 1 means that the origin hardly matters; a task vector is that move itself. None if no origin is recorded."""
         if isinstance(self.value, TaskVector):
             moved, start = float(np.linalg.norm(self.live_PD)), self.value.origin_norm
         elif self.value.origin is not None:
@@ -138,7 +138,7 @@ class Item:
 
 
 def addends(a: Item, b: Item) -> tuple[float, float]:
-    """The flattened cosine of all stored rows as the sum of what live rows and what dead rows add to it."""
+    """The flattened cosine of all stored rows as the sum of the terms of live and of dead rows."""
     size = float(np.linalg.norm(a.matrix("all")) * np.linalg.norm(b.matrix("all")))
     live = float(np.vdot(a.live_PD, b.live_PD)) / size if size else float("nan")
     return live, cosine(a.matrix("all"), b.matrix("all")) - live
@@ -163,7 +163,7 @@ class Similarity:
         return tuple(dict.fromkeys(item.task for item in self.items))
 
     def by_task(self, measure: str, pairs: str = "other") -> np.ndarray:
-        """Averages (T, T) over the pairs of a cell, nan where it has none; nothing is ever paired with itself.
+        """Averages (T, T) over the pairs of each cell, nan for a cell without pairs. No item is paired with itself.
 
         `other`: pairs of different origins, in every cell, so that a task can be compared with itself and with others.
         `same`: pairs of one origin; of one task these are the same prompt, or differ by the order of the rows alone.
@@ -186,7 +186,7 @@ class Similarity:
 
     def gap(self, measure: str) -> dict[str, float]:
         """Same-origin and other-origin means of two different tasks, over the pairs of tasks that have both, and their
-        difference; beside them one task from different origins."""
+        difference; and the mean of one task over different origins."""
         same, other = self.by_task(measure, "same"), self.by_task(measure, "other")
         both = np.triu(~np.isnan(same) & ~np.isnan(other), 1)
         one, two = (float(np.mean(x[both])) if both.any() else float("nan") for x in (same, other))
@@ -195,8 +195,8 @@ class Similarity:
                 "same task, other origin": float(np.mean(own)) if len(own) else float("nan")}  # fmt: skip
 
     def card(self) -> dict[str, Any]:
-        """All of it as plain JSON, where nan is None: `prompts` with norms and distance travelled; by measure `matrices` (N, N)
-        in the order of `prompts`, `by_task` and kind of pairs (T, T) in the order of `tasks`, and `gaps`."""
+        """The result as plain JSON, with None for nan: `prompts` with norms and distance travelled; by measure `matrices` (N,
+        N) in the order of `prompts`, `by_task` and kind of pairs (T, T) in the order of `tasks`, and `gaps`."""
         by_task = {
             measure: {pairs: self.by_task(measure, pairs).tolist() for pairs in PAIRS} for measure in self.matrices
         }
@@ -214,7 +214,7 @@ def _item(item: Item, rows: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """nan has no JSON."""
+    """The value with None for nan, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -224,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 def compare(items: Sequence[Item], rows: str = "live") -> Similarity:
     """Every measure of every pair; raises PromptMismatch, naming both, for a prompt beside a vector, other models, widths,
-    lengths or numbers of dead rows, PromptError for fewer than two things and ConfigError for other `rows`."""
+    lengths or numbers of dead rows, PromptError for fewer than two items and ConfigError for other `rows`."""
     if rows not in ROWS:
         raise ConfigError(f"rows = '{rows}': use live or all")
     if len(items) < 2:
@@ -261,12 +261,12 @@ def _check(first: Item, other: Item, rows: str) -> None:
 
 
 def weighted_prompt(probe: SoftPrompt, sources: Sequence[SoftPrompt]) -> SoftPrompt:
-    """SPoT's weighted average of sources (Vu et al. 2022, section 4), here of all that are given:
+    """SPoT's weighted average of sources (Vu et al. 2022, section 4), here of all sources given:
 
         Σ_i s_i θ_i / Σ_i s_i        s_i = max(0, cos(token mean of probe, token mean of θ_i))
 
-    where the probe is a prompt of the target task after a short training. The paper leaves negative cosines open: such a source
-    counts for nothing. Raises PromptError where none is positive."""
+    where the probe is a prompt of the target task after a short training. The paper does not define the case of a negative
+    cosine; here such a source has weight 0. Raises PromptError if no cosine is positive."""
     check_joins(probe, *sources)
     first_PD = probe.weight.double().numpy()
     similar = [max(0.0, token_mean(first_PD, source.weight.double().numpy())) for source in sources]

@@ -1,11 +1,11 @@
-"""A soft prompt: a small trained matrix with a history.
+"""A soft prompt: a small trained matrix with its provenance.
 
 On disk a prompt is a folder that `peft` itself loads (`adapter_model.safetensors`, `adapter_config.json`) plus
-`cpeft.json` for what peft does not know, a README with the lines that run it, and `origin.safetensors`, the matrix
-training started from, because a task vector (Task Prompt Vectors, section 3) is trained minus origin. Encoder-decoder
-prompts are written with `num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never reads the
-second half. A prompt that was trained in that layout on purpose keeps the other half as `dead` and is written as peft
-writes it. Nothing is ever unpickled.
+`cpeft.json` for everything peft has no field for, a README with code that runs it, and `origin.safetensors`, the matrix
+training started from, because a task vector (Task Prompt Vectors, section 3) is the trained matrix minus the origin. Prompts
+of encoder-decoder models are written with `num_transformer_submodules: 1`: peft's default of 2 stores twice the rows and never
+reads the second half. A prompt trained in that layout on purpose has the second half as `dead` and is written as peft writes
+it. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -32,21 +32,19 @@ PEFT_KEY = "prompt_embeddings"  # the one key of peft's prompt tuning checkpoint
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a prompt or a task vector came from: base model, fingerprint of its embedding table, task, method, run, scores;
-    and what prompt arithmetic knows of it (`prompts/vectors.py`)."""
+    """The history of a prompt or a task vector: base model, fingerprint of its embedding table, task, method, run, scores, and
+    the record of prompt arithmetic (`prompts/vectors.py`)."""
 
     model: str = ""
     revision: str | None = None
-    embedding: str = ""  # SHA-256 of the model's embedding table; empty where a foreign file does not say
-    config: str = ""  # hash of the model's configuration; these three are empty where nobody recorded them
+    embedding: str = ""  # SHA-256 of the model's embedding table; empty if a foreign file does not record it
+    config: str = ""  # hash of the model's configuration; these three are empty if not recorded
     tokenizer: str = ""
-    template: str = ""  # of its chat template, where the text is in it
+    template: str = ""  # hash of its chat template, if the text is rendered with it
     dtype: str = ""  # of the model in training: the fingerprint is that of the table as rounded to it
     encoder_decoder: bool | None = None
     text: dict[str, Any] = field(default_factory=dict)  # the text options it was trained under
-    asked: dict[str, Any] = field(
-        default_factory=dict
-    )  # by task, how other programs ask and hear an answer (`readme.py`)
+    asked: dict[str, Any] = field(default_factory=dict)  # the row format by task (`evaluation/row_format.py`)
     task: str = ""
     method: str = ""
     init: str = ""  # the formula training started from
@@ -55,8 +53,8 @@ class Provenance:
     scores: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     note: str = ""
-    formula: str = ""  # what a prompt was composed by; empty where it was trained or drawn
-    linear: dict[str, float] = field(default_factory=dict)  # how much of each task a composed prompt or a vector holds
+    formula: str = ""  # the formula of a composed prompt; empty for a trained or drawn one
+    linear: dict[str, float] = field(default_factory=dict)  # coefficients by task of a composed prompt or vector
     origin: str = ""  # hash of the matrix that vectors of this prompt, or this vector, are measured from
     crossed: list[str] = field(default_factory=list)  # hashes of other origins that parts were measured from
     mixed: list[str] = field(default_factory=list)  # other forms of text that parts were trained under
@@ -64,9 +62,9 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class SoftPrompt:
-    """`weight`: float32 (P, D), the rows put in front of the input; `origin`: the (P, D) matrix training began with; `dead`:
-    as many rows with their origin, stored behind these and read by no model. All are copies of what was given, so that
-    training on does not change what was exported."""
+    """`weight`: float32 (P, D), the rows before the input; `origin`: the (P, D) matrix training started from; `dead`: as many
+    rows with their origin, stored after these and read by no model. All are copies of the arguments, so that further training
+    does not change an exported prompt. Raises PromptError for other shapes and for values that are not finite."""
 
     weight: Float[Tensor, "P D"]
     provenance: Provenance = field(default_factory=Provenance)
@@ -91,13 +89,13 @@ class SoftPrompt:
     def from_stored_rows(
         cls, rows_ND: Tensor, live: int, provenance: Provenance, origin_ND: Tensor | None = None
     ) -> "SoftPrompt":
-        """Of all the rows that were stored the first `live` as the prompt, the others as its dead rows."""
+        """The prompt of the first `live` of the stored rows, with the others as its dead rows."""
         fore, back = (None, None) if origin_ND is None else (origin_ND[:live], origin_ND[live:])
         dead = cls(rows_ND[live:], origin=back) if live < len(rows_ND) else None
         return cls(rows_ND[:live], provenance, fore, dead)
 
     def whole(self) -> "SoftPrompt":
-        """Live and dead rows as one matrix: what a study of doubled prompts computes with."""
+        """Live and dead rows as one prompt, for studies of doubled prompts."""
         if self.dead is None:
             return self
         both = None if self.origin is None or self.dead.origin is None else torch.cat([self.origin, self.dead.origin])
@@ -105,7 +103,7 @@ class SoftPrompt:
 
     @classmethod
     def drawn(cls, weight: Float[Tensor, "P D"], provenance: Provenance) -> "SoftPrompt":
-        """An origin: a prompt that nothing trained, which records itself as what others are measured from."""
+        """An origin: an untrained prompt, which records itself as its origin."""
         return cls(weight, replace(provenance, origin=matrix_hash(own_copy(weight))))
 
     @property
@@ -118,17 +116,17 @@ class SoftPrompt:
 
     @property
     def measured_from(self) -> str:
-        """Hash of the matrix that the prompt records as its origin, which an origin itself is; empty where it records none."""
+        """Hash of the recorded origin, that of the prompt itself for an origin; empty if it records none."""
         return self.provenance.origin if self.origin is None else matrix_hash(self.origin)
 
     @property
     def is_origin(self) -> bool:
-        """Whether it records that nothing trained it."""
+        """Whether it records that it is untrained."""
         return self.origin is None and self.measured_from == matrix_hash(self.weight)
 
     def with_origin(self, origin: "SoftPrompt") -> "SoftPrompt":
-        """The same prompt with the origin it was trained from on record, for files that keep none. Raises PromptMismatch where
-        model, width or length differ, or the prompt records another origin."""
+        """The same prompt with the origin it was trained from, for files without one. Raises PromptMismatch if model, width or
+        length differ, or if the prompt records another origin."""
         check_same_space(self, origin)
         given = matrix_hash(origin.weight)
         if self.measured_from not in ("", given):
@@ -139,7 +137,8 @@ class SoftPrompt:
         return replace(self, origin=origin.weight)
 
     def keep(self, spec: str) -> "SoftPrompt":
-        """`all`, or `first:N`, the named exception for prompts that a published system cut to their first N rows."""
+        """The prompt with `all` rows, or with the `first:N`, for prompts that a published system cut to N rows. Raises
+        PromptError for another `spec`."""
         if spec == "all":
             return self
         word, _, count = spec.partition(":")
@@ -159,7 +158,7 @@ class SoftPrompt:
         replace_bytes(folder / "adapter_model.safetensors", save({PEFT_KEY: whole.weight}, {"format": "pt"}))
         origin = folder / "origin.safetensors"
         if whole.origin is None:
-            origin.unlink(missing_ok=True)  # that of a prompt saved here before
+            origin.unlink(missing_ok=True)  # from a prompt saved in this folder before
         else:
             replace_bytes(origin, save({"origin": whole.origin}, {"format": "pt"}))
         kinds = {None: None, True: "SEQ_2_SEQ_LM", False: "CAUSAL_LM"}
@@ -195,7 +194,7 @@ class SoftPrompt:
 
 @runtime_checkable
 class PromptOrVector(Protocol):
-    """What a SoftPrompt and a TaskVector have in common."""
+    """The common interface of SoftPrompt and TaskVector."""
 
     @property
     def provenance(self) -> Provenance: ...
@@ -206,7 +205,7 @@ class PromptOrVector(Protocol):
 
 
 def differing_part(known: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """The first part of the model that two cards record differently, with both hashes; None where no part differs."""
+    """The first part of the model that two cards record differently, with both hashes; None if none differs."""
     for name, part in MODEL_PARTS.items():
         ours, theirs = known.get(name), other.get(name)
         if ours and theirs and ours != theirs:
@@ -241,7 +240,7 @@ def own_copy(matrix_PD: Tensor) -> Float[Tensor, "P D"]:
 
 
 def matrix_hash(matrix_PD: Float[Tensor, "P D"]) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of a float32 matrix: prompts and origins are compared by it."""
+    """Sixteen hexadecimal digits of the SHA-256 of a float32 matrix: the identity of prompts and origins."""
     return hashlib.sha256(matrix_PD.numpy().tobytes()).hexdigest()[:16]
 
 

@@ -1,11 +1,11 @@
-"""Task prompt vectors (Belanec et al. 2024): what training moved a prompt by, as a value to compute with.
+"""Task prompt vectors (Belanec et al. 2024): the change of a prompt by training, as a value for arithmetic.
 
     v_A = θ_A − θ0                          element by element, both (P, D)
     θ   = θ0 + λ_A v_A + λ_B v_B + ...      a prompt again, used as it is or trained further
 
-θ0 is the origin, the matrix training started from; every prompt trained here records its own. A vector knows its linear
-form, how much of each task it holds ({"mnli": 1.0, "qnli": -0.5}), its model and the hash of its origin. Differences from
-the published code: vectors scale, the form is data and no string, and nothing of two origins adds by accident. Experiments
+θ0 is the origin, the matrix training started from; every prompt trained with CPEFT records its own. A vector records its linear
+form, the coefficient of each task ({"mnli": 1.0, "qnli": -0.5}), its model and the hash of its origin. Differences from the
+published code: vectors can be scaled, the form is data, and values of different origins do not add by accident. Experiments
 across origins (the paper's "mixed initialisation", θ0 of one origin plus v_A of another) need `crossing()`.
 """
 
@@ -27,17 +27,17 @@ from cpeft.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class TaskVector:
-    """`delta`: float32 (P, D), a prompt minus the origin it is measured from, a copy of what was given. An immutable value:
+    """`delta`: float32 (P, D), a prompt minus the origin it is measured from, copied. An immutable value:
     `a + b`, `a - b`, `-a`, `0.5 * a`, `sum([a, b])` and `TaskVector.mean([a, b])` are vectors, `prompt + a` and `prompt - a`
     are SoftPrompts.
 
-    All of them raise PromptMismatch, naming both sides, where model, width, length or origin differ. `origin_norm` is the
-    Frobenius norm of that origin, where it is known."""
+    All of them raise PromptMismatch, naming both sides, if model, width, length or origin differ. `origin_norm` is the
+    Frobenius norm of that origin, if known."""
 
     delta: Float[Tensor, "P D"]
     provenance: Provenance = field(default_factory=Provenance)
     origin_norm: float | None = None
-    __array_ufunc__: ClassVar[None] = None  # so that a numpy number leaves `number * vector` to this class
+    __array_ufunc__: ClassVar[None] = None  # a numpy number leaves `number * vector` to this class
 
     def __post_init__(self) -> None:
         if self.delta.dim() != 2 or 0 in self.delta.shape:
@@ -48,11 +48,11 @@ class TaskVector:
 
     @classmethod
     def of(cls, prompt: SoftPrompt) -> "TaskVector":
-        """v = θ − θ0 with the prompt's own recorded origin; raises PromptError where it records none."""
+        """v = θ − θ0 with the prompt's own recorded origin; raises PromptError if it records none."""
         if prompt.origin is None:
             name = label_of(prompt.provenance)
             if prompt.is_origin:
-                raise PromptError(f"'{name}' is an origin itself, so it has no task vector: take v() of what it became")
+                raise PromptError(f"'{name}' is an origin itself; use v() of a prompt that was trained from it")
             raise PromptError(
                 f"prompt '{name}' records no origin, so its task vector is unknown: subtract the prompt it was trained from, "
                 f"as in '{name} - origin0' or TaskVector.between(prompt, origin)"
@@ -64,8 +64,8 @@ class TaskVector:
     @classmethod
     def between(cls, prompt: SoftPrompt, other: SoftPrompt) -> "TaskVector":
         """prompt − other: from an origin to a prompt trained from it, or between two prompts of one origin, where it equals
-        v(prompt) − v(other). A prompt that records no origin is measured from `other`. Raises PromptMismatch where the prompt
-        is, or records, an origin that `other` neither is nor was trained from."""
+        v(prompt) − v(other). A prompt that records no origin is measured from `other`. Raises PromptMismatch if the prompt is,
+        or records, an origin other than `other` and the origin of `other`."""
         check_joins(prompt, other)
         origin, theirs = _origins(prompt, other)
         if origin != theirs:
@@ -81,8 +81,8 @@ class TaskVector:
 
     @classmethod
     def across(cls, prompt: SoftPrompt, other: SoftPrompt) -> "TaskVector":
-        """prompt − other whatever their origins, free to join any: in a formula `cross(prompt - other)`. With two
-        origins the rows include the difference between these, which the linear form does not show."""
+        """prompt − other for any origins; the result can be added to a prompt of any origin. In a formula
+        `cross(prompt - other)`. With two origins the rows include their difference, which the linear form does not show."""
         check_joins(prompt, other)
         made = _difference(prompt, other, "", None)
         crossed = sorted({*made.provenance.crossed, *_origins(prompt, other)})
@@ -90,7 +90,7 @@ class TaskVector:
 
     @staticmethod
     def mean(vectors: Sequence["TaskVector"]) -> "TaskVector":
-        """(1/n) Σ v_i; raises PromptError for none."""
+        """(1/n) Σ v_i; raises PromptError for an empty sequence."""
         if not vectors:
             raise PromptError("the mean of no task vectors is none; give at least one")
         return _linear(*((1 / len(vectors), vector) for vector in vectors))
@@ -105,12 +105,12 @@ class TaskVector:
 
     @property
     def linear(self) -> dict[str, float]:
-        """How much of each task the vector holds; tasks whose coefficient is zero are left out."""
+        """The coefficient of each task, without coefficients of zero."""
         return dict(self.provenance.linear)
 
     @property
     def origin(self) -> str:
-        """Hash of the origin the vector is measured from; empty once it may cross."""
+        """Hash of the origin the vector is measured from; empty after `crossing()`."""
         return self.provenance.origin
 
     def norm(self) -> float:
@@ -118,8 +118,8 @@ class TaskVector:
         return float(self.delta.norm())
 
     def crossing(self) -> "TaskVector":
-        """The same vector, allowed to join any origin of its model: the cross-origin experiment. What it was
-        measured from stays on record in `provenance.crossed`."""
+        """The same vector, which can be added to prompts of any origin of its model: the cross-origin experiment. Its own
+        origin is recorded in `provenance.crossed`."""
         crossed = sorted({*self.provenance.crossed, *filter(None, [self.origin])})
         return TaskVector(self.delta, replace(self.provenance, origin="", crossed=crossed))  # and no norm of an origin
 
@@ -134,7 +134,7 @@ class TaskVector:
         return self._control("shuffle", self.delta[torch.from_numpy(order)])
 
     def _control(self, kind: str, delta: Tensor) -> "TaskVector":
-        """`delta` in the place of the vector, under a name of its own in the linear form."""
+        """The vector with its rows replaced by `delta`, under a separate name in the linear form."""
         form = {f"{kind}({task})": coefficient for task, coefficient in self.linear.items()}
         return replace(self, delta=delta, provenance=replace(self.provenance, linear=form))
 
@@ -189,8 +189,8 @@ class TaskVector:
 
 def mean_prompt(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None = None) -> SoftPrompt:
     """The row-wise average of prompts of one model, width and length: Σ w_i θ_i with `weights` that sum to 1, by default equal
-    ones. Its origin is the same average of theirs, so that its task vector is that of their vectors; where one records none,
-    it is measured from the only origin recorded, or from none."""
+    weights. Its origin is the same average of their origins, so its task vector is the average of their task vectors. If a
+    prompt records no origin, the average is measured from the only origin recorded, or from none."""
     check_joins(*prompts)
     weights = weights or [1 / len(prompts)] * len(prompts)
     recorded = {prompt.measured_from for prompt in prompts} - {""}
@@ -203,20 +203,20 @@ def mean_prompt(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None =
         terms.append((weight, replace(prompt.provenance, linear=form, origin="")))
     formula = f"mean({', '.join(label_of(prompt.provenance) for prompt in prompts)})"
     start = _average(weights, starts) if len(starts) == len(prompts) else None
-    measured_from = "+".join(sorted(recorded)) if start is None else matrix_hash(start)  # several joined are no hash
-    trained = any(prompt.origin is not None for prompt in prompts)  # else it is an origin, as all of them are
+    measured_from = "+".join(sorted(recorded)) if start is None else matrix_hash(start)  # joined hashes match no origin
+    trained = any(prompt.origin is not None for prompt in prompts)  # else all are origins, and so is the average
     known = replace(combined(*terms), formula=formula, origin=measured_from)
     return SoftPrompt(_average(weights, [prompt.weight for prompt in prompts]), known, start if trained else None)
 
 
 def _average(weights: Sequence[float], matrices: Sequence[Tensor]) -> Float[Tensor, "P D"]:
-    """In float64 and rounded once, so that an average of one matrix with itself is that matrix to the bit."""
+    """Computed in float64 and rounded once, so that the average of a matrix with itself is bit for bit that matrix."""
     rows_SPD = torch.stack(list(matrices)).double()
     return torch.einsum("s,spd->pd", torch.tensor(weights).double(), rows_SPD).float()
 
 
 def _applied(prompt: SoftPrompt, vector: TaskVector) -> SoftPrompt:
-    """θ = prompt + v. The result keeps the prompt's origin (the prompt itself where it records none)."""
+    """θ = prompt + v. The result has the origin of the prompt (the prompt itself if it records none)."""
     check_joins(prompt, vector)
     name, anchor, itself = label_of(prompt.provenance), anchor_of(prompt), matrix_hash(prompt.weight)
     if vector.origin and vector.origin not in (anchor, itself):
@@ -228,14 +228,14 @@ def _applied(prompt: SoftPrompt, vector: TaskVector) -> SoftPrompt:
 
 
 def _origins(prompt: SoftPrompt, other: SoftPrompt) -> tuple[str, str]:
-    """What each side of prompt − other is measured from; `other` is an origin where the prompt records it, or records none."""
+    """The origin of each side of prompt − other. `other` is an origin itself if the prompt records it, or records none."""
     start = matrix_hash(other.weight)
     origin = prompt.measured_from or start
     return origin, origin if origin == start else anchor_of(other)
 
 
 def _difference(prompt: SoftPrompt, other: SoftPrompt, origin: str, norm: float | None) -> TaskVector:
-    """prompt − other as a vector measured from `origin`; what was trained from `other` holds nothing of its form."""
+    """prompt − other as a vector measured from `origin`; an `other` that is the origin has an empty form."""
     taken = {} if prompt.measured_from == matrix_hash(other.weight) else form_of(other)
     own = replace(prompt.provenance, linear=form_or_itself(prompt), origin=origin)
     less = replace(other.provenance, linear=taken, origin=origin)
@@ -243,7 +243,7 @@ def _difference(prompt: SoftPrompt, other: SoftPrompt, origin: str, norm: float 
 
 
 def _linear(*terms: tuple[float, TaskVector]) -> TaskVector:
-    """Σ k_i v_i, of one space and one origin."""
+    """Σ k_i v_i; raises PromptMismatch unless all have one space and one origin."""
     vectors = [vector for _, vector in terms]
     check_joins(*vectors)
     bound = [vector.provenance for vector in vectors if vector.origin]

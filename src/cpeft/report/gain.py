@@ -24,7 +24,7 @@ ANSWER = 60  # of an answer
 
 
 @dataclass(frozen=True)
-class Line:
+class UntrainedAnswers:
     """Answers to the test rows of a task that nothing was trained for."""
 
     name: str
@@ -33,7 +33,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Row:
+class GainExample:
     """A test row with what was said of it: without a prompt, and behind a trained one, which is right."""
 
     text: str
@@ -48,9 +48,9 @@ class Gain:
     task: str
     rows: int
     prompts: tuple[int, ...]
-    best: Line
+    best: UntrainedAnswers
     p: tuple[float, ...]
-    shown: Row | None
+    shown: GainExample | None
 
     @property
     def significant(self) -> bool:
@@ -87,21 +87,23 @@ def gains(study: Study) -> list[Gain]:
     return [replace(gain, p=tuple(next(corrected) for _ in gain.p)) for gain in found]
 
 
-def _gain(task: str, trained: Sequence[Run], lines: Sequence[Line]) -> Gain:
+def _gain(task: str, trained: Sequence[Run], lines: Sequence[UntrainedAnswers]) -> Gain:
     best = max(lines, key=lambda line: sum(line.right))
     right = [_right(_rows(run, task), "prediction") for run in trained]
     p = tuple(mcnemar(own, best.right) for own in right)
     return Gain(task, len(best.right), tuple(map(sum, right)), best, p, _shown(task, trained, lines, right))
 
 
-def _shown(task: str, trained: Sequence[Run], lines: Sequence[Line], right: Sequence[Sequence[bool]]) -> Row | None:
+def _shown(
+    task: str, trained: Sequence[Run], lines: Sequence[UntrainedAnswers], right: Sequence[Sequence[bool]]
+) -> GainExample | None:
     """The first row that every trained prompt answers right and the model without a prompt does not; None where there is none,
     or texts were not kept."""
     without = lines[0]
     rows = _rows(trained[0], task)
     for i, row in enumerate(rows):
         if all(own[i] for own in right) and not without.right[i] and trained[0].keeps_texts:
-            return Row(_cut(row["source"], CUT), _cut(without.answers[i] or "", ANSWER), answer_text(row))
+            return GainExample(_cut(row["source"], CUT), _cut(without.answers[i] or "", ANSWER), answer_text(row))
     return None
 
 
@@ -124,23 +126,23 @@ def _rows(run: Run, task: str) -> list[dict[str, Any]]:
     return [row for row in run.answers if row["task"] == task]
 
 
-def _lines(run: Run, task: str) -> Iterator[Line]:
+def _lines(run: Run, task: str) -> Iterator[UntrainedAnswers]:
     rows, seed = _rows(run, task), run.result.seed
     for column, way in WAYS.items():
         if column == "prediction" or all(row.get(column) is not None for row in rows):
             name = f"{run.label}, seed {seed}{way}"
             answers = tuple(answer_text(row) if column == "prediction" else row[column] for row in rows)
-            yield Line(name, answers, tuple(_right(rows, column)))
+            yield UntrainedAnswers(name, answers, tuple(_right(rows, column)))
 
 
 def _right(rows: Sequence[Mapping[str, Any]], column: str) -> list[bool]:
     return [row[column] in row["references"] for row in rows]
 
 
-def _constant(run: Run, task: str) -> Line:
+def _constant(run: Run, task: str) -> UntrainedAnswers:
     """The best constant answer, which knows the test labels."""
     rows = _rows(run, task)
     labels = [row["references"][0] for row in rows]
     words, counts = np.unique(labels, return_counts=True)
     word = str(words[counts.argmax()])
-    return Line(f'always "{word}"', tuple(word for _ in rows), tuple(label == word for label in labels))
+    return UntrainedAnswers(f'always "{word}"', tuple(word for _ in rows), tuple(label == word for label in labels))

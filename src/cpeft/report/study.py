@@ -9,7 +9,7 @@ import numpy as np
 
 from cpeft.config import Table, flat
 from cpeft.prompts.hashes import rows_hash, stored_rows
-from cpeft.report.variants import Member, labels_apart
+from cpeft.report.variants import Variant, labels_apart
 from cpeft.store.manifest import Manifest, read_manifests
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder, Store
@@ -41,9 +41,9 @@ class Run:
         return flat({key: value for key, value in self.config.items() if key not in ("tasks", "seed")})
 
     @cached_property
-    def member(self) -> Member:
+    def variant(self) -> Variant:
         """What decides which runs are seeds of one method."""
-        return Member.of(self.result, self.settings, self.folder.id)
+        return Variant.of(self.result, self.settings, self.folder.id)
 
     @cached_property
     def answers(self) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SavedComparison:
     """A finished comparison of prompts: its folder and its `similarity.json`."""
 
     folder: RunFolder
@@ -116,7 +116,7 @@ class Study:
 
     store: Store
     runs: tuple[Run, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SavedComparison, ...]
     manifests: tuple[Manifest, ...] = ()
 
     @classmethod
@@ -124,10 +124,10 @@ class Study:
         manifests = tuple(read_manifests(store.path))
         folders = _in_order([folder for folder in store.runs() if folder.done], manifests)
         comparisons = tuple(
-            Comparison(folder, found) for folder in folders if (found := folder.similarity()) is not None
+            SavedComparison(folder, found) for folder in folders if (found := folder.similarity()) is not None
         )
         runs = [Run.of(folder, result) for folder in folders if isinstance(result := folder.result(), RunResult)]
-        (labels,) = labels_apart([run.member for run in runs])
+        (labels,) = labels_apart([run.variant for run in runs])
         named = tuple(replace(run, label=label) for run, label in zip(runs, labels, strict=True))
         return cls(store, named, comparisons, manifests)
 

@@ -19,7 +19,7 @@ SHORT = 8  # digits of a hash that stand in a name
 LONG = 60  # letters of a value
 
 
-class Member(NamedTuple):
+class Variant(NamedTuple):
     """A run as far as its name is concerned: `settings` and `content` (the model's weights, text and rows of the tasks) decide
     its result; `seeds` are given ones."""
 
@@ -34,7 +34,7 @@ class Member(NamedTuple):
     identity: str
 
     @classmethod
-    def of(cls, result: RunResult, settings: Mapping[str, str], identity: str) -> "Member":
+    def of(cls, result: RunResult, settings: Mapping[str, str], identity: str) -> "Variant":
         """From a result, and settings as dotted keys and JSON."""
         seeds = {key: value for key, value in settings.items() if key.startswith("seeds.")}
         kept = {key: _plain(value) for key, value in settings.items() if key not in seeds and not is_neutral(key)}
@@ -56,7 +56,7 @@ def _plain(value: str) -> str:
     return value if len(value) <= LONG else f"{value[:LONG]}…"
 
 
-def labels_apart(*stores: Sequence[Member]) -> list[list[str]]:
+def labels_apart(*stores: Sequence[Variant]) -> list[list[str]]:
     """A name for each run of some stores: its label, and behind it what differs from others of its stage, label, tasks and
     dtype in any of them. All runs of a stage and label say the same settings: a method has one name on all of its tasks."""
     members = [member for store in stores for member in store]
@@ -69,7 +69,7 @@ def labels_apart(*stores: Sequence[Member]) -> list[list[str]]:
     return [_by_seed(store, list(islice(flat, len(store)))) for store in stores]
 
 
-def _by_seed(members: Sequence[Member], names: list[str]) -> list[str]:
+def _by_seed(members: Sequence[Variant], names: list[str]) -> list[str]:
     """Runs that claim one seed, by the seeds that were given, and where these are the same by their ids."""
     for places in _groups((m.stage, name, m.tasks, m.dtype) for m, name in zip(members, names, strict=True)):
         counts = Counter(members[place].seed for place in places)
@@ -91,7 +91,7 @@ def _groups(keys: Iterable[Hashable]) -> list[list[int]]:
     return list(found.values())
 
 
-def _differing(members: Sequence[Member], what: str) -> list[str]:
+def _differing(members: Sequence[Variant], what: str) -> list[str]:
     """The keys in which runs of the same tasks and dtype differ, in the order of their first appearance."""
     found: dict[str, None] = {}
     for places in _groups((member.tasks, member.dtype) for member in members):

@@ -1,1 +1,1 @@
-"""What one does with prompts without a study: train, evaluate, predict, suggest, list, fetch."""
+"""Work with prompts outside a study: train, evaluate, predict, suggest, list, fetch."""

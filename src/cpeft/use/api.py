@@ -39,9 +39,10 @@ def train(
 ) -> PromptedLM:
     """Train a method on one task (or several together) and return the learner in its best state.
 
-    `sources` are what methods such as ATTEMPT mix; `start` is the prompt training begins from, instead of `prompt.init`.
-    `settings` are a recipe's tables (`prompt`, `method`, `data`, `optim`, `train`, `eval`) as dictionaries. With a `folder`
-    the same call after a kill resumes from the last checkpoint. `learner.export()` gives the trained SoftPrompts.
+    `sources` are the prompts that methods such as ATTEMPT mix; `start` is the prompt training starts from, instead of
+    `prompt.init`. `settings` are a recipe's tables (`prompt`, `method`, `data`, `optim`, `train`, `eval`) as dictionaries. With
+    a `folder`, repeating an interrupted call resumes from the last checkpoint. `learner.export()` returns the trained
+    SoftPrompts. Raises ConfigError for settings that do not fit, and what training raises.
     """
     if alien := sorted({"track", "energy", "predictions"} & settings.keys()):
         raise ConfigError(f"train() keeps no run folder, and [{alien[0]}] needs one; use `cpeft run`")
@@ -75,7 +76,7 @@ def evaluate(
     what: PromptedLM | SoftPrompt | str, task: str, lm: FrozenLM | None = None, split: str = "test", **data: Any
 ) -> dict[str, Score]:
     """Scores with 95% intervals of a learner, a prompt, or the path of a run or prompt, under the text options
-    it was trained with unless `data` (as in `[data]`) says otherwise."""
+    it was trained with, changed by `data` (settings of `[data]`)."""
     return _subject(what, lm, data).evaluate(task, split)
 
 

@@ -1,4 +1,4 @@
-"""What there is to list and show, as plain rows and lines."""
+"""The content of `cpeft list` and `cpeft show`, as rows and lines of text."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +94,7 @@ def _prompt_rows(store: Path) -> list[dict[str, Any]]:
 
 
 def prompt_card(text: str) -> dict[str, Any]:
-    """Everything known about a prompt, or what a formula of prompts stands for."""
+    """The provenance and norms of a prompt, or of the value of a formula of prompts."""
     from cpeft.prompts.formula.evaluate import compose_files
 
     prompt = compose_files(text)
@@ -148,7 +148,7 @@ def _encoded_page(name: str, model: str, options: DataOptions) -> list[str]:
         lengths = sorted(len(row.source) for row in part.rows)
         middle = lengths[len(lengths) // 2]
         lines.append(f"{split}: median {middle}, longest {part.longest} tokens, {part.cut} of {len(lengths)} cut")
-    return [*lines, *data.told()]
+    return [*lines, *data.all_notes()]
 
 
 def _indented(text: str) -> list[str]:

@@ -17,13 +17,13 @@ from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import located_model
 from cpeft.tasks.custom import find_task
 
-WEIGHTS = [*READ, "*.safetensors"]  # nothing that would have to be unpickled
+WEIGHTS = [*READ, "*.safetensors"]  # no file that would have to be unpickled
 DEFAULT = Path("fetched")
 
 
 def fetch_all(what: Sequence[str], out: Path | None, revision: str | None) -> Iterator[Path]:
-    """Fetch every named model, `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written, which are
-    below `out` (by default `fetched`). Named models are in the user's cache, and copied where `out` is given."""
+    """Fetch every named model, `task:NAME`, `model:NAME` and everything a recipe uses; yields the paths written, below
+    `out` (by default `fetched`). Named models are saved in the user's cache, and copied to `out` if it is given."""
     for item in what:
         kind, _, name = item.partition(":")
         if kind == "task":
@@ -48,7 +48,7 @@ def _fetch_model(name: str, out: Path | None, revision: str | None) -> Path:
 
 
 def _fetch_named(model: NamedModel, out: Path | None) -> Path:
-    """A named model's folder; a copy of it in `out`, which is a cache for another machine."""
+    """The folder of a named model in the cache, or its copy in `out`, a cache for another machine."""
     folder = obtain(model)
     if out is None or isinstance(model.source, Path):
         return folder
@@ -59,8 +59,8 @@ def _fetch_named(model: NamedModel, out: Path | None) -> Path:
 
 
 def bring_models(runs: Iterable[RecipeRun]) -> None:
-    """Download and convert what these runs' models still need, before any of them begins: here there may be a network, where
-    they run there may be none, and many processes would do it at once. Raises MissingModel and ConfigError."""
+    """Download and convert the models of these runs, as far as missing, before any run starts: the machines that run them may
+    have no network, and many processes would do it at once. Raises MissingModel and ConfigError."""
     models = dict.fromkeys(located_model(run.settings.model, run.base) for run in runs if isinstance(run, TrainingRun))
     for model in models:
         folder_of(model.name, model.file)

@@ -71,7 +71,7 @@ def field_rows(kind: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _default(value: Any) -> str:
-    """A default as TOML writes it; an empty table, list or text, and no value at all, are not set."""
+    """A default in TOML syntax; `not set` for None and for an empty table, list or text."""
     return "not set" if value in (None, "", [], {}) else json.dumps(value)
 
 

@@ -1,6 +1,6 @@
 """Origins: the drawn prompts that training starts from and task vectors are measured from (Belanec et al. 2024 use ten).
 
-Origin i is drawn from the seed and i alone, so a study may add origins later, or draw one of them on another machine.
+Origin i is drawn from the seed and i alone, so a study can add origins later or draw one of them on another machine.
 """
 
 from pathlib import Path

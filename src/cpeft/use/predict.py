@@ -1,8 +1,8 @@
-"""`cpeft predict`: the rows of a file answered into another one, as a stream and restartable.
+"""`cpeft predict`: answer the rows of a file into another file, as a stream, resumable.
 
-The file is read three times and never as a whole: to find every row that cannot be answered before the model is loaded, to
-answer, and to write the rows with their answers. Answers are kept in OUT.partial as they are made, so the same command goes on
-where it was interrupted; OUT appears when all rows are answered.
+The file is read three times and never loaded as a whole: to find every row that cannot be answered before the model is loaded,
+to answer, and to write the rows with their answers. Answers are saved in OUT.partial as they are computed; after an
+interruption, re-run the same command to resume. OUT is written when all rows are answered.
 """
 
 import hashlib
@@ -24,15 +24,15 @@ from cpeft.registry import closest
 from cpeft.tasks import Task
 from cpeft.tasks.cells import cell_text, is_missing
 from cpeft.tasks.custom import checked_encoding, find_task
-from cpeft.use.target import Answers, Subject, load_subject, prompts_subject
+from cpeft.use.target import CountedAnswers, Subject, load_subject, prompts_subject
 
-AT_ONCE = 256  # rows that are answered together, and the most that an interruption loses
+AT_ONCE = 256  # rows answered together; an interruption loses at most these
 OWN = "prediction"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds: its rows, its columns, and the prompts its rows name, each with the row that names it first."""
+    """The contents of a file: the number of rows, the columns, and the prompts that rows name, each with the first such row."""
 
     rows: int
     columns: tuple[str, ...]
@@ -41,7 +41,7 @@ class Survey:
 
     @property
     def own(self) -> str:
-        """The name of our column, which no column of the user has."""
+        """The name of the column of answers, different from every column of the file."""
         name = OWN
         while name in self.columns:
             name = f"cpeft_{name}"
@@ -52,9 +52,9 @@ def predict_file(
     what: str, task: str, rows: Path, out: Path, settings: Sequence[str], model: str | None,
     prompt_column: str | None = None, encoding: str | None = None,
 ) -> tuple[int, list[str]]:  # fmt: skip
-    """Answer the rows of a CSV, JSON or Parquet file into a file of the kind that the name of `out` says. Where there is a
-    `prompt_column`, each row is answered by the prompt it names there, or by `what` where it names none. Returns the number
-    of rows, and what is to be noted of them. Raises DataError, naming the row, before anything is answered."""
+    """Answer the rows of a CSV, JSON or Parquet file into a file of the format that the suffix of `out` names. With a
+    `prompt_column`, each row is answered by the prompt it names there, or by `what` if it names none. Returns the number of
+    rows, and notes on them. Raises DataError, naming the row, before any row is answered."""
     kind, found = kind_of(out), find_task(task)
     try:
         file = UserFile(rows, checked_encoding(encoding or found.encoding))
@@ -77,7 +77,7 @@ def predict_file(
             raise DataError(f"{rows} changed while its rows were answered; start again, without {partial.path}")
         _write(out, kind, file, survey, partial)
         partial.path.unlink()
-    return survey.rows, [*_told(survey, prompt_column, found), *partial.notes(subject.learner.data.max_source)]
+    return survey.rows, [*_column_notes(survey, prompt_column, found), *partial.notes(subject.learner.data.max_source)]
 
 
 def _survey(file: UserFile, task: Task, what: str, prompt_column: str | None) -> Survey:
@@ -97,7 +97,7 @@ def _survey(file: UserFile, task: Task, what: str, prompt_column: str | None) ->
 
 
 def _named(row: FileRow, what: str, prompt_column: str | None) -> str:
-    """The prompt that a row names, else the one for all."""
+    """The prompt that a row names, else `what`."""
     value = row.cells.get(prompt_column) if prompt_column else None
     try:
         return what if is_missing(value) else cell_text(value).strip() or what
@@ -118,7 +118,7 @@ def _subject(what: str, survey: Survey, file: UserFile, model: str | None, promp
 
 
 def _identity(file: UserFile, task: Task, subject: Subject, prompt_column: str | None) -> str:
-    """A digest of all that decides the answers."""
+    """A digest of everything that decides the answers."""
     with file.path.open("rb") as content:
         rows = hashlib.file_digest(content, "sha256").hexdigest()
     words = {str(code): word for code, word in task.words.items()}
@@ -133,7 +133,7 @@ def _chunks(file: UserFile, done: int) -> Iterator[list[FileRow]]:
 
 
 class Partial:
-    """The answers made so far, on disk: a line that says to which command they belong, then one for each chunk of rows."""
+    """The answers computed so far, on disk: a line that identifies the command, then a line per chunk of rows."""
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path, self.done, self.cut, self.unknown = path, 0, 0, 0
@@ -141,7 +141,7 @@ class Partial:
         if path.exists():
             with path.open("rb") as file:
                 for line in file:
-                    if not line.endswith(b"\n"):  # the end of an interrupted one
+                    if not line.endswith(b"\n"):  # an incomplete last line, from an interruption
                         break
                     whole += len(line)
                     try:
@@ -156,7 +156,7 @@ class Partial:
 
     def _count(self, kept: dict[str, object], identity: str) -> None:
         if "command" not in kept:
-            answers = Answers(**kept)  # type: ignore[arg-type]
+            answers = CountedAnswers(**kept)  # type: ignore[arg-type]
             self.done, self.cut = self.done + len(answers.texts), self.cut + answers.cut
             self.unknown += answers.unknown
         elif kept["command"] != identity:
@@ -164,7 +164,7 @@ class Partial:
                 f"{self.path} has answers of another command (other rows, prompt, model or settings); delete it to begin anew"
             )
 
-    def add(self, answers: Answers) -> None:
+    def add(self, answers: CountedAnswers) -> None:
         """Keep the answers of the next chunk."""
         kept = asdict(answers)
         with self.path.open("a", encoding="utf-8") as file:
@@ -178,7 +178,7 @@ class Partial:
                 yield from json.loads(line)["texts"]
 
     def notes(self, most: int | None) -> Iterator[str]:
-        """How many texts the model did not read as they are."""
+        """Notes on the sources that the model did not read unchanged."""
         if self.cut:
             yield f"{self.cut} of {self.done} texts were cut to {most} tokens (data.max_source)"
         if self.unknown:
@@ -186,7 +186,7 @@ class Partial:
 
 
 def _write(out: Path, kind: str, file: UserFile, survey: Survey, partial: Partial) -> None:
-    """The rows with their answers, whole or not at all."""
+    """Write the rows with their answers, atomically."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         writer = open_writer(kind, temporary, survey.columns, [survey.own], file.schema, out.suffix.lower() == ".tsv")
@@ -200,7 +200,7 @@ def _write(out: Path, kind: str, file: UserFile, survey: Survey, partial: Partia
         raise
 
 
-def _told(survey: Survey, prompt_column: str | None, task: Task) -> Iterator[str]:
+def _column_notes(survey: Survey, prompt_column: str | None, task: Task) -> Iterator[str]:
     yield from (note for note in survey.notes if STRAY in note)
     if survey.own != OWN:
         yield f"your column '{OWN}' is kept; the answers are in '{survey.own}'"

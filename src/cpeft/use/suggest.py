@@ -1,12 +1,12 @@
-"""Which source prompts will help a new task: where does its own prompt move when it is trained for a short while?
+"""Predict which source prompts will help a new task, by the direction in which a short training moves its own prompt.
 
-A *probe* is a prompt of the new task after a few steps from the very origin the sources were trained from. Sources are ranked
-by the cosine of its task vector with theirs,
+A *probe* is a prompt of the new task after a few steps from the same origin as the sources. Sources are ranked by the cosine
+of its task vector and theirs,
 
     similarity(source) = mean over origins θ0 of  cos(probe(θ0) − θ0, source(θ0) − θ0)
 
-SPoT (Vu et al. 2022, section 4) compares prompts themselves, which prompts of one origin share for the most part; vectors
-leave the origin out.
+SPoT (Vu et al. 2022, section 4) compares the prompts themselves; the largest part of prompts of one origin is that origin.
+Task vectors exclude it.
 """
 
 import os
@@ -35,7 +35,7 @@ PROBE: Table = {"train": {"steps": 50, "eval_every": 50}, "data": {"limit_valida
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A task whose prompts were at hand, the mean similarity of their vectors with the probes', and how many there were."""
+    """A source task, the mean similarity of its prompts' task vectors to those of the probes, and how many prompts it has."""
 
     source: str
     similarity: float
@@ -46,7 +46,7 @@ def suggest_sources(
     sources: Mapping[str, SoftPrompt], task: str, lm: FrozenLM, measure: str = "flattened", **settings: Any
 ) -> list[Suggestion]:
     """Sources for a task, best first; one probe is trained for each origin. `settings` are a recipe's tables for the probe
-    (50 steps unless they say otherwise); text options are those of the sources.
+    (by default 50 steps); text options are those of the sources.
 
     Raises ConfigError (another measure), PromptError (no sources, or one without an origin) and what training raises."""
     if measure not in COSINES:
@@ -73,7 +73,7 @@ def _by_origin(sources: Mapping[str, SoftPrompt]) -> dict[str, list[str]]:
 
 
 def _probe(source: SoftPrompt, task: str, lm: FrozenLM, settings: Table) -> SoftPrompt:
-    """The prompt of the new task after a short training from where the source began."""
+    """The prompt of the new task after a short training from the origin of the source."""
     assert source.origin is not None
     table = merge(PROBE, {"data": source.provenance.text}, settings)
     learner = train(lm, task, start=SoftPrompt(source.origin, source.provenance), **table)
@@ -92,7 +92,7 @@ def suggest_files(
 
 
 def prompts_below(path: Path) -> list[Path]:
-    """The folder of a prompt itself, or all prompts that were saved below a folder; raises PromptError where there is none."""
+    """The folder of a prompt itself, or all prompts that were saved below a folder; raises PromptError if there is none."""
     if (path / "cpeft.json").exists() or (path / "adapter_config.json").exists():
         return [path]
     found = saved_prompts(path)

@@ -1,4 +1,4 @@
-"""What `cpeft eval`, `predict` and the Python functions act on: a run, a prompt, or a formula of prompts, on a model."""
+"""The subject of `cpeft eval`, `predict` and the Python functions: a run, a prompt, or a formula of prompts, on a model."""
 
 import hashlib
 import os
@@ -12,8 +12,8 @@ from cpeft.data.options import DataOptions
 from cpeft.data.rows import EncodedRow
 from cpeft.data.user_files import check_columns
 from cpeft.errors import ConfigError, DataError, PromptMismatch
-from cpeft.evaluation.decoding import decode_rows, matched
-from cpeft.evaluation.row_text import frame_of, source_of, spoken_labels
+from cpeft.evaluation.decoding import decode_rows, label_matcher
+from cpeft.evaluation.row_text import frame_of, label_surfaces, source_of
 from cpeft.evaluation.task_data import shown_examples, task_data
 from cpeft.files import read_json
 from cpeft.methods.bank import PromptBank
@@ -47,7 +47,7 @@ class Subject:
         return replace(self, learner=learner, eval=parse(EvalOptions, table["eval"], "eval"))
 
     def index(self, task: Task) -> int:
-        """The task's index within the run; raises ConfigError where the prompt depends on it and the run has no such task."""
+        """The task's index within the run; raises ConfigError if the run has a prompt per task and none for this one."""
         method = self.learner.method
         if task.name in method.tasks:
             return method.tasks.index(task.name)
@@ -62,30 +62,30 @@ class Subject:
         return data.score_decoded(split, decoded, self.eval.bootstrap)
 
     def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
-        """Answers to unlabelled rows: the label, or what was said where it is none. `which` gives each row's prompt by index;
-        rows may differ within one batch."""
+        """Answers to unlabelled rows: the label, or the greedy text if it matches none. `which` gives the index of each
+        row's prompt; rows of one batch may have different prompts."""
         if rows:
             check_columns(find_task(task), set().union(*rows), "the rows")
         return self.answer(task, rows, which).texts
 
-    def answer(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> "Answers":
-        """`predict`, with counts of the texts that the model did not read as they are."""
+    def answer(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> "CountedAnswers":
+        """`predict`, with counts of the sources that the model did not read unchanged."""
         found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.text
-        spoken = spoken_labels(found, options, codec)
+        surfaces = label_surfaces(found, options, codec)
         texts = [_source(found, row, options, number) for number, row in enumerate(rows, 1)]
         index = which or [self.index(found)] * len(texts)
         shown = shown_examples(task, None, options, learner.subset, codec)
         sources, cut, _ = shown.encode(frame_of(found, options, codec), texts, options.max_source)
         encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
-        closed = tuple(spoken) if found.labels(options.labels) else ()
-        say = matched(spoken, self.eval.match if closed else "exact")
+        closed = tuple(surfaces) if found.labels(options.labels) else ()
+        to_label = label_matcher(surfaces, self.eval.match if closed else "exact")
         greedy = self.eval.model_copy(update={"decode": None})
-        said = [row.text for row in decode_rows(learner, encoded, closed, greedy)]
-        answers = [text if (label := say(text)) == NO_LABEL else label for text in said]
-        return Answers(answers, cut, sum(codec.unknown(ids) > 0 for ids in sources))
+        generated = [row.text for row in decode_rows(learner, encoded, closed, greedy)]
+        answers = [text if (label := to_label(text)) == NO_LABEL else label for text in generated]
+        return CountedAnswers(answers, cut, sum(codec.unknown(ids) > 0 for ids in sources))
 
     def digest(self) -> str:
-        """A digest of all that decides its answers: the model, what was trained, how rows read and are decoded."""
+        """A digest of everything that decides the answers: the model, the trained values, the text and decoding options."""
         learner, found = self.learner, hashlib.sha256()
         for name, value in sorted(learner.state_dict().items()):
             found.update(name.encode() + value.detach().cpu().double().numpy().tobytes())
@@ -100,8 +100,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Answers to rows; how many of their texts were cut to fit, and how many hold characters unknown to the tokenizer."""
+class CountedAnswers:
+    """Answers to rows, with the number of sources that were truncated and of those with characters unknown to the tokenizer."""
 
     texts: list[str]
     cut: int
@@ -130,14 +130,14 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
 
 
 def model_of_prompt(known: Provenance, model: str | None = None) -> FrozenLM:
-    """The model a prompt was trained on, or `model` in its dtype; raises ConfigError where neither names one."""
+    """The model a prompt was trained on, or `model` in its dtype; raises ConfigError if there is neither."""
     if not (name := model or known.model):
         raise ConfigError("this prompt does not say which model it belongs to: give --model")
     return load_lm(**model_options(name, known.revision if not model else None, known.dtype).model_dump())
 
 
 def model_options(name: str, revision: str | None, dtype: str) -> ModelOptions:
-    """How to load the model that a prompt records; raises ConfigError for a number format that is none."""
+    """How to load the model that a prompt records; raises ConfigError for an unknown `dtype`."""
     return parse(ModelOptions, {"name": name, "revision": revision, "dtype": dtype or "auto"}, "the prompt's model")
 
 

@@ -32,7 +32,7 @@ def compose(
     formula: str | Formula, prompts: Mapping[str, SoftPrompt], fresh: Callable[[Fresh], Tensor] = _model_wanted
 ) -> SoftPrompt:
     """The value of a formula over named prompts, with the formula and the linear form in its provenance; `fresh`
-    draws `vocab`, `random`, `labels` and `text(...)` where a model is at hand.
+    draws `vocab`, `random`, `labels` and `text(...)`, which need a model.
 
     Raises ConfigError (it does not parse, a name is unknown, the result is a vector), PromptError (`v()` of a prompt that
     records no origin) and PromptMismatch (models, widths, lengths or origins differ)."""
@@ -51,7 +51,7 @@ def compose(
 def evaluate(
     tree: Node, prompts: Mapping[str, SoftPrompt], fresh: Callable[[Fresh], Tensor]
 ) -> SoftPrompt | TaskVector:
-    """The value of a formula: `prompts` are those it names, `fresh` draws the others."""
+    """The value of a formula: `prompts` has the prompts it names, `fresh` draws the others."""
 
     def value(part: Node) -> Any:
         match part:
@@ -77,7 +77,7 @@ def evaluate(
 
 
 def compose_files(text: str) -> SoftPrompt:
-    """The prompt at a path, or the value of a formula over paths of prompts; raises PromptError where it is neither."""
+    """The prompt at a path, or the value of a formula over paths of prompts; raises PromptError if it is neither."""
     if os.path.exists(text):
         return load_prompt(text)
     formula = parse_prompt(text)
@@ -87,12 +87,12 @@ def compose_files(text: str) -> SoftPrompt:
 
 
 def read_items(texts: Sequence[str], vectors: bool = False, live: int | None = None) -> list[Item]:
-    """The values of paths and of formulas over paths, prompts or task vectors, each with the rows stored behind it that the
-    model never reads: the same formula over those, which holds because every built-in function but `noise`, `shuffle` and
+    """The values of paths and of formulas over paths, prompts or task vectors, each with its dead rows: the same formula
+    over the dead rows of its prompts, which is right because every built-in function but `noise`, `shuffle` and
     `weighted` is linear. `vectors` takes v() of every prompt; `live` as in `load_stored`.
 
-    `TASK@ORIGIN=` in front of one gives its task and origin if its file does not. Names are the task and its origin (a number
-    in order of appearance), or the text where those repeat. Raises what reading and `evaluate` raise."""
+    `TASK@ORIGIN=` before one gives its task and origin if its file does not. Names are the task and its origin (a number in
+    order of appearance), or the text if those repeat. Raises what reading and `evaluate` raise."""
     items = []
     for text in texts:
         label = None if os.path.exists(text) else LABEL.fullmatch(text)
@@ -109,8 +109,7 @@ def read_items(texts: Sequence[str], vectors: bool = False, live: int | None = N
 
 
 def _stored(text: str, vectors: bool, live: int | None) -> tuple[SoftPrompt | TaskVector, Tensor | None]:
-    """The value of a path or a formula, and the same formula of the rows the model never reads, None unless every prompt in
-    it was stored with such rows."""
+    """The value of a path or a formula, and that of the same formula over dead rows, None unless all its prompts have them."""
     tree = Name(text) if os.path.exists(text) else parse_formula(text).tree
     if not names(tree) or (isinstance(tree, Name) and not os.path.exists(tree.value)):
         raise PromptError(f"'{text}' is no prompt and no formula of prompts")

@@ -1,7 +1,7 @@
 """The functions of formulas, one decorated function each; a plugin adds its own in the same way.
 
-A formula is parsed where torch is not loaded (`cpeft plan`), so what the built-in functions need is imported when they are
-called. `sum(...)` and `text("...")` are syntax (`parse.py`) and have no entry here.
+Formulas are parsed without torch (`cpeft plan`), so the built-in functions import what they need when they are called.
+`sum(...)` and `text("...")` are syntax (`parse.py`) and have no entry here.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ Kind = Literal["prompt", "vector"]
 @dataclass(frozen=True)
 class Function:
     """`compute` maps `least` to `most` arguments (None: any number) to a SoftPrompt or a TaskVector. Arguments are of the kind
-    `takes`, or all of one kind; the value is of the kind `gives` (None: that of the arguments). `usage` is the advice where too
-    few are given, with {} in the place of the first."""
+    `takes`, or all of one kind; the value is of the kind `gives` (None: that of the arguments). `usage` completes
+    the error message for too few arguments; {} is replaced by the first."""
 
     compute: Callable[..., Any]
     takes: Kind | Literal["either"]
@@ -75,7 +75,7 @@ def _v(prompt: "SoftPrompt") -> "TaskVector":
 
 @function("cross", takes="vector", gives="vector")
 def _cross(vector: "TaskVector") -> "TaskVector":
-    """A vector that may be added to prompts of another origin than its own."""
+    """A vector that may be added to prompts of any origin."""
     return vector.crossing()
 
 

@@ -1,8 +1,8 @@
 """Formulas as text: `vocab`, `text("...")`, `mnli`, `mean(mnli, qnli)`, `origin0 + v(mnli) - 0.5*v(qnli)`.
 
-A name is a prompt and is resolved by the caller, so nothing here knows a store. `v(x)` is x minus its own recorded origin, a
-task vector (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are prompts. The
-functions are those of `functions.py`. The grammar:
+A name is a prompt and is resolved by the caller, so this module does not depend on a store. `v(x)` is x minus its own recorded
+origin, a task vector (`prompts/vectors.py`); `prompt - prompt` is a vector too, `prompt + vector` and `prompt - vector` are
+prompts. The functions are those of `functions.py`. The grammar:
 
     formula  := term (("+" | "-") term)*
     term     := number "*" term | "-" term | atom ("*" number)*
@@ -10,8 +10,8 @@ functions are those of `functions.py`. The grammar:
               | "sum" "(" formula ("," formula)* ")" | "text" "(" quoted text ")"
     name     := letters, digits and _ / . @ * -, beginning with none of * - | "anything in quotes"
 
-Names came first, so a minus directly behind a name belongs to it: `sst-2` is a name, `mnli - sst-2` and `v(a)-v(b)` are
-differences. So does a star (`sources/*`), unless a number precedes it: `0.5*v(mnli)` is a product.
+Names may contain a minus, so a minus directly after a name belongs to it: `sst-2` is a name, `mnli - sst-2` and `v(a)-v(b)` are
+differences. The same holds for a star (`sources/*`), unless a number precedes it: `0.5*v(mnli)` is a product.
 """
 
 import re
@@ -41,7 +41,7 @@ TOKEN = re.compile(
     rf"\s*(?:(?P<factor>{FACTOR})|(?P<name>{NAME})"
     r"|\"(?P<quoted>[^\"]*)\"|'(?P<single>[^']*)'|(?P<mark>[-+*(),])|(?P<wrong>\S))"
 )
-DEEPEST = 100  # levels of a tree: everything that walks one recurses
+DEEPEST = 100  # levels of a tree; functions over trees are recursive
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Formula:
 
     @cached_property
     def measured_names(self) -> tuple[str, ...]:
-        """Those of them whose recorded origin counts."""
+        """Those of them whose recorded origin is read, by `v(...)`."""
         return measured_names(self.tree)
 
 
-@lru_cache(maxsize=4096)  # a plan reads the same few over and over
+@lru_cache(maxsize=4096)  # a plan parses the same few formulas many times
 def parse_formula(text: str) -> Formula:
-    """The formula in `text`, of a prompt or a vector; raises ConfigError pointing at what does not parse or fit."""
+    """The formula in `text`, of a prompt or a vector; raises ConfigError naming the part that does not parse or fit."""
     try:
         tree = _Parser(text).whole()
         deep = depth(tree) > DEEPEST
@@ -162,7 +162,7 @@ class _Parser:
         return self._call(value)
 
     def _call(self, function: str) -> Node:
-        """A call, its name and opening parenthesis taken."""
+        """The rest of a call, after its name and opening parenthesis."""
         if function == "text":
             kind, words = self.tokens.pop(0) if self.tokens else ("mark", "")
             if kind == "mark" or not self._take(")"):

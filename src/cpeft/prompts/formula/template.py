@@ -1,4 +1,4 @@
-"""Templates of formulas in recipes: `{task}` and `...` become the tasks of a run, `{few_shot}` its place in the grid.
+"""Templates of formulas in recipes: `{task}` and `...` become the tasks of a run, `{few_shot}` its value in the grid.
 
     "vocab + sum(v(sources/{task}), ...)"     in a run of sst2 and mnli: "vocab + sum(v(sources/sst2), v(sources/mnli))"
 
@@ -13,10 +13,10 @@ MORE = ", ...)"
 
 
 def fill_in(template: str, tasks: Sequence[str], axes: Mapping[str, object], stage_tasks: Sequence[str] = ()) -> str:
-    """The formula of a run: what precedes `, ...` in its brackets is repeated for every task, `{task}` is the tasks joined
+    """The formula of a run: the text before `, ...` in its brackets is repeated for every task, `{task}` is the tasks joined
     by `+`, `{other}` the next of `stage_tasks` that the run does not have, and `{NAME}` the value on that axis of the grid.
 
-    Raises ConfigError for `...` outside brackets, and for `{other}` where the stage has no other task."""
+    Raises ConfigError for `...` outside brackets, and for `{other}` if the stage has no other task."""
     formula = template
     while (end := formula.find(MORE)) >= 0:
         start = _opening(formula, end)
@@ -33,7 +33,7 @@ def fill_in(template: str, tasks: Sequence[str], axes: Mapping[str, object], sta
 
 
 def _opening(text: str, end: int) -> int:
-    """The place of the bracket that is open at `end`, -1 where none is."""
+    """The place of the bracket that is open at `end`, -1 if none is."""
     depth = 0
     for place in range(end - 1, -1, -1):
         depth += {")": 1, "(": -1}.get(text[place], 0)
@@ -43,7 +43,7 @@ def _opening(text: str, end: int) -> int:
 
 
 def _next_other(formula: str, tasks: Sequence[str], stage_tasks: Sequence[str]) -> str:
-    """The task that follows those of a run in its stage, after the last the first."""
+    """The task after those of a run in its stage, cyclically."""
     places = [stage_tasks.index(task) for task in tasks if task in stage_tasks]
     start = max(places, default=-1) + 1
     others = [task for task in (*stage_tasks[start:], *stage_tasks[:start]) if task not in tasks]

@@ -1,6 +1,6 @@
 """The trees of formulas: their nodes, whether one is a prompt or a task vector, and which prompts it names.
 
-`parse.py` reads a tree from text, which `str` of it writes again; `evaluate.py` computes its value.
+`parse.py` reads a tree from text, and `str` writes it as text; `evaluate.py` computes its value.
 """
 
 import re
@@ -10,7 +10,7 @@ from cpeft.errors import ConfigError
 from cpeft.prompts.formula.functions import FUNCTIONS, Kind
 
 NAME = r"[\w/.@][\w/.@*-]*"
-FACTOR = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?=\s*\*)"  # a number before a star; as a name it must be quoted
+FACTOR = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?=\s*\*)"  # a number before a star; a name like that must be quoted
 FRESH = ("vocab", "random", "labels")  # drawn from the model, not read from a file
 
 
@@ -59,7 +59,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Difference:
-    """A vector between two prompts or from two vectors; a prompt without a vector."""
+    """Prompt - prompt or vector - vector, which is a vector; or prompt - vector, which is a prompt."""
 
     left: "Node"
     right: "Node"
@@ -85,7 +85,7 @@ Node = Name | Fresh | Call | Sum | Difference | Scaled
 
 
 def kind_of(node: Node) -> Kind:
-    """Whether the value of a formula is a prompt or a vector; raises ConfigError where arguments do not fit."""
+    """Whether the value of a formula is a prompt or a vector; raises ConfigError for arguments of the wrong kind."""
     match node:
         case Name() | Fresh():
             return "prompt"
@@ -138,7 +138,7 @@ def _parts(node: Node) -> tuple[Node, ...]:
 
 
 def depth(node: Node) -> int:
-    """The number of levels of a formula, 1 for a name; without recursion, so for any."""
+    """The number of levels of a formula, 1 for a name; not recursive, so for any depth."""
     level, count = [node], 0
     while level:
         level, count = [part for each in level for part in _parts(each)], count + 1

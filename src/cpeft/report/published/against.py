@@ -27,7 +27,7 @@ from cpeft.report.published.matching import (
     plain,
     published_metrics,
 )
-from cpeft.report.published.paper_table import Line, Wide, groups_of, wide
+from cpeft.report.published.paper_table import PaperCell, Wide, groups_of, wide
 from cpeft.report.section import Page, section
 from cpeft.report.study import Study, distinct
 from cpeft.report.vectors.crossing import crossings
@@ -49,7 +49,7 @@ class Block:
     source: str
     caution: str
     unverified: bool
-    lines: tuple[Line, ...]
+    lines: tuple[PaperCell, ...]
     wide: Wide
 
     @property
@@ -118,7 +118,7 @@ def _block(study: Study, name: str, figures: Mapping[str, Any]) -> Block:
     )
 
 
-def _compared(line: Line, unverified: bool) -> Line:
+def _compared(line: PaperCell, unverified: bool) -> PaperCell:
     """The line with its difference, unless something speaks against one; an unverified figure gets nothing else."""
     if line.why:
         return line
@@ -138,7 +138,7 @@ def _compared(line: Line, unverified: bool) -> Line:
     return replace(compared, interval=difference_interval(own, published), judged=judged)
 
 
-def _table(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line]:
+def _table(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[PaperCell]:
     """Tables of rows and columns of single figures; those of the main table stand in two parts."""
     groups = groups_of(figures["rows"])
     for row, columns in figures["rows"].items():
@@ -151,7 +151,7 @@ def _table(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line
                     yield replace(line, group=group)
 
 
-def _few_shot(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line]:
+def _few_shot(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[PaperCell]:
     for row, columns in figures["rows"].items():
         for column, by_shots in columns.items():
             why = NOT_ITSELF.get(column, "") if "ATTEMPT" not in row else ""
@@ -161,7 +161,7 @@ def _few_shot(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[L
                     yield replace(line, why=line.why or why)
 
 
-def _lines(study: Study, name: str, row: str, column: str, published: Summary, shots: Shots) -> Iterator[Line]:
+def _lines(study: Study, name: str, row: str, column: str, published: Summary, shots: Shots) -> Iterator[PaperCell]:
     """A published cell beside every stage and label of the store that is of its kind, trained on as many examples."""
     kind, metric = ROWS[name].get(row), METRICS[name].get(column, METRICS[name][""])
     stages = {run.result.stage for run in study.runs}
@@ -180,7 +180,7 @@ def _lines(study: Study, name: str, row: str, column: str, published: Summary, s
         by_shots = name in BY_SHOTS
         called = stage if label == stage else f"{stage}: {GRID.sub('', label)}"
         one = len({other for *_, other in groups}) == 1
-        yield Line(
+        yield PaperCell(
             f"{task}, {examples(shots)}" if by_shots else task, row, examples(shots) if by_shots else "", column, metric,
             published,
             called if one else f"{called}, {dtype}", own, summed(values), why,
@@ -194,7 +194,7 @@ def _rows(study: Study, figures: Mapping[str, Any]) -> Mapping[str, Any]:
     return {row: cells for row, cells in of_models.items() if row.startswith(model)} or figures["rows"]
 
 
-def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[Line]:
+def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterator[PaperCell]:
     """Own and other origins."""
     model = _model(study)
     for crossing in crossings(study, published_metrics(name)):
@@ -209,7 +209,7 @@ def _cross_origin(study: Study, name: str, figures: Mapping[str, Any]) -> Iterat
                     published = Summary(columns[column]["mean"], columns[column]["std"], runs)
                     metric = METRICS[name].get(column, METRICS[name][""])
                     what = row.task, f"{model} {kind}", group, column, metric, published
-                    yield Line(*what, crossing.source, row.metric, own)
+                    yield PaperCell(*what, crossing.source, row.metric, own)
 
 
 def _model(study: Study) -> str:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from cpeft.report.render.numbers import EMPTY, cell, columns, header
 from cpeft.report.render.table import Row, Table
-from cpeft.report.study import Comparison, Study, distinct
+from cpeft.report.study import SavedComparison, Study, distinct
 
 KINDS = {"same_origin": "same", "different_origin": "other"}  # of pairs: published, and in similarity.json
 
 
-class Pair(NamedTuple):
+class CosinePair(NamedTuple):
     """Two tasks, or one with itself; (published, ours) over pairs of one origin and of different ones, None where there is
     none."""
 
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 class Cosines(NamedTuple):
     source: str
     caution: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[CosinePair, ...]
 
 
 def cosine_table(found: Cosines) -> Table:
@@ -47,7 +47,7 @@ def cosines(study: Study, figures: Mapping[str, Any], plain: Callable[[str], str
     return Cosines(figures["source"], figures["caution"], pairs) if pairs else None
 
 
-def _pairs(comparison: Comparison, cells: Mapping[str, Any], plain: Callable[[str], str]) -> list[Pair]:
+def _pairs(comparison: SavedComparison, cells: Mapping[str, Any], plain: Callable[[str], str]) -> list[CosinePair]:
     cards = {card["rows"]: card for card in comparison.found["cards"] if card["what"] == "prompts"}
     card = cards.get("all", cards["live"])
     places = {plain(task): place for place, task in enumerate(card["tasks"])}
@@ -61,5 +61,5 @@ def _pairs(comparison: Comparison, cells: Mapping[str, Any], plain: Callable[[st
             ]
             same, other = ((theirs, ours if theirs is not None else None) for theirs, ours in values)
             if same[1] is not None or other[1] is not None:
-                pairs.append(Pair((card["tasks"][one], card["tasks"][two]), same, other))
+                pairs.append(CosinePair((card["tasks"][one], card["tasks"][two]), same, other))
     return pairs

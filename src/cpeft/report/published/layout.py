@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cpeft.report.published.paper_table import Average, Line, Wide, WideRow
+from cpeft.report.published.paper_table import Average, PaperCell, Wide, WideRow
 from cpeft.report.render.numbers import (
     EMPTY,
     between,
@@ -54,7 +54,7 @@ def _rows(row: WideRow, wide: Wide, grey: str) -> list[Row]:
     ]
 
 
-def _figures(line: Line | None, grey: str) -> Three:
+def _figures(line: PaperCell | None, grey: str) -> Three:
     """One published cell."""
     if line is None:
         return (EMPTY,) * 3
@@ -81,7 +81,7 @@ def _averages(mean: Average | None, grey: str) -> Three:
     )
 
 
-def line_table(lines: Sequence[Line], title: str, test: str, number: int, unverified: bool) -> Table:
+def line_table(lines: Sequence[PaperCell], title: str, test: str, number: int, unverified: bool) -> Table:
     """Every published cell with our score, the difference and the test."""
     caption = f"{title}, cell by cell"
     if not unverified:
@@ -103,7 +103,7 @@ def line_table(lines: Sequence[Line], title: str, test: str, number: int, unveri
     return Table(f"against-{number}", caption, columns(*heads, "Verdict"), [rows], "controls", label)
 
 
-def _line(line: Line, grey: str) -> list[Cell]:
+def _line(line: PaperCell, grey: str) -> list[Cell]:
     published, deviation = line.published, line.published.deviation
     runs = [] if deviation is None else [f"± {deviation:.1f}", muted(f"({published.runs})")]
     difference = "" if line.difference is None else signed(line.difference)
@@ -129,7 +129,7 @@ def _bounds(judged: Judged | None) -> Cell:
     return cell(" – ".join(ends))._replace(sort=judged.range[1])
 
 
-def _verdict(line: Line) -> Cell:
+def _verdict(line: PaperCell) -> Cell:
     judged = line.judged
     if judged is None:
         return cell(muted(line.why) if line.why else "", kind="verdict")

@@ -19,7 +19,7 @@ NAMES = {"glue": "GLUE", "superglue": "SuperGLUE"}
 
 
 @dataclass(frozen=True)
-class Line:
+class PaperCell:
     """One published cell beside one of ours, in per cent: `column` of `group` in the published `row`. `difference` is ours
     minus published with `interval`; both are None where the two are not the same thing, for the reason `why`."""
 
@@ -69,7 +69,7 @@ class WideRow:
 
     row: str
     name: str
-    cells: Mapping[tuple[str, str], Line]
+    cells: Mapping[tuple[str, str], PaperCell]
     averages: Mapping[str, Average]
 
 
@@ -103,7 +103,7 @@ def groups_of(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[list[str
     return found | ({"": (columns, False)} if columns else {})
 
 
-def wide(rows: Mapping[str, Mapping[str, Any]], lines: Sequence[Line], shots: Sequence[Shots] = ()) -> Wide:
+def wide(rows: Mapping[str, Mapping[str, Any]], lines: Sequence[PaperCell], shots: Sequence[Shots] = ()) -> Wide:
     """The lines of a block in the layout of its published `rows`; tables over `shots` have a group for each."""
     groups = groups_of(rows)
     if shots:
@@ -120,7 +120,9 @@ def wide(rows: Mapping[str, Mapping[str, Any]], lines: Sequence[Line], shots: Se
     return Wide(shown, tuple(_row(row, name, shown, placed) for row, name in pairs))
 
 
-def _row(row: str, name: str, groups: Sequence[Group], placed: Mapping[tuple[str, str, str, str], Line]) -> WideRow:
+def _row(
+    row: str, name: str, groups: Sequence[Group], placed: Mapping[tuple[str, str, str, str], PaperCell]
+) -> WideRow:
     cells = {
         (group.name, column): placed[key]
         for group in groups for column in group.shown if (key := (row, name, group.name, column)) in placed

@@ -117,30 +117,30 @@ def _names(study: Study, other: Study) -> list[list[str]]:
     """What the methods of both stores are called here. Where each store has one kind of runs under a label they meet, whatever
     they differ in; else settings, and dtypes where there are several, tell them apart."""
     both = (study.runs, other.runs)
-    apart = labels_apart(*([run.member for run in runs] for runs in both))
+    apart = labels_apart(*([run.variant for run in runs] for runs in both))
     kinds: dict[Group, tuple[set[Kind], set[Kind]]] = {}
     for number, (runs, names) in enumerate(zip(both, apart, strict=True)):
         for run, name in zip(runs, names, strict=True):
-            kinds.setdefault(_group(run), (set(), set()))[number].add((name, run.member.dtype))
+            kinds.setdefault(_group(run), (set(), set()))[number].add((name, run.variant.dtype))
     return [[_name(run, name, *kinds[_group(run)]) for run, name in zip(runs, names, strict=True)]
             for runs, names in zip(both, apart, strict=True)]  # fmt: skip
 
 
 def _group(run: Run) -> Group:
-    return run.member.stage, run.result.label, run.member.tasks
+    return run.variant.stage, run.result.label, run.variant.tasks
 
 
 def _name(run: Run, name: str, here: set[Kind], there: set[Kind]) -> str:
     if max(len(here), len(there)) < 2:
         return run.result.label
-    return f"{name}, {run.member.dtype}" if len({dtype for _, dtype in here | there}) > 1 else name
+    return f"{name}, {run.variant.dtype}" if len({dtype for _, dtype in here | there}) > 1 else name
 
 
 def _scores(study: Study, names: Sequence[str]) -> dict[Key, dict[int, float]]:
     found: dict[Key, dict[int, float]] = {}
     for run, name in zip(study.runs, names, strict=True):
         for task in run.result.tasks:
-            found.setdefault((run.member.stage, name, task), {})[run.result.seed] = headline(run, task)
+            found.setdefault((run.variant.stage, name, task), {})[run.result.seed] = headline(run, task)
     return found
 
 
@@ -177,9 +177,9 @@ def _settings(
     tables: dict[tuple[str, str], tuple[dict[str, set[str]], ...]] = {}
     for number, (runs, of_store) in enumerate(zip((study.runs, other.runs), names, strict=True)):
         for run, name in zip(runs, of_store, strict=True):
-            if any((run.member.stage, name, task) in shared for task in run.member.tasks):
-                table = tables.setdefault((run.member.stage, name), ({}, {}))[number]
-                for key, value in run.member.settings.items():
+            if any((run.variant.stage, name, task) in shared for task in run.variant.tasks):
+                table = tables.setdefault((run.variant.stage, name), ({}, {}))[number]
+                for key, value in run.variant.settings.items():
                     table.setdefault(key, set()).add(value)
     for (stage, name), (first, second) in tables.items():
         for key in distinct([*first, *second]):

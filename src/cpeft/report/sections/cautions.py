@@ -58,7 +58,7 @@ def cautions_of(study: Study) -> list[Caution]:
                 "Runs that were never begun leave no folder and are not listed.",
                 tuple(_reason(study, folder) for folder in begun)),
         Caution("At chance", f"{sum(count for _, count in weak)} of {trained} scores of trained runs", "These runs do not "
-                "beat the best constant answer on the test rows: whatever else they show, it is no knowledge of the task.",
+                "beat the best constant answer on the test rows: these scores are no evidence that the task was learned.",
                 tuple(what for what, _ in weak)),
         Caution("Answers that are no label", f"{sum(len(runs) for _, runs in silent)} of {_closed(study.results)} scores of "
                 "tasks with labels", "Most of what these runs say is no label and counts as wrong, whatever the model knows: "
@@ -103,7 +103,7 @@ def _why(folder: RunFolder) -> str:
     step, _ = folder.last_step()
     where = "no step logged" if step is None else f"last logged step {step}"
     claimed = folder.claim_path.exists()
-    return f"{where}; " + ("a process holds it, or was killed" if claimed else "the same command goes on from there")
+    return f"{where}; " + ("a process holds it, or was killed" if claimed else "re-run the same command to resume")
 
 
 def _at_chance(study: Study) -> Iterator[tuple[str, int]]:

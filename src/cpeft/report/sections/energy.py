@@ -24,7 +24,7 @@ PUBLISHED = Path(__file__).parents[1] / "published" / "published.json"
 
 
 @dataclass(frozen=True)
-class Line:
+class StageEnergy:
     """A stage: its finished runs, how many of them were measured, and what these and its unfinished runs spent."""
 
     stage: str
@@ -36,7 +36,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PublishedEstimate:
     """A published estimate: its inputs, and the figure printed with them."""
 
     source: str
@@ -61,9 +61,9 @@ class Estimate:
 class Bill:
     """What a store spent; `notes` hold how it was measured, as texts by heading, and why it was not."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[StageEnergy, ...]
     notes: dict[str, list[str]]
-    published: Estimate
+    published: PublishedEstimate
 
     @property
     def measured(self) -> bool:
@@ -80,8 +80,8 @@ class Bill:
         return f"{spent} of {self.total.measured} runs" + (f"; not measured: {missing}" if missing else "")
 
     @cached_property
-    def total(self) -> Line:
-        return Line(
+    def total(self) -> StageEnergy:
+        return StageEnergy(
             "all", sum(line.runs for line in self.lines), sum(line.measured for line in self.lines),
             *(math.fsum(getattr(line, what) for line in self.lines) for what in ("hours", "kwh", "kg")),
         )  # fmt: skip
@@ -133,15 +133,15 @@ def bill(study: Study) -> Bill:
     stages = distinct([*(run.result.stage for run in study.runs), *(folder.path.parent.name for folder in unfinished)])
     lines = tuple(_line(stage, study.runs, unfinished) for stage in stages)
     entry = json.loads(PUBLISHED.read_text(encoding="utf-8"))["emissions"]
-    return Bill(lines, _notes(study.results), Estimate(**entry))
+    return Bill(lines, _notes(study.results), PublishedEstimate(**entry))
 
 
-def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -> Line:
+def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -> StageEnergy:
     results = [run.result for run in runs if run.result.stage == stage]
     found = [result.energy for result in results if result.energy]
     lost = [spent for folder, spent in unfinished.items() if folder.path.parent.name == stage]
     every: list[Energy | Spent] = [*found, *lost]
-    return Line(
+    return StageEnergy(
         stage, len(results), len(found), hours=sum(result.seconds.total for result in results) / 3600,
         kwh=math.fsum(spent.kwh for spent in every), kg=math.fsum(spent.kg for spent in every),
     )  # fmt: skip

@@ -68,7 +68,7 @@ def cut(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownAnswer:
     """A test row, what the model read and answered, and the weights behind the answer."""
 
     task: str
@@ -102,7 +102,7 @@ def examples(page: Page) -> dict[str, Any] | None:
     return {"examples": list(zip(picked, tables, strict=True)), "weights": bool(mixed), "shown": SHOWN}
 
 
-def _bars(example: Example, number: int) -> Table | None:
+def _bars(example: ShownAnswer, number: int) -> Table | None:
     """The attention weights of an example's row."""
     rows = []
     for name, weight in example.weights:
@@ -114,11 +114,11 @@ def _bars(example: Example, number: int) -> Table | None:
     )
 
 
-def _examples(task: str, run: Run) -> list[Example]:
+def _examples(task: str, run: Run) -> list[ShownAnswer]:
     table = run.folder.predictions()
     names = run.folder.predictions_metadata().get("attention", "").split("\t")
     return [
-        Example(task, run, row, row.get("read", row["source"]), answer_text(row), row["prediction"] in row["references"],
+        ShownAnswer(task, run, row, row.get("read", row["source"]), answer_text(row), row["prediction"] in row["references"],
                 list(zip(names, row["attention"], strict=False)))
         for row in (table.to_pylist() if table is not None else ())
         if row["task"] == task

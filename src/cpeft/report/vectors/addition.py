@@ -48,7 +48,7 @@ class Relative:
 
 
 @dataclass(frozen=True)
-class Member:
+class SummedTask:
     """One task of a sum: test scores in per cent by seed, of the sum and of the task's own prompt, on the `shared` rows of
     both (None: each on its own); `rows` says how many test rows each had."""
 
@@ -80,12 +80,12 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Sum:
+class VectorSum:
     """A set of tasks whose vectors were added: the chosen scale of every seed, and the tasks' scores."""
 
     tasks: tuple[str, ...]
     chosen: Mapping[int, float]
-    members: tuple[Member, ...]
+    members: tuple[SummedTask, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Addition:
 
     stage: str
     dtype: str
-    sums: tuple[Sum, ...]
+    sums: tuple[VectorSum, ...]
     by_task: Mapping[str, float]
     controls: tuple[Control, ...]
     picture: Picture | None
@@ -224,18 +224,18 @@ def _source(start: Start, task: str) -> Run:
     return next(vector.source for vector in start.vectors if vector.task == task)
 
 
-def _sum(tasks: tuple[str, ...], searches: Mapping[int, Search], asked: Asked) -> Sum:
+def _sum(tasks: tuple[str, ...], searches: Mapping[int, Search], asked: Asked) -> VectorSum:
     chosen = {seed: search.chosen(search.starts) for seed, search in searches.items()}
     starts = {seed: searches[seed].starts[scale] for seed, scale in chosen.items()}
-    return Sum(tasks, chosen, tuple(_member(task, starts, asked(task)) for task in tasks))
+    return VectorSum(tasks, chosen, tuple(_member(task, starts, asked(task)) for task in tasks))
 
 
-def _member(task: str, starts: Mapping[int, Start], asked: str) -> Member:
+def _member(task: str, starts: Mapping[int, Start], asked: str) -> SummedTask:
     runs = {seed: [start.run, _source(start, task)] for seed, start in starts.items()}
     metric = metric_of([run for pair in runs.values() for run in pair], task, asked)
     scores = {seed: score_together(pair, task, metric) for seed, pair in runs.items()}
     about, one = next(iter(starts.values())).run.result.data[task], next(iter(scores.values()))
-    return Member(
+    return SummedTask(
         task, metric, {seed: both.values[0] for seed, both in scores.items()},
         {seed: both.values[1] for seed, both in scores.items()}, about.majority if metric == about.headline else None,
         one.rows, one.shared if all(both.shared is not None for both in scores.values()) else None,

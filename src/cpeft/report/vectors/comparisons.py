@@ -9,7 +9,7 @@ import numpy as np
 from cpeft.report.render.numbers import cell, columns, header
 from cpeft.report.render.table import Row, Table
 from cpeft.report.section import Page, section
-from cpeft.report.study import Comparison, distinct
+from cpeft.report.study import SavedComparison, distinct
 from cpeft.report.vectors.similarity import TITLES, Card, number, panels, picture, repeated
 
 KINDS = {
@@ -21,7 +21,7 @@ NORMS = ("norm", "travelled", "travelled/origin")  # |p|, |v|, |v| / |origin|
 NORM_TITLES = ("|p|#", "|v|#", "|v| / |origin|#")
 
 
-@section("similarity", "How alike the prompts are", 120)
+@section("similarity", "Similarity of the prompts", 120)
 def similarity(page: Page) -> dict[str, Any] | None:
     """Every comparison of the store."""
     numbers = count(1)
@@ -29,7 +29,7 @@ def similarity(page: Page) -> dict[str, Any] | None:
     return {"comparisons": found} if found else None
 
 
-def _content(comparison: Comparison, name: str, numbers: Iterator[int]) -> dict[str, Any]:
+def _content(comparison: SavedComparison, name: str, numbers: Iterator[int]) -> dict[str, Any]:
     """`numbers` are those of the tables."""
     cards = comparison.found["cards"]
     whole = next(card for card in cards if (card["what"], card["rows"]) == ("prompts", "live"))

@@ -37,7 +37,7 @@ class Trial:
     seed: int
     shots: Shots  # 0 where nothing was trained
     per: str  # class or total
-    start: str  # the settings that say what it starts from, how it goes on from there, and how rows read
+    start: str  # the settings of its starting prompt, its method and its text
     plain: bool  # prompt tuning of this task alone, from a prompt that is drawn from the model and mixed with nothing
 
     @classmethod

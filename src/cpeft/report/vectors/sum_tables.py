@@ -16,7 +16,7 @@ from cpeft.report.render.numbers import (
 )
 from cpeft.report.render.table import Cell, Part, Row, Table
 from cpeft.report.section import Page, section
-from cpeft.report.vectors.addition import Addition, Member, Relative, Sum, additions
+from cpeft.report.vectors.addition import Addition, Relative, SummedTask, VectorSum, additions
 
 
 @section("addition", "Sums of task vectors", 80)
@@ -60,7 +60,7 @@ def _sums_table(each: Addition, number: int) -> Table:
     return Table(f"addition-{number}", f"Sums of task vectors, {about}", heads, [rows], region=label)
 
 
-def _member_cells(of_sum: Sum, member: Member, first: bool) -> list[Cell]:
+def _member_cells(of_sum: VectorSum, member: SummedTask, first: bool) -> list[Cell]:
     ends = [","] * (len(of_sum.chosen) - 1) + [""]
     scales = [
         Part(f"{seed}: {scale:g}{end}", "nowrap")

@@ -3,10 +3,10 @@
     gain(source, target) = mean over seeds of  score(target from source) − score(target from nothing)
     predicted(source, target) = mean over seeds of  similarity(source's prompt, target's own prompt)
 
-A run started from a source where its `prompt.init` is one reference, and from nothing where it names no prompt; two such runs
-of one stage, task, seed and dtype are twins if they differ in nothing else. The target's own prompt is that of the twin from
-nothing, the source's prompt the one the other started from; a comparison knows both by the hash of their rows. SPoT (Vu et al.
-2022) predicts by the similarity of prompts; task vectors (Belanec et al. 2024) leave out the origin that prompts share.
+A run starts from a source if its `prompt.init` is one reference, and from nothing if it has no reference; two such runs of one
+stage, task, seed and dtype are twins if they differ in nothing else. The target's own prompt is that of the twin from nothing,
+the source's prompt is the start of the other; a comparison finds both by the hash of their rows. SPoT (Vu et al. 2022) predicts
+by the similarity of prompts; task vectors (Belanec et al. 2024) leave out the origin that prompts share.
 """
 
 import json
@@ -40,7 +40,7 @@ Point = tuple[float, float, Interval | None]  # similarity, gain and its interva
 FEWEST = 4  # pairs that can be ranked
 
 
-class Trial(NamedTuple):
+class TransferTrial(NamedTuple):
     """A run that started from a source, beside its twin that started from nothing; `predicted` by predictor."""
 
     group: tuple[str, str]  # stage and label of the twin
@@ -53,10 +53,10 @@ class Trial(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pair:
+class TransferPair:
     """A source and a target over seeds."""
 
-    trials: tuple[Trial, ...]
+    trials: tuple[TransferTrial, ...]
 
     @cached_property
     def gains(self) -> list[float]:
@@ -103,7 +103,7 @@ def transfer(page: Page) -> dict[str, Any] | None:
     return {"maps": maps} if maps else None
 
 
-def _trials(study: Study) -> Iterator[Trial]:
+def _trials(study: Study) -> Iterator[TransferTrial]:
     fresh: dict[Any, list[Run]] = {}
     started: list[tuple[Run, str]] = []
     for run in study.runs:
@@ -117,7 +117,7 @@ def _trials(study: Study) -> Iterator[Trial]:
             metric = about.headline
             gain = score(run, task, metric) - score(twin, task, metric)
             predicted = _predicted(study, run.prompt_hash(task, origin=True), twin.prompt_hash(task))
-            yield Trial(twin.group, source, task, metric, run.result.seed, gain, predicted)
+            yield TransferTrial(twin.group, source, task, metric, run.result.seed, gain, predicted)
 
 
 def _but_for_init(run: Run) -> tuple[Any, ...]:
@@ -134,11 +134,11 @@ def _predicted(study: Study, source: str, own: str) -> dict[str, float | None]:
     }
 
 
-def _map(trials: Sequence[Trial], name: str) -> dict[str, Any]:
+def _map(trials: Sequence[TransferTrial], name: str) -> dict[str, Any]:
     """Targets × sources, their ranks, and a picture of the first predictor."""
     sources, targets = (distinct(getattr(trial, field) for trial in trials) for field in ("source", "target"))
     pairs = {
-        (target, source): Pair(found)
+        (target, source): TransferPair(found)
         for target, source in product(targets, sources)
         if (found := tuple(t for t in trials if (t.target, t.source) == (target, source)))
     }
@@ -170,14 +170,14 @@ def _map(trials: Sequence[Trial], name: str) -> dict[str, Any]:
     }
 
 
-def _pair_cell(pair: Pair | None) -> Cell:
+def _pair_cell(pair: TransferPair | None) -> Cell:
     if pair is None:
         return EMPTY
     bounds = pair.interval
     kind = "even" if bounds is None else "right" if bounds.low > 0 else "wrong" if bounds.high < 0 else "even"
     ends = "1 seed" if bounds is None else f"{_gain(bounds.low)} to {_gain(bounds.high)}, {len(pair.gains)} seeds"
     alike = " · ".join("–" if value is None else _number(value, ".2f") for value in pair.predicted)
-    return cell(Part(_gain(pair.gain), kind), Part(ends, "small"), Part(alike, "said"))._replace(sort=pair.gain)
+    return cell(Part(_gain(pair.gain), kind), Part(ends, "small"), Part(alike, "similarity"))._replace(sort=pair.gain)
 
 
 def _gain(value: float) -> str:
@@ -190,7 +190,7 @@ def _number(value: float, form: str) -> str:
     return format(round(value, places) + 0, form).replace("-", "−")
 
 
-def rank(predictor: int, pairs: Mapping[tuple[str, str], Pair]) -> Ranked:
+def rank(predictor: int, pairs: Mapping[tuple[str, str], TransferPair]) -> Ranked:
     """Do gains rise with what the predictor of this number says? `pairs` by target and source."""
     name = list(PREDICTORS)[predictor]
     known = {
@@ -203,7 +203,7 @@ def rank(predictor: int, pairs: Mapping[tuple[str, str], Pair]) -> Ranked:
     return Ranked(name, len(known), *rank_correlation(known))
 
 
-def _picture(pairs: Mapping[tuple[str, str], Pair], targets: Sequence[str], name: str) -> Picture | None:
+def _picture(pairs: Mapping[tuple[str, str], TransferPair], targets: Sequence[str], name: str) -> Picture | None:
     """Gain over the similarity that the first predictor goes by, with a legend of targets."""
     groups: dict[int, list[Point]] = {}
     for (target, _), pair in pairs.items():

@@ -88,7 +88,7 @@ def _facts(data: TaskData, codec: TextCodec) -> Facts:
     tokens = dict(zip(data.labels, codec.targets(data.labels), strict=True))
     unreached = [label for label, ids in tokens.items() if codec.tokenizer.unk_token_id in ids]
     sources = max(part.longest for part in data.parts.values())
-    return Facts(data.told(), unreached, max(map(len, tokens.values()), default=0), sources, codec.positions)
+    return Facts(data.all_notes(), unreached, max(map(len, tokens.values()), default=0), sources, codec.positions)
 
 
 def check_data(runs: Sequence[TrainingRun], most: int | None = None) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from cpeft.baselines import changed_lm
 from cpeft.errors import ConfigError, PromptMismatch
 from cpeft.evaluation.decoding import mean_loss, new_tokens
 from cpeft.evaluation.predictions import SCHEMA
-from cpeft.evaluation.row_format import asked
+from cpeft.evaluation.row_format import row_format
 from cpeft.evaluation.task_data import TaskData, task_data
 from cpeft.methods.base import METHODS, MethodInputs, PromptMethod
 from cpeft.metrics import METRICS
@@ -128,7 +128,7 @@ def make_learner(
         raise ConfigError(f"method '{settings.method.name}': predictions have a column '{taken[0]}' of their own")
     learner = PromptedLM(lm, _as_published(method, settings.prompt, lm), settings.data, settings.seed_for("subset"))
     if settings.predictions.kept or not settings.data.examples:  # examples are texts of rows
-        learner.asked = {one.task.name: asked(one, learner, settings.eval) for one in data}
+        learner.asked = {one.task.name: row_format(one, learner, settings.eval) for one in data}
     return learner
 
 

@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from cpeft.evaluation.task_data import Part, TaskData, task_data
+from cpeft.evaluation.task_data import SplitData, TaskData, task_data
 from cpeft.models.loading import FrozenLM
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.store.run_folder import RunFolder
@@ -136,5 +136,5 @@ def _time(
     return (clock.times[-1] - clock.times[0]) / (STEPS - 1) if trains else 0.0, row_s
 
 
-def _first(part: Part) -> Part:
+def _first(part: SplitData) -> SplitData:
     return replace(part, examples=part.examples[:ROWS], rows=part.rows[:ROWS])

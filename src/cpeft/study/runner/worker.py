@@ -25,7 +25,7 @@ from cpeft.training.memory import bound_kernels, free
 from cpeft.training.workers import Workers
 
 
-class Summary(NamedTuple):
+class RecipeState(NamedTuple):
     """The state of a whole recipe: the number of finished runs, where each failure is described, why runs are blocked, and the
     number of pending runs."""
 
@@ -35,7 +35,7 @@ class Summary(NamedTuple):
     left: int = 0
 
 
-def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summary:
+def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> RecipeState:
     """Run everything of a recipe that is not finished, or what can start of one stage. Raises Stopped after a signal in
     training, with all progress saved, and ConfigError before anything runs if a tracker or a measurement is unavailable."""
     bound_kernels()
@@ -49,7 +49,7 @@ def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Summar
         warn(plan, console)
     while _work(claimer, workers, console):
         pass
-    return summary_of(plan)
+    return recipe_state(plan)
 
 
 def warn(plan: Plan, console: Console) -> None:
@@ -58,13 +58,13 @@ def warn(plan: Plan, console: Console) -> None:
         console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
 
 
-def summary_of(plan: Plan) -> Summary:
+def recipe_state(plan: Plan) -> RecipeState:
     """The summary of a recipe in its store."""
     entries = plan.entries()
     failed = {str(e.run): str(e.folder.failure_path) for e in entries if e.folder and e.state == RunState.FAILED}
     blocked = {str(e.run): e.why for e in entries if e.state == RunState.BLOCKED}
     done, left = sum(e.state == RunState.DONE for e in entries), sum(e.state.pending for e in entries)
-    return Summary(done, failed, blocked, left)
+    return RecipeState(done, failed, blocked, left)
 
 
 def _work(claimer: Claimer, workers: Workers, console: Console) -> bool:

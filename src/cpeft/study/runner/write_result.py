@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cpeft.evaluation.decoding import Decoded
+from cpeft.evaluation.decoding import DecodedRow
 from cpeft.evaluation.predictions import is_label, prediction_rows, without_texts, write_predictions
 from cpeft.evaluation.task_data import TaskData
 from cpeft.models.places import model_identity
@@ -47,7 +47,7 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> RunRes
     return result
 
 
-def _write_predictions(prepared: Prepared, decoded: list[list[Decoded]], path: Path) -> None:
+def _write_predictions(prepared: Prepared, decoded: list[list[DecodedRow]], path: Path) -> None:
     learner, options, kept = prepared.member.learner, prepared.run.settings.predictions, list[dict[str, Any]]()
     for one, rows in zip(prepared.data, decoded, strict=True):
         part = one.parts["test"]
@@ -77,7 +77,7 @@ def _seeds(settings: RunSettings) -> dict[str, int]:
 
 
 def _result(
-    prepared: Prepared, scores: Scores, decoded: list[list[Decoded]], prompts: list[str], seconds: Seconds,
+    prepared: Prepared, scores: Scores, decoded: list[list[DecodedRow]], prompts: list[str], seconds: Seconds,
     spent: tuple[Energy | None, str | None],
 ) -> RunResult:  # fmt: skip
     run, member, settings = prepared.run, prepared.member, prepared.run.settings
@@ -100,12 +100,12 @@ def _result(
     )  # fmt: skip
 
 
-def _data_info(data: TaskData, decoded: list[Decoded], with_texts: bool) -> DataInfo:
+def _data_info(data: TaskData, decoded: list[DecodedRow], with_texts: bool) -> DataInfo:
     task, dataset = data.task, data.dataset
     return DataInfo(
         version=task.version, language=task.language, fingerprint=dataset.fingerprint, origin=dataset.origin,
         revision=dataset.revision, rows={split: len(part.rows) for split, part in data.parts.items()},
         majority=data.best_constant(), labels=tuple(data.labels), headline=task.metrics[0],
-        notes=tuple(data.told(with_texts)),
+        notes=tuple(data.all_notes(with_texts)),
         no_label=sum(not is_label(row, data.labels) for row in decoded) if data.labels else None,
     )  # fmt: skip
