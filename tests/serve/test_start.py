@@ -34,7 +34,7 @@ def test_names_and_banks(shops, loaded):
 
 
 def test_a_store_is_served_by_run(shops, loaded, tmp_path):
-    """Of a run that tunes a prompt its saved prompt, of one that mixes prompts the whole run, of one that is not done nothing."""
+    """Of a run that tunes a prompt its saved prompt; of one that mixes prompts the run; of one that is not done nothing."""
     for name in ("mix", "run", "begun"):
         folder = tmp_path / "store" / "stage" / f"{name}-1"
         shutil.copytree(shops["t5"].model.parent / name.replace("begun", "run"), folder)
