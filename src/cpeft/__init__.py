@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cpeft.prompts.soft_prompt import SoftPrompt as SoftPrompt
     from cpeft.prompts.vectors import TaskVector as TaskVector
     from cpeft.report.frame import scores as scores
+    from cpeft.serve.client import Client as Client
     from cpeft.use.api import evaluate as evaluate
     from cpeft.use.api import predict as predict
     from cpeft.use.api import train as train
@@ -30,6 +31,7 @@ _NAMES = {
     "cpeft.prompts.soft_prompt": ("SoftPrompt",),
     "cpeft.prompts.vectors": ("TaskVector",),
     "cpeft.report.frame": ("scores",),
+    "cpeft.serve.client": ("Client",),
     "cpeft.use.api": ("evaluate", "predict", "train"),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}

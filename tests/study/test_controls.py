@@ -103,7 +103,9 @@ def test_steps_on_no_rows_are_an_error(setting, named, world, tmp_path, cpeft_ma
     for command in ("run", "plan"):
         code, out, error = cpeft_main(command, path, "--store", tmp_path / "store")
         assert (code, out) == (2, "")
-        wanted = f"few_shot = 0 leaves no rows to train on, and {named}: set train.steps = 0 to score the initial prompt"
+        wanted = (
+            f"few_shot = 0 leaves no rows to train on, and {named}: set train.steps = 0 to score the initial prompt"
+        )
         assert wanted in error.replace("\n", " ")
         assert f"{path.name}:" in error
     assert not (tmp_path / "store").exists()

@@ -20,10 +20,16 @@ from cpeft.cli.base import app
 from cpeft.errors import CpeftError, reason
 
 # isort: off
-from cpeft.cli import runs, status, prompts, inspection  # in this order their commands join the app, and the help
+from cpeft.cli import (
+    runs,
+    status,
+    prompts,
+    serving,
+    inspection,
+)  # in this order their commands join the app, and the help
 # isort: on
 
-__all__ = ["app", "base", "inspection", "main", "prompts", "runs", "status"]
+__all__ = ["app", "base", "inspection", "main", "prompts", "runs", "serving", "status"]
 
 
 # The imports create a million permanent objects; at its default thresholds the collector visits them again and again, which

@@ -40,13 +40,16 @@ class DecodedRow:
     """The output of one row: the greedy text, the labels of closed and of calibrated choice (None if not requested), and the
     method's extras by name. `decode_rows` puts the greedy text in `text`. `TaskData.answers` replaces `text` by the label it
     matches (`NO_LABEL` if none) and keeps the greedy text in `answer`. With a closed label set the greedy text of a row that
-    matches no label is incomplete, because its generation stops early."""
+    matches no label is incomplete, because its generation stops early. `scores` are the log-probabilities (nats) of the labels
+    (empty if not requested); `tokens` is the length of the greedy text without its end token."""
 
     text: str
     choice: str | None
     extras: Mapping[str, Any]
     calibrated: str | None = None
     answer: str = ""
+    scores: tuple[float, ...] = ()
+    tokens: int = 0
 
 
 class NoLabelPossible(StoppingCriteria):
@@ -100,7 +103,7 @@ def _decode_group(
     answers = (
         reading.answers(_trie(learner, labels), scored=bool(closed)) if reading and labels else Answers(None, None)
     )
-    texts: list[str | None] = [None] * len(rows)
+    texts: list[Text | None] = [None] * len(rows)
     if answers.greedy is not None:
         texts = _greedy_texts(learner, labels, options, answers.greedy)
     extras: Mapping[str, Tensor] = reading.extras if reading else {}
@@ -116,8 +119,16 @@ def _decode_group(
     calibrated = nothing if scores_BC is None or prior_C is None else best(scores_BC.double() - prior_C, labels)
     values = {name: value.tolist() for name, value in extras.items()}
     extras_by_row = [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
-    columns = zip(texts, choices, extras_by_row, calibrated, strict=True)
-    return [DecodedRow(text or "", choice, extra, likely) for text, choice, extra, likely in columns]
+    scores = [()] * len(rows) if scores_BC is None else list(map(tuple, scores_BC.tolist()))
+    greedy = [text or ("", 0) for text in texts]
+    columns = zip(greedy, choices, extras_by_row, calibrated, scores, strict=True)
+    return [
+        DecodedRow(text, choice, extra, likely, "", score, count)
+        for (text, count), choice, extra, likely, score in columns
+    ]
+
+
+Text = tuple[str, int]  # a greedy text, and its length in tokens without its end token
 
 
 def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
@@ -126,19 +137,24 @@ def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
 
 def _greedy_texts(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, greedy: Sequence[tuple[int, ...]]
-) -> list[str | None]:
+) -> list[Text | None]:
     """The greedy texts, given the greedy tokens up to the first one outside the tree of labels; None for rows that may still
     become a label in another tokenization."""
     codec = learner.text
     new, impossible = new_tokens(codec, labels, options), _no_label_possible(codec, labels, options).impossible
 
-    def text(tokens: tuple[int, ...]) -> str | None:
+    def text(tokens: tuple[int, ...]) -> Text | None:
         for count in range(1, len(tokens) + 1):
             if count == new or tokens[count - 1] == codec.end or impossible(tokens[:count]):
-                return codec.decode(tokens[:count])
+                return _text(codec, tokens[:count])
         return None
 
     return [text(tokens) for tokens in greedy]
+
+
+def _text(codec: TextCodec, ids: Sequence[int]) -> Text:
+    count = next((place for place, token in enumerate(ids) if token == codec.end), len(ids))
+    return codec.decode(ids), count
 
 
 def _no_label_possible(codec: TextCodec, labels: Sequence[str], options: EvalOptions, skip: int = 0) -> NoLabelPossible:
@@ -148,7 +164,7 @@ def _no_label_possible(codec: TextCodec, labels: Sequence[str], options: EvalOpt
 def _generated(
     learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch, reading: Reading | None,
     left: list[int],
-) -> tuple[list[str], Mapping[str, Tensor]]:  # fmt: skip
+) -> tuple[list[Text], Mapping[str, Tensor]]:  # fmt: skip
     """The greedy texts of the rows in `left`, generated token by token, and the extras of all rows of the batch."""
     lm, codec = learner.lm, learner.text
     skip = 1 if lm.encoder_decoder else 0
@@ -159,7 +175,7 @@ def _generated(
             tokens, extras = learner.generate_from(reading, left, **how), reading.extras
         else:
             tokens, extras = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
-    return [codec.decode(ids[skip:]) for ids in tokens.tolist()], extras
+    return [_text(codec, ids[skip:]) for ids in tokens.tolist()], extras
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:

@@ -63,16 +63,18 @@ class RowTokens:
 
     def _backend(self, stem: str) -> Tokenizer:
         """The fast tokenizer with its control tokens renamed."""
-        if stem in self._backends:
-            return self._backends[stem]
+        if known := self._backends.get(stem):
+            return known
         spec = json.loads(self.tokenizer.backend_tokenizer.to_str())
         name = {token: stem + self._names[token] for token in self.control}
         spec["truncation"] = spec["padding"] = None
         for token in spec["added_tokens"]:
             token["content"] = name.get(token["content"], token["content"])
         _rename(spec["model"], name)
-        self._backends[stem] = Tokenizer.from_str(json.dumps(spec))
-        return self._backends[stem]
+        if len(self._backends) > 1:  # a text can ask for any number of them: keep the first and the newest
+            self._backends.pop(max(tuple(self._backends), key=len), None)
+        made = self._backends[stem] = Tokenizer.from_str(json.dumps(spec))
+        return made
 
     def _flags(self, token: str) -> Any:
         """What a control token does to the white space beside it."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from cpeft.data.rows import EncodedRow
 from cpeft.data.user_files import check_columns
 from cpeft.errors import ConfigError, DataError, PromptMismatch
 from cpeft.evaluation.decoding import decode_rows, label_matcher
+from cpeft.evaluation.in_context import ShownExamples
 from cpeft.evaluation.row_text import frame_of, label_surfaces, source_of
 from cpeft.evaluation.task_data import shown_examples, task_data
 from cpeft.files import read_json
@@ -20,6 +21,7 @@ from cpeft.methods.bank import PromptBank
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
+from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
 from cpeft.options.model import ModelOptions
 from cpeft.prompts.formula.evaluate import compose_files
@@ -70,19 +72,22 @@ class Subject:
 
     def answer(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> "CountedAnswers":
         """`predict`, with counts of the sources that the model did not read unchanged."""
-        found, learner, options, codec = find_task(task), self.learner, self.learner.data, self.learner.text
-        surfaces = label_surfaces(found, options, codec)
-        texts = [_source(found, row, options, number) for number, row in enumerate(rows, 1)]
-        index = which or [self.index(found)] * len(texts)
-        shown = shown_examples(task, None, options, learner.subset, codec)
-        sources, cut, _ = shown.encode(frame_of(found, options, codec), texts, options.max_source)
+        reader, learner = self.reader(task), self.learner
+        sources, cut = reader.encode(rows)
+        index = which or [self.index(reader.task)] * len(sources)
         encoded = [EncodedRow(tuple(ids), (), i) for ids, i in zip(sources, index, strict=True)]
-        closed = tuple(surfaces) if found.labels(options.labels) else ()
-        to_label = label_matcher(surfaces, self.eval.match if closed else "exact")
         greedy = self.eval.model_copy(update={"decode": None})
-        generated = [row.text for row in decode_rows(learner, encoded, closed, greedy)]
-        answers = [text if (label := to_label(text)) == NO_LABEL else label for text in generated]
-        return CountedAnswers(answers, cut, sum(codec.unknown(ids) > 0 for ids in sources))
+        texts = [reader.answer(row.text) for row in decode_rows(learner, encoded, reader.closed, greedy)]
+        return CountedAnswers(texts, cut, sum(learner.text.unknown(ids) > 0 for ids in sources))
+
+    def reader(self, task: str) -> "RowReader":
+        """How rows of a task are read and answered here; `task` is a name or a TOML file."""
+        learner, found = self.learner, find_task(task)
+        surfaces = label_surfaces(found, learner.data, learner.text)
+        closed = tuple(surfaces) if found.labels(learner.data.labels) else ()
+        shown = shown_examples(task, None, learner.data, learner.subset, learner.text)
+        label = label_matcher(surfaces, self.eval.match if closed else "exact")
+        return RowReader(found, learner.data, learner.text, closed, tuple(surfaces.values()), shown, label)
 
     def digest(self) -> str:
         """A digest of everything that decides the answers: the model, the trained values, the text and decoding options."""
@@ -97,6 +102,33 @@ class Subject:
         return digest(
             [learner.lm.fingerprint, learner.lm.dtype, settings, list(learner.method.tasks), found.hexdigest()]
         )
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Rows of a task to token ids, and decoded texts to answers. `closed` are the labels as the tokenizer writes them, empty
+    for open answers, `labels` the same as the task writes them; `shown` the examples before every row."""
+
+    task: Task
+    options: DataOptions
+    codec: TextCodec
+    closed: tuple[str, ...]
+    labels: tuple[str, ...]
+    shown: ShownExamples
+    label: Callable[[str], str]
+
+    def encode(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> tuple[list[list[int]], int]:
+        """Token ids of every row, and how many rows were cut; `numbers` name the rows in errors (1, 2, ... unless given).
+        Raises DataError for a row without the task's columns."""
+        numbered = zip(numbers or range(1, len(rows) + 1), rows, strict=True)
+        texts = [_source(self.task, row, self.options, number) for number, row in numbered]
+        frame = frame_of(self.task, self.options, self.codec)
+        sources, cut, _ = self.shown.encode(frame, texts, self.options.max_source)
+        return sources, cut
+
+    def answer(self, text: str) -> str:
+        """The label that a decoded text says, or the text where it says none."""
+        return text if (label := self.label(text)) == NO_LABEL else label
 
 
 @dataclass(frozen=True)

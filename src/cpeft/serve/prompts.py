@@ -1,0 +1,213 @@
+"""From what `cpeft serve` is given (prompt folders, runs, stores, globs, NAME=FOLDER, NAME=FORMULA) to prompts with names.
+
+A run whose method reads the input (ATTEMPT) is served as a whole, of any other run its saved prompts. Prompts of one length,
+one form of text and one way of reading answers share a `PromptBank`, so that their rows share batches.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from glob import glob, has_magic
+from pathlib import Path
+
+from cpeft.config import digest, parse
+from cpeft.data.options import DataOptions
+from cpeft.errors import ConfigError, CpeftError, PromptError
+from cpeft.files import read_json
+from cpeft.methods.base import METHODS
+from cpeft.models.loading import FrozenLM
+from cpeft.options.evaluation import EvalOptions
+from cpeft.prompts.formula.evaluate import compose_files
+from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
+from cpeft.store.run_folder import METHOD_CARD, RunFolder, Store, saved_prompts
+from cpeft.study.runner.prepare import same_space
+from cpeft.tasks.base import TASKS
+from cpeft.tasks.custom import find_task
+from cpeft.use.target import RowReader, Subject, load_subject, model_of_prompt, prompts_subject
+
+NAMED = re.compile(r"(?P<name>[^\s/='\"]+)=(?P<what>.+)", re.DOTALL)
+GOOD_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+
+
+@dataclass(frozen=True)
+class ServedPrompt:
+    """A prompt for one task under the name that clients use; `index` is its place in the bank or the run, `hash` changes with
+    its content."""
+
+    name: str
+    subject: Subject
+    index: int
+    reader: RowReader
+    hash: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Something to serve, not yet on a model: a `prompt`, or a run folder at `path` where it is None."""
+
+    name: str
+    path: str
+    prompt: SoftPrompt | None = None
+    eval: EvalOptions = field(default_factory=EvalOptions)
+
+
+def load_prompts(
+    texts: Sequence[str], model: str | None = None, tasks: Sequence[str] = ()
+) -> tuple[FrozenLM, dict[str, ServedPrompt]]:
+    """The model, loaded once, and every prompt by name. `tasks` are TOML files of users' own tasks, or NAME=TASK for a prompt
+    that does not record its task.
+
+    Raises ConfigError with a line for each prompt that cannot be served, and what loading the model raises."""
+    problems: list[str] = []
+    found = [each for text in texts for each in _collected(text, problems)]
+    _check_names([each.name for each in found], problems)
+    if problems or not found:
+        raise ConfigError("\n".join(problems or ["no prompts to serve"]))
+    first = found[0]
+    lm = model_of_prompt(first.prompt.provenance, model) if first.prompt else load_subject(first.path, model).learner.lm
+    names = _Tasks(tasks)
+    served: dict[str, ServedPrompt] = {}
+    for group in _groups(found, lm, problems):
+        try:
+            subject = _subject(group, lm)
+        except CpeftError as error:
+            problems.append(f"{', '.join(each.name for each in group)}: {error}")
+            continue
+        for place, each in enumerate(group):
+            try:
+                served |= {one.name: one for one in names.of(each, subject, place)}
+            except CpeftError as error:
+                problems.append(f"{each.name}: {error}")
+    problems += [f"--task {name}=...: no prompt of this name is served" for name in names.unused]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return lm, served
+
+
+def _collected(text: str, problems: list[str]) -> Iterator[_Found]:
+    named = None if os.path.exists(text) else NAMED.fullmatch(text)
+    name, what = (named["name"], named["what"]) if named else (None, text)
+    paths = sorted(glob(what)) if has_magic(what) and not os.path.exists(what) else [what]
+    try:
+        if not paths:
+            raise PromptError(f"'{what}' matches no file or folder")
+        for path in paths:
+            yield from _at(path, name)
+    except CpeftError as error:
+        problems.append(str(error))
+
+
+def _at(path: str, name: str | None) -> Iterator[_Found]:
+    """What a path or a formula stands for."""
+    place = Path(path)
+    if os.path.exists(RunFolder(place).method_path / METHOD_CARD):
+        yield from _of_run(RunFolder(place), name or place.resolve().name)
+    elif not os.path.isdir(path) or {"cpeft.json", "adapter_config.json"} & set(os.listdir(path)):
+        yield _Found(name or place.resolve().stem, path, compose_files(path))
+    elif name is not None:
+        raise PromptError(f"'{path}' is no prompt and no run; only one of these can have the name '{name}'")
+    elif runs := list(Store(path).runs()):
+        for run in (run for run in runs if run.done and run.method_path.exists()):
+            yield from _of_run(run, f"{run.path.parent.name}/{run.path.name}")
+    elif saved := saved_prompts(place):
+        for folder in saved:
+            yield _Found(str(folder.relative_to(place)), str(folder), compose_files(str(folder)))
+    else:
+        raise PromptError(f"'{path}' has no prompts in it")
+
+
+def _of_run(run: RunFolder, name: str) -> Iterator[_Found]:
+    card = read_json(run.method_path / METHOD_CARD)
+    method = card["options"]["name"]
+    if METHODS.get(method).changes_model:
+        raise PromptError(
+            f"{run.path}: method '{method}' changes the model, which all prompts of a server share; serve prompts alone"
+        )
+    options = parse(EvalOptions, card["eval"], "eval", run.method_path / METHOD_CARD)
+    saved = saved_prompts(run.prompts_path)
+    if METHODS.get(method).reads_input or not saved:
+        yield _Found(name, str(run.path))
+        return
+    for folder in saved:
+        own = name if len(saved) == 1 else f"{name}/{folder.name}"
+        yield _Found(own, str(folder), compose_files(str(folder)), options)
+
+
+def _check_names(names: Sequence[str], problems: list[str]) -> None:
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            problems.append(f"{names.count(name)} prompts are called '{name}': name them with NAME=FOLDER")
+        if not GOOD_NAME.fullmatch(name):
+            problems.append(f"{name[:40]!r} cannot be a name (white space, or over 200 characters): use NAME=FOLDER")
+
+
+def _groups(found: Sequence[_Found], lm: FrozenLM, problems: list[str]) -> list[list[_Found]]:
+    """Prompts that can share a bank; every run is alone."""
+    groups: dict[str, list[_Found]] = {}
+    for each in found:
+        try:
+            key = each.path if each.prompt is None else _kind(same_space(each.prompt, each.name, lm), each.eval)
+        except CpeftError as error:
+            problems.append(str(error))
+        else:
+            groups.setdefault(key, []).append(each)
+    return list(groups.values())
+
+
+def _kind(prompt: SoftPrompt, options: EvalOptions) -> str:
+    """Equal for prompts of one length whose rows have the same text and whose answers are read the same way."""
+    data = parse(DataOptions, prompt.provenance.text, "data")
+    subset = prompt.provenance.seeds.get("subset", 0) if data.examples else 0
+    cues = [data.cue_for(True), data.cue_for(False)]
+    return digest([prompt.length, data.text | {"cue": cues}, subset, options.model_dump()])
+
+
+def _subject(group: Sequence[_Found], lm: FrozenLM) -> Subject:
+    prompts = {each.name: each.prompt for each in group if each.prompt is not None}
+    if not prompts:
+        return load_subject(group[0].path, lm=lm)
+    return replace(prompts_subject(prompts, lm=lm), eval=group[0].eval)
+
+
+class _Tasks:
+    """The task of every prompt, as recorded or as `--task` says."""
+
+    def __init__(self, given: Sequence[str]) -> None:
+        pairs = [text.partition("=") for text in given]
+        self.by_prompt = {name: task for name, equals, task in pairs if equals}
+        self.files = {find_task(text).name: text for text, equals, _ in pairs if not equals}
+        self.unused = set(self.by_prompt)
+
+    def of(self, found: _Found, subject: Subject, place: int) -> Iterator[ServedPrompt]:
+        """A served prompt for each task; where there are several, a task is a part of the name."""
+        self.unused.discard(found.name)
+        tasks = self._recorded(found, subject)
+        prompt = found.prompt
+        content = subject.digest()[:16] if prompt is None else matrix_hash(prompt.weight)
+        for task in tasks:
+            reader = subject.reader(self.files.get(task, task))
+            index = subject.index(reader.task) if prompt is None else place
+            name = found.name if len(tasks) == 1 else f"{found.name}/{reader.task.name}"
+            yield ServedPrompt(name, subject, index, reader, content)
+
+    def _recorded(self, found: _Found, subject: Subject) -> Sequence[str]:
+        if found.name in self.by_prompt:
+            return [self.by_prompt[found.name]]
+        method = subject.learner.method
+        tasks = method.tasks if found.prompt is None else found.prompt.provenance.task.split("+")
+        unknown = [task for task in tasks if not task or (task not in self.files and task not in TASKS)]
+        if unknown:
+            raise ConfigError(
+                f"its task '{unknown[0]}' is unknown here: give the task's file, --task FILE.toml, or --task {found.name}=TASK"
+            )
+        return list(tasks)
+
+
+def describe(prompts: Mapping[str, ServedPrompt]) -> str:
+    """One line for each prompt: its name, its task and its labels."""
+    lines = (
+        f"  {name}: {each.reader.task.name} ({', '.join(each.reader.labels) or 'open answers'})"
+        for name, each in prompts.items()
+    )
+    return "\n".join(lines)
