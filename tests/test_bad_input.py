@@ -43,7 +43,7 @@ def place(world, tmp_path, monkeypatch):
         if path.suffix in (".csv", ".toml"):
             shutil.copy(path, folder)
     monkeypatch.delenv("CPEFT_DATA", raising=False)
-    for cached in (task_data.dataset_of, task_data._splits_of, task_data._part, task_data._encoded):
+    for cached in (task_data.dataset_of, task_data._splits_of, task_data._split_data, task_data._encoded):
         cached.cache_clear()  # files of one name, but another content
     monkeypatch.chdir(folder)
     return folder

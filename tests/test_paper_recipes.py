@@ -24,7 +24,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="
 
 
 def forget_rows():
-    for cached in (task_data.dataset_of, task_data._splits_of, task_data._part, task_data._encoded):
+    for cached in (task_data.dataset_of, task_data._splits_of, task_data._split_data, task_data._encoded):
         cached.cache_clear()
 
 

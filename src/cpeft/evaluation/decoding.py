@@ -154,6 +154,8 @@ def _greedy_texts(
 
 def _text(codec: TextCodec, ids: Sequence[int]) -> Text:
     count = next((place for place, token in enumerate(ids) if token == codec.end), len(ids))
+    while count and ids[count - 1] == codec.pad:  # behind a row that was stopped before the others
+        count -= 1
     return codec.decode(ids), count
 
 
