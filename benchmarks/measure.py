@@ -77,11 +77,13 @@ def turns(ours: Work, theirs: Work, rounds: int, clock: Callable[[], float]) -> 
     return np.array(pairs)
 
 
-def peak_of(dtype: torch.dtype, size: int = 2048, rounds: int = 5) -> float:
+def peak_of(dtype: torch.dtype, rounds: int = 5) -> float:
     """Operations per second of one large matrix product, the best of several by torch's own product and by one whose matrix is
-    kept in oneDNN's layout: which is faster hangs on the processor."""
-    a, linear = torch.randn(size, size).to(dtype), torch.nn.Linear(size, size, bias=False).to(dtype)
+    kept in oneDNN's layout: which is faster depends on the processor. A small one where the processor has no products of this
+    number format, which are a hundred times slower there."""
     has_layout = dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    size = 2048 if has_layout else 256
+    a, linear = torch.randn(size, size).to(dtype), torch.nn.Linear(size, size, bias=False).to(dtype)
     arranged = Product([linear], arranged=has_layout)
     seconds = []
     with torch.no_grad():
