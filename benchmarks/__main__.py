@@ -47,8 +47,6 @@ def main(
     ratios = [Ratio.of(found[key]) for key in order]
     outside = ", ".join(f"{what} {100 * share:.1f}%" for what, share in shares(1 if size == "quick" else 3).items())
     peak = ", ".join(f"{short(dtype)} {value / 1e9:.0f} GFLOP/s" for dtype, value in peaks.items())
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        print("rows in bfloat16 are left out: this processor has no products of that format")
     text = (
         f"{table(ratios)}\n\nOutside the model, T5-small shape, batch 8, SST-2 lengths: {outside}.\n\n{_processor()}, "
         f"{os.cpu_count()} cores, torch {torch.__version__}, transformers {transformers.__version__}; "
