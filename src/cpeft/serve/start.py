@@ -4,7 +4,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,7 @@ def serve(
         raise ConfigError(
             f"--host {host} can be reached from other machines: give keys with --key-file or {KEYS}, or use 127.0.0.1"
         )
-    _log_requests()
-    with _bound(host, port) as listener:
+    with _logged_requests(), _bound(host, port) as listener:
         _, served = load_prompts(prompts, model, tasks)
         metrics = Metrics()
         engine = Engine(served, limits or Limits(), metrics.batch.observe)
@@ -118,9 +118,16 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _log_requests() -> None:
-    """Messages of the package to standard error: what is loaded, and a line for each request."""
+@contextmanager
+def _logged_requests() -> Iterator[None]:
+    """Messages of the package to standard error while it serves: what is loaded, and a line for each request."""
     log = logging.getLogger("cpeft")
-    if not log.handlers:
-        log.addHandler(logging.StreamHandler())
+    handlers = [] if log.handlers else [logging.StreamHandler()]
+    level, log.handlers = log.level, [*log.handlers, *handlers]
     log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for handler in handlers:
+            log.removeHandler(handler)
