@@ -16,6 +16,7 @@ from typing import Any
 
 from cpeft.evaluation.task_data import SplitData, TaskData, task_data
 from cpeft.models.loading import FrozenLM
+from cpeft.prompts.formula.parse import parse_prompt
 from cpeft.prompts.soft_prompt import SoftPrompt
 from cpeft.store.run_folder import RunFolder
 from cpeft.study.recipe.runs import TrainingRun
@@ -83,7 +84,7 @@ def estimate(plan: Plan, progress: Callable[[int, int], None] = lambda done, kin
 
 def _seconds(run: TrainingRun, plan: Plan) -> float:
     """Seconds of one run, estimated by a probe."""
-    prompt = run.settings.prompt.model_copy(update={"init": "vocab"})
+    prompt = run.settings.prompt.model_copy(update={"init": parse_prompt("vocab")})
     settings = run.settings.model_copy(update={"prompt": prompt})
     lm = model_of(model_in(plan.store, located_model(settings.model, run.base)))
     data = [task_data(name, run.base, settings.data, settings.seed_for("subset"), lm) for name in settings.tasks]
