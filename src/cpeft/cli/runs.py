@@ -70,7 +70,9 @@ def run(
             bring_models(entry.run for entry in plan.entries() if entry.state.pending)
         if chosen.launch(plan, console):
             console.print(
-                f"jobs keep running in the background; watch them with: cpeft status {plan.store.path}", markup=False
+                f"jobs keep running in the background; watch them with: cpeft status {plan.store.path}",
+                markup=False,
+                soft_wrap=True,
             )
         elif first:
             _show_results(plan)
