@@ -122,12 +122,13 @@ def _bound(host: str, port: int) -> socket.socket:
 def _logged_requests() -> Iterator[None]:
     """Messages of the package to standard error while it serves: what is loaded, and a line for each request."""
     log = logging.getLogger("cpeft")
-    handlers = [] if log.handlers else [logging.StreamHandler()]
-    level, log.handlers = log.level, [*log.handlers, *handlers]
+    level, handler = log.level, None if log.handlers else logging.StreamHandler()
+    if handler:
+        log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
         yield
     finally:
         log.setLevel(level)
-        for handler in handlers:
+        if handler:
             log.removeHandler(handler)

@@ -71,13 +71,13 @@ class Pace:
 
     def _expected(self, entry: Entry, rates: dict[tuple[Hashable, str], float]) -> float:
         """Seconds left of one run."""
-        known = [[rates[group, part] for group in _groups(entry) if (group, part) in rates] for part in PARTS]
-        training, scoring = (next(iter(own), None) for own in known)
-        effort = entry.run.effort
-        expected = effort.training * (scoring or 0.0 if training is None else training)
-        expected += effort.scoring * (training or 0.0 if scoring is None else scoring)
-        step = entry.folder.last_step()[0] if entry.folder else None
-        return expected * (1 - effort.share(step or 0))
+        own = [
+            next((rates[key] for group in _groups(entry) if (key := (group, part)) in rates), None) for part in PARTS
+        ]
+        known = next((rate for rate in own if rate is not None), 0.0)  # the other part's, where one is not known yet
+        training, scoring = (known if rate is None else rate for rate in own)
+        effort, step = entry.run.effort, entry.folder.last_step()[0] if entry.folder else None
+        return (effort.training * training + effort.scoring * scoring) * (1 - effort.share(step or 0))
 
 
 def _groups(entry: Entry) -> tuple[Hashable, ...]:
