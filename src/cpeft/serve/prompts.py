@@ -106,7 +106,7 @@ def _at(path: str, name: str | None) -> Iterator[_Found]:
     elif not os.path.isdir(path) or {"cpeft.json", "adapter_config.json"} & set(os.listdir(path)):
         yield _Found(name or place.resolve().stem, path, compose_files(path))
     elif name is not None:
-        raise PromptError(f"'{path}' is no prompt and no run; only one of these can have the name '{name}'")
+        raise PromptError(f"'{path}' is neither a prompt nor a run, so it cannot be served as '{name}'")
     elif runs := list(Store(path).runs()):
         for run in (run for run in runs if run.done and run.method_path.exists()):
             yield from _of_run(run, f"{run.path.parent.name}/{run.path.name}")
