@@ -100,9 +100,9 @@ def loaded(shops):
 class Running:
     """A server in a thread of this process; `rows_of_batches` are the numbers of rows that were answered together."""
 
-    def __init__(self, loaded, limits, **options) -> None:
+    def __init__(self, catalogue, limits, **options) -> None:
         self.rows_of_batches: list[int] = []
-        self.engine = engines.Engine(Catalogue(*loaded), limits, self.rows_of_batches.append)
+        self.engine = engines.Engine(catalogue, limits, self.rows_of_batches.append)
         app = make_app(self.engine, Metrics(), **options)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
@@ -119,8 +119,8 @@ def serving(loaded):
     """Start servers that end with the block."""
 
     @contextmanager
-    def start(arch="t5", limits=None, **options):
-        running = Running(loaded[arch], limits or Limits(), **options)
+    def start(arch="t5", limits=None, catalogue=None, **options):
+        running = Running(catalogue or Catalogue(*loaded[arch]), limits or Limits(), **options)
         running.thread.start()
         try:
             yield running

@@ -67,6 +67,23 @@ def predict(
 
 
 @app.command()
+def calibrate(
+    prompt: Annotated[str, Argument(help="A prompt folder; the temperature is written into it.")],
+    task: Annotated[str | None, Option("--task", help="A task name or TOML file [default: as recorded].")] = None,
+    model: ModelOption = None,
+) -> None:
+    """Fit a temperature for a prompt's label probabilities on validation rows, so that a server can abstain."""
+    from cpeft.use.calibration import calibrate as run
+
+    fitted = run(prompt, task, model)
+    console.print(
+        f"temperature {fitted.temperature:.2f} from {fitted.rows} validation rows; expected calibration error "
+        f"{fitted.error_before:.3f} before, {fitted.error_after:.3f} with it, on rows that it was not fitted on",
+        markup=False,
+    )
+
+
+@app.command()
 def compose(
     formula: Annotated[str, Argument(help="A formula of prompt paths: 'origin0 + v(a) - 0.5*v(b)'.")],
     out: Annotated[Path, Option("--out", help="The folder to write.")],

@@ -29,6 +29,10 @@ class Catalogue:
             self._sources[source] = dict(prompts)
             self._join()
 
+    def is_fixed(self, name: str) -> bool:
+        """Whether the server was started with a prompt of this name."""
+        return name in self._sources[""]
+
     def _join(self) -> None:
         """One mapping from all, replaced as a whole: who reads meanwhile sees one state or the other."""
         prompts: dict[str, ServedPrompt] = {}
@@ -49,13 +53,19 @@ class Catalogue:
         return self.base if name == self.base.name else None
 
     def names(self) -> Iterator[str]:
-        yield from self.prompts
+        """The names without those of versions."""
+        yield from (name for name in self.prompts if "@" not in name)
         if self.base.name not in self.prompts:
             yield self.base.name
 
+    def lines(self) -> str:
+        """One line for each prompt: its name, its task and its labels."""
+        prompts = ((name, each.reader) for name, each in self.prompts.items() if each.reader and "@" not in name)
+        return "\n".join(f"  {name}: {r.task.name} ({', '.join(r.labels) or 'open answers'})" for name, r in prompts)
+
     def described(self) -> list[dict[str, Any]]:
         """What clients may know of every prompt and of the base model: name, base model, task, columns of a row, labels, hash
-        of its content."""
+        of its content, versions in the prompt root."""
         parent = Path(self.lm.name).name
         found = []
         for name in self.names():
@@ -65,5 +75,7 @@ class Catalogue:
             name_of_task, columns = (task.name, list(task.shown)) if task else (None, [])
             labels = list(reader.labels) if reader else []
             about = {"task": name_of_task, "columns": columns, "labels": labels}
-            found.append({"id": name, "parent": parent, **about, "hash": each.hash})
+            versions = [other.partition("@")[2] for other in self.prompts if other.startswith(f"{name}@")]
+            content = {"hash": each.hash, "calibrated": each.temperature is not None, "versions": versions}
+            found.append({"id": name, "parent": parent, **about, **content})
         return found

@@ -23,11 +23,11 @@ class RequestFailed(CpeftError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer of `prompt` to one row. `in_label_set` and `probabilities` are None for open answers, `attention` where the
-    method mixes no prompts."""
+    """The answer of `prompt` to one row, None where the server abstains. `in_label_set` and `probabilities` are None for open
+    answers, `attention` where the method mixes no prompts."""
 
     prompt: str
-    answer: str
+    answer: str | None
     in_label_set: bool | None
     probabilities: dict[str, float] | None
     attention: dict[str, float] | None
@@ -63,9 +63,21 @@ class Client:
         """What the server says of every prompt: `id`, `task`, `columns`, `labels`, `parent`, `hash`."""
         return list(self._call("GET", "/v1/models")["data"])
 
-    def predict(self, prompt: str | Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-        """Answers to rows by one prompt for all, or by one for each; raises RequestFailed."""
-        body = {"prompt": prompt if isinstance(prompt, str) else list(prompt), "rows": [dict(row) for row in rows]}
+    def predict(
+        self,
+        prompt: str | Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        min_probability: float | None = None,
+        exact: bool = False,
+    ) -> list[Prediction]:
+        """Answers to rows by one prompt for all, or by one for each; less probable ones than `min_probability` are left out,
+        and `exact` answers each row in a batch of its own. Raises RequestFailed."""
+        body = {
+            "prompt": prompt if isinstance(prompt, str) else list(prompt),
+            "rows": [dict(row) for row in rows],
+            "min_probability": min_probability,
+            "exact": exact,
+        }
         return [Prediction(**answer) for answer in self._call("POST", "/v1/predict", body)["answers"]]
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

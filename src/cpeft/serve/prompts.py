@@ -5,7 +5,7 @@ A run whose method reads the input (ATTEMPT) is served as a whole, of any other 
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from glob import glob, has_magic
@@ -28,10 +28,11 @@ from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
 from cpeft.options.method import NoPromptOptions
 from cpeft.prompts.formula.evaluate import compose_files
-from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
+from cpeft.prompts.soft_prompt import Provenance, SoftPrompt, matrix_hash
 from cpeft.store.run_folder import METHOD_CARD, RunFolder, Store, saved_prompts
 from cpeft.tasks.base import TASKS, Task
 from cpeft.tasks.custom import find_task
+from cpeft.use.calibration import read_calibration
 from cpeft.use.target import RowReader, Subject, load_subject, model_of_prompt, prompts_subject
 
 NAMED = re.compile(r"(?P<name>[^\s/='\"]+)=(?P<what>.+)", re.DOTALL)
@@ -44,7 +45,8 @@ class ServedPrompt:
     prompt's content. The base model is a prompt of no rows and has no `reader`; a run served as a whole is no `soft` prompt.
 
     `lead` are the tokens that every row of the task begins with, empty on encoder-decoder models: they are read once, with the
-    prompt. `kind` is equal for prompts whose rows may share a batch on a model without a packed form."""
+    prompt. `kind` is equal for prompts whose rows may share a batch on a model without a packed form. Scores of labels are
+    divided by the `temperature`, None where none was fitted (`cpeft calibrate`)."""
 
     name: str
     subject: Subject
@@ -54,6 +56,7 @@ class ServedPrompt:
     lead: tuple[int, ...] = ()
     soft: SoftPrompt | None = None
     kind: str = ""
+    temperature: float | None = None
 
     @property
     def learner(self) -> PromptedLM:
@@ -92,6 +95,11 @@ def together(prompts: Sequence[ServedPrompt], lm: FrozenLM) -> tuple[PromptedLM,
         return first.learner, [each.index for each in prompts]
     names = list(different)
     return prompts_subject(different, lm=lm).learner, [names.index(each.name) for each in prompts]
+
+
+def _content(prompt: SoftPrompt, options: EvalOptions) -> str:
+    """Changes with whatever changes an answer behind the prompt."""
+    return digest([matrix_hash(prompt.weight), prompt.provenance.text, options.model_dump()])[:16]
 
 
 def _kind(prompt: SoftPrompt, options: EvalOptions) -> str:
@@ -133,16 +141,15 @@ def load_prompts(
     texts: Sequence[str], model: str | None = None, tasks: Sequence[str] = ()
 ) -> tuple[FrozenLM, dict[str, ServedPrompt]]:
     """The model, loaded once, and every prompt by name. `tasks` are TOML files of users' own tasks, or NAME=TASK for a prompt
-    that does not record its task.
+    that does not record its task. Without `texts` there are no prompts yet, and `model` is needed.
 
     Raises ConfigError with a line for each prompt that cannot be served, and what loading the model raises."""
     problems: list[str] = []
     found = [each for text in texts for each in _collected(text, problems)]
     _check_names([each.name for each in found], problems)
-    if problems or not found:
-        raise ConfigError("\n".join(problems or ["no prompts to serve"]))
-    first = found[0]
-    lm = model_of_prompt(first.prompt.provenance, model) if first.prompt else load_subject(first.path, model).learner.lm
+    if problems:
+        raise ConfigError("\n".join(problems))
+    lm = _model(found, model)
     given, served = _Tasks(tasks), dict[str, ServedPrompt]()
     for each in found:
         try:
@@ -153,6 +160,22 @@ def load_prompts(
     if problems:
         raise ConfigError("\n".join(problems))
     return lm, served
+
+
+def _model(found: Sequence[_Found], model: str | None) -> FrozenLM:
+    if found and found[0].prompt is None:
+        return load_subject(found[0].path, model).learner.lm
+    if not found and model is None:
+        raise ConfigError("no prompts to serve: give some, or --model for those of --prompt-root and --watch")
+    return model_of_prompt(found[0].prompt.provenance if found and found[0].prompt else Provenance(), model)
+
+
+def load_one(lm: FrozenLM, name: str, folder: Path, tasks: Sequence[str] = ()) -> dict[str, ServedPrompt]:
+    """What a folder holds, a prompt or a run, under a name; raises CpeftError where it cannot be served on `lm`."""
+    given, served = _Tasks(tasks), dict[str, ServedPrompt]()
+    for found in _at(str(folder), name):
+        served |= {one.name: one for one in given.of(found, _subject(found, lm))}
+    return served
 
 
 def _collected(text: str, problems: list[str]) -> Iterator[_Found]:
@@ -232,13 +255,16 @@ class _Tasks:
         self.unused.discard(found.name)
         tasks = self._recorded(found, subject)
         prompt = found.prompt
-        content = subject.digest()[:16] if prompt is None else matrix_hash(prompt.weight)
+        content = subject.digest()[:16] if prompt is None else _content(prompt, found.eval)
         for task in tasks:
             reader = subject.reader(self.files.get(task, task))
             name = found.name if len(tasks) == 1 else f"{found.name}/{reader.task.name}"
             lead = _lead(reader, subject.learner)
             kind = _kind(prompt, found.eval) if prompt else name
-            yield ServedPrompt(name, subject, subject.index(reader.task), reader, content, lead, prompt, kind)
+            fitted = read_calibration(Path(found.path)) if os.path.isdir(found.path) else None
+            t = fitted.temperature if fitted and fitted.task == reader.task.name else None
+            version = digest([content, t])[:16]
+            yield ServedPrompt(name, subject, subject.index(reader.task), reader, version, lead, prompt, kind, t)
 
     def _recorded(self, found: _Found, subject: Subject) -> Sequence[str]:
         if found.name in self.by_prompt:
@@ -251,13 +277,3 @@ class _Tasks:
                 f"its task '{unknown[0]}' is unknown here: give the task's file, --task FILE.toml, or --task {found.name}=TASK"
             )
         return list(tasks)
-
-
-def describe(prompts: Mapping[str, ServedPrompt]) -> str:
-    """One line for each prompt: its name, its task and its labels."""
-    lines = (
-        f"  {name}: {each.reader.task.name} ({', '.join(each.reader.labels) or 'open answers'})"
-        for name, each in prompts.items()
-        if each.reader
-    )
-    return "\n".join(lines)

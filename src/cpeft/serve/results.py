@@ -58,7 +58,9 @@ def as_result(prompt: "ServedPrompt", ids: Sequence[int], decoded: "DecodedRow",
         prompt.name,
         answer,
         answer in reader.labels if closed and reader else None,
-        dict(zip(reader.labels, _shares(decoded.scores), strict=True)) if closed and reader else None,
+        dict(zip(reader.labels, _shares(decoded.scores, prompt.temperature or 1.0), strict=True))
+        if closed and reader
+        else None,
         dict(zip(method.candidates, decoded.extras["attention"], strict=True)) if method.candidates else None,
         len(ids),
         decoded.tokens,
@@ -67,10 +69,10 @@ def as_result(prompt: "ServedPrompt", ids: Sequence[int], decoded: "DecodedRow",
     )
 
 
-def _shares(scores: Sequence[float]) -> list[float]:
+def _shares(scores: Sequence[float], temperature: float) -> list[float]:
     """Probabilities that sum to one, from log-probabilities (nats); raises ArithmeticError where they are not finite."""
     if not all(map(math.isfinite, scores)):
         raise ArithmeticError("a label's score is not finite")
     best = max(scores)
-    sizes = [math.exp(score - best) for score in scores]
+    sizes = [math.exp((score - best) / temperature) for score in scores]
     return [size / sum(sizes) for size in sizes]

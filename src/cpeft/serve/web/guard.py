@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cpeft.serve.results import Limits
 
+ADMIN = "/v1/prompts"
 OPEN_PATHS = ("/health", "/ready")  # which a load balancer asks without a key
 PATHS = (
     *OPEN_PATHS,
@@ -31,6 +32,7 @@ PATHS = (
     "/v1/predict",
     "/v1/completions",
     "/v1/chat/completions",
+    ADMIN,
 )
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 GOOD_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -69,17 +71,30 @@ class Metrics:
         sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256]
         self.batch = Histogram("cpeft_batch_rows", "Rows of a batch.", buckets=sizes, **make)
         self.waiting = Gauge("cpeft_waiting_rows", "Rows in the queue.", **make)
+        self.prompts = Gauge("cpeft_prompts", "Prompts that are served.", **make)
+        self.kept = Gauge(
+            "cpeft_kept_prompts", "Prompts whose keys and values were kept, and were not.", ["found"], **make
+        )
 
 
 class Guard:
-    """Middleware around the endpoints. `keys` empty: no key is needed. `local`: only requests to a loopback name are taken,
-    so that a web page in the user's browser cannot reach the server under a name of its own."""
+    """Middleware around the endpoints. `keys` empty: no key is needed; those of `admin` are needed for calls that change what
+    is served. `local`: only requests to a loopback name are taken, so that a web page in the user's browser cannot reach the
+    server under a name of its own."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, keys: Sequence[str], local: bool, metrics: Metrics, log_texts: bool
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        keys: Sequence[str],
+        local: bool,
+        metrics: Metrics,
+        log_texts: bool,
+        admin: Sequence[str] = (),
     ) -> None:
         self.app, self.limits, self.local, self.metrics, self.log_texts = app, limits, local, metrics, log_texts
-        self.keys = [_digest(key) for key in keys]
+        self.admin = [_digest(key) for key in admin]
+        self.keys = [*map(_digest, keys), *self.admin] if keys else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,14 +126,19 @@ class Guard:
     def _check(self, path: str, headers: Headers) -> None:
         if self.local and _host(headers.get("host", "")) not in LOOPBACK:
             raise RequestError(403, "this server answers to loopback names alone")
-        if self.keys and path not in OPEN_PATHS:
-            scheme, _, key = headers.get("authorization", "").partition(" ")
-            given = _digest(key.strip())
-            matches = sum(hmac.compare_digest(given, known) for known in self.keys)  # all, for the sake of equal time
-            if not matches or scheme.lower() != "bearer":
-                raise RequestError(
-                    401, "a valid key is needed: Authorization: Bearer KEY", {"www-authenticate": "Bearer"}
-                )
+        if _is_admin(path):
+            if not self.admin:
+                raise RequestError(403, "this server was started without --admin-key-file")
+            self._check_key(headers, self.admin, "an admin key")
+        elif self.keys and path not in OPEN_PATHS:
+            self._check_key(headers, self.keys, "a valid key")
+
+    def _check_key(self, headers: Headers, keys: Sequence[bytes], what: str) -> None:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        given = _digest(key.strip())
+        matches = sum(hmac.compare_digest(given, known) for known in keys)  # all, for the sake of equal time
+        if not matches or scheme.lower() != "bearer":
+            raise RequestError(401, f"{what} is needed: Authorization: Bearer KEY", {"www-authenticate": "Bearer"})
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body; raises RequestError where it is too large, comes too slowly or does not end."""
@@ -144,7 +164,8 @@ class Guard:
             raise RequestError(408, late, {"connection": "close"}) from None
 
     def _record(self, scope: Scope, request_id: str, status: int, seconds: float, body: bytes) -> None:
-        path = scope["path"] if scope["path"] in PATHS else "other"
+        path = ADMIN if _is_admin(scope["path"]) else scope["path"]
+        path = path if path in PATHS else "other"
         self.metrics.requests.labels(path, status).inc()
         self.metrics.seconds.labels(path).observe(seconds)
         line = {
@@ -162,6 +183,10 @@ class Guard:
 def log_fault(about: str, error: BaseException) -> None:
     """Log where an unexpected error was raised, without its message, which may quote a text of a client."""
     logger.error("%s: %s\n%s", about, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+
+
+def _is_admin(path: str) -> bool:
+    return path == ADMIN or path.startswith(f"{ADMIN}/")
 
 
 def _digest(key: str) -> bytes:

@@ -3,6 +3,7 @@
 POST /v1/predict             raw rows, rendered as in the training of each prompt
 POST /v1/completions         a text as it is, continued behind a prompt (OpenAI's shape)
 POST /v1/chat/completions    the same as the user's turn of a chat
+POST /v1/prompts             serve a prompt of the prompt root; DELETE takes it away
 GET  /v1/models  /health  /ready  /metrics  /docs  /openapi.json
 """
 
@@ -11,7 +12,7 @@ import html
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from cpeft import __version__
+from cpeft.serve.web.admin import Admin, add_admin
 from cpeft.serve.web.front import Front, Submit
 from cpeft.serve.web.guard import Guard, Metrics, RequestError
 from cpeft.serve.web.shapes import (
@@ -37,24 +39,48 @@ if TYPE_CHECKING:
     from cpeft.serve.prompts import ServedPrompt
 
 
+class Background(Protocol):
+    """Something that works beside the requests."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def make_app(
-    engine: "Engine", metrics: Metrics, keys: Sequence[str] = (), local: bool = True, log_texts: bool = False
+    engine: "Engine",
+    metrics: Metrics,
+    keys: Sequence[str] = (),
+    local: bool = True,
+    log_texts: bool = False,
+    admin_keys: Sequence[str] = (),
+    admin: Admin | None = None,
+    background: Sequence[Background] = (),
 ) -> Guard:
-    """The ASGI application over an engine, which it starts and closes."""
+    """The ASGI application over an engine, which it starts and closes, as it does what works in the `background`."""
     front = Front(engine, metrics)
     metrics.waiting.set_function(lambda: len(engine.scheduler))
+    metrics.prompts.set_function(lambda: len(engine.catalogue.prompts))
+    if kept := engine.kept:
+        metrics.kept.labels("yes").set_function(lambda: kept.hits)
+        metrics.kept.labels("no").set_function(lambda: kept.misses)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        for each in background:
+            each.start()
         yield
+        for each in background:
+            await asyncio.to_thread(each.close)
         await asyncio.to_thread(front.close)
 
     app = FastAPI(title="CPEFT", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_errors(app)
     _add_answers(app, front)
     _add_status(app, front)
-    return Guard(app, engine.limits, keys, local, metrics, log_texts)
+    add_admin(app, admin)
+    return Guard(app, engine.limits, keys, local, metrics, log_texts, admin_keys)
 
 
 def _add_answers(app: FastAPI, front: Front) -> None:
@@ -70,10 +96,12 @@ def _add_answers(app: FastAPI, front: Front) -> None:
             raise RequestError(400, f"{len(names)} prompts for {rows} rows: give one for all, or one for each")
         front.check(rows)
         prompts = front.prompts(names)
+        if asked.min_probability and (vague := next((each for each in prompts if each.temperature is None), None)):
+            raise RequestError(400, f"prompt '{vague.name}' has no fitted temperature (cpeft calibrate)")
         results, cut = await front.results(
             request, rows, lambda on_text: engine.submit_rows(prompts, asked.rows, asked.exact)
         )
-        return predicted(request.state.request_id, results, cut)
+        return predicted(request.state.request_id, results, cut, asked.min_probability)
 
     @app.post("/v1/completions")
     async def completions(asked: CompletionRequest, request: Request) -> Any:

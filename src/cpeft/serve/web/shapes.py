@@ -34,6 +34,12 @@ class PredictRequest(_Shape):
 
     prompt: Name | list[Name] = Field(description="The name of a prompt, for all rows or one for each.")
     rows: list[dict[Text, Cell]] = Field(description="Rows by column, as `cpeft predict` reads them from a file.")
+    min_probability: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Abstain where the probability of the answer is lower; for prompts with a fitted temperature.",
+    )
     exact: bool = Field(
         False,
         description="Answer each row in a batch of its own, so that its numbers are the same to the last bit whatever else "
@@ -45,7 +51,9 @@ class RowAnswer(BaseModel):
     """The answer to one row."""
 
     prompt: str
-    answer: str = Field(description="The label, or the text of an open answer or of one that is no label.")
+    answer: str | None = Field(
+        description="The label, or the text of an open answer or of one that is no label; null where the server abstains."
+    )
     in_label_set: bool | None = Field(description="Whether the answer is a label; null for open answers.")
     probabilities: dict[str, float] | None = Field(
         description="Of every label; they sum to one. Null for open answers."
@@ -140,12 +148,12 @@ class ChatRequest(_OpenAI):
         return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
-def predicted(request_id: str, results: Sequence[Result], cut: int) -> PredictResponse:
-    """The answer to a PredictRequest."""
+def predicted(request_id: str, results: Sequence[Result], cut: int, least: float | None) -> PredictResponse:
+    """The answer to a PredictRequest; answers that are less probable than `least` are left out."""
     answers = [
         RowAnswer(
             prompt=each.prompt,
-            answer=each.answer,
+            answer=None if least and (each.probabilities or {}).get(each.answer, 0.0) < least else each.answer,
             in_label_set=each.in_label_set,
             probabilities=each.probabilities,
             attention=each.attention,
