@@ -19,9 +19,10 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cpeft.serve.page import FILES
 from cpeft.serve.results import Limits
 
-OPEN_PATHS = ("/health", "/ready")  # which a load balancer asks without a key
+OPEN_PATHS = ("/health", "/ready", *FILES)  # need no key: a load balancer asks the first two, the page has a field for one
 PATHS = (
     *OPEN_PATHS,
     "/metrics",

@@ -4,6 +4,7 @@ POST /v1/predict             raw rows, rendered as in the training of each promp
 POST /v1/completions         a text as it is, continued behind a prompt (OpenAI's shape)
 POST /v1/chat/completions    the same as the user's turn of a chat
 GET  /v1/models  /health  /ready  /metrics  /docs  /openapi.json
+GET  /                       a page to try prompts on rows
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from cpeft import __version__
 from cpeft.errors import CpeftError
 from cpeft.registry import closest
 from cpeft.serve.guard import Guard, Metrics, RequestError
+from cpeft.serve.page import add_page
 from cpeft.serve.results import Result
 from cpeft.serve.scheduler import QueueFull
 from cpeft.serve.scheduler import Request as Queued
@@ -118,6 +120,7 @@ def make_app(
     _add_errors(app)
     _add_answers(app, front)
     _add_status(app, front)
+    add_page(app, engine.limits)
     return Guard(app, engine.limits, keys, local, metrics, log_texts)
 
 
