@@ -4,7 +4,6 @@ It speaks the DevTools protocol over two pipes (`--remote-debugging-pipe`: JSON 
 further package is needed. Scripts of a test run beside the page's own under its real Content-Security-Policy.
 """
 
-import base64
 import fcntl
 import json
 import os
@@ -12,8 +11,11 @@ import select
 import shutil
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 LIMIT_S = 60.0
@@ -22,12 +24,13 @@ CONTROL, SHIFT = 2, 8
 
 
 class Chromium:
-    """The browser; `open` gives a page of its own."""
+    """The browser, with its profile and its `downloads` in a folder; `open` gives a page of its own."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.downloads = folder / "downloads"
         (theirs_in, ours_out), (ours_in, theirs_out) = _pipe(), _pipe()
         flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
-        command = [BROWSER, *flags, f"--user-data-dir={profile}", "--remote-debugging-pipe"]
+        command = [BROWSER, *flags, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe"]
         script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self.process = subprocess.Popen(["bash", "-c", script, "bash", *command], pass_fds=(theirs_in, theirs_out),
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
@@ -35,6 +38,7 @@ class Chromium:
         os.close(theirs_out)
         self._in, self._out, self._left, self._calls = ours_in, ours_out, b"", 0
         self.events: list[dict[str, Any]] = []
+        self.call("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(self.downloads)})
 
     def open(self, url: str, width: int = 1280, dark: bool = False) -> "Page":
         """A page of this width in pixels, in the dark colours of its style where it has some."""
@@ -126,10 +130,15 @@ class Page:
         """The URLs that were asked for."""
         return [event["request"]["url"] for event in self._events("Network.requestWillBeSent")]
 
-    def picture(self, path: Path) -> None:
-        """Save all of the page as PNG."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(shot["data"]))
+    def axe(self) -> dict[str, list[str]]:
+        """What axe-core finds moderate, serious or critical: rule -> elements."""
+        spec = find_spec("axe_core_python")
+        if spec is None or spec.origin is None:
+            pytest.skip("axe-core is not installed: pip install axe-core-python")
+        self.js(Path(spec.origin).with_name("axe.min.js").read_text(encoding="utf-8") + "; true")
+        found = self.js("axe.run()")["violations"]
+        bad = [each for each in found if each["impact"] in ("moderate", "serious", "critical")]
+        return {each["id"]: [node["html"][:200] + node["failureSummary"] for node in each["nodes"]] for each in bad}
 
 
 def _pipe() -> tuple[int, int]:

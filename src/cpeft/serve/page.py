@@ -1,4 +1,4 @@
-"""The page at `/`: rows by hand, answers as a table. Its files hold nothing secret, so they need no key; what they ask, does."""
+"""The page at `/`: rows by hand, answers as a table. Its files hold nothing secret, so they need no key; its requests do."""
 
 from importlib.resources import files
 from string import Template

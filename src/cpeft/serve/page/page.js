@@ -60,10 +60,11 @@ async function predict(prompt, rows, signal) {
 }
 
 // The rows of the next request: at most `most`, in as many bytes as the server takes.
-function portion(rows, start, most) {
-  let bytes = 1024, end = start; // for the name of the prompt
+function portion(prompts, rows, start, most) {
+  const size = what => new TextEncoder().encode(JSON.stringify(what)).length;
+  let bytes = Math.max(...prompts.map(({ id }) => size({ prompt: id, rows: [] }))), end = start;
   while (end < rows.length && end - start < most) {
-    bytes += new TextEncoder().encode(JSON.stringify(rows[end])).length + 1;
+    bytes += size(rows[end]) + 1;
     if (bytes > LIMITS.bytes && end > start) break;
     end += 1;
   }
@@ -220,7 +221,7 @@ async function answer(given, lines) {
   start(rows.length);
   let size = Math.min(FIRST, LIMITS.rows), seconds = 0, failure = null;
   while (shown.rows.length < rows.length && !failure) {
-    const part = portion(rows, shown.rows.length, size), answers = [], sent = performance.now();
+    const part = portion(prompts, rows, shown.rows.length, size), answers = [], sent = performance.now();
     try {
       for (const prompt of prompts) answers.push(await predict(prompt.id, part, signal));
       const took = (performance.now() - sent) / 1000;
