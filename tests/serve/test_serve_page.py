@@ -88,7 +88,7 @@ def mini(tmp_path_factory):
     names = ("first", "second", "mix", "pair")
     try:
         process = started(folder / "out", "serve", *(f"{name}={folder / name}" for name in names), "--port", 0)
-        url = wait_until(lambda: re.search(r"serving 4 prompts at (\S+)", (folder / "out").read_text()), process)[1]
+        url = wait_until(lambda: re.search(r" at (http\S+)", (folder / "out").read_text()), process)[1]
         texts = [row["text"] for row in pq.read_table(ROWS / "mood" / "test.parquet").slice(0, 6).to_pylist()]
         yield SimpleNamespace(url=url, texts=texts)
     finally:
@@ -158,7 +158,7 @@ class TestOnMini:
     def test_prompts_are_described(self, mini, opened):
         page = opened(mini.url, "pair")
         with cpeft.Client(mini.url) as client:
-            models = {model["id"]: model for model in client.models()}
+            models = {model["id"]: model for model in client.models() if model["task"]}
         text = page.js("document.querySelector('#a-facts').innerText")
         for part in ("mini/claim", ", ".join(models["pair"]["columns"]), "unproven, proven", models["pair"]["hash"]):
             assert part in text
@@ -285,6 +285,23 @@ class TestOnTinyModels:
             page = opened(running.url, "a")
             assert [row[1] for row in answered(page, as_csv(texts))] == texts
             assert sum(url.endswith("/v1/predict") for url in page.requests) == math.ceil(60 / most)
+
+    def test_of_many_labels_and_rows_the_table_has_some(self, serving, opened):
+        shares = {f"label {number}": number / 36 for number in range(9)}
+        with serving() as running:
+            page = opened(running.url, "a")
+            bars = page.js(f"[...bars({json.dumps(shares)}, 'label 8').children].map(each => each.textContent)")
+            page.js("""
+              window.fetch = async (path, { body }) => new Response(JSON.stringify({ answers: JSON.parse(body).rows.map(
+                row => ({ answer: row.text, in_label_set: null, probabilities: null, attention: null })) }));
+            """)
+            rows = answered(page, as_csv(f"w{number}" for number in range(1100)))
+            assert len(rows) == 1000
+            assert "The table has the first 1,000, the CSV all." in page.js("status()")
+            assert len(page.js("csv()").splitlines()) == 1101
+        assert bars == [f"label {number}{number / 36:.2f}" for number in (8, 7, 6, 5, 4)] + [
+            "and 4 labels that are less probable"
+        ]
 
     def test_many_rows_can_be_stopped(self, serving, opened):
         with serving(limits=Limits(rows=4)) as running:

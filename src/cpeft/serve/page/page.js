@@ -18,6 +18,7 @@ const make = (tag, className, ...parts) => {
   return made;
 };
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+const since = start_ms => (performance.now() - start_ms) / 1000;
 const fail = (message, status = 0, wait_s = 0) => Object.assign(new Error(message), { status, wait_s });
 
 // Requests
@@ -83,7 +84,8 @@ const described = model => [
 async function load() {
   $("load-error").textContent = "";
   try {
-    models = (await ask("v1/models")).data;
+    models = (await ask("v1/models")).data.filter(each => each.task); // without a task there are no rows
+    if (!models.length) throw fail("No prompt that is served has a task.");
   } catch (error) {
     if (error.status === 401) needKey();
     if (error.status !== 401 || key) $("load-error").textContent = error.message;
@@ -145,9 +147,8 @@ function* jsonRows(text) {
     const wrong = why => fail(`Line ${place + 1}: ${why}. A line is an object such as {"column": "text"}.`);
     const asText = (name, value, context) => { // numbers in their own digits, so that 2.50 stays 2.50
       if (name && value !== null && typeof value === "object") throw wrong(`'${name}' is not a text`);
-      if (typeof value !== "number") return typeof value === "boolean" ? String(value) : value;
-      if (!context?.source) throw wrong(`this browser needs quotes around numbers, as that of '${name}'`);
-      return context.source;
+      if (typeof value === "number" && !context) throw wrong(`this browser needs quotes around numbers, as that of '${name}'`);
+      return typeof value === "number" ? context.source : typeof value === "boolean" ? String(value) : value;
     };
     let row;
     if (!line.trim()) continue;
@@ -166,15 +167,17 @@ function* csvRows(text) {
   const separator = [..."\t|;,"].reduce((best, sign) => (first.split(sign).length >= first.split(best).length ? sign : best));
   let header = null;
   for (const { cells, line } of cellRows(text, separator)) {
-    const twice = header ? undefined : cells.find((name, place) => cells.indexOf(name) !== place);
-    if (twice !== undefined) throw fail(`Line ${line}: two columns are called '${twice}'.`);
-    if (header && cells.length !== header.length) {
-      const between = separator === "\t" ? "a tab" : `'${separator}'`;
-      throw fail(`Line ${line}: ${plural(cells.length, "cell")}, and the header has ${header.length}. Between cells is ${between}; ` +
+    if (!header) {
+      header = cells;
+      const twice = header.find((name, place) => header.indexOf(name) !== place);
+      if (twice !== undefined) throw fail(`Line ${line}: two columns are called '${twice}'.`);
+    } else if (cells.length !== header.length) {
+      const sign = separator === "\t" ? "a tab" : `'${separator}'`;
+      throw fail(`Line ${line}: ${plural(cells.length, "cell")}, and the header has ${header.length}. Between cells is ${sign}; ` +
         "a cell with that sign or a line break in it needs quotes around it.");
+    } else {
+      yield { row: Object.fromEntries(header.map((name, place) => [name, cells[place]])), line };
     }
-    if (header) yield { row: Object.fromEntries(header.map((name, place) => [name, cells[place]])), line };
-    header ??= cells;
   }
 }
 
@@ -206,16 +209,17 @@ function* cellRows(text, separator) {
 
 // Answers
 
-// Of rows with all columns of the task only those are sent, else all of them: a task may accept other names for its columns.
-function reduced(rows, wanted) {
+// Only the columns of the task where all of them are there, else every column: a task may accept other names for its own.
+function columnsToSend(rows, wanted) {
   const there = [...new Set(rows.flatMap(Object.keys))];
-  const columns = wanted.every(name => there.includes(name)) ? wanted : there;
-  return { columns, rows: rows.map(row => Object.fromEntries(columns.filter(name => name in row).map(name => [name, row[name]]))) };
+  return wanted.every(name => there.includes(name)) ? wanted : there;
 }
 
-async function answer(given, lines) {
+// `given` is { row, line } for each; the line is undefined for a row that was typed.
+async function answer(given) {
   if (running) return;
-  const prompts = chosen(), { columns, rows } = reduced(given, columnsOf(prompts[0]));
+  const prompts = chosen(), columns = columnsToSend(given.map(({ row }) => row), columnsOf(prompts[0]));
+  const rows = given.map(({ row }) => Object.fromEntries(columns.filter(name => name in row).map(name => [name, row[name]])));
   const { signal } = running = new AbortController();
   shown = { prompts, columns, rows: [], answers: [] };
   start(rows.length);
@@ -224,17 +228,18 @@ async function answer(given, lines) {
     const part = portion(prompts, rows, shown.rows.length, size), answers = [], sent = performance.now();
     try {
       for (const prompt of prompts) answers.push(await predict(prompt.id, part, signal));
-      const took = (performance.now() - sent) / 1000;
+      const took = since(sent);
       size = took < QUICK_S ? Math.min(2 * size, LIMITS.rows) : took > SLOW_S ? Math.ceil(size / 2) : size;
       seconds += took;
       add(part, part.map((_, row) => answers.map(each => each[row])), rows.length);
     } catch (error) {
-      if (error.status === 504 && part.length > 1) size = Math.ceil(part.length / 4); // a slow model answers fewer rows in time
-      else failure = error;
+      if (error.status !== 504 || part.length === 1) failure = error;
+      size = Math.ceil(part.length / 4); // a slow model answers fewer rows in time
+      seconds += since(sent);
     }
   }
   running = null;
-  conclude(rows.length, seconds, failure, lines);
+  conclude(given, seconds, failure);
 }
 
 function start(total) {
@@ -247,9 +252,9 @@ function start(total) {
   Object.assign($("progress"), { max: total, value: 0 });
 }
 
-function conclude(total, seconds, failure, lines) {
+function conclude(given, seconds, failure) {
   const { rows, prompts } = shown, stopped = failure?.name === "AbortError", differing = shown.answers.filter(differ).length;
-  const of = rows.length < total ? ` of ${total.toLocaleString("en")}` : "";
+  const of = rows.length < given.length ? ` of ${given.length.toLocaleString("en")}` : "";
   const speed = rows.length ? ` in ${seconds.toFixed(1)} s: ${(rows.length / seconds).toFixed(1)} rows a second` : "";
   const compared = prompts.length > 1 && rows.length ? ` A and B differ in ${plural(differing, "row")}.` : "";
   const cut = rows.length > LONG ? ` The table has the first ${LONG.toLocaleString("en")}, the CSV all.` : "";
@@ -261,8 +266,10 @@ function conclude(total, seconds, failure, lines) {
   $("answers").hidden = failure && !rows.length && !stopped;
   if (!failure || stopped) return;
   if (failure.status === 401) needKey();
-  const among = (_, row) => `Row ${rows.length + Number(row)}` + (lines ? ` (line ${lines[rows.length + Number(row) - 1]})` : "");
-  $("error").textContent = failure.message.replace(/^row (\d+)/, among); // the server counts the rows of a request
+  $("error").textContent = failure.message.replace(/^row (\d+)/, (_, row) => { // the server counts the rows of a request
+    const number = rows.length + Number(row), { line } = given[number - 1];
+    return `Row ${number}` + (line ? ` (line ${line})` : "");
+  });
 }
 
 const differ = answers => answers.length > 1 && answers[0].answer !== answers[1].answer;
@@ -302,7 +309,8 @@ function tableRow(place, row, answers) {
   cells.push(...shown.columns.map(name => cell("text", name, String(row[name] ?? ""))));
   answers.forEach(({ answer: text, in_label_set: known, probabilities, attention }, which) => {
     const parts = [make("strong", "", text || "(empty)"), ...(known === false ? [make("small", "", " not a label")] : [])];
-    cells.push(cell("prompt", `${LETTERS[which]} ${shown.prompts[which].id}`, ...parts, ...(probabilities ? [bars(probabilities, text)] : [])));
+    if (probabilities) parts.push(bars(probabilities, text));
+    cells.push(cell("prompt", `${LETTERS[which]} ${shown.prompts[which].id}`, ...parts));
     for (const [name, weight] of Object.entries(attention ?? {})) {
       const heat = cell("heat", name, weight.toFixed(2));
       heat.style.setProperty("--share", `${100 * weight}%`);
@@ -320,7 +328,8 @@ function bars(probabilities, text) {
   const list = make("ul", "bars", ...pairs.map(([label, share]) => {
     const bar = make("i", "");
     bar.style.width = `${100 * share}%`;
-    return make("li", label === text ? "given" : "", make("span", "", label), make("span", "track", bar), make("span", "n", share.toFixed(2)));
+    const parts = [make("span", "", label), make("span", "track", bar), make("span", "n", share.toFixed(2))];
+    return make("li", label === text ? "given" : "", ...parts);
   }));
   if (many) list.append(make("li", "rest", `and ${all.length - pairs.length} labels that are less probable`));
   return list;
@@ -351,7 +360,11 @@ function save() {
 function onSubmit(form, act) {
   form.addEventListener("submit", event => {
     event.preventDefault();
-    act();
+    try {
+      act();
+    } catch (error) {
+      $("error").textContent = error.message;
+    }
   });
   form.addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -362,15 +375,8 @@ onSubmit($("key-form"), () => {
   key = $("key").value.trim();
   load();
 });
-onSubmit($("one"), () => answer([Object.fromEntries(fields().map(field => [field.name, field.value]))]));
-onSubmit($("many"), () => {
-  try {
-    const found = parsed($("pasted").value);
-    answer(found.map(each => each.row), found.map(each => each.line));
-  } catch (error) {
-    $("error").textContent = error.message;
-  }
-});
+onSubmit($("one"), () => answer([{ row: Object.fromEntries(fields().map(field => [field.name, field.value])) }]));
+onSubmit($("many"), () => answer(parsed($("pasted").value)));
 for (const select of [$("a"), $("b")]) select.addEventListener("change", choose);
 $("only").addEventListener("change", () => $("table").classList.toggle("only", $("only").checked));
 $("reload").addEventListener("click", load);
