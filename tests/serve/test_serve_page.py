@@ -18,8 +18,8 @@ import cpeft
 from cpeft.methods.base import METHODS
 from cpeft.models.saved import save_method
 from cpeft.options.evaluation import EvalOptions
-from cpeft.serve.page import FILES
 from cpeft.serve.results import Limits
+from cpeft.serve.web.page import FILES
 from cpeft.tasks.mini import ROWS
 from launched import Started, wait_until
 

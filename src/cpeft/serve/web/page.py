@@ -13,10 +13,9 @@ FILES = {
     "/page.js": ("page.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-OWN = "'self'"
 HEADERS = {
     "content-security-policy": (
-        f"default-src 'none'; script-src {OWN}; style-src {OWN}; img-src {OWN}; connect-src {OWN}; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "referrer-policy": "no-referrer",
@@ -27,7 +26,7 @@ HEADERS = {
 
 def add_page(app: FastAPI, limits: Limits) -> None:
     """Add the page's routes to `app`. The page splits rows into requests that keep to `limits`."""
-    folder = files("cpeft.serve") / "page"
+    folder = files("cpeft.serve.web") / "page"
     for path, (name, kind) in FILES.items():
         text = (folder / name).read_text(encoding="utf-8")
         if path == "/":
