@@ -25,7 +25,7 @@ from launched import Started, wait_until
 
 TRAINING = {
     "prompt": {"length": 8},
-    "train": {"steps": 4, "batch": 8},
+    "train": {"steps": 2, "batch": 8},
     "data": {"limit_validation": 8, "limit_test": 8},
 }
 WIDTHS = (1280, 800, 400)
