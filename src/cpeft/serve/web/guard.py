@@ -20,9 +20,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cpeft.serve.results import Limits
+from cpeft.serve.web.page import FILES
 
 ADMIN = "/v1/prompts"
-OPEN_PATHS = ("/health", "/ready")  # which a load balancer asks without a key
+# these need no key: a load balancer asks the first two, and the files of the page hold nothing secret
+OPEN_PATHS = ("/health", "/ready", *FILES)
 PATHS = (
     *OPEN_PATHS,
     "/metrics",

@@ -5,6 +5,7 @@ POST /v1/completions         a text as it is, continued behind a prompt (OpenAI'
 POST /v1/chat/completions    the same as the user's turn of a chat
 POST /v1/prompts             serve a prompt of the prompt root; DELETE takes it away
 GET  /v1/models  /health  /ready  /metrics  /docs  /openapi.json
+GET  /                       a page to try prompts on rows
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from cpeft import __version__
 from cpeft.serve.web.admin import Admin, add_admin
 from cpeft.serve.web.front import Front, Submit
 from cpeft.serve.web.guard import Guard, Metrics, RequestError
+from cpeft.serve.web.page import add_page
 from cpeft.serve.web.shapes import (
     ChatRequest,
     CompletionRequest,
@@ -80,6 +82,7 @@ def make_app(
     _add_answers(app, front)
     _add_status(app, front)
     add_admin(app, admin)
+    add_page(app, engine.limits)
     return Guard(app, engine.limits, keys, local, metrics, log_texts, admin_keys)
 
 
