@@ -23,14 +23,15 @@ defaults
     timeout connect 1s
     timeout client 10s
     timeout server 10s
-    option httpchk GET /ready
+    option httpchk
     option redispatch
     retries 2
 frontend front
     bind 127.0.0.1:{port}
     default_backend replicas
 backend replicas
-    http-check send hdr Host localhost
+    http-check send meth GET uri /ready ver HTTP/1.1 hdr Host localhost
+    http-check expect status 200
     server one 127.0.0.1:{one} check inter 200ms fall 1 rise 1
     server two 127.0.0.1:{two} check inter 200ms fall 1 rise 1
 """
