@@ -141,13 +141,18 @@ def test_arranged_matrices_multiply_as_plain_ones(dtype, biased):
     torch.testing.assert_close(leaf.grad, plain.backward(g), **exact)
 
 
-def test_what_is_arranged(monkeypatch):
-    """Not on a processor where MKL is the faster, and no model that is too large to be held three times."""
-    model = make_lm("t5").model
+def test_what_is_arranged(monkeypatch, tmp_path):
+    """Not on a processor where MKL is as fast, and no model that is too large to be held three times."""
+    model, info = make_lm("t5").model, tmp_path / "cpuinfo"
+    monkeypatch.setattr(product, "CPU_INFO", info)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert not arranges(model)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert arranges(model)
+    info.write_text("vendor_id : GenuineIntel")
+    assert not arranges(model)
+    info.write_text("vendor_id : AuthenticAMD")
     assert arranges(model)
     monkeypatch.setattr(product.os, "sysconf", lambda name: 1000 if name == "SC_PAGE_SIZE" else 100)
     assert not arranges(model)
