@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 from typer import Option
 
 from cpeft import __version__
+
+if TYPE_CHECKING:
+    from cpeft.study.runner.data_check import Finding
 
 app = typer.Typer(
     help="Soft prompts on frozen language models: train, mix, compare.",
@@ -63,6 +66,13 @@ def show_rows(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     console.print(table)
+
+
+def show_finding(finding: "Finding") -> None:
+    """Print a finding as one line, which begins with its level."""
+    colours = {"error": "red", "warning": "yellow", "unchecked": "magenta", "note": "blue", "ok": "green"}
+    colour = colours[finding.level]
+    console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
 
 
 def _cell(value: Any) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_rows
+from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_finding, show_rows
 from cpeft.errors import ConfigError
 from cpeft.plugins import load_plugins
 
@@ -133,9 +133,6 @@ def doctor(
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
-        colour = {"error": "red", "warning": "yellow", "unchecked": "magenta", "note": "blue", "ok": "green"}[
-            finding.level
-        ]
-        console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
+        show_finding(finding)
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
