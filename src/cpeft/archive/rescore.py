@@ -26,7 +26,7 @@ from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
 from cpeft.options.model import ModelOptions
 from cpeft.report.study import Run
-from cpeft.store.run_folder import METHOD_CARD
+from cpeft.store.run_folder import METHOD_CARD, METHOD_STATE
 from cpeft.study.runner.data_check import Finding
 from cpeft.tasks.custom import find_task, load_custom
 
@@ -70,7 +70,7 @@ class Rescorer:
 
     def _learner(self, run: Run) -> tuple[PromptedLM, EvalOptions]:
         folder = run.folder.method_path
-        if not (folder / METHOD_CARD).is_file():
+        if not all((folder / name).is_file() for name in (METHOD_CARD, METHOD_STATE)):
             raise NotHere("the archive has no weights of its method")
         card = read_json(folder / METHOD_CARD)
         name = self._model or card["model"]

@@ -120,19 +120,57 @@ def _show_options(name: str | None, as_json: bool) -> None:
 @app.command()
 def doctor(
     what: Annotated[
-        list[str],
+        list[str] | None,
         Argument(help="Prompt folders or files, formulas of them, recipes, and overrides of these (train.steps=100)."),
-    ],
+    ] = None,
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
+    online: Annotated[
+        bool,
+        Option(
+            "--online",
+            help="Read a row of every split and the configuration of every model of these recipes on the hub, or of all "
+            "tasks and packaged recipes, and print the commits.",
+        ),
+    ] = False,
     as_json: JsonOption = False, plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Check recipes and prompts: dead rows, truncated sources, unreachable labels, split overlap, missing data."""
     from cpeft.doctor import examine
 
+    if online:
+        _look_online(what or [], as_json, plugins or [])
+        return
+    if not what:
+        raise ConfigError("what should be checked? Give a recipe or prompts, as in: cpeft doctor quickstart")
     findings = examine(what, model, plugins or ())
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
         show_finding(finding)
     if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+def _look_online(recipes: list[str], as_json: bool, plugins: list[Path]) -> None:
+    """Print what the hub has as a table, and what is wrong in whole lines below it."""
+    from cpeft.doctor.online import look_online
+
+    load_plugins(plugins)
+    with console.status("asking the hub"):
+        found = list(look_online(recipes, plugins))
+    wrong = [entry for entry in found if entry.state == "error"]
+    rows = [
+        {"state": entry.state, "kind": entry.kind, "name": entry.name, "split": entry.split,
+         "commit": entry.revision[:12], "read": entry.what[:60]}
+        for entry in found
+    ]  # fmt: skip
+    show_rows(rows, "on the hub", [vars(entry) for entry in found] if as_json else None)
+    for entry in wrong if not as_json else ():
+        name = escape(" ".join(filter(None, (entry.name, entry.split))))
+        console.print(f"[red]error[/red] {name} ({escape(entry.address)}): {escape(entry.what)}")
+    if not as_json:
+        console.print(
+            f"{len(found) - len(wrong)} of {len(found)} are as cpeft expects them; --json has the whole commits"
+        )
+    if wrong:
         raise typer.Exit(2)

@@ -65,7 +65,9 @@ def _models(recipes: Iterable[Recipe]) -> list[ModelOptions]:
     for run in (run for recipe in recipes for run in recipe.training):
         options = located_model(run.settings.model, run.base)
         known = named_model(options.name)
-        on_hub = isinstance(known.source, Download) and known.source.hub if known else not local_place(options.name).exists()
+        on_hub = (
+            isinstance(known.source, Download) and known.source.hub if known else not local_place(options.name).exists()
+        )
         if on_hub:
             found.setdefault((options.name, options.revision), options)
     return list(found.values())
@@ -83,15 +85,15 @@ def _splits(task: Task, revision: str | None) -> Iterator[HubEntry]:
         yield HubEntry("task", task.name, address, "", revision or "", "error", _why(error))
         return
     for ours, theirs in task.hub.splits.items():
-        try:
-            text = _first(task, found[theirs])
-        except KeyError:
+        state: Literal["ok", "error"] = "error"
+        if theirs not in found:
             what = f"no split '{theirs}'; there are {', '.join(map(str, found))}"
-            yield HubEntry("task", task.name, address, ours, commit, "error", what)
-        except Exception as error:
-            yield HubEntry("task", task.name, address, ours, commit, "error", _why(error))
         else:
-            yield HubEntry("task", task.name, address, ours, commit, "ok", text)
+            try:
+                state, what = "ok", _first(task, found[theirs])
+            except Exception as error:  # reading may fail in as many ways
+                state, what = "error", _why(error)
+        yield HubEntry("task", task.name, address, ours, commit, state, what)
 
 
 def _first(task: Task, rows: Iterable[Mapping[str, Any]]) -> str:
@@ -124,11 +126,12 @@ def _configuration(options: ModelOptions) -> HubEntry:
         address, asked = options.name, options.revision
         commit = HfApi().model_info(address, revision=asked).sha or ""
         config = read_config(address, revision=commit or asked)
-    except (Exception, CpeftError) as error:
+    except Exception as error:  # of the hub, or of transformers on a configuration it does not know
         return HubEntry("model", options.name, options.name, "", options.revision or "", "error", _why(error))
     kind = "encoder-decoder" if config.is_encoder_decoder else "decoder-only"
     return HubEntry("model", options.name, address, "", commit, "ok", f"{config.model_type}, {kind}")
 
 
 def _why(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    """The reason in one line, with the kind of error where it is none of ours."""
+    return first_line(error) if isinstance(error, CpeftError) else f"{type(error).__name__}: {first_line(error)}"
