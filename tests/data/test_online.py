@@ -85,7 +85,7 @@ def test_rows_and_configurations_are_read_at_a_commit(online, tmp_path):
         ("ag_news", "train"): right["ag_news", "train"],
         ("someone/small", ""): "t5, encoder-decoder",
     }
-    assert right["ag_news", "train"].endswith("shares fall -> business")
+    assert right["ag_news", "train"].endswith("shares fall -> Business")
     assert {found[name]["revision"] for name in right} == {COMMIT}
     wrong = {name: entry["what"] for name, entry in found.items() if entry["state"] == "error"}
     assert "label 7 in column 'label' is outside the label map" in wrong["ag_news", "test"]

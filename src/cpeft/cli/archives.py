@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, ModelOption, PluginOption, app, console, show_finding
+from cpeft.cli.base import JsonOption, PluginOption, app, console, show_finding
 from cpeft.errors import writing
 from cpeft.plugins import load_plugins
 
@@ -45,7 +45,9 @@ def verify(
     only: Annotated[
         list[str] | None, Option("--only", help="Score only this run again (stage/run, * for any text); repeatable.")
     ] = None,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None, Option("--model", help="Where the model is, if not under the name that the runs give it.")
+    ] = None,
     tasks: Annotated[
         list[Path] | None, Option("--task", help="A TOML file of your own task, with its rows; repeatable.")
     ] = None,

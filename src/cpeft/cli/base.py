@@ -12,14 +12,17 @@ from rich.table import Table
 from typer import Option
 
 from cpeft import __version__
+from cpeft.cli.help import GroupedCommands
 
 if TYPE_CHECKING:
     from cpeft.study.runner.data_check import Finding
 
 app = typer.Typer(
+    cls=GroupedCommands,
     help="Soft prompts on frozen language models: train, mix, compare.",
+    epilog="`cpeft COMMAND --help` explains a command, with examples. A first study: cpeft run quickstart-mini",
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 console = Console(
     highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 140

@@ -13,6 +13,9 @@ from typer import Argument, Option
 from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_finding, show_rows
 from cpeft.errors import ConfigError
 from cpeft.plugins import load_plugins
+from cpeft.registry import suggest
+
+SHOWN = ("task", "prompt", "run", "options")
 
 
 @app.command()
@@ -84,8 +87,8 @@ def show(
 
     if kind == "options":
         _show_options(name, as_json)
-    elif kind not in ("task", "prompt", "run"):
-        raise ConfigError(f"cannot show a '{kind}'; use task, prompt, run or options")
+    elif kind not in SHOWN:
+        raise ConfigError(f"cannot show '{kind}'{suggest(kind, SHOWN)}")
     elif name is None:
         raise ConfigError(f"which {kind}? Give a name, as in: cpeft show {kind} NAME")
     elif kind == "prompt":
