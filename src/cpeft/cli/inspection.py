@@ -3,14 +3,16 @@
 import json
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from typer import Argument, Option
 
 from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_finding, show_rows
+from cpeft.cli.cards import Line, prompt_lines, run_lines
 from cpeft.errors import ConfigError
 from cpeft.plugins import load_plugins
 from cpeft.registry import suggest
@@ -58,12 +60,25 @@ def list_things(
         show_rows(menu, "kinds", menu if as_json else None)
         return
     rows = catalogue.rows(kind, store)
-    if as_json or kind != "runs":
+    if as_json or kind not in ("runs", "models"):
         show_rows(rows, kind, rows if as_json else None)
+        return
+    if kind == "models":
+        show_rows([_model_row(row) for row in rows], kind, None)
         return
     show_rows([{key: value for key, value in row.items() if key != "again"} | {
         "other_versions_here": ", ".join(row["other_versions_here"])} for row in rows], kind, None)  # fmt: skip
     console.print("--json, or `cpeft show run STORE/RUN`, gives the command that reproduces each run")
+
+
+def _model_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A model in the width of a terminal: sizes in millions, and whether it is here in the place of the path."""
+    names = f"{row['model']}, {row['also']}" if row["also"] else row["model"]
+    return {
+        "model": names, "kind": row["kind"], "parameters": f"{row['parameters'] / 1e6:.0f} M",
+        "MB": f"{row['bytes'] / 1e6:.0f}",
+        "licence": row["licence"], "where": row["where"] if row["where"].startswith("cpeft ") else "here",
+    }  # fmt: skip
 
 
 @app.command()
@@ -79,7 +94,7 @@ def show(
     model: ModelOption = None,
     rows: Annotated[int, Option(min=1, help="How many examples of a task.")] = 3,
     overrides: Annotated[list[str] | None, Argument(help="data.* settings of a task.")] = None,
-    as_json: Annotated[bool, Option("--json", help="Print options as JSON; prompts and runs always are.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print options, a prompt or a run as JSON.")] = False,
 ) -> None:
     """Show encoded examples, lengths and truncation of a task, the origin of a prompt, what a run was made from and the command
     that reproduces it, or the options of a recipe with type, default and meaning."""
@@ -92,12 +107,13 @@ def show(
     elif name is None:
         raise ConfigError(f"which {kind}? Give a name, as in: cpeft show {kind} NAME")
     elif kind == "prompt":
-        console.print_json(json.dumps(catalogue.prompt_card(name)))
+        card = catalogue.prompt_card(name)
+        _show_card(card, prompt_lines(card), as_json)
     elif kind == "run":
         from cpeft.store.history import record_of
 
         card = record_of(Path(name))
-        console.print_json(json.dumps(card))
+        _show_card(card, run_lines(card), as_json)
         for warning in card["warnings"]:
             Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     elif as_json:
@@ -105,6 +121,17 @@ def show(
     else:
         for line in catalogue.task_page(name, model, rows, overrides or []):
             console.print(line, markup=False)
+
+
+def _show_card(card: dict[str, Any], lines: list[Line], as_json: bool) -> None:
+    """Print a card line by line, or all of it as JSON."""
+    if as_json:
+        print(json.dumps(card, indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for what, value in lines:
+        table.add_row(f"[bold]{escape(what)}[/bold]", escape(value))
+    console.print(table)
 
 
 def _show_options(name: str | None, as_json: bool) -> None:
