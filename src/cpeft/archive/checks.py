@@ -31,8 +31,16 @@ NEAR = {"rel_tol": 1e-6, "abs_tol": 1e-6}  # versions of numpy and SciPy differ 
 MOST_TEXT = 64 * 2**20  # bytes of a file of text
 MOST_VALUES = 50_000_000  # values of a column of kept answers: a small Parquet file may hold any number of equal ones
 ALIEN = (  # what reading a file raises that its author has made wrong
-    CpeftError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OSError, pa.ArrowException,
-)  # fmt: skip
+    CpeftError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OSError,
+    pa.ArrowException,
+)
 
 
 def check_archive(archive: Unpacked) -> Iterator[Finding]:

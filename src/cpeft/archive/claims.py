@@ -21,10 +21,16 @@ def claims_of(study: Study) -> list[dict[str, Any]]:
 
 def _trained(gain: Gain) -> dict[str, Any]:
     return {
-        "claim": gain.verdict, "kind": "trained beside untrained", "task": gain.task, "rows": gain.rows,
-        "right": list(gain.prompts), "right_untrained": sum(gain.best.right), "untrained": gain.best.name,
-        "p_holm": list(gain.p), "significant": gain.significant,
-    }  # fmt: skip
+        "claim": gain.verdict,
+        "kind": "trained beside untrained",
+        "task": gain.task,
+        "rows": gain.rows,
+        "right": list(gain.prompts),
+        "right_untrained": sum(gain.best.right),
+        "untrained": gain.best.name,
+        "p_holm": list(gain.p),
+        "significant": gain.significant,
+    }
 
 
 def _methods(contest: Contest) -> Iterator[dict[str, Any]]:
@@ -37,7 +43,15 @@ def _methods(contest: Contest) -> Iterator[dict[str, Any]]:
         numbers = f"{paired.mean:+.2f} [{low:.2f}, {high:.2f}], p = {tested.p:.2g} after Holm's correction"
         yield {
             "claim": f"{method.name} minus {contest.base} over {where}: {numbers}: {tested.shown}",
-            "kind": "methods over tasks", "method": method.name, "base": contest.base, "tasks": list(contest.tasks),
-            "examples": contest.shots, "dtype": contest.dtype, "mean": method.mean, "difference": paired.mean,
-            "interval": [low, high], "p_holm": tested.p, "verdict": tested.shown,
-        }  # fmt: skip
+            "kind": "methods over tasks",
+            "method": method.name,
+            "base": contest.base,
+            "tasks": list(contest.tasks),
+            "examples": contest.shots,
+            "dtype": contest.dtype,
+            "mean": method.mean,
+            "difference": paired.mean,
+            "interval": [low, high],
+            "p_holm": tested.p,
+            "verdict": tested.shown,
+        }

@@ -56,9 +56,14 @@ class Index(BaseModel):
 def run_files(run: RunFolder) -> Iterator[tuple[str, int]]:
     """Path below the run folder and size in bytes of every file of a finished run that an archive may hold."""
     parts = (
-        run.config_path, run.log_path, run.predictions_path, run.method_path, run.prompts_path, run.similarity_path,
+        run.config_path,
+        run.log_path,
+        run.predictions_path,
+        run.method_path,
+        run.prompts_path,
+        run.similarity_path,
         run.result_path,
-    )  # fmt: skip
+    )
     for part in parts:
         for path in sorted(part.rglob("*")) if part.is_dir() else [part]:
             if path.is_file():

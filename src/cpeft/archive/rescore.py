@@ -132,8 +132,10 @@ def _load(options: ModelOptions) -> FrozenLM:
 
 def _differing(kept: Sequence[str | None], decoded: Sequence[DecodedRow]) -> int:
     """How many of the kept answers, or of their hashes, are others than these."""
-    said = [None if row.text == NO_LABEL else row.text for row in decoded]
-    return sum(one != other and (other is None or one != hashed(other)) for one, other in zip(kept, said, strict=False))
+    given = [None if row.text == NO_LABEL else row.text for row in decoded]
+    return sum(
+        one != other and (other is None or one != hashed(other)) for one, other in zip(kept, given, strict=False)
+    )
 
 
 def _exported(run: Run, learner: PromptedLM, where: str) -> Iterator[Finding]:

@@ -72,14 +72,22 @@ def write_archive(store: Path, out: Path | None = None, attached: Sequence[Path]
     unfinished = tuple(_unfinished(manifests, Store(store)))
     readme = _readme(name, len(done), table, [claim["claim"] for claim in claims], unfinished, left_out)
     files: dict[str, Content] = {
-        **{path: place for path, (place, size) in kept.items() if size <= LARGEST}, **recipes, **_attached(attached),
-        SCORES: scores.encode(), CLAIMS: _json(claims), README: readme.encode(),
-    }  # fmt: skip
+        **{path: place for path, (place, size) in kept.items() if size <= LARGEST},
+        **recipes,
+        **_attached(attached),
+        SCORES: scores.encode(),
+        CLAIMS: _json(claims),
+        README: readme.encode(),
+    }
     files = dict(sorted(files.items()))
     index = Index(
-        name=name, versions=versions(), runs=len(done), unfinished=unfinished, left_out=left_out,
+        name=name,
+        versions=versions(),
+        runs=len(done),
+        unfinished=unfinished,
+        left_out=left_out,
         files={path: _entry(content) for path, content in files.items()},
-    )  # fmt: skip
+    )
     size, digest = _write(out, {INDEX: _json(index.model_dump(by_alias=True)), **files})
     return Written(out, size, digest, index)
 
@@ -151,15 +159,21 @@ def _readme(
     name: str, runs: int, table: str, claims: Sequence[str], unfinished: Sequence[str], left_out: Sequence[str]
 ) -> str:
     lines = [
-        f"# {name}", "",
-        f"{runs} runs of soft prompts on frozen language models, written by `cpeft archive`.", "",
+        f"# {name}",
+        "",
+        f"{runs} runs of soft prompts on frozen language models, written by `cpeft archive`.",
+        "",
         "- `archive.json`: versions, and the SHA-256 of every other file",
         "- `scores.csv`: test scores in per cent, one row per run, task and metric, with 95% intervals over test rows",
         "- `claims.json`: the claims below with their numbers",
         "- `store/`: the recipe, and of every run its settings, log, answers, prompts and result; prompts are safetensors",
-        "", "Check it with `cpeft verify FILE`. Unpacked, `cpeft report store` makes the report of the study.",
-        "", "## Scores", "", table.strip(),
-    ]  # fmt: skip
+        "",
+        "Check it with `cpeft verify FILE`. Unpacked, `cpeft report store` makes the report of the study.",
+        "",
+        "## Scores",
+        "",
+        table.strip(),
+    ]
     for title, texts in (("Claims", claims), ("Not finished", unfinished), ("Left out", left_out)):
         lines += ["", f"## {title}", "", *(f"- {text}" for text in texts)] if texts else []
     return "\n".join(lines) + "\n"

@@ -40,7 +40,8 @@ def archive(
 def verify(
     file: Annotated[Path, Argument(help="What `cpeft archive` wrote; it is read as a file of a stranger.")],
     rescore: Annotated[
-        bool, Option("--rescore/--no-rescore", help="Score the runs again where their model and rows are on this machine.")
+        bool,
+        Option("--rescore/--no-rescore", help="Score the runs again where their model and rows are on this machine."),
     ] = True,
     only: Annotated[
         list[str] | None, Option("--only", help="Score only this run again (stage/run, * for any text); repeatable.")
@@ -51,8 +52,9 @@ def verify(
     tasks: Annotated[
         list[Path] | None, Option("--task", help="A TOML file of your own task, with its rows; repeatable.")
     ] = None,
-    as_json: JsonOption = False, plugins: PluginOption = None,
-) -> None:  # fmt: skip
+    as_json: JsonOption = False,
+    plugins: PluginOption = None,
+) -> None:
     """Check an archive: digests, scores and claims computed again, answers given again by the model where it is here."""
     from cpeft.archive.verify import verify as check
 

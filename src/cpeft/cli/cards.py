@@ -18,7 +18,10 @@ def prompt_lines(card: Card) -> list[Line]:
         ("task", card["task"]),
         ("method", card["method"]),
         ("began from", card["init"]),
-        ("moved", "" if moved is None else f"{moved:.3g}, {card['distance_over_origin_norm']:.3g} of the norm of its origin"),
+        (
+            "moved",
+            "" if moved is None else f"{moved:.3g}, {card['distance_over_origin_norm']:.3g} of the norm of its origin",
+        ),
         ("scores", ", ".join(f"{name} {value:.2f}" for name, value in card["scores"].items())),
         ("run", card["run"]),
         ("model", " ".join(filter(None, (card["model"], card["revision"], card["dtype"])))),
@@ -26,7 +29,7 @@ def prompt_lines(card: Card) -> list[Line]:
         ("text", text),
         ("made with", _versions(card["versions"])),
         ("note", card["note"]),
-    )  # fmt: skip
+    )
 
 
 def run_lines(card: Card) -> list[Line]:

@@ -75,10 +75,13 @@ def _model_row(row: dict[str, Any]) -> dict[str, Any]:
     """A model in the width of a terminal: sizes in millions, and whether it is here in the place of the path."""
     names = f"{row['model']}, {row['also']}" if row["also"] else row["model"]
     return {
-        "model": names, "kind": row["kind"], "parameters": f"{row['parameters'] / 1e6:.0f} M",
+        "model": names,
+        "kind": row["kind"],
+        "parameters": f"{row['parameters'] / 1e6:.0f} M",
         "MB": f"{row['bytes'] / 1e6:.0f}",
-        "licence": row["licence"], "where": row["where"] if row["where"].startswith("cpeft ") else "here",
-    }  # fmt: skip
+        "licence": row["licence"],
+        "where": row["where"] if row["where"].startswith("cpeft ") else "here",
+    }
 
 
 @app.command()
@@ -190,10 +193,16 @@ def _look_online(recipes: list[str], as_json: bool, plugins: list[Path]) -> None
         found = list(look_online(recipes, plugins))
     wrong = [entry for entry in found if entry.state == "error"]
     rows = [
-        {"state": entry.state, "kind": entry.kind, "name": entry.name, "split": entry.split,
-         "commit": entry.revision[:12], "read": entry.what[:60]}
+        {
+            "state": entry.state,
+            "kind": entry.kind,
+            "name": entry.name,
+            "split": entry.split,
+            "commit": entry.revision[:12],
+            "read": entry.what[:60],
+        }
         for entry in found
-    ]  # fmt: skip
+    ]
     show_rows(rows, "on the hub", [vars(entry) for entry in found] if as_json else None)
     for entry in wrong if not as_json else ():
         name = escape(" ".join(filter(None, (entry.name, entry.split))))
