@@ -94,7 +94,7 @@ def write_archive(store: Path, out: Path | None = None, attached: Sequence[Path]
 
 def scores_text(study: Study) -> str:
     """The data frame of scores as CSV; numbers are written so that they are read back exactly."""
-    return score_frame(study.runs).to_csv(index=False, lineterminator="\n")
+    return str(score_frame(study.runs).to_csv(index=False, lineterminator="\n"))
 
 
 def _recipes(store: Path) -> tuple[list[Manifest], dict[str, Content]]:

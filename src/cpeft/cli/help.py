@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from click import Context, HelpFormatter
 from typer.core import TyperGroup
 
 GROUPS = {
@@ -66,16 +65,18 @@ EXAMPLES = {
 class GroupedCommands(TyperGroup):
     """The commands of `cpeft` by group."""
 
+    # Any: versions of typer differ in whose classes they take, click's or those of their own copy of it.
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         for name, examples in EXAMPLES.items():
             self.commands[name].epilog = "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in examples)])
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands, group by group."""
         return [name for group in GROUPS.values() for name in group]
 
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write every group as a section."""
         for title, group in GROUPS.items():
             with formatter.section(title):

@@ -17,7 +17,7 @@ from cpeft.errors import ConfigError
 from cpeft.plugins import load_plugins
 from cpeft.registry import suggest
 
-SHOWN = ("task", "prompt", "run", "options")
+SHOWN = ["task", "prompt", "run", "options"]
 
 
 @app.command()
