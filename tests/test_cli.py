@@ -3,7 +3,10 @@
 import inspect
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +18,11 @@ from safetensors.torch import load_file, save_file
 
 import cpeft.doctor.prompts
 from cpeft import cli
+from cpeft.cli.help import EXAMPLES, GROUPS
 from cpeft.prompts.exchange import load_prompt
 from cpeft.prompts.formula.evaluate import compose_files
 from cpeft.tasks import TASKS
-from tiny import QUICK, make_lm, run_cpeft, run_python
+from tiny import QUICK, child_environment, make_lm, run_cpeft, run_python
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
@@ -130,7 +134,7 @@ def test_show_task(ok):
 
 
 def test_show_prompt(ok, prompts, world):
-    card = json.loads(ok("show", "prompt", prompts[0]))
+    card = json.loads(ok("show", "prompt", prompts[0], "--json"))
     prompt = load_prompt(prompts[0])
     assert card["model"] == str(world / "model")
     assert (card["task"], card["method"], card["run"]) == ("mood", "prompt_tuning", "sources/mood.sources.s0")
@@ -286,7 +290,7 @@ def test_formulas_stand_wherever_prompts_do(ok, cpeft_main, finished, prompts, t
     for form, file in (("peft", "folder"), ("npy", "file.npy")):
         ok("export", text, "--out", tmp_path / file, "--form", form)
         assert torch.equal(load_prompt(tmp_path / file).weight, made.weight)
-    card = json.loads(ok("show", "prompt", text))
+    card = json.loads(ok("show", "prompt", text, "--json"))
     assert (card["formula"], card["linear"]) == (text, {"mood": 1.0, "topic": 0.5})
     assert card["distance_from_origin"] == pytest.approx(float((made.weight - made.origin).norm()))
     code, out, _ = cpeft_main("doctor", text, prompts[0], "--json")
@@ -466,3 +470,38 @@ def test_doctor_says_that_weights_are_missing(cpeft_main, world, tmp_path):
     code, out, _ = cpeft_main("doctor", world / "study.toml", f"model.name={tmp_path / 'model'}", "--json")
     assert code == 2
     assert any("could not be loaded" in each["what"] for each in json.loads(out) if each["level"] == "error")
+
+
+def test_every_command_is_in_a_group_and_has_examples_that_parse():
+    grouped = [name for group in GROUPS.values() for name in group]
+    assert sorted(grouped) == sorted(COMMANDS) == sorted(EXAMPLES)
+    assert (
+        max(len(line) for group in GROUPS.values() for line in group.values()) <= 62
+    )  # beside the names, in 80 columns
+    for name, examples in EXAMPLES.items():
+        for example in examples:
+            program, command, *arguments = shlex.split(example)
+            assert (program, command) == ("cpeft", name)
+            COMMANDS[name].make_context(name, arguments)
+
+
+def test_shells_complete_commands():
+    words = {"_CPEFT_COMPLETE": "complete_bash", "COMP_WORDS": "cpeft ver", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['cpeft']; from cpeft.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=child_environment(**words), capture_output=True, text=True)
+    assert done.stdout.split() == ["verify"]
+
+
+def test_cards_are_for_people_and_json_for_programs(ok, prompts, finished):
+    said = ok("show", "prompt", prompts[0])
+    assert re.search(r"^task +mood$", said, re.MULTILINE)
+    assert re.search(r"^moved +\S+, \S+ of the norm of its origin$", said, re.MULTILINE)
+    run = next(finished.path.glob("sources/mood*s0-*"))
+    said = ok("show", "run", run)
+    assert re.search(r"^run +sources/mood\.sources\.s0$", said, re.MULTILINE)
+    assert re.search(r"^settings +train\.steps = 6$", said, re.MULTILINE)
+    assert "cpeft run" in re.search(r"^again +(.*)$", said, re.MULTILINE)[1]
+
+
+def test_a_kind_that_cannot_be_shown_is_met_with_the_nearest(cpeft_main):
+    assert cpeft_main("show", "tsk")[2].strip() == "error: cannot show 'tsk', did you mean 'task'?"

@@ -16,7 +16,7 @@ from tiny import SRC, run_python
 ROOT = Path(SRC) / "cpeft"
 FLOORS = (
     ("cli", "__init__", "__main__"),
-    ("serve",),
+    ("serve", "archive"),
     ("doctor", "report"),
     ("use",),
     ("study",),

@@ -16,7 +16,7 @@ from cpeft.study.recipe.recipe import SETTINGS, load_recipe, packaged_recipes
 from cpeft.tasks.custom import CustomTask
 
 README = Path(__file__).parents[1] / "README.md"
-GUIDES = ("arithmetic", "clusters", "models-and-data", "python", "recipes", "serving", "speed")
+GUIDES = ("archives", "arithmetic", "clusters", "models-and-data", "python", "recipes", "serving", "speed")
 PAGES = [README, *(README.parent / "docs" / f"{name}.md" for name in GUIDES)]
 BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 GROUP = typer.main.get_command(cli.app)

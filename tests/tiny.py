@@ -346,8 +346,9 @@ def child_environment(**more: str) -> dict[str, str]:
     return {**env, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": SRC, **more}
 
 
-def run_cpeft(*arguments: object, **more: Any) -> subprocess.CompletedProcess:
+def run_cpeft(
+    *arguments: object, more_environment: dict[str, str] | None = None, **more: Any
+) -> subprocess.CompletedProcess:
     """The command in a process of its own."""
-    return subprocess.run(
-        cpeft_command(*arguments), capture_output=True, text=True, env=child_environment(), timeout=120, **more
-    )
+    env = child_environment(**(more_environment or {}))
+    return subprocess.run(cpeft_command(*arguments), capture_output=True, text=True, env=env, timeout=240, **more)

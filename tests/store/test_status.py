@@ -238,7 +238,7 @@ def test_the_runs_of_a_store_and_what_they_were_made_from(finished, cpeft_main):
 def test_one_run_is_made_again_by_the_command_it_shows(finished, cpeft_main, tmp_path, monkeypatch):
     """In a store of its own, with what it needs: same folder, same prompt, byte for byte."""
     [folder] = folders(finished.path, "targets/rank.spot_few_shot=3.s1-*")
-    card = json.loads(cpeft_main("show", "run", folder)[1])
+    card = json.loads(cpeft_main("show", "run", folder, "--json")[1])
     assert card["id"] == folder.name.rpartition("-")[2]
     assert (
         card["data"]["rank"]["fingerprint"]

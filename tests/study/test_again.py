@@ -90,7 +90,7 @@ def test_what_is_different_here_is_told(finished, tmp_path, cpeft_main):
     assert record_of(folder)["warnings"] == []
     result["versions"][CODE] = "0123456789ab"
     (folder / "result.json").write_text(json.dumps(result))
-    code, out, err = cpeft_main("show", "run", folder)
+    code, out, err = cpeft_main("show", "run", folder, "--json")
     assert code == 0
     assert json.loads(out)["other_versions_here"] == {CODE: ["0123456789ab", code_digest()]}
     assert f"warning: made with {CODE} 0123456789ab, this machine has {code_digest()}" in err

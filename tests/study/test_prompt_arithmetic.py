@@ -121,7 +121,7 @@ def test_compose_end_to_end(ok, tmp_path, prompts):
     assert made.provenance.formula == text
     assert made.provenance.linear == {"mood": 1.0, "topic": 0.5}
     assert TaskVector.of(made).linear == {"mood": 1.0, "topic": 0.5}
-    assert json.loads(ok("show", "prompt", out))["formula"] == text
+    assert json.loads(ok("show", "prompt", out, "--json"))["formula"] == text
     scores = [ok("eval", what, "--task", "mood.toml", "--json") for what in (text, out)]
     assert scores[0] == scores[1]
     (tmp_path / "rows.jsonl").write_text('{"text": "w1 w2"}\n' + json.dumps({"text": "w3", "prompt": text}) + "\n")

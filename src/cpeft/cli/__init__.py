@@ -25,11 +25,12 @@ from cpeft.cli import (
     status,
     prompts,
     serving,
+    archives,
     inspection,
 )  # in this order their commands join the app, and the help
 # isort: on
 
-__all__ = ["app", "base", "inspection", "main", "prompts", "runs", "serving", "status"]
+__all__ = ["app", "archives", "base", "inspection", "main", "prompts", "runs", "serving", "status"]
 
 
 # The imports create a million permanent objects; at its default thresholds the collector visits them again and again, which

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,11 +12,17 @@ from rich.table import Table
 from typer import Option
 
 from cpeft import __version__
+from cpeft.cli.help import GroupedCommands
+
+if TYPE_CHECKING:
+    from cpeft.study.runner.data_check import Finding
 
 app = typer.Typer(
+    cls=GroupedCommands,
     help="Soft prompts on frozen language models: train, mix, compare.",
+    epilog="`cpeft COMMAND --help` explains a command, with examples. A first study: cpeft run quickstart-mini",
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 console = Console(
     highlight=False, width=None if sys.stdout and sys.stdout.isatty() else 140
@@ -63,6 +69,13 @@ def show_rows(rows: list[dict[str, Any]], title: str, as_json: Any) -> None:
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     console.print(table)
+
+
+def show_finding(finding: "Finding") -> None:
+    """Print a finding as one line, which begins with its level."""
+    colours = {"error": "red", "warning": "yellow", "unchecked": "magenta", "note": "blue", "ok": "green"}
+    colour = colours[finding.level]
+    console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
 
 
 def _cell(value: Any) -> str:

@@ -3,16 +3,21 @@
 import json
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_rows
+from cpeft.cli.base import JsonOption, ModelOption, PluginOption, StoreOption, app, console, show_finding, show_rows
+from cpeft.cli.cards import Line, prompt_lines, run_lines
 from cpeft.errors import ConfigError
 from cpeft.plugins import load_plugins
+from cpeft.registry import suggest
+
+SHOWN = ["task", "prompt", "run", "options"]
 
 
 @app.command()
@@ -55,12 +60,28 @@ def list_things(
         show_rows(menu, "kinds", menu if as_json else None)
         return
     rows = catalogue.rows(kind, store)
-    if as_json or kind != "runs":
+    if as_json or kind not in ("runs", "models"):
         show_rows(rows, kind, rows if as_json else None)
+        return
+    if kind == "models":
+        show_rows([_model_row(row) for row in rows], kind, None)
         return
     show_rows([{key: value for key, value in row.items() if key != "again"} | {
         "other_versions_here": ", ".join(row["other_versions_here"])} for row in rows], kind, None)  # fmt: skip
     console.print("--json, or `cpeft show run STORE/RUN`, gives the command that reproduces each run")
+
+
+def _model_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A model in the width of a terminal: sizes in millions, and whether it is here in the place of the path."""
+    names = f"{row['model']}, {row['also']}" if row["also"] else row["model"]
+    return {
+        "model": names,
+        "kind": row["kind"],
+        "parameters": f"{row['parameters'] / 1e6:.0f} M",
+        "MB": f"{row['bytes'] / 1e6:.0f}",
+        "licence": row["licence"],
+        "where": row["where"] if row["where"].startswith("cpeft ") else "here",
+    }
 
 
 @app.command()
@@ -76,7 +97,7 @@ def show(
     model: ModelOption = None,
     rows: Annotated[int, Option(min=1, help="How many examples of a task.")] = 3,
     overrides: Annotated[list[str] | None, Argument(help="data.* settings of a task.")] = None,
-    as_json: Annotated[bool, Option("--json", help="Print options as JSON; prompts and runs always are.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print options, a prompt or a run as JSON.")] = False,
 ) -> None:
     """Show encoded examples, lengths and truncation of a task, the origin of a prompt, what a run was made from and the command
     that reproduces it, or the options of a recipe with type, default and meaning."""
@@ -84,17 +105,18 @@ def show(
 
     if kind == "options":
         _show_options(name, as_json)
-    elif kind not in ("task", "prompt", "run"):
-        raise ConfigError(f"cannot show a '{kind}'; use task, prompt, run or options")
+    elif kind not in SHOWN:
+        raise ConfigError(f"cannot show '{kind}'{suggest(kind, SHOWN)}")
     elif name is None:
         raise ConfigError(f"which {kind}? Give a name, as in: cpeft show {kind} NAME")
     elif kind == "prompt":
-        console.print_json(json.dumps(catalogue.prompt_card(name)))
+        card = catalogue.prompt_card(name)
+        _show_card(card, prompt_lines(card), as_json)
     elif kind == "run":
         from cpeft.store.history import record_of
 
         card = record_of(Path(name))
-        console.print_json(json.dumps(card))
+        _show_card(card, run_lines(card), as_json)
         for warning in card["warnings"]:
             Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     elif as_json:
@@ -102,6 +124,17 @@ def show(
     else:
         for line in catalogue.task_page(name, model, rows, overrides or []):
             console.print(line, markup=False)
+
+
+def _show_card(card: dict[str, Any], lines: list[Line], as_json: bool) -> None:
+    """Print a card line by line, or all of it as JSON."""
+    if as_json:
+        print(json.dumps(card, indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for what, value in lines:
+        table.add_row(f"[bold]{escape(what)}[/bold]", escape(value))
+    console.print(table)
 
 
 def _show_options(name: str | None, as_json: bool) -> None:
@@ -120,22 +153,63 @@ def _show_options(name: str | None, as_json: bool) -> None:
 @app.command()
 def doctor(
     what: Annotated[
-        list[str],
+        list[str] | None,
         Argument(help="Prompt folders or files, formulas of them, recipes, and overrides of these (train.steps=100)."),
-    ],
+    ] = None,
     model: Annotated[str | None, Option("--model", help="The prompts' model, where they name none on this machine.")] = None,
+    online: Annotated[
+        bool,
+        Option(
+            "--online",
+            help="Read a row of every split and the configuration of every model of these recipes on the hub, or of all "
+            "tasks and packaged recipes, and print the commits.",
+        ),
+    ] = False,
     as_json: JsonOption = False, plugins: PluginOption = None,
 ) -> None:  # fmt: skip
     """Check recipes and prompts: dead rows, truncated sources, unreachable labels, split overlap, missing data."""
     from cpeft.doctor import examine
 
+    if online:
+        _look_online(what or [], as_json, plugins or [])
+        return
+    if not what:
+        raise ConfigError("what should be checked? Give a recipe or prompts, as in: cpeft doctor quickstart")
     findings = examine(what, model, plugins or ())
     if as_json:
         print(json.dumps([vars(finding) for finding in findings], indent=2))
     for finding in () if as_json else findings:
-        colour = {"error": "red", "warning": "yellow", "unchecked": "magenta", "note": "blue", "ok": "green"}[
-            finding.level
-        ]
-        console.print(f"[{colour}]{finding.level}[/{colour}] {escape(f'{finding.where}: {finding.what}')}")
+        show_finding(finding)
     if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+def _look_online(recipes: list[str], as_json: bool, plugins: list[Path]) -> None:
+    """Print what the hub has as a table, and what is wrong in whole lines below it."""
+    from cpeft.doctor.online import look_online
+
+    load_plugins(plugins)
+    with console.status("asking the hub"):
+        found = list(look_online(recipes, plugins))
+    wrong = [entry for entry in found if entry.state == "error"]
+    rows = [
+        {
+            "state": entry.state,
+            "kind": entry.kind,
+            "name": entry.name,
+            "split": entry.split,
+            "commit": entry.revision[:12],
+            "read": entry.what[:60],
+        }
+        for entry in found
+    ]
+    show_rows(rows, "on the hub", [vars(entry) for entry in found] if as_json else None)
+    for entry in wrong if not as_json else ():
+        name = escape(" ".join(filter(None, (entry.name, entry.split))))
+        console.print(f"[red]error[/red] {name} ({escape(entry.address)}): {escape(entry.what)}")
+    if not as_json:
+        console.print(
+            f"{len(found) - len(wrong)} of {len(found)} are as cpeft expects them; --json has the whole commits"
+        )
+    if wrong:
         raise typer.Exit(2)
