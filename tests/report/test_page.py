@@ -182,22 +182,6 @@ def test_a_single_run_is_marked(tmp_path):
     assert "so there is no leader" in html
 
 
-def test_numbers_of_examples_are_columns(tmp_path):
-    for label, few, score in (
-        ("plain few_shot=4", 4, 50.0),
-        ("plain few_shot=16", 16, 60.0),
-        ("mix few_shot=16", 16, 55.0),
-    ):
-        for seed in (0, 1):
-            scores = {"rte": {"accuracy": {"value": score + seed, "low": 0, "high": 99}}}
-            write_run(tmp_path, label, ["rte"], seed, few_shot=few, scores=scores)
-    html, page = read(tmp_path)
-    table = html[html.index('class="scores">') : html.index("Every seed’s score")]
-    assert re.findall(r'<th scope="col" class="n">(.*?)</th>', table) == ["4 examples", "16 examples", "Trained"]
-    assert page.row("plain", "50.50") == "targets plain targets 50.50 [44.1, 56.9] 60.50 [54.1, 66.9] 1,234"
-    assert page.row("mix", "55.50") == "targets mix targets 55.50 [49.1, 61.9] 1,234"
-
-
 def test_axes_are_fitted_to_the_task_and_say_where_an_interval_goes_on(store):
     """Of rte: from below the constant answer, 47.5, to above the best seed, 65; the intervals of two seeds are wider."""
     html, _ = read(store)

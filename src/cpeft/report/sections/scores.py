@@ -17,7 +17,7 @@ from cpeft.report.render.table import Cell, Column, Part, Row, Table
 from cpeft.report.section import Page, section
 from cpeft.report.study import Run
 from cpeft.report.summary import MethodScore, scale_of, summarise
-from cpeft.report.vectors.lines import Shots, examples, rising
+from cpeft.report.vectors.lines import Shots, Trial, examples, rising
 
 ROOM = 0.08  # of the range of seeds and constant answer, left free at both ends of an axis
 Kinds = Mapping[tuple[str, str], tuple[str, Shots]]  # method and number of examples by stage and label
@@ -54,7 +54,7 @@ def _seeds(page: Page, each: MethodScore) -> list[Cell]:
 
 def _means(page: Page, found: Sequence[MethodScore], runs: Sequence[Run], dtype: str, name: str) -> Table:
     """A group of rows for each task and metric: its head, the constant answer, and methods by stage."""
-    kinds = {run.group: (run.method, run.result.few_shot if run.result.steps else 0) for run in runs}
+    kinds = {run.group: (run.method, Trial.of(run, run.result.tasks[0]).shots) for run in runs}
     settings = rising({shots for _, shots in kinds.values()})
     if drawn := len([shots for shots in settings if shots != 0]) < 2:
         kinds = {group: (method, "full") for group, (method, _) in kinds.items()}
