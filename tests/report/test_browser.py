@@ -188,7 +188,7 @@ def test_tables_sort(page, tmp_path):
 def test_scores_sort_within_each_task(tmp_path):
     """The head of a task and its majority class stay above; stages, which unsorted rows say once, are shown in all of them."""
     for task in ("rte", "cb", "wic"):
-        for label, score in (("plain", 60.0), ("mix", 70.0), ("late", 50.0)):
+        for label, score in (("plain", 60.0), ("blend", 70.0), ("late", 50.0)):
             write_trial(tmp_path / "store", "few", label, 0, {task: score})
     told = told_by(write_report(tmp_path / "store"), tmp_path, SORT + """
       const title = "Mean and 95% interval";
@@ -287,7 +287,7 @@ def test_every_picture_is_saved_whole(page, tmp_path):
     """Each has a button; what it saves has the page's colours and the legend that stands above it."""
     told = told_by(page, tmp_path, """
       told.pictures = document.querySelectorAll("main svg.plot").length;
-      const buttons = [...document.querySelectorAll("button.save")];
+      const buttons = [...document.querySelectorAll("figure button.save")];
       told.buttons = buttons.length;
       told.names = new Set(buttons.map(each => each.ariaLabel)).size;
       told.saved = [];
