@@ -1,4 +1,4 @@
-"""The answer: what ran, who leads and how sure that is, what failed, and what a reader must know, in three to six sentences.
+"""The answer: what ran, who leads and how sure that is, what failed, and what a reader must know, in three to five sentences.
 
 Below them stand the leaderboard of the largest board, its pictures, and the other boards in folds. Every number is one of the
 boards, of `gains` or of the cautions; nothing is computed here.
@@ -34,7 +34,7 @@ def answer(page: Page) -> dict[str, Any] | None:
     if not study.runs:
         return None
     found = boards(study)
-    sentences = [_ran(study), *_leads(found, study), *_gained(gains(study)), *_troubles(cautions_of(study))]
+    sentences = [_ran(study), *_leads(found, study), *_gained(gains(study)), _troubles(cautions_of(study))]
     tables = [_table(board, study.numbers, number) for number, board in enumerate(found, 1)]
     pictures = []
     if found:
@@ -133,16 +133,14 @@ def _gained(found: Sequence[Gain]) -> Iterator[str]:
     )
 
 
-def _troubles(found: Sequence[Caution]) -> Iterator[str | Markup]:
+def _troubles(found: Sequence[Caution]) -> Markup:
     """What went wrong, and what else there is to read."""
-    wrong = [each.short for each in found if each.short]
-    yield (
-        Markup("<strong>What went wrong</strong>: {}.").format("; ".join(wrong))
-        if wrong
-        else ("No run failed, no seed collapsed, and no trained run is at chance.")
-    )
-    if others := [f"{each.title.lower()} ({each.count})" for each in found if not each.short]:
-        yield Markup('<a href="#cautions">Read with care</a>: {}.').format("; ".join(others))
+    wrong = "; ".join(each.short for each in found if each.short)
+    others = "; ".join(f"{each.title.lower()} ({each.count})" for each in found if not each.short)
+    text = Markup("<strong>What went wrong</strong>: {}.").format(wrong) if wrong else Markup(
+        "No run failed, no seed collapsed, and no trained run is at chance."
+    )  # fmt: skip
+    return text + Markup(' <a href="#cautions">Read with care</a>: {}.').format(others) if others else text
 
 
 def _table(board: Board, numbers: Mapping[str, int], number: int) -> Table:
