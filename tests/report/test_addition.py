@@ -119,9 +119,8 @@ FOUR = [
 
 def write_limited(store, more=()):
     """A sum that answered two rows of rte, its single prompt four, noise the first of them."""
-    for task in ("rte", "cb"):
-        run = write_trial(store, "singles", "singles", 0, {task: 50.0})
-    answer(store / "singles" / "rte.singles.s0-0123456789ab", "rte", FOUR)
+    single, _ = (write_trial(store, "singles", "singles", 0, {task: 50.0}) for task in ("rte", "cb"))
+    answer(single, "rte", FOUR)
     vectors = "sum(v(singles/rte), v(singles/cb))"
     for label, init, rows in (("sum", vectors, FOUR[:2]), ("noise", f"noise({vectors})", [("a", "no", "yes")])):
         run = write_trial(store, label, label, 0, {"rte": 1.0, "cb": 40.0}, f"vocab + {init}", steps=0, validation=40.0)

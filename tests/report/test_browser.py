@@ -4,6 +4,7 @@ A headless Chromium from PATH draws the page; without one these tests say so and
 so that it cannot pass by looking at nothing.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -122,14 +123,14 @@ def test_axe_finds_nothing(page, tmp_path, dark):
 def test_the_console_stays_empty_and_nothing_is_asked_for(page, tmp_path):
     dom, console, hosts = browse(page, tmp_path)
     for title in (
-        "How this was made",
+        "Reproduce",
         "Task vectors across origins",
         "Sums of task vectors",
-        "Numbers of training examples",
-        "Similarity of the prompts",
+        "Few-shot curves",
+        "Prompt similarity",
         "Beside published figures",
         "Beside another store",
-        "Which source helps",
+        "Transfer",
     ):
         assert title in dom
     assert console == []
@@ -173,28 +174,30 @@ SORT = """
 
 def test_tables_sort(page, tmp_path):
     told = told_by(page, tmp_path, SORT + """
-      const numbers = () => texts("#stability-1", "Mean").map(parseFloat);
+      const numbers = () => texts("#board-1", "Rank").map(parseFloat);
       told.before = numbers();
-      press("#stability-1", "Mean"); told.falling = numbers();
-      press("#stability-1", "Mean"); told.rising = numbers();
-      press("#stability-1", "Mean"); told.after = numbers();
+      press("#board-1", "Rank"); told.falling = numbers();
+      press("#board-1", "Rank"); told.rising = numbers();
+      press("#board-1", "Rank"); told.after = numbers();
     """)  # fmt: skip
-    assert told["before"] == told["after"] != sorted(told["before"])
+    assert told["before"] == told["after"] != sorted(told["before"], reverse=True)
     assert told["falling"] == sorted(told["before"], reverse=True)
     assert told["rising"] == sorted(told["before"])
 
 
-def test_scores_sort_within_each_task(page, tmp_path):
+def test_scores_sort_within_each_task(tmp_path):
     """The head of a task and its majority class stay above; stages, which unsorted rows say once, are shown in all of them."""
-    told = told_by(page, tmp_path, SORT + """
+    for task in ("rte", "cb", "wic"):
+        for label, score in (("plain", 60.0), ("blend", 70.0), ("late", 50.0)):
+            write_trial(tmp_path / "store", "few", label, 0, {task: score})
+    told = told_by(write_report(tmp_path / "store"), tmp_path, SORT + """
+      const title = "Mean and 95% interval";
       const parts = () => [...document.querySelectorAll(".scores tbody")].map(
-        body => [...body.rows].map(row => row.className === "task" ? "task" : row.cells[2].textContent));
+        body => [...body.rows].map(row => row.className === "task" ? "task" : row.cells[2].textContent.slice(0, 5)));
       const hidden = () => [...document.querySelectorAll(".scores .again")].filter(
         cell => getComputedStyle(cell).opacity === "0").length;
       told.before = parts(); told.hidden = hidden();
-      press(".scores", "Mean"); told.falling = parts(); told.shown = hidden();
-      press(".scores", "95% interval");
-      told.by_low = texts(".scores", "95% interval", "tbody:first-of-type tr:not(.task, .fixed)");
+      press(".scores", title); told.falling = parts(); told.shown = hidden();
     """)  # fmt: skip
     assert len(told["before"]) > 2
     assert any(part[2:] != sorted(part[2:], key=float, reverse=True) for part in told["before"])
@@ -202,8 +205,44 @@ def test_scores_sort_within_each_task(page, tmp_path):
         assert part[:2] == before[:2] == ["task", "47.50"]
         assert part[2:] == sorted(before[2:], key=float, reverse=True)
     assert told["hidden"] > told["shown"] == 0
-    lows = [float(text.split(" – ")[0]) for text in told["by_low"]]
-    assert lows == sorted(lows, reverse=True) != []
+
+
+def test_tables_are_filtered_and_saved(tmp_path):
+    """Rows of a task are found by its name, and parts without a match are hidden whole; a table is saved with all its rows."""
+    for task in ("rte", "cb", "wic"):
+        for label, score in (("plain", 60.0), ("mix, with a comma", 70.0)):
+            write_trial(tmp_path / "store", "few", label, 0, {task: score})
+    told = told_by(write_report(tmp_path / "store"), tmp_path, """
+      const shown = () => [...document.querySelectorAll("#scores-1 tbody tr")].filter(row => !row.hidden).length;
+      const field = document.querySelector("#scores .tools input");
+      const type = words => { field.value = words; field.dispatchEvent(new Event("input")); return shown(); };
+      told.all = shown();
+      told.task = type("rte");
+      told.both = type("plain RTE");
+      told.none = type("nowhere");
+      told.again = type("");
+      const Own = Blob;
+      URL.createObjectURL = () => "#";
+      Blob = class extends Own { constructor(parts, options) { super(parts, options); told.csv = parts[0]; } };
+      document.querySelector("#board-1").closest(".scroll").nextElementSibling.click();
+    """)  # fmt: skip
+    assert (told["all"], told["task"], told["both"], told["none"], told["again"]) == (12, 4, 3, 0, 12)
+    head, *rows = csv.reader(told["csv"].splitlines())
+    assert head[:2] == ["Method", "Mean"]
+    assert [row[0] for row in rows] == ["mix, with a comma", "plain"]
+
+
+def test_a_link_opens_the_fold_that_it_leads_to(tmp_path):
+    for label in ("plain", "mix"):
+        write_trial(tmp_path / "store", "few", label, 0, {"rte": 60.0})
+    told = told_by(write_report(tmp_path / "store"), tmp_path, """
+      const fold = document.querySelector("#scores > details");
+      told.before = fold.open;
+      location.hash = "#scores";
+      dispatchEvent(new HashChangeEvent("hashchange"));
+      told.after = fold.open;
+    """)  # fmt: skip
+    assert (told["before"], told["after"]) == (False, True)
 
 
 def test_intervals_and_p_values_sort_as_numbers_and_totals_stay_below(page, tmp_path):
@@ -248,16 +287,16 @@ def test_every_picture_is_saved_whole(page, tmp_path):
     """Each has a button; what it saves has the page's colours and the legend that stands above it."""
     told = told_by(page, tmp_path, """
       told.pictures = document.querySelectorAll("main svg.plot").length;
-      const buttons = [...document.querySelectorAll("button.save")];
+      const buttons = [...document.querySelectorAll("figure button.save")];
       told.buttons = buttons.length;
       told.names = new Set(buttons.map(each => each.ariaLabel)).size;
       told.saved = [];
-      const legend = document.getElementById("shots-rte-float32-0").closest(".across").querySelector(".legend");
+      const legend = document.getElementById("shots-rte-float32").closest("figure").parentElement.querySelector(".legend");
       told.legend = [...legend.children].map(line => line.textContent.trim());
       URL.createObjectURL = () => "#";
       const Own = Blob;
       Blob = class extends Own { constructor(parts, options) { super(parts, options); told.saved.push(parts[0]); } };
-      for (const id of ["shots-rte-float32-0", "alike-0-0-0", "transfer-0"])
+      for (const id of ["shots-rte-float32", "alike-0-0-0", "transfer-0"])
         document.getElementById(id).closest("figure").querySelector("button.save").click();
     """)  # fmt: skip
     assert told["pictures"] == told["buttons"] > 8
@@ -305,8 +344,8 @@ def test_the_page_prints(tmp_path):
     text = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
     heads = [line.split() for line in text.splitlines() if line.split()[:3] == ["Stage", "Method", "Mean"]]
     assert len(heads) > 1
-    assert heads[0][-2:] == ["Seeds", "Trained"]
-    for unsaid in ("Save as SVG", "Searching needs", "Answers to test rows", "goes on to the right"):
+    assert heads[0][-1] == "Trained"
+    for unsaid in ("Save as SVG", "Save CSV", "Searching needs", "Answers to test rows", "scroll right"):
         assert unsaid not in text
     assert re.search(r"MultiRC +BoolQ +WiC +WSC +CB +average", text)
 
@@ -316,7 +355,7 @@ def test_five_hundred_runs_stay_usable(tmp_path):
     path = write_report(write_many(tmp_path / "store"))
     assert path.stat().st_size <= 25 * 2**20
     told = told_by(path, tmp_path, SORT + """
-      press(".scores", "Mean");
+      press(".scores", "Mean and 95% interval");
       told.sorted = [...document.querySelectorAll(".scores tbody:first-of-type tr:not(.task, .fixed)")].map(
         row => parseFloat(row.cells[2].textContent));
       const form = document.getElementById("answers-form");

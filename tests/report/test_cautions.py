@@ -18,7 +18,9 @@ def found(store):
 def test_nothing_to_say(tmp_path):
     write_trial(tmp_path, "few", "SPoT", 0, {"rte": 60.0})
     assert found(tmp_path) == {}
-    assert "cautions" not in read(tmp_path)[1].sections
+    html, page = read(tmp_path)
+    assert "cautions" not in page.sections
+    assert "No run failed, no seed collapsed, and no trained run is at chance." in html
 
 
 def test_trained_methods_at_chance_and_no_others(tmp_path):
@@ -27,17 +29,31 @@ def test_trained_methods_at_chance_and_no_others(tmp_path):
         write_trial(tmp_path, "few", "weak", seed, {"rte": score})
     write_trial(tmp_path, "few", "fine", 0, {"rte": 48.0})
     write_trial(tmp_path, "zero", "control", 0, {"rte": 1.0}, steps=0)
-    mean = "accuracy 47.0 in the mean of 2 runs, best constant answer 47.5"
-    assert found(tmp_path) == {"At chance": (f"few, weak, rte: {mean}; at chance: seed 0 (40.0)",)}
+    (caution,) = cautions_of(Study.of(Store(tmp_path)))
+    assert (caution.title, caution.count) == ("At chance", "1 of 3 scores of trained runs")
     html, page = read(tmp_path)
-    assert page.sections[0] == "cautions"
-    assert "<strong>At chance</strong> (1 of 3 scores of trained runs)" in html
+    assert page.sections[:2] == ["answer", "cautions"]
+    assert page.row("few, weak") == "few, weak 1 of 2 40.0"
+    assert "rte (constant 47.5)" in html
+    assert "<strong>What went wrong</strong>: 1 of 3 scores of trained runs are at chance." in html
 
 
 def test_single_runs_at_chance_are_told_where_their_mean_is_not(tmp_path):
     for seed, score in enumerate((90.0, 47.5, float("nan"))):
         write_trial(tmp_path, "few", "some", seed, {"rte": score})
-    assert found(tmp_path)["At chance"][0].endswith("; at chance: seed 1 (47.5), seed 2 (nan)")
+    assert read(tmp_path)[1].row("few, some") == "few, some 2 of 3 47.5, nan"
+
+
+def test_the_matrix_of_chance_holds_methods_and_tasks_that_are_at_chance(tmp_path):
+    for seed in (0, 1):
+        for task, scores in {"rte": (40.0, 60.0), "cb": (41.0, 60.0), "wic": (90.0, 60.0)}.items():
+            for label, score in zip(("weak", "fine"), scores, strict=True):
+                write_trial(tmp_path, "few", label, seed, {task: score + seed})
+    html, page = read(tmp_path)
+    table = html[html.index('id="chance"') :].partition("</table>")[0]
+    assert page.row("few, weak") == "few, weak 2 of 2 41.0, 42.0 2 of 2 40.0, 41.0"
+    assert "fine" not in table
+    assert "wic" not in table
 
 
 def test_runs_that_hardly_say_a_label(tmp_path):
@@ -58,11 +74,11 @@ def test_nothing_is_folded_up_however_much_there_is(tmp_path):
         write_trial(tmp_path, "few", "weak", seed, {"rte": 40.0})
         (tmp_path / "few" / f"broken-{seed}").mkdir()
         (tmp_path / "few" / f"broken-{seed}" / "failed.json").write_text('{"error": "RunFailed: loss is nan"}')
-    html, _ = read(tmp_path)
+    html, page = read(tmp_path)
     top = html[html.index('id="cautions"') : html.index('id="scores"')]
     assert "<details" not in top
     assert top.count("RunFailed: loss is nan</li>") == 40
-    assert all(f"seed {seed} (40.0)" in top for seed in range(40))
+    assert page.row("few, weak") == f"few, weak 40 of 40 {', '.join(['40.0'] * 40)}"
 
 
 def test_cut_and_shared_texts_and_failures(tmp_path):

@@ -37,7 +37,7 @@ def test_one_run_has_a_row_for_every_metric_the_headline_first(tmp_path):
         "method": "plain",
         "label": "plain",
         "run": folder.name,
-        "run_id": "0123456789ab",
+        "run_id": folder.name.rpartition("-")[2],
         "method_name": "prompt_tuning",
         "model": "/models/t5-tiny",
         "dtype": "float32",

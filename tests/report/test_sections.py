@@ -17,7 +17,7 @@ from cpeft.report.study import Study
 from cpeft.store.run_folder import Store
 
 REPORT = Path(page_module.__file__).parent
-ALWAYS = {"scores", "making"}
+ALWAYS = {"answer", "scores", "making", "reading"}
 OWN = """
 from cpeft.report.section import section
 

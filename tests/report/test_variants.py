@@ -5,10 +5,9 @@ from fabricate import change, write_trial
 from test_page import read
 
 from cpeft.report.sections.beside import stores_beside
-from cpeft.report.sections.ranking import contests
-from cpeft.report.sections.stability import spreads
 from cpeft.report.study import Study
 from cpeft.report.summary import summarise
+from cpeft.report.top.board import boards
 from cpeft.report.vectors.lines import Trial, gather
 from cpeft.report.vectors.starts import untrained
 from cpeft.store.run_folder import Store
@@ -42,7 +41,6 @@ def test_other_settings_are_no_seeds(tmp_path):
     html, page = read(tmp_path)
     assert page.row("plain · optim.lr=0.3", "60.50")
     assert page.row("seed 0: 60.00, seed 1: 61.00")
-    assert [spread.method for spread in spreads(study(tmp_path))] == ["plain", "plain · optim.lr=0.3"]
     legend = html[html.index('id="curves"') :]
     assert "plain · optim.lr=0.3" in legend[: legend.index("</ul>")]
 
@@ -57,8 +55,8 @@ def test_methods_over_tasks_and_lines_keep_them_apart(tmp_path):
         for task in ("rte", "cb"):
             named(write_trial(tmp_path, "few", "plain", seed, {task: 50.0}), f"{seed:012x}")
             write_trial(tmp_path, "few", "plain", seed, {task: 60.0}, settings=FAST)
-    (contest,) = contests(study(tmp_path))
-    assert {each.name: each.mean for each in contest.methods} == {"plain · optim.lr=0.3": 60, "plain": 50}
+    (board,) = boards(study(tmp_path))
+    assert {each.name: each.mean for each in board.methods} == {"plain · optim.lr=0.3": 60, "plain": 50}
 
 
 def test_a_changed_number_of_examples_is_a_point_of_the_line(tmp_path):

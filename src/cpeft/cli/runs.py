@@ -268,8 +268,8 @@ def report(
     if frame is not None:
         write_frame(scores(store), frame)
         console.print(f"scores: {frame}", markup=False)
-    made = Report.of(store, against, other)
-    console.print(f"report: {made.write(out)}", markup=False)
+    made = Report.of(store, against, other, out)
+    console.print(f"report: {made.write()}", markup=False)
     if figures is not None:
         files = write_files(made.parts, figures)
         console.print(f"figures and tables: {len(files)} files in {figures}, listed in index.md", markup=False)

@@ -1,4 +1,4 @@
-"""The head of the page: what ran on what, with which weights, rows and programs, for how long, and for how much electricity."""
+"""The facts of a store: what ran on what, with which weights, rows and programs, for how long, and for how much electricity."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime

@@ -1,8 +1,9 @@
 """One self-contained HTML file of a store: what was run, what came out, and how sure one can be of it.
 
 The file needs nothing else: no font, no picture, no script from elsewhere; its Content-Security-Policy forbids them. Its own
-script (`templates/page.js`) sorts tables, saves figures and searches answers; without it everything else is there. It is
-made from run folders alone, and the same store gives the same bytes. Its sections are those of `cpeft.report.section`.
+script (`templates/page.js`) sorts and filters tables, saves tables and figures and searches answers; without it everything
+else is there. It is made from run folders alone, and the same store gives the same bytes. Its sections are those of
+`cpeft.report.section`: the first ones answer what was found, the others are details in folds.
 """
 
 import base64
@@ -18,7 +19,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cpeft.errors import ConfigError
-from cpeft.report.header import head_facts
 from cpeft.report.render.files import Writable, parts_of
 from cpeft.report.section import SECTIONS, Page, Section
 from cpeft.report.study import Study
@@ -29,35 +29,35 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Report:
-    """A page, and the tables and pictures that it shows."""
+    """A page, the file it is for, and the tables and pictures that it shows."""
 
-    page: Page
+    path: Path
     html: str
     parts: tuple[Writable, ...]
 
     @classmethod
-    def of(cls, store: Path, paper: str | None = None, other: Path | None = None) -> "Report":
+    def of(cls, store: Path, paper: str | None = None, other: Path | None = None, out: Path | None = None) -> "Report":
         """The report of a store's finished runs, beside the published figures of `paper` (`attempt`, `tpv`) and the same runs
-        of another store if they are named. Raises ConfigError where there is nothing to show."""
+        of another store if they are named; for the file `out`, by default one in the store whose name says what it is set
+        beside. Raises ConfigError where there is nothing to show."""
         study = _opened(store)
+        path = out or store / file_name(paper, other)
         asked = [*([str(other)] if other else []), *(["--against", paper] if paper else [])]
         command = shlex.join(["cpeft", "report", str(study.store.path), *asked])
-        page = Page(study, command, paper, None if other is None else _opened(other))
+        page = Page(study, command, paper, None if other is None else _opened(other), path.parent)
         sections = sorted((section for _, section in SECTIONS.items()), key=lambda section: section.order)
         found = [(section, values) for section in sections if (values := section(page)) is not None]
-        return cls(page, _rendered(page, found), tuple(parts_of([values for _, values in found])))
+        return cls(path, _rendered(page, found), tuple(parts_of([values for _, values in found])))
 
-    def write(self, path: Path | None = None) -> Path:
-        """Write the page; its path, by default one in the store whose name says what it is set beside."""
-        other = None if self.page.other is None else self.page.other.store.path
-        path = path or self.page.study.store.path / file_name(self.page.paper, other)
-        path.write_text(self.html, encoding="utf-8", newline="\n")
-        return path
+    def write(self) -> Path:
+        """Write the page; its path."""
+        self.path.write_text(self.html, encoding="utf-8", newline="\n")
+        return self.path
 
 
 def write_report(store: Path, out: Path | None = None, paper: str | None = None, other: Path | None = None) -> Path:
-    """Write the page of a store, as `Report.of` makes it and `Report.write` names it; its path."""
-    return Report.of(store, paper, other).write(out)
+    """Write the page of a store, as `Report.of` makes and names it; its path."""
+    return Report.of(store, paper, other, out).write()
 
 
 def _rendered(page: Page, found: Sequence[tuple[Section, Mapping[str, Any]]]) -> str:
@@ -71,8 +71,8 @@ def _rendered(page: Page, found: Sequence[tuple[Section, Mapping[str, Any]]]) ->
     )
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     html = templates.get_template("report.html").render(
-        title=page.study.store.path.resolve().name,
-        facts=head_facts(page.study),
+        title=" and ".join(page.study.names) or page.study.store.path.resolve().name,
+        abouts=page.study.abouts,
         sections=[(each, Markup(templates.get_template(f"{each.name}.html").render(values))) for each, values in found],
         script=script,
         allowed=base64.b64encode(

@@ -8,8 +8,11 @@ entry point group `cpeft.sections`, whose entries name what the decorator return
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from os.path import relpath
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cpeft.registry import Registry
 from cpeft.report.study import Study
@@ -18,12 +21,19 @@ from cpeft.report.study import Study
 @dataclass(frozen=True)
 class Page:
     """What a page is about: the runs of a store; `paper` names published figures, and `other` another store, to set beside
-    them; `command` makes the page."""
+    them; `command` makes the page, whose file is in `folder`, by default the store."""
 
     study: Study
     command: str = "cpeft report"
     paper: str | None = None
     other: Study | None = None
+    folder: Path | None = None
+
+    @cached_property
+    def links(self) -> dict[str, str]:
+        """The relative address of every run's folder, by run id."""
+        start = self.folder or self.study.store.path
+        return {run.folder.id: quote(f"{Path(relpath(run.folder.path, start)).as_posix()}/") for run in self.study.runs}
 
 
 Make = Callable[[Page], Mapping[str, Any] | None]
@@ -31,12 +41,13 @@ Make = Callable[[Page], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page; sections stand in rising `order`."""
+    """One part of the page; sections stand in rising `order`, folded up unless they say otherwise."""
 
     name: str
     title: str
     order: int
     make: Make
+    folded: bool = True
 
     @property
     def folder(self) -> Path:
@@ -51,6 +62,6 @@ class Section:
 SECTIONS: Registry[Section] = Registry("section", "cpeft.report")
 
 
-def section(name: str, title: str, order: int) -> Callable[[Make], Section]:
+def section(name: str, title: str, order: int, folded: bool = True) -> Callable[[Make], Section]:
     """Decorator: register a function as a section of the report."""
-    return lambda make: SECTIONS.add(name, Section(name, title, order, make))
+    return lambda make: SECTIONS.add(name, Section(name, title, order, make, folded))

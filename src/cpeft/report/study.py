@@ -1,5 +1,7 @@
 """What a store holds, as the sections of the report read it: finished runs and finished comparisons."""
 
+import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +15,10 @@ from cpeft.report.variants import Variant, labels_apart
 from cpeft.store.manifest import Manifest, read_manifests
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder, Store
+
+GRID = re.compile(
+    r"(?: ·)? (?:data\.)?(few_shot|limit_train)=\w+"
+)  # what a grid over them, or a change, adds to labels
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,11 @@ class Run:
     def of(cls, folder: RunFolder, result: RunResult) -> "Run":
         """A run by its own label alone."""
         return cls(folder, result, folder.config(), result.label)
+
+    @property
+    def method(self) -> str:
+        """The label without the number of training examples."""
+        return GRID.sub("", self.label)
 
     @property
     def group(self) -> tuple[str, str]:
@@ -143,6 +154,23 @@ class Study:
     @cached_property
     def labels(self) -> list[str]:
         return distinct(run.label for run in self.runs)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of its recipes."""
+        return distinct(manifest.name for manifest in self.manifests)
+
+    @cached_property
+    def abouts(self) -> list[str]:
+        """What its recipes say they are about."""
+        tables = (tomllib.loads(text) for manifest in self.manifests for text in manifest.files.values())
+        return distinct(table["about"] for table in tables if table.get("name") in self.names and table.get("about"))
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """A number of every method, trained ones first: it decides the colour of the method in all pictures."""
+        methods = distinct(run.method for run in sorted(self.runs, key=lambda run: not run.result.steps))
+        return {method: number for number, method in enumerate(methods)}
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], list[Run]]:

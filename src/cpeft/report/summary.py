@@ -34,7 +34,7 @@ NOTE = (
 @dataclass(frozen=True)
 class MethodScore:
     """One task, metric and method over seeds; `kind` says where the interval comes from: `seeds`, `rows`, or `fixed` for a
-    constant. `values` are in the order of the runs, `by_seed` has (seed, value) in rising order."""
+    constant. `values` are in the order of the runs, `by_seed` has (seed, value, run id) in rising order."""
 
     task: str
     stage: str
@@ -46,7 +46,7 @@ class MethodScore:
     high: float
     kind: str
     trainable: int | None
-    by_seed: tuple[tuple[int, float], ...] = ()
+    by_seed: tuple[tuple[int, float, str], ...] = ()
 
     @property
     def mean(self) -> float:
@@ -74,6 +74,12 @@ class MethodScore:
             return f"{self.seeds} seeds, one and the same value"
         return f"[{self.low:.1f}, {self.high:.1f}]{' rows' if self.kind == 'rows' else ''}"
 
+    @property
+    def seeds_text(self) -> str:
+        """Every seed and the interval in words."""
+        values = "".join(f"seed {seed}: {fixed(value)}, " for seed, value, _ in self.by_seed)
+        return values + ("one and the same value" if self.same else f"interval {self.low:.1f} to {self.high:.1f}")
+
 
 def summarise(runs: Sequence[Run]) -> list[MethodScore]:
     """One score per task, stage, method and dtype for every metric of the task, and for the closed-choice forms of the headline
@@ -84,12 +90,25 @@ def summarise(runs: Sequence[Run]) -> list[MethodScore]:
     pairs = list(zip(frame["task"], frame["metric"], strict=True))
     shown = [metric == (plain := without_choice(metric)) or (task, plain) in known for task, metric in pairs]
     found = [_score(rows) for _, rows in frame[shown].groupby(KEY, sort=False)]
-    # few-shot and full runs share their test rows; where limits differ, the best constant counts
-    for (task, metric), bars in headlines.dropna(subset="majority").groupby(["task", "metric"])["majority"]:
-        bar = scale_of(metric).best(bars.tolist())
+    for (task, metric), bar in constants(runs).items():
         found.append(MethodScore(task, "", "majority class", metric, "", (bar,), bar, bar, "fixed", 0))
     tasks, metrics = distinct(frame["task"]), distinct(pairs)
     return sorted(found, key=lambda s: (tasks.index(s.task), metrics.index((s.task, s.metric)), s.kind != "fixed"))
+
+
+def constants(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
+    """The best constant answer's score by task and headline metric; the best of several where limits of test rows differ."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        for task, about in run.result.data.items():
+            if about.majority is not None:
+                found.setdefault((task, about.headline), []).append(about.majority)
+    return {key: scale_of(key[1]).best(bars) for key, bars in found.items()}
+
+
+def at_chance(value: float, constant: float, metric: str) -> bool:
+    """Whether a score does not beat the best constant answer; nor does NaN."""
+    return not (value > constant if scale_of(metric).higher_is_better else value < constant)
 
 
 def _score(rows: pd.DataFrame) -> MethodScore:
@@ -100,7 +119,7 @@ def _score(rows: pd.DataFrame) -> MethodScore:
     if interval is None:
         interval, kind = (float(first["low"]), float(first["high"])), "rows"
     trainable = None if pd.isna(first["trainable"]) else int(first["trainable"])
-    by_seed = sorted(zip(rows["seed"].tolist(), values, strict=True))
+    by_seed = sorted(zip(rows["seed"].tolist(), values, rows["run_id"].tolist(), strict=True))
     low, high = interval
     return MethodScore(**key, values=values, low=low, high=high, kind=kind, trainable=trainable, by_seed=tuple(by_seed))
 

@@ -29,9 +29,9 @@ from cpeft.report.published.matching import (
 )
 from cpeft.report.published.paper_table import PaperCell, Wide, groups_of, wide
 from cpeft.report.section import Page, section
-from cpeft.report.study import Study, distinct
+from cpeft.report.study import GRID, Study, distinct
 from cpeft.report.vectors.crossing import crossings
-from cpeft.report.vectors.lines import GRID, Shots, Trial, examples
+from cpeft.report.vectors.lines import Shots, Trial, examples
 from cpeft.stats.corrected_tests import summed
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.summaries import Summary, difference_interval, holm_judged, judge_figure, judge_rounded
@@ -71,7 +71,7 @@ class Against:
     cosines: Cosines | None = None
 
 
-@section("against", "Beside published figures", 40)
+@section("against", "Beside published figures", 14, folded=False)
 def against(page: Page) -> dict[str, Any] | None:
     """The store beside published figures, where a study is named."""
     if page.paper is None:

@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 
 Curve = Sequence[tuple[float, float]]  # (step, value) of one run
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6a51a3", "#8c564b")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2))
 MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}  # with the letter that looks like each
 # Ink, rules and background of the light page; in pictures of the page itself they become its CSS colours.
@@ -165,9 +165,14 @@ class Picture:
         return figure
 
 
-def line_style(index: int) -> tuple[str, tuple[float, ...]]:
-    """Colour and dashes of the line number `index`; 24 differ."""
-    return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)]
+def swatch(method: int) -> Markup:
+    """The colour of a method, to stand before its name in a table."""
+    return Markup('<i class="swatch" style="background: {}"></i>').format(line_style(method)[0])
+
+
+def line_style(method: int, line: int = 0) -> tuple[str, tuple[float, ...]]:
+    """Colour and dashes of the line number `line` of a method in one panel; those of 24 methods differ."""
+    return COLOURS[method % len(COLOURS)], DASHES[(method // len(COLOURS) + line) % len(DASHES)]
 
 
 def point_style(index: int) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,15 @@ CELL = 29.0  # height and width of a cell, in points as all lengths here
 TITLE = 190.0  # the least width of a picture, into which a title breaks
 TURN = 40  # degrees by which long names of columns are turned
 LUMINANCE = (0.2126, 0.7152, 0.0722)
+GREY = (0.84, 0.84, 0.84, 1.0)
 CELL_INK = "#10202e"  # of numbers in pale cells, which are pale on a dark page too
 
 
 @dataclass(frozen=True)
 class HeatMap:
     """Values by the numbers of their row and column, nan for a dash. `share` is where on the scale a value lies, from 0 to 1;
-    the last column is `apart` from the others by so many cells."""
+    cells that have a value in `shown` are coloured by that, and grey where it is nan. The last column is `apart` from the
+    others by so many cells."""
 
     rows: Sequence[str]
     columns: Sequence[str]
@@ -30,6 +32,7 @@ class HeatMap:
     share: Callable[[float], float]
     words: Callable[[float], str]
     apart: float = 0.0
+    shown: Mapping[tuple[int, int], float] = field(default_factory=dict)
 
     @property
     def turned(self) -> bool:
@@ -54,7 +57,8 @@ class HeatMap:
         places = [float(i) for i in range(len(self.columns))]
         places[-1] += self.apart
         for (row, column), value in self.values.items():
-            self._cell(axes, places[column], row, value)
+            share = self.share(self.shown.get((row, column), value))
+            self._cell(axes, places[column], row, value, share)
         axes.set_xlim(0, len(places) + self.apart)
         axes.set_ylim(len(self.rows), 0)
         axes.set_aspect("equal", anchor="NW")
@@ -64,11 +68,11 @@ class HeatMap:
         axes.set_xticks(np.array(places) + 0.5, list(self.columns), **how)
         axes.set_yticks(np.arange(len(self.rows)) + 0.5, list(self.rows))
 
-    def _cell(self, axes: Axes, x: float, y: float, value: float) -> None:
+    def _cell(self, axes: Axes, x: float, y: float, value: float, share: float) -> None:
         if math.isnan(value):
             axes.text(x + 0.5, y + 0.5, "–", ha="center", va="center_baseline")
             return
-        colour = self.scale(self.share(value))
+        colour = GREY if math.isnan(share) else self.scale(share)
         dark = np.dot(np.power(colour[:3], 2.2), LUMINANCE) < 0.25
         axes.fill([x, x + 1, x + 1, x], [y, y, y + 1, y + 1], facecolor=colour, edgecolor=PAPER, linewidth=1.5)
         ink = "white" if dark else CELL_INK

@@ -13,9 +13,9 @@ def fixed(value: float, places: int = 2) -> str:
     return f"{value:.{places}f}"
 
 
-def signed(value: float) -> str:
+def signed(value: float, places: int = 2) -> str:
     """With its sign, minus as the page writes it."""
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{value:+.{places}f}".replace("-", "−")
 
 
 def between(interval: Sequence[float]) -> str:

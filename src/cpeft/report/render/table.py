@@ -18,7 +18,7 @@ from rich.markup import escape as escape_rich
 TEX = str.maketrans(
     {mark: f"\\{mark}" for mark in "{}$&#_%"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "|": r"\textbar{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "★": r"$\star$"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "±": r"$\pm$", "×": r"$\times$"}
     | {"λ": r"$\lambda$", "–": "--", "’": "'", "…": r"\dots{}"}
 )
 MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in "\\|<*`"})
@@ -28,20 +28,23 @@ ITEMS = ("code", "item")  # kinds that a cell has several of; semicolons divide 
 
 
 class Part(NamedTuple):
-    """Text of a cell with a kind and a tooltip."""
+    """Text of a cell with a kind, a tooltip and an address to link to."""
 
     text: str
     kind: str
     title: str = ""
+    link: str = ""
 
     def __html__(self) -> str:
-        element = ELEMENTS.get(self.kind, "span")
-        return f"<{element}{_attributes(_class=self.kind, title=self.title)}>{escape(self.text)}</{element}>"
+        element = "a" if self.link else ELEMENTS.get(self.kind, "span")
+        given = _attributes(_class=self.kind, title=self.title, href=self.link)
+        return f"<{element}{given}>{escape(self.text)}</{element}>"
 
 
 class Cell(NamedTuple):
     """One cell: `kind` is a class of the page, `sort` what the page sorts by where the text is no number, `span` the number of
-    columns it takes, `again` whether its text repeats that of the cell above, and `drawing` what the page alone shows."""
+    columns it takes, `again` whether its text repeats that of the cell above, and `drawing` what the page alone shows, before
+    the text."""
 
     parts: tuple[str | Part, ...] = ()
     kind: str = ""
@@ -210,7 +213,7 @@ def _cell(cell: Cell, number: bool, rows: int) -> str:
     sort = "" if cell.sort is None else str(cell.sort)
     given = _attributes(scope=scope * cell.header, **spans, _class=kinds, data_sort=sort)
     element = "th" if cell.header else "td"
-    return f"<{element}{given}>{' '.join(map(escape, cell.parts))}{cell.drawing or ''}</{element}>"
+    return f"<{element}{given}>{cell.drawing or ''}{' '.join(map(escape, cell.parts))}</{element}>"
 
 
 def _head(column: Column) -> str:

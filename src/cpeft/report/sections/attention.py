@@ -40,7 +40,7 @@ class Weights:
         return cls(means, float(np.exp(entropy).mean()), round(float(weights.std(axis=0).max()), 9))
 
 
-@section("attention", "Where the attention goes", 110)
+@section("attention", "Attention over source prompts", 110)
 def attention(page: Page) -> dict[str, Any] | None:
     """Mean attention weights over test rows and seeds, targets by sources, per stage and method."""
     found: dict[tuple[str, str], dict[str, list[Weights]]] = {}
@@ -52,7 +52,14 @@ def attention(page: Page) -> dict[str, Any] | None:
         {**each, "table": _concentration(each["group"], each["lines"], number)}
         for number, each in enumerate(maps_of(found), 1)
     ]
-    return {"maps": maps} if maps else None
+    return {"maps": maps, "steady": _steady(maps)} if maps else None
+
+
+def _steady(maps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How many targets have weights that hardly depend on the input, and in which maps."""
+    named = [f"{each['group'][1]}: {', '.join(each['steady'])}" for each in maps if each["steady"]]
+    tasks, every = (sum(len(each[what]) for each in maps) for what in ("steady", "lines"))
+    return {"maps": named, "tasks": tasks, "all": every}
 
 
 def _concentration(group: tuple[str, str], lines: Sequence[Line], number: int) -> Table:
@@ -92,7 +99,7 @@ def maps_of(groups: Mapping[tuple[str, str], Mapping[str, Sequence[Weights]]]) -
             lines.append((task, largest, weight, f"{used:.1f}", weight_text(spread), len(runs)))
         steady = [task for task, runs in tasks.items() if max(each.spread for each in runs) < STEADY]
         picture = heat_map(list(tasks), columns, values, f"map-{i}", f"{group[1]}, stage {group[0]}: targets × sources")
-        maps.append({"group": group, "picture": picture, "lines": lines, "candidates": len(columns), "steady": steady})
+        maps.append({"group": group, "picture": picture, "lines": lines, "steady": steady})
     return maps
 
 

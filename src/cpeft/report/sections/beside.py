@@ -55,7 +55,7 @@ class Beside:
     facts: tuple[tuple[str, str, str], ...]
 
 
-@section("beside", "Beside another store", 30)
+@section("beside", "Beside another store", 12, folded=False)
 def beside(page: Page) -> dict[str, Any] | None:
     """The page's store beside another one, where one is given."""
     if page.other is None:

@@ -1,20 +1,25 @@
 """What a reader must know before believing the rest: failures, runs at chance, answers that are no label, cut texts, rows that
 splits share.
 
-Nothing here is judged away or folded up: it is what run folders say, at the top of the page.
+Nothing here is judged away or folded up: it is what run folders say, below the summary.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import pandas as pd
+
 from cpeft.data.notes import ABSENT, CUT, SHARED, SWALLOWED, UNKNOWN, VALIDATED, of_training
 from cpeft.report.frame import score_frame
+from cpeft.report.render.numbers import EMPTY, cell, header, muted
+from cpeft.report.render.table import Cell, Column, Part, Row, Table
 from cpeft.report.section import Page, section
 from cpeft.report.study import Run, Study, distinct
-from cpeft.report.summary import scale_of
+from cpeft.report.summary import at_chance, constants, scale_of
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder
 
@@ -28,48 +33,53 @@ SPEECHLESS = (
 
 @dataclass(frozen=True)
 class Caution:
-    """One kind of trouble: what it is, how often it was met, what it means, and where it is."""
+    """One kind of trouble: what it is, how often it was met, what it means, and where it is, as texts or as a table. `short`
+    says it in the summary; what has none is named there by its title."""
 
     title: str
     count: str
     meaning: str
-    places: tuple[str, ...]
+    places: tuple[str, ...] = ()
+    table: Table | None = None
+    short: str = ""
 
 
-@section("cautions", "Read this first", 10)
+@section("cautions", "Cautions", 10, folded=False)
 def cautions(page: Page) -> dict[str, Any] | None:
-    """All cautions, before everything else."""
+    """All cautions."""
     found = cautions_of(page.study)
-    return {"found": found} if found else None
+    return {"found": found, "tables": [each.table for each in found if each.table]} if found else None
 
 
 def cautions_of(study: Study) -> list[Caution]:
     """All that a store gives reason to be careful about; empty where there is none."""
     failed = [folder for folder in study.unfinished if folder.failed]
     begun = [folder for folder in study.unfinished if not folder.failed]
-    weak = list(_at_chance(study))
-    trained = sum(len(result.tasks) for result in study.results if result.steps > 0)
+    scores = _trained_scores(study)
+    weak = f"{scores['weak'].sum()} of {len(scores)} scores of trained runs"
     silent = no_labels(study.runs)
     collapsed = [place for runs in _by_method(study).values() for place in _collapsed(runs)]
     found = (
         Caution("Failed runs", str(len(failed)), "Nothing of them enters any table or figure.",
-                tuple(_reason(study, folder) for folder in failed)),
+                tuple(_reason(study, folder) for folder in failed),
+                short=f"{len(failed)} run{'s' * (len(failed) > 1)} failed"),
         Caution("Unfinished runs", str(len(begun)), "They were begun and neither ended nor failed; nothing of them is shown. "
                 "Runs that were never begun leave no folder and are not listed.",
-                tuple(_reason(study, folder) for folder in begun)),
-        Caution("At chance", f"{sum(count for _, count in weak)} of {trained} scores of trained runs", "These runs do not "
-                "beat the best constant answer on the test rows: these scores are no evidence that the task was learned.",
-                tuple(what for what, _ in weak)),
+                tuple(_reason(study, folder) for folder in begun),
+                short=f"{len(begun)} run{'s' * (len(begun) > 1)} unfinished"),
+        Caution("At chance", weak, "These do not beat the best constant answer on the test rows: they are no evidence that the "
+                "task was learned.", table=_chance_table(scores), short=f"{weak} are at chance"),
         Caution("Answers that are no label", f"{sum(len(runs) for _, runs in silent)} of {_closed(study.results)} scores of "
                 "tasks with labels", "Most of what these runs say is no label and counts as wrong, whatever the model knows: "
                 'their prompt was hardly trained, or there is none. eval.decode = ["greedy", "choice"] scores the likeliest '
                 "label beside it.", tuple(f"{what}: {', '.join(runs)}" for what, runs in silent)),
         Caution("Collapsed seeds", str(len(collapsed)), "One seed lies far below the others of its method: a mean over seeds "
-                "hides that there are two outcomes.", tuple(collapsed)),
+                "hides that there are two outcomes.", tuple(collapsed),
+                short=f"{len(collapsed)} seed{'s' * (len(collapsed) > 1)} collapsed far below the others"),
         *(Caution(title, str(len(places)), meaning, tuple(places))
           for title, meaning, wanted in OF_DATA if (places := _notes(study, wanted))),
     )  # fmt: skip
-    return [caution for caution in found if caution.places]
+    return [caution for caution in found if caution.places or caution.table]
 
 
 def no_labels(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
@@ -106,27 +116,47 @@ def _why(folder: RunFolder) -> str:
     return f"{where}; " + ("a process holds it, or was killed" if claimed else "re-run the same command to resume")
 
 
-def _at_chance(study: Study) -> Iterator[tuple[str, int]]:
-    """Trained methods of which some run does not beat the best constant answer in the task's first metric, and how many."""
+def _trained_scores(study: Study) -> pd.DataFrame:
+    """The scores of trained runs in the tasks' first metrics, `weak` where they do not beat a constant answer."""
+    bars = constants(study.runs)
     frame = score_frame([run for run in study.runs if run.result.steps > 0])
-    frame["bar"] = frame.groupby(["dtype", "task", "metric"])["majority"].transform("max")
-    frame = frame.dropna(subset="bar")
-    frame["weak"] = ~(frame["value"] > frame["bar"])  # nor does NaN beat it
-    keys = ["dtype", "task", "metric", "stage", "method"]
-    for (_, task, metric, stage, method), rows in frame.groupby(keys, sort=False):
-        weak, count = rows[rows["weak"]].sort_values(["seed", "value"]), len(rows)
-        if len(weak):
-            mean, bar = rows["value"].mean(), rows["bar"].iloc[0]
-            seeds = ", ".join(
-                f"seed {seed} ({value:.1f})" for seed, value in zip(weak["seed"], weak["value"], strict=True)
-            )
-            yield (
-                (
-                    f"{_method(stage, method)}, {task}: {metric} {mean:.1f} in the mean of {count} run{'s' * (count > 1)}, "
-                    f"best constant answer {bar:.1f}; at chance: {seeds}"
-                ),
-                len(weak),
-            )
+    frame = frame[frame["headline"]]
+    keys = list(zip(frame["task"], frame["metric"], strict=True))
+    bar = [bars.get(key, math.nan) for key in keys]
+    weak = [
+        not math.isnan(of_task) and at_chance(value, of_task, metric)
+        for value, of_task, (_, metric) in zip(frame["value"], bar, keys, strict=True)
+    ]
+    return frame.assign(bar=bar, weak=weak)
+
+
+def _chance_table(scores: pd.DataFrame) -> Table | None:
+    """Methods by tasks: how many seeds are at chance, of those methods and tasks that have any."""
+    weak = scores[scores["weak"]]
+    if weak.empty:
+        return None
+    tasks, several = distinct(weak["task"]), scores["dtype"].nunique() > 1
+    bars = weak.groupby("task")["bar"].first()
+    heads = [Column("Method"), *(Column(f"{task} (constant {bars[task]:.1f})") for task in tasks)]
+    by_method = scores[scores["task"].isin(tasks)].groupby(["dtype", "stage", "method"], sort=False)
+    rows = []
+    for (dtype, stage, method), rows_of in by_method:
+        if rows_of["weak"].any():
+            cells = [_chance_cell(rows_of[rows_of["task"] == task]) for task in tasks]
+            rows.append(Row([header(_method(stage, method), muted(dtype) if several else ""), *cells]))
+    caption = "Seeds at chance of all seeds, with their scores in per cent, by method and task"
+    return Table("chance", caption, heads, [rows], "controls", "Seeds at chance")
+
+
+def _chance_cell(scores: pd.DataFrame) -> Cell:
+    weak = scores[scores["weak"]].sort_values(["seed", "value"])
+    if weak.empty:
+        return EMPTY if scores.empty else cell("none", kind="muted")
+    values = ", ".join(f"{value:.1f}" for value in weak["value"])
+    kind = "wrong" if len(weak) == len(scores) else ""
+    seeds = "seeds " + ", ".join(map(str, weak["seed"]))
+    count = f"{len(weak)} of {len(scores)}"
+    return cell(Part(count, kind, seeds) if kind else count, Part(values, "small", seeds))._replace(sort=len(weak))
 
 
 def _score(result: RunResult, task: str, metric: str) -> float | None:

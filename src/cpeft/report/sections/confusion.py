@@ -32,7 +32,7 @@ class Confusion:
         return self.counts[right][answered] / max(sum(self.counts[right]), 1)
 
 
-@section("confusion", "Right and given answers", 140)
+@section("confusion", "Confusion matrices", 140)
 def confusion(page: Page) -> dict[str, Any] | None:
     """Right by given answers of each task, stage and method."""
     found = confusions(page.study)

@@ -1,7 +1,8 @@
-"""Learning curves: loss on training batches and score on validation rows over steps, one panel per task or set of tasks.
+"""Learning curves: loss on training batches and score on validation rows over steps, one panel per task or set of tasks
+and number of training examples.
 
-Thin lines are runs, thick ones their mean at the steps that every run logged. Where no run has a second point a panel sets the
-groups side by side instead. Long curves keep the lowest and highest of every few points.
+Thin lines are runs, thick ones their mean at the steps that every run logged. Where no run has a second point there is no
+panel. Long curves keep the lowest and highest of every few points.
 """
 
 import math
@@ -19,9 +20,9 @@ from cpeft.report.render.drawing import Curve, Key, Panel, Picture, Tick, draw_g
 from cpeft.report.section import Page, section
 from cpeft.store.result import RunResult
 
-Logged = tuple[int, RunResult, list[dict[str, Any]]]  # line style, result, lines of the log
+Logged = tuple[int, RunResult, list[dict[str, Any]]]  # number of the method, result, lines of the log
 Scale = Callable[[float], float]
-Groups = Mapping[int, Sequence[Curve]]  # the curves of runs by `line_style` number
+Groups = Mapping[int, Sequence[Curve]]  # the curves of runs by number of the method
 
 LOSS, SCORE = "Training loss, nats per target token (log scale)", "Validation score"
 MARGIN = 0.05  # of the range of values and steps, left free at the ends
@@ -32,15 +33,14 @@ MARKED = 12  # points of a mean that are marked one by one
 
 @section("curves", "Learning curves", 100)
 def curves(page: Page) -> dict[str, Any] | None:
-    """Loss and validation score over steps; per stage, one panel per task. Whether a validation chose the checkpoint of any run
-    decides what the page says of it."""
+    """Loss and validation score over steps; per stage, one panel per task and number of examples. Whether a validation chose
+    the checkpoint of any run decides what the page says of it."""
     stages: list[tuple[str, list[tuple[str, Picture]]]] = []
-    study = page.study
-    chosen = False
+    study, chosen = page.study, False
     for stage, members in groupby(study.runs, key=lambda run: run.result.stage):
-        runs = [(study.labels.index(run.label), run.result, run.folder.log()) for run in members]
+        runs = [(study.numbers[run.method], run.result, run.folder.log()) for run in members]
         chosen = chosen or any(validations(records) > 1 for *_, records in runs)
-        if pictures := curve_pictures(runs, f"curve-{len(stages)}", study.labels, stage):
+        if pictures := curve_pictures(runs, f"curve-{len(stages)}", list(study.numbers), stage):
             stages.append((stage, pictures))
     return {"stages": stages, "chosen": chosen} if stages else None
 
@@ -50,18 +50,27 @@ def validations(records: Sequence[Mapping[str, Any]]) -> int:
     return sum("headline" in record for record in records)
 
 
-def curve_pictures(runs: Sequence[Logged], name: str, labels: Sequence[str], stage: str) -> list[tuple[str, Picture]]:
-    """Heading and picture of losses, a panel per set of tasks, and of scores, a panel per task; `labels` by line style."""
+def curve_pictures(runs: Sequence[Logged], name: str, methods: Sequence[str], stage: str) -> list[tuple[str, Picture]]:
+    """Heading and picture of losses, a panel per set of tasks and number of examples, and of scores, a panel per task and
+    number of examples; `methods` by their numbers."""
     loss: dict[str, dict[int, list[Curve]]] = {}
     scores: dict[str, dict[int, list[Curve]]] = {}
     for index, result, records in runs:
-        tasks = result.tasks
-        _add(loss, ", ".join(tasks) + " together" * (len(tasks) > 1), index, records, "loss")
+        tasks, few = result.tasks, "" if result.few_shot == "full" else f", {result.few_shot} examples"
+        _add(loss, ", ".join(tasks) + " together" * (len(tasks) > 1) + few, index, records, "loss")
         for task in tasks:
             metric = result.data[task].headline
-            _add(scores, f"{task} ({metric})", index, records, f"validation/{task}/{metric}")
+            _add(scores, f"{task}{few} ({metric})", index, records, f"validation/{task}/{metric}")
+    loss, scores = (
+        {
+            title: curves
+            for title, curves in panels.items()
+            if any(len(run) > 1 for runs in curves.values() for run in runs)
+        }
+        for panels in (loss, scores)
+    )  # a point is no curve
     used = sorted({index for panels in (loss, scores) for curves in panels.values() for index in curves})
-    keys = [Key(labels[index], *line_style(index)) for index in used]
+    keys = [Key(methods[index], *line_style(index)) for index in used]
     drawn = (
         (LOSS, f"{name}-loss", _panels(loss, "Training loss", log=True)),
         (SCORE, f"{name}-score", _panels(scores, "Validation score")),
@@ -86,24 +95,17 @@ def _panels(panels: Mapping[str, Groups], about: str, log: bool = False) -> list
 
 
 def draw_curves(axes: Axes, curves: Groups, log: bool = False) -> None:
-    """One panel of a few groups of runs. With `log` the value axis holds logarithms to base 10, if all values have one."""
+    """One panel of a few methods. With `log` the value axis holds logarithms to base 10, if all values have one."""
     points = [point for runs in curves.values() for run in runs for point in run]
     log = log and all(value > 0 for _, value in points)
     scale: Scale = math.log10 if log else float
-    flat = all(len(run) == 1 for runs in curves.values() for run in runs)
     values, last = [scale(value) for _, value in points], max(step for step, _ in points)
     free = MARGIN * (max(values) - min(values)) or (0.1 if log else 1.0)
     axes.set_ylim(min(values) - free, max(values) + free)
-    axes.set_xlim(*((-0.75, len(curves) - 0.25) if flat else (0, last * (1 + MARGIN) or 1)))
-    ends = sorted({f"{step:,}" for step, _ in points})
-    name = "step" if not flat else f"at step {ends[0]}" if len(ends) == 1 else "at the last step"
-    ticks = (_log_ticks if log else _ticks)(*axes.get_ylim())
-    draw_grid(axes, [] if flat else _steps(last), ticks, name)
-    for place, (index, runs) in enumerate(curves.items()):
-        if flat:
-            _group(axes, place, index, [run[0][1] for run in runs])
-        else:
-            _lines(axes, index, runs, scale)
+    axes.set_xlim(0, last * (1 + MARGIN))
+    draw_grid(axes, _steps(last), (_log_ticks if log else _ticks)(*axes.get_ylim()), "step")
+    for index, runs in curves.items():
+        _lines(axes, index, runs, scale)
 
 
 def _steps(last: float) -> list[Tick]:
@@ -128,13 +130,6 @@ def _log_ticks(low: float, high: float) -> list[Tick]:
 
 def _number(value: float) -> str:
     return f"{value:.6g}".replace("-", "−")
-
-
-def _group(axes: Axes, place: int, index: int, values: Sequence[float]) -> None:
-    """Dots for runs and a bar for their mean."""
-    colour, mean = line_style(index)[0], float(np.mean(values))
-    axes.plot([place] * len(values), values, "o", color=colour, markersize=4, markeredgewidth=0, alpha=0.6)
-    axes.plot([place - 0.25, place + 0.25], [mean, mean], color=colour, linewidth=1.8)
 
 
 def _lines(axes: Axes, index: int, runs: Sequence[Curve], scale: Scale) -> None:

@@ -102,7 +102,8 @@ class Bill:
 def energy(page: Page) -> dict[str, Any] | None:
     """What was measured; beside a paper's figures, its estimate in any case."""
     found = bill(page.study)
-    return {"bill": found, "table": _table(found)} if found.measured or page.paper else None
+    shown = {"bill": found, "table": _table(found), "published": found.published if page.paper else None}
+    return shown if found.measured or page.paper else None
 
 
 def _table(found: Bill) -> Table:
@@ -157,7 +158,6 @@ def _notes(results: Sequence[RunResult]) -> dict[str, list[str]]:
         ),
         "Emissions": distinct(_grid(each) for each in found),
         "Measured by": distinct(f"codecarbon {each.codecarbon}" for each in found),
-        "What it says": distinct(note for each in found for note in each.notes),
         MISSING: [f"{(n := missing.count(why))} run{'s' * (n > 1)}: {why}" for why in distinct(missing)],
     }
     return {heading: texts for heading, texts in notes.items() if texts}

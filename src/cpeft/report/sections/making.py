@@ -1,11 +1,11 @@
-"""How a store was made: commands, recipes, settings and data, to do it again."""
+"""How a store was made: models, machines, commands, recipes, settings and data, to do it again."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cpeft.report.header import short
+from cpeft.report.header import head_facts, short
 from cpeft.report.render.numbers import cell, columns, header
 from cpeft.report.render.table import Part, Row, Table
 from cpeft.report.section import Page, section
@@ -16,16 +16,19 @@ DEFAULT = "default"
 Settings = dict[Path, dict[str, str]]  # of every run, by its folder
 
 
-@section("making", "How this was made", 180)
-def making(page: Page) -> dict[str, Any]:
-    """Settings, data and commands: what it takes to do this again."""
+@section("making", "Reproduce", 180)
+def making(page: Page) -> dict[str, Any] | None:
+    """What ran on what, settings, data and commands: what it takes to do this again."""
     study = page.study
+    if not study.runs:
+        return None
     settings = {run.folder.path: run.settings for run in study.runs}
     texts = {
         key: {of_run.get(key, DEFAULT) for of_run in settings.values()}
         for key in sorted({key for of_run in settings.values() for key in of_run})
     }
     return {
+        "facts": head_facts(study),
         "store": shlex.quote(str(study.store.path)),
         "command": page.command,
         "recipes": [(each.recipe, each.command(study.store.path), each.files) for each in study.manifests],

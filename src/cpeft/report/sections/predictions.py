@@ -12,22 +12,22 @@ from typing import Any
 from markupsafe import Markup
 
 from cpeft.report.render.numbers import cell, columns, header
-from cpeft.report.render.table import Cell, Row, Table
+from cpeft.report.render.table import Cell, Part, Row, Table
 from cpeft.report.section import Page, section
-from cpeft.report.study import Run, Study
+from cpeft.report.study import Run
 
 ROWS = 100  # of a run
 SHOWN = 700  # characters of an example that the model read
 TEXT = 300  # characters of a source, a reference or an answer
 
 
-@section("predictions", "Answers", 160)
+@section("predictions", "Browse predictions", 160)
 def predictions(page: Page) -> dict[str, Any] | None:
     """`texts`: task -> row -> [source, references]; `runs`: what each is, its rows and errors in all, and [task, row, answer,
     right] of those that are shown. None where no run kept its answers."""
     texts: dict[str, dict[int, list[Any]]] = {}
-    runs, study = [], page.study
-    for run in study.runs:
+    runs = []
+    for run in page.study.runs:
         if not run.answers:
             continue
         judged = [(row["prediction"] not in row["references"], row) for row in run.answers]
@@ -37,7 +37,7 @@ def predictions(page: Page) -> dict[str, Any] | None:
             texts.setdefault(row["task"], {})[row["row"]] = [cut(row["source"]), references]
         rows = [[row["task"], row["row"], cut(answer_text(row)), not wrong] for wrong, row in shown]
         runs.append(
-            {**_card(study, run), "total": len(judged), "wrong": sum(wrong for wrong, _ in judged), "rows": rows}
+            {**_card(page, run), "total": len(judged), "wrong": sum(wrong for wrong, _ in judged), "rows": rows}
         )
     return {"content": {"texts": texts, "runs": runs}, "errors": _errors(runs)} if runs else None
 
@@ -46,16 +46,20 @@ def _errors(runs: Sequence[dict[str, Any]]) -> Table:
     rows = []
     for run in runs:
         counts = cell(run["seed"]), cell(run["wrong"]), cell(run["total"])
-        rows.append(Row([cell(run["stage"]), header(run["label"]), *counts, cell(run["path"], kind="reason")]))
+        rows.append(
+            Row(
+                [cell(run["stage"]), header(run["label"]), *counts, cell(Part(run["path"], "reason", link=run["link"]))]
+            )
+        )
     heads = columns("Stage", "Method", "Seed#", "Wrong#", "Rows#", "Folder")
-    caption = "Test rows whose answer is no reference, letter by letter"
+    caption = "Test rows answered wrongly (exact match)"
     return Table("errors", caption, heads, [rows], region="Errors of every run")
 
 
-def _card(study: Study, run: Run) -> dict[str, Any]:
+def _card(page: Page, run: Run) -> dict[str, Any]:
     stage, label = run.group
-    path = run.folder.path.relative_to(study.store.path).as_posix()
-    return {"stage": stage, "label": label, "seed": run.result.seed, "path": path}
+    path = run.folder.path.relative_to(page.study.store.path).as_posix()
+    return {"stage": stage, "label": label, "seed": run.result.seed, "path": path, "link": page.links[run.folder.id]}
 
 
 def answer_text(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 "use strict";
-// The page reads without this script; it sorts tables, saves figures, and searches answers.
+// The page reads without this script; it sorts, filters and saves tables, saves figures, opens folds that links lead to, and
+// searches answers.
 
 const make = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
 
@@ -53,6 +54,52 @@ for (const table of document.querySelectorAll("main table:not(.matrix)")) {
   if (whole && rows.every(row => row.cells.length === table.tHead.rows[0].cells.length)) sortable(table);
 }
 
+function save(name, text, type) {
+  const link = make("a", "", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+// A table as comma-separated values; a cell over several columns stands in the first of them.
+function valuesOf(table) {
+  const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const line = row => [...row.cells].flatMap(cell =>
+    [quoted(cell.textContent.trim().replace(/\s+/g, " ")), ...Array(cell.colSpan - 1).fill("")]).join(",");
+  return [...table.rows].map(line).join("\n") + "\n";
+}
+
+// Rows that hold all words, where the head of their part counts as theirs; parts without such rows are hidden whole.
+function filter(table, text) {
+  const words = text.toLowerCase().split(/\s+/);
+  for (const body of table.tBodies) {
+    const head = body.querySelector(".task")?.textContent ?? "";
+    const rows = [...body.rows].filter(row => !row.matches(PINNED));
+    for (const row of rows) row.hidden = !words.every(word => `${head} ${row.textContent}`.toLowerCase().includes(word));
+    for (const row of body.querySelectorAll(PINNED)) row.hidden = rows.every(other => other.hidden);
+  }
+}
+
+const LONG = 8; // rows of a table from which on it has a filter
+for (const table of document.querySelectorAll("main table[id]:not(#answers, .bars)")) {
+  const box = table.closest(".scroll"), button = make("button", "Save CSV", { type: "button", className: "save" });
+  const name = table.caption.textContent.trim();
+  button.ariaLabel = `Save CSV: ${name}`;
+  button.addEventListener("click", () => save(`${table.id}.csv`, valuesOf(table), "text/csv"));
+  box.after(button);
+  if (table.tHead && [...table.tBodies].reduce((sum, body) => sum + body.rows.length, 0) > LONG) {
+    const field = make("input", "", { type: "search", ariaLabel: `Filter rows: ${name}`, placeholder: "Filter: task, method, ..." });
+    field.addEventListener("input", () => filter(table, field.value.trim()));
+    const tools = make("div", "", { className: "tools" });
+    tools.append(field);
+    box.before(tools);
+  }
+}
+
+// A link to a folded section opens it.
+const unfold = () => document.getElementById(location.hash.slice(1))?.querySelector(":scope > details")?.setAttribute("open", "");
+addEventListener("hashchange", unfold);
+unfold();
+
 // Says where a table goes on beyond the edge.
 const seen = new ResizeObserver(entries => requestAnimationFrame(() => { // the words change the size that is watched
   for (const { target } of entries) target.classList.toggle("wider", target.scrollWidth > target.clientWidth + 1);
@@ -102,12 +149,7 @@ for (const figure of document.querySelectorAll("main figure")) {
   if (!picture) continue;
   const button = make("button", "Save as SVG", { type: "button", className: "save" });
   button.ariaLabel = `Save as SVG: ${figure.querySelector("figcaption")?.textContent.trim() ?? picture.id}`;
-  button.addEventListener("click", () => {
-    const file = new Blob([alone(picture)], { type: "image/svg+xml" });
-    const link = make("a", "", { href: URL.createObjectURL(file), download: `${picture.id || "figure"}.svg` });
-    link.click();
-    URL.revokeObjectURL(link.href);
-  });
+  button.addEventListener("click", () => save(`${picture.id || "figure"}.svg`, alone(picture), "image/svg+xml"));
   figure.append(button);
 }
 

@@ -21,7 +21,7 @@ NORMS = ("norm", "travelled", "travelled/origin")  # |p|, |v|, |v| / |origin|
 NORM_TITLES = ("|p|#", "|v|#", "|v| / |origin|#")
 
 
-@section("similarity", "Similarity of the prompts", 120)
+@section("similarity", "Prompt similarity", 120)
 def similarity(page: Page) -> dict[str, Any] | None:
     """Every comparison of the store."""
     numbers = count(1)

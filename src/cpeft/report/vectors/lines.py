@@ -9,7 +9,6 @@ that trains for another number of steps says so in its name. A short training wh
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,14 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cpeft.prompts.formula.tree import Call, Fresh, names
-from cpeft.report.study import Run, distinct
+from cpeft.report.study import GRID, Run, distinct
 from cpeft.report.vectors.starts import DRAWN, formula_of, headline
 
 Shots = int | Literal["full"]
 PLAIN = "prompt_tuning"
-GRID = re.compile(
-    r"(?: ·)? (?:data\.)?(few_shot|limit_train)=\w+"
-)  # what a grid over them, or a change, adds to labels
 ROWS = ("few_shot", "few_shot_per", "limit_train", "limit_validation", "limit_test")  # how many rows, not how they read
 
 
@@ -88,6 +84,8 @@ class Line:
     scores: Mapping[str, Mapping[Shots, Mapping[int, float]]]  # test scores by task, number of examples and seed
     bare: Mapping[str, frozenset[Path]] = field(default_factory=dict)
     as_it_is: str = ""
+    label: str = ""  # of its runs, without the number of examples
+    trainable: tuple[int, ...] = ()  # parameters of its trained runs, in rising order
 
     @property
     def points(self) -> int:
@@ -113,7 +111,7 @@ def gather(trials: Sequence[Trial]) -> list[Line]:
     labels: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.shots != 0:
-            labels.setdefault(GRID.sub("", trial.run.label), []).append(trial)
+            labels.setdefault(trial.run.method, []).append(trial)
     lines = []
     for label, members in labels.items():
         apart, stages = _clash(members), dict[str, list[Trial]]()
@@ -171,12 +169,15 @@ def _line(name: str, bare: Sequence[Trial], trained: Sequence[Trial]) -> Line:
         scores.setdefault(trial.task, {}).setdefault(trial.shots, {})[trial.seed] = headline(trial.run, trial.task)
     steps = {trial.run.result.steps for trial in trained if trial.shots != "full"}
     one = steps.pop() if len(steps) == 1 else None
-    called = distinct(GRID.sub("", trial.run.label) for trial in bare)
+    called = distinct(trial.run.method for trial in bare)
     folders = {
         task: frozenset(t.run.folder.path for t in bare if t.task == task) for task in distinct(t.task for t in bare)
     }
     plain = all(trial.plain for trial in (*bare, *trained))
-    return Line(name, trained[-1].run.result.stage, plain, one, scores, folders, " and ".join(called))
+    sizes = {trial.run.result.trainable for trial in trained}
+    trainable = tuple(sorted(size for size in sizes if size is not None))
+    stage = trained[-1].run.result.stage
+    return Line(name, stage, plain, one, scores, folders, " and ".join(called), name, trainable)
 
 
 def untrained(lines: Sequence[Line]) -> list[Line]:

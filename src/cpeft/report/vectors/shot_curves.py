@@ -2,26 +2,23 @@
 
 The axis of examples is logarithmic between its ends; none (the start itself, untrained) is apart at the left and all rows
 ("full") at the right, joined by thin lines because the distance to them has no meaning. Bands and, at lone points, bars are
-95% t intervals over seeds. A few lines share a panel; more than `MOST` would hide each other, so each gets a panel of its own,
-in which the line of plain prompt tuning is dashed and the others are grey. All pictures of an experiment have the same axes.
+95% t intervals over seeds; those of more than `MOST` lines would hide each other and are left out. All pictures of an
+experiment have the same axis of examples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from math import log10
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from cpeft.report.render.drawing import COLOURS, INK, Key, Panel, Picture, line_style
+from cpeft.report.render.drawing import Key, Panel, Picture
 from cpeft.report.vectors.lines import Shots, rising
 
 MOST = 5  # lines whose bands can be told apart in one panel
-GREY = "#8c96a0"  # of the lines behind the one that a panel is about; seen on white and on black
-DASHED = (3.0, 2.0)
 
 
 class Point(NamedTuple):
@@ -37,18 +34,17 @@ Lines = Mapping[str, Sequence[Point]]  # by name, points in rising order
 
 @dataclass(frozen=True)
 class Frame:
-    """The axes that pictures share: places of numbers of examples in decades, and the range of scores."""
+    """The axes of a task: places of numbers of examples in decades, which all tasks share, and the range of its scores."""
 
     places: Mapping[Shots, float]
     scores: tuple[float, float]
     axis: str
 
     @classmethod
-    def of(cls, pictures: Iterable[Lines], axis: str) -> "Frame":
-        every = [point for lines in pictures for points in lines.values() for point in points]
-        ends = [end for point in every for end in (point.mean, *(point.interval or ()))]
+    def of(cls, pictures: Iterable[Lines], own: Lines, axis: str) -> "Frame":
+        ends = [end for points in own.values() for point in points for end in (point.mean, *(point.interval or ()))]
         margin = 0.04 * (max(ends) - min(ends)) or 1.0
-        places = _places(rising({point.shots for point in every}))
+        places = _places(rising({point.shots for lines in pictures for points in lines.values() for point in points}))
         return cls(places, (min(ends) - margin, max(ends) + margin), axis)
 
     @property
@@ -67,51 +63,24 @@ class Frame:
 
 @dataclass(frozen=True)
 class ShotCurves:
-    """The lines of one task: `base` is the name of plain prompt tuning, or empty; `styles` are `line_style` numbers."""
+    """The lines of one task; `styles` are those of `line_style`."""
 
     lines: Lines
-    base: str
-    styles: Mapping[str, int]
+    styles: Mapping[str, tuple[str, tuple[float, ...]]]
     frame: Frame
     metric: str
 
     def picture(self, name: str, label: str) -> Picture:
-        """One panel of a few lines, or one for each of many."""
-        if len(self.lines) <= MOST:
-            keys = [Key(line, *line_style(self.styles[line])) for line in self.lines]
-            return Picture(name, label, [Panel("", label, self._together)], keys, size=(245, 166))
-        of_base = [Key(self.base, INK, DASHED)] if self.base else []
-        keys = [Key("the line its panel is named after", COLOURS[0]), *of_base, Key("each of the others", GREY)]
-        panels = [
-            Panel(line, f"{label.partition(':')[0]}: {line}", partial(self._alone, line=line)) for line in self.lines
-        ]
-        return Picture(name, label, panels, keys)
+        """All lines in one panel."""
+        keys = [Key(line, *self.styles[line]) for line in self.lines]
+        return Picture(name, label, [Panel("", label, self._draw)], keys, size=(245, 166))
 
-    def _together(self, axes: Axes) -> None:
+    def _draw(self, axes: Axes) -> None:
         apart = 0.02 * self.frame.span
         for order, (line, points) in enumerate(self.lines.items()):
             shift = apart * (order - (len(self.lines) - 1) / 2)
-            _line(axes, *line_style(self.styles[line]), points, self.frame.places, shift)
+            _line(axes, *self.styles[line], points, self.frame.places, shift)
         self.frame.set_on(axes, self.metric)
-
-    def _alone(self, axes: Axes, line: str) -> None:
-        places = self.frame.places
-        for other in (others for others in self.lines if others not in (line, self.base)):
-            axes.plot(*_means(self.lines[other], places), color=GREY, alpha=0.65, **_thin(self.lines[other], 0.7))
-        if self.base and line != self.base:
-            points = self.lines[self.base]
-            axes.plot(*_means(points, places), color=INK, dashes=DASHED, **_thin(points, 1.1))
-        _line(axes, COLOURS[0], (), self.lines[line], places, 0.0)
-        self.frame.set_on(axes, self.metric)
-
-
-def _means(points: Sequence[Point], places: Mapping[Shots, float]) -> tuple[list[float], list[float]]:
-    return [places[point.shots] for point in points], [point.mean for point in points]
-
-
-def _thin(points: Sequence[Point], width: float) -> dict[str, Any]:
-    """How a line behind another is drawn; a lone point has no line to be seen by."""
-    return {"linewidth": width, "marker": "o" if len(points) == 1 else "", "markersize": 2.5, "markeredgewidth": 0}
 
 
 def _line(

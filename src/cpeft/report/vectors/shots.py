@@ -6,14 +6,14 @@ a family. A run of several tasks is a point of each of them where it learned a t
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
 
-from cpeft.report.render.drawing import Picture
+from cpeft.report.render.drawing import Picture, line_style
 from cpeft.report.render.numbers import cell, columns, comparison, comparison_columns, decimal, header
 from cpeft.report.render.table import Row, Table
 from cpeft.report.section import Page, section
@@ -58,6 +58,7 @@ class Experiment:
     axis: str
     metrics: Mapping[str, str]
     lines: tuple[Line, ...]
+    numbers: Mapping[str, int]  # of the colour of each line's method, by the name of the line
 
     @property
     def base(self) -> Line | None:
@@ -76,19 +77,25 @@ class Experiment:
         }  # fmt: skip
 
     def pictures(self) -> list[tuple[str, Picture]]:
-        """Title and picture of every task, all with the same axes."""
+        """Title and picture of every task, all with the same axis of examples."""
         drawn = self.drawn
-        frame, found = Frame.of(drawn.values(), self.axis), []
-        styles = _styles([list(lines) for lines in drawn.values() if len(lines) <= MOST])
+        found = []
         for task, lines in drawn.items():
-            metric, base = self.metrics[task], self.base.name if self.base and self.base.name in lines else ""
+            if len(lines) > MOST:
+                lines = {name: [point._replace(interval=None) for point in points] for name, points in lines.items()}
+            frame, metric = Frame.of(drawn.values(), lines, self.axis), self.metrics[task]
             means = "; ".join(
                 f"{name} {', '.join(f'{point.mean:.1f} at {point.shots}' for point in points)}"
                 for name, points in lines.items()
             )
             name = re.sub(r"[^\w.-]+", "-", f"shots-{task}-{self.dtype}")
             label = f"{metric} of {task} by {self.axis}: {means}"
-            found.append((f"{task} ({metric})", ShotCurves(lines, base, styles, frame, metric).picture(name, label)))
+            found.append(
+                (
+                    f"{task} ({metric})",
+                    ShotCurves(lines, _styles(lines, self.numbers), frame, metric).picture(name, label),
+                )
+            )
         return found
 
     def families(self) -> list[Family]:
@@ -125,16 +132,17 @@ def _point(shots: Shots, scores: Mapping[int, float], metric: str) -> Point:
     return Point(shots, float(np.mean(values)), score_interval(values, metric))
 
 
-def _styles(panels: Sequence[Sequence[str]]) -> dict[str, int]:
-    """A number for every line, the same in all panels and of no other line in any of them."""
-    styles: dict[str, int] = {}
-    for line in dict.fromkeys(name for names in panels for name in names):
-        taken = {styles.get(other) for names in panels if line in names for other in names}
-        styles[line] = next(number for number in count() if number not in taken)
+def _styles(lines: Iterable[str], numbers: Mapping[str, int]) -> dict[str, tuple[str, tuple[float, ...]]]:
+    """The colour of each line's method; lines of one method in a panel differ in their dashes."""
+    before = Counter[int]()
+    styles = {}
+    for name in lines:
+        styles[name] = line_style(numbers[name], before[numbers[name]])
+        before[numbers[name]] += 1
     return styles
 
 
-@section("shots", "Numbers of training examples", 90)
+@section("shots", "Few-shot curves", 25)
 def shots(page: Page) -> dict[str, Any] | None:
     """Scores over numbers of training examples."""
     found = experiments(page.study)
@@ -194,5 +202,6 @@ def experiments(study: Study) -> list[Experiment]:
         axis = "training examples" + ("" if len(counted) > 1 else " per class" if counted == {"class"} else " in total")
         if metrics:
             kept = tuple(line for line in lines if metrics.keys() & line.scores.keys())
-            found.append(Experiment(dtype, axis, metrics, kept))
+            numbers = {line.name: study.numbers[line.label] for line in kept}
+            found.append(Experiment(dtype, axis, metrics, kept, numbers))
     return found

@@ -37,7 +37,7 @@ PREDICTORS = {  # what is compared, and the measure
     "prompts (cosine of the token means, as in SPoT)": ("prompts", "token_mean"),
 }
 Point = tuple[float, float, Interval | None]  # similarity, gain and its interval
-FEWEST = 4  # pairs that can be ranked
+FEWEST = 4  # pairs that can be ranked and are drawn
 
 
 class TransferTrial(NamedTuple):
@@ -91,7 +91,7 @@ class Ranked(NamedTuple):
     why: str = ""
 
 
-@section("transfer", "Which source helps which target", 130)
+@section("transfer", "Transfer", 130)
 def transfer(page: Page) -> dict[str, Any] | None:
     """A map for every stage and way to start from nothing in which some pair of prompts was compared."""
     trials = list(_trials(page.study)) if page.study.comparisons else []
@@ -209,7 +209,7 @@ def _picture(pairs: Mapping[tuple[str, str], TransferPair], targets: Sequence[st
     for (target, _), pair in pairs.items():
         if (x := pair.predicted[0]) is not None:
             groups.setdefault(targets.index(target), []).append((x, pair.gain, pair.interval))
-    if not groups:
+    if sum(map(len, groups.values())) < FEWEST:
         return None
     title = "Gain over similarity: every point is a source and a target, bars are intervals over seeds"
     label = f"gain in points over cosine of the task vectors, {sum(map(len, groups.values()))} pairs"

@@ -1,0 +1,1 @@
+"""The top of the report: the answer in sentences, the leaderboard and its pictures."""
