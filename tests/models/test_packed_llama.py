@@ -388,12 +388,17 @@ def make_copy(learner):
     return PromptedLM(learner.lm, learner.method)
 
 
-def test_few_prompts_are_kept(monkeypatch):
+def test_the_prompts_kept_are_bounded_and_those_not_used_for_longest_go():
     lm = make_lm("llama")
-    monkeypatch.setattr(causal_reading, "KEPT", 2)
     learner, rows = make_learner(lm, "mpt", {}, tasks=4), make_rows(lm, 8, tasks=4)
     decode_rows(learner, rows, LABELS, EvalOptions())
-    assert list(learner._kept._known) == [2, 3]
+    kept = learner._kept
+    assert (len(kept._known), kept.hits, kept.misses) == (4, 0, 4)
+    kept.most_bytes = kept.bytes // 2
+    some = [row for row in rows if row.task in (1, 3)]
+    decode_rows(learner, some, LABELS, EvalOptions())
+    assert (set(kept._known), kept.hits, kept.misses) == ({1, 3}, 2, 4)
+    assert kept.bytes == kept.most_bytes
     assert decode_rows(learner, rows, LABELS, EvalOptions()) == decode_rows(
         make_copy(learner), rows, LABELS, EvalOptions()
     )

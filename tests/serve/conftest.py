@@ -13,17 +13,18 @@ import uvicorn
 
 import cpeft
 from cpeft.data.options import DataOptions
-from cpeft.evaluation.decoding import decode_rows
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.methods.prompt_tuning import PromptTuning
+from cpeft.models.mixed import read_mixed
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.saved import save_method
 from cpeft.options.evaluation import EvalOptions
 from cpeft.serve import engine as engines
-from cpeft.serve.guard import Metrics
-from cpeft.serve.http import make_app
+from cpeft.serve.catalogue import Catalogue
 from cpeft.serve.prompts import load_prompts
 from cpeft.serve.results import Limits
+from cpeft.serve.web.guard import Metrics
+from cpeft.serve.web.http import make_app
 from tiny import P, make_lm, make_sources
 
 TASK = 'name = "{name}"\ntemplate = "{{text}}"\n{labels}[files]\ntrain = "none.csv"\n'
@@ -93,15 +94,15 @@ def shops(tmp_path_factory):
 @pytest.fixture(scope="session")
 def loaded(shops):
     """The prompts of each shop on their model; read only."""
-    return {arch: load_prompts(shop.texts, None, shop.tasks)[1] for arch, shop in shops.items()}
+    return {arch: load_prompts(shop.texts, None, shop.tasks) for arch, shop in shops.items()}
 
 
 class Running:
     """A server in a thread of this process; `rows_of_batches` are the numbers of rows that were answered together."""
 
-    def __init__(self, prompts, limits, **options) -> None:
+    def __init__(self, loaded, limits, **options) -> None:
         self.rows_of_batches: list[int] = []
-        self.engine = engines.Engine(prompts, limits, self.rows_of_batches.append)
+        self.engine = engines.Engine(Catalogue(*loaded), limits, self.rows_of_batches.append)
         app = make_app(self.engine, Metrics(), **options)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
@@ -137,11 +138,11 @@ def held(monkeypatch):
     event = threading.Event()
     event.seen = []
 
-    def waiting(learner, rows, *arguments):
-        event.seen.extend(rows)
+    def waiting(lm, kept, prompts, sources, new):
+        event.seen.extend(sources)
         assert event.wait(30)
-        return decode_rows(learner, rows, *arguments)
+        return read_mixed(lm, kept, prompts, sources, new)
 
-    monkeypatch.setattr(engines, "decode_rows", waiting)
+    monkeypatch.setattr(engines, "read_mixed", waiting)
     yield event
     event.set()

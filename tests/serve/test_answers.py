@@ -6,9 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import openai
 import pytest
+import torch
 
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
+from cpeft.evaluation.decoding import decode_rows
+from cpeft.methods.base import METHODS, MethodInputs
+from cpeft.models.prompted import PromptedLM
+from cpeft.options.evaluation import EvalOptions
 from cpeft.use.target import load_subject
 from tiny import WORDS
 
@@ -28,7 +33,7 @@ def alone(shop, name, lm, row):
 
 @pytest.mark.parametrize("arch", ["t5", "llama"])
 def test_answers_equal_predict_under_many_clients(shops, loaded, serving, arch):
-    shop, lm = shops[arch], loaded[arch]["a"].subject.learner.lm
+    shop, lm = shops[arch], loaded[arch][1]["a"].subject.learner.lm
     rows = [{"text": text} for text in texts(12, 7)]
     asked = [(name, row) for place, row in enumerate(rows) for name in list(shop.prompts)[place % 3 :: 3]]
     expected = [alone(shop, name, lm, row) for name, row in asked]
@@ -54,7 +59,7 @@ def test_answers_equal_predict_under_many_clients(shops, loaded, serving, arch):
 
 
 def test_answers_and_probabilities_equal_the_commands(shops, loaded, serving, cpeft_main, tmp_path):
-    shop, prompt = shops["t5"], loaded["t5"]["a"]
+    shop, prompt = shops["t5"], loaded["t5"][1]["a"]
     rows = texts(6, 11)
     with open(tmp_path / "in.csv", "w", newline="") as file:
         csv.writer(file).writerows([["text"], *([text] for text in rows)])
@@ -76,28 +81,58 @@ def test_answers_and_probabilities_equal_the_commands(shops, loaded, serving, cp
 
 @pytest.mark.parametrize("arch", ["t5", "llama"])
 def test_the_openai_package_is_a_client(serving, loaded, arch):
-    prompt = loaded[arch]["say"]
+    lm, prompts = loaded[arch]
+    reader = prompts["say"].reader
     text = "w1 w2 </s> w3"
     with (
         serving(arch, keys=["k1", "k2"]) as running,
         openai.OpenAI(base_url=f"{running.url}/v1", api_key="k2") as client,
+        running.client(key="k1") as ours,
     ):
-        assert {model.id for model in client.models.list()} == set(loaded[arch])
+        assert {model.id for model in client.models.list()} == {*prompts, "model"}
         found = client.completions.create(model="say", prompt=[text, "w5"], max_tokens=3)
-        chat = client.chat.completions.create(model="say", messages=[{"role": "user", "content": text}], max_tokens=3)
+        message = [{"role": "user", "content": "w5 w7"}]
+        chat = client.chat.completions.create(model="say", messages=message, max_tokens=3)
+        closed = client.chat.completions.create(model="a", messages=message)
+        bare = client.completions.create(model="model", prompt="w5", max_tokens=5)
         with pytest.raises(openai.NotFoundError, match="no prompt 'sya', did you mean 'say'"):
             client.completions.create(model="sya", prompt=text)
-        with pytest.raises(openai.BadRequestError, match="not streamed"):
-            client.completions.create(model="say", prompt=text, stream=True)
         with pytest.raises(openai.BadRequestError, match="greedy"):
             client.completions.create(model="say", prompt=text, temperature=0.7)
         with pytest.raises(openai.AuthenticationError):
             client.with_options(api_key="k3").models.list()
-    [ids] = prompt.reader.codec.sources([text])[0]
-    assert ids.count(prompt.reader.codec.end) == (1 if arch == "t5" else 0)  # a control token in a text is text
-    assert found.usage.prompt_tokens == len(ids) + len(prompt.reader.codec.sources(["w5"])[0][0])
-    first = found.choices[0]
-    assert first.text == chat.choices[0].message.content
-    assert first.text
-    assert first.finish_reason in ("stop", "length")
+        [row] = ours.predict("a", [{"text": "w5 w7"}])
+    [ids] = reader.codec.sources([text])[0]
+    assert ids.count(reader.codec.end) == (1 if arch == "t5" else 0)  # a control token in a text is text
+    assert found.usage.prompt_tokens == len(ids) + len(reader.codec.sources(["w5"])[0][0])
+    assert found.choices[0].finish_reason in ("stop", "length")
     assert 0 < chat.usage.completion_tokens <= 3
+    assert closed.choices[0].message.content == row.answer  # a message is the row of a task with one column
+    none = PromptedLM(
+        lm, METHODS.get("no_prompt")(METHODS.get("no_prompt").Options(), MethodInputs(("",), torch.zeros(0, lm.width)))
+    )
+    [ids] = none.text.sources(["w5"])[0]
+    [alone] = decode_rows(none, [EncodedRow(tuple(ids), ())], (), EvalOptions(decode=None, max_new_tokens=5))
+    assert bare.choices[0].text == alone.text
+
+
+@pytest.mark.parametrize("arch", ["t5", "llama"])
+def test_streams_are_the_whole_answer_in_parts(serving, loaded, arch):
+    texts = ["w1 w2 w3", "w9", "w4 w5 w6 w7"]
+    with serving(arch) as running, openai.OpenAI(base_url=f"{running.url}/v1", api_key="none") as client:
+        ask = {"model": "say", "prompt": texts, "max_tokens": 24}
+        whole = client.completions.create(**ask)
+        parts = list(client.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
+        message = {"model": "say", "messages": [{"role": "user", "content": "w5 w7"}], "max_tokens": 24}
+        answer = client.chat.completions.create(**message).choices[0]
+        chunks = list(client.chat.completions.create(**message, stream=True))
+        with pytest.raises(openai.BadRequestError, match="at most"):  # refused before the stream begins
+            client.completions.create(model="say", prompt="w1 " * 5000, stream=True)
+    assert len(parts) > len(texts) + 1
+    for place, choice in enumerate(whole.choices):
+        own = [part.choices[0] for part in parts[:-1] if part.choices[0].index == place]
+        assert "".join(each.text for each in own) == choice.text
+        assert [each.finish_reason for each in own] == [None] * (len(own) - 1) + [choice.finish_reason]
+    assert parts[-1].usage == whole.usage
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content for chunk in chunks) == answer.message.content

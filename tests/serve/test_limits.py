@@ -153,14 +153,14 @@ def test_a_body_that_does_not_end_is_refused(serving, small):
 def test_one_bad_row_fails_alone_and_says_nothing_of_the_inside(serving, held, monkeypatch, caplog):
     from cpeft.serve import engine as engines
 
-    decode = engines.decode_rows
+    read = engines.read_mixed
 
-    def failing(learner, rows, *arguments):
-        if wrong := [row for row in rows if len(row.source) == 4]:
+    def failing(lm, kept, prompts, sources, new):
+        if wrong := [ids for ids in sources if len(ids) == 4]:
             raise RuntimeError(f"secret {wrong}")
-        return decode(learner, rows, *arguments)
+        return read(lm, kept, prompts, sources, new)
 
-    monkeypatch.setattr(engines, "decode_rows", failing)
+    monkeypatch.setattr(engines, "read_mixed", failing)
     held.set()
     with serving() as running, running.client() as client, running.client() as other:
         found = []
@@ -170,7 +170,7 @@ def test_one_bad_row_fails_alone_and_says_nothing_of_the_inside(serving, held, m
             client.predict("a", [{"text": "w1 w2 w3"}])
         good.join(20)
         assert error.value.status == 500
-        assert "EncodedRow(" not in str(error.value) + caplog.text
+        assert "secret [" not in str(error.value) + caplog.text
         assert len(found) == 1
         assert client.predict("a", [ROW])[0].answer == found[0].answer
 

@@ -23,11 +23,10 @@ def start():
     started.end()
 
 
-def test_names_and_banks(shops, loaded):
-    shop, prompts = shops["t5"], loaded["t5"]
+def test_names(shops, loaded):
+    shop, prompts = shops["t5"], loaded["t5"][1]
     assert set(prompts) == set(shop.prompts)
-    assert prompts["a"].subject is prompts["b"].subject is prompts["sum"].subject  # rows of these share batches
-    assert prompts["long"].subject is not prompts["a"].subject
+    assert prompts["a"].kind == prompts["b"].kind == prompts["sum"].kind != prompts["long"].kind
     folder = shop.model.parent
     _, found = load_prompts([str(folder / "[ab]")], None, shop.tasks[:2])
     assert list(found) == ["a", "b"]
@@ -43,8 +42,8 @@ def test_a_store_is_served_by_run(shops, loaded, tmp_path):
             (folder / "result.json").write_text("{}")
     _, found = load_prompts([str(tmp_path / "store")], None, shops["t5"].tasks[:1])
     assert list(found) == ["stage/mix-1", "stage/run-1"]
-    assert found["stage/mix-1"].hash == loaded["t5"]["mix"].hash
-    assert found["stage/run-1"].hash == loaded["t5"]["a"].hash
+    assert found["stage/mix-1"].hash == loaded["t5"][1]["mix"].hash
+    assert found["stage/run-1"].hash == loaded["t5"][1]["a"].hash
     assert found["stage/run-1"].subject.eval.match == "lower"  # as the run was evaluated
 
 
@@ -105,7 +104,7 @@ def test_sigterm_answers_what_was_accepted(shops, start, tmp_path):
 
 
 def test_the_front_and_the_client_need_no_torch_and_say_what_they_need():
-    code = "import sys, cpeft.serve.http, cpeft.serve.client, cpeft.serve.guard; print('torch' in sys.modules)"
+    code = "import sys, cpeft.serve.web.http, cpeft.serve.client, cpeft.serve.web.guard; print('torch' in sys.modules)"
     assert run_python(code).stdout.strip() == "False"
     code = "import sys; sys.modules['httpx'] = None; import cpeft; cpeft.Client()"
     assert "cpeft.Client needs the package httpx: pip install 'cpeft[serve]'" in run_python(code).stderr

@@ -9,16 +9,17 @@ Closed choice picks the label with the highest log-probability, calibrated choic
 raises most (`choice.py`). Their scores are separate metrics, reported as `choice_*` and `calibrated_*`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from cpeft.data.encode import Batch
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.evaluation.choice import best, label_scores, prior
@@ -100,18 +101,13 @@ def _decode_group(
     new = new_tokens(learner.text, labels, options)
     reading = learner.read(batch.source_BL, batch.mask_BL, batch.task_B, new)
     closed = {"choice", "calibrated"} & set(options.decode or ()) if labels else set()
-    answers = (
-        reading.answers(_trie(learner, labels), scored=bool(closed)) if reading and labels else Answers(None, None)
-    )
-    texts: list[Text | None] = [None] * len(rows)
-    if answers.greedy is not None:
-        texts = _greedy_texts(learner, labels, options, answers.greedy)
-    extras: Mapping[str, Tensor] = reading.extras if reading else {}
-    if left := [i for i, text in enumerate(texts) if text is None]:
-        generated, extras = _generated(learner, labels, options, batch, reading, left)
-        for i, text in zip(left, generated, strict=True):
-            texts[i] = text
-    scores_BC = answers.scores_BC
+    if reading:
+        greedy, scores_BC = decode_read(learner, reading, labels, options, scored=bool(closed))
+        extras: Mapping[str, Tensor] = reading.extras
+    else:
+        with _how(learner, labels, options) as how:
+            tokens, extras = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
+        greedy, scores_BC = _texts(learner, tokens), None
     if closed and scores_BC is None:
         scores_BC = label_scores(learner, rows, labels)
     nothing: list[str | None] = [None] * len(rows)
@@ -120,7 +116,6 @@ def _decode_group(
     values = {name: value.tolist() for name, value in extras.items()}
     extras_by_row = [{name: value[i] for name, value in values.items()} for i in range(len(rows))]
     scores = [()] * len(rows) if scores_BC is None else list(map(tuple, scores_BC.tolist()))
-    greedy = [text or ("", 0) for text in texts]
     columns = zip(greedy, choices, extras_by_row, calibrated, scores, strict=True)
     return [
         DecodedRow(text, choice, extra, likely, "", score, count)
@@ -129,6 +124,25 @@ def _decode_group(
 
 
 Text = tuple[str, int]  # a greedy text, and its length in tokens without its end token
+
+
+@torch.no_grad()
+def decode_read(
+    learner: PromptedLM, reading: Reading, labels: Sequence[str], options: EvalOptions, scored: bool
+) -> tuple[list[Text], Float[Tensor, "B C"] | None]:
+    """The greedy texts of rows that have been read; with a closed label set, if `scored`, also the log-probability (nats) of
+    every label."""
+    answers = reading.answers(_trie(learner, labels), scored=scored) if labels else Answers(None, None)
+    count = len(reading.rows.order_B)
+    texts: list[Text | None] = [None] * count
+    if answers.greedy is not None:
+        texts = _greedy_texts(learner, labels, options, answers.greedy)
+    if left := [i for i, text in enumerate(texts) if text is None]:
+        with _how(learner, labels, options) as how:
+            generated = _texts(learner, learner.generate_from(reading, left, **how))
+        for i, text in zip(left, generated, strict=True):
+            texts[i] = text
+    return [text or ("", 0) for text in texts], answers.scores_BC
 
 
 def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
@@ -163,21 +177,20 @@ def _no_label_possible(codec: TextCodec, labels: Sequence[str], options: EvalOpt
     return NoLabelPossible(codec, labels, skip, str.lower if options.match == "lower" else str)
 
 
-def _generated(
-    learner: PromptedLM, labels: Sequence[str], options: EvalOptions, batch: Batch, reading: Reading | None,
-    left: list[int],
-) -> tuple[list[Text], Mapping[str, Tensor]]:  # fmt: skip
-    """The greedy texts of the rows in `left`, generated token by token, and the extras of all rows of the batch."""
+@contextmanager
+def _how(learner: PromptedLM, labels: Sequence[str], options: EvalOptions) -> Iterator[dict[str, Any]]:
+    """What `generate` is called with while greedy decoding is on."""
     lm, codec = learner.lm, learner.text
     skip = 1 if lm.encoder_decoder else 0
     criteria = StoppingCriteriaList([_no_label_possible(codec, labels, options, skip)] if labels else [])
-    how = {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
     with plain_greedy(lm.model, codec.pad, codec.end):
-        if reading:
-            tokens, extras = learner.generate_from(reading, left, **how), reading.extras
-        else:
-            tokens, extras = learner.decode(batch.source_BL, batch.mask_BL, batch.task_B, **how)
-    return [_text(codec, ids[skip:]) for ids in tokens.tolist()], extras
+        yield {"max_new_tokens": new_tokens(codec, labels, options), "stopping_criteria": criteria}
+
+
+def _texts(learner: PromptedLM, tokens_BT: Tensor) -> list[Text]:
+    """The texts of generated tokens; an encoder-decoder's begin with its start token."""
+    skip = 1 if learner.lm.encoder_decoder else 0
+    return [_text(learner.text, ids[skip:]) for ids in tokens_BT.tolist()]
 
 
 def new_tokens(codec: TextCodec, labels: Sequence[str], options: EvalOptions) -> int:

@@ -22,13 +22,19 @@ def plain_greedy(model: Any, pad: int | None = None, end: int | None = None) -> 
     for name, last in (("decoder_start_token_id", None), ("pad_token_id", pad or 0)):
         known = (ids[name], getattr(model.config, name, None), last)
         ids[name] = next((token for token in known if token is not None), None)
-    ends = ids["eos_token_id"] if isinstance(ids["eos_token_id"], list) else [ids["eos_token_id"]]
-    ids["eos_token_id"] = [token for token in dict.fromkeys([*ends, end]) if token is not None] or None
+    ids["eos_token_id"] = end_tokens(model, end) or None
     model.generation_config = GenerationConfig(do_sample=False, num_beams=1, **ids)
     try:
         yield
     finally:
         model.generation_config = own
+
+
+def end_tokens(model: Any, end: int | None) -> list[int]:
+    """The tokens that end an answer: the model's own, and `end`."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    ends = own if isinstance(own, list) else [own]
+    return [token for token in dict.fromkeys([*ends, end]) if token is not None]
 
 
 def one_piece(head: nn.Linear, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,28 +1,36 @@
 """From what `cpeft serve` is given (prompt folders, runs, stores, globs, NAME=FOLDER, NAME=FORMULA) to prompts with names.
 
-A run whose method reads the input (ATTEMPT) is served as a whole, of any other run its saved prompts. Prompts of one length,
-one form of text and one way of reading answers share a `PromptBank`, so that their rows share batches.
+A run whose method reads the input (ATTEMPT) is served as a whole, of any other run its saved prompts.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from glob import glob, has_magic
+from itertools import takewhile
 from pathlib import Path
 
+import torch
+
 from cpeft.config import digest, parse
-from cpeft.data.options import DataOptions
+from cpeft.data.options import DataOptions, Form
 from cpeft.errors import ConfigError, CpeftError, PromptError
+from cpeft.evaluation.row_text import content_free
 from cpeft.files import read_json
-from cpeft.methods.base import METHODS
+from cpeft.methods.base import METHODS, MethodInputs
+from cpeft.methods.no_prompt import NoPrompt
+from cpeft.models.fast.packed_llama import LEAD
 from cpeft.models.loading import FrozenLM
+from cpeft.models.mixed import RowPrompt
+from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
+from cpeft.options.method import NoPromptOptions
 from cpeft.prompts.formula.evaluate import compose_files
 from cpeft.prompts.soft_prompt import SoftPrompt, matrix_hash
 from cpeft.store.run_folder import METHOD_CARD, RunFolder, Store, saved_prompts
-from cpeft.study.runner.prepare import same_space
-from cpeft.tasks.base import TASKS
+from cpeft.tasks.base import TASKS, Task
 from cpeft.tasks.custom import find_task
 from cpeft.use.target import RowReader, Subject, load_subject, model_of_prompt, prompts_subject
 
@@ -30,16 +38,85 @@ NAMED = re.compile(r"(?P<name>[^\s/='\"]+)=(?P<what>.+)", re.DOTALL)
 GOOD_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedPrompt:
-    """A prompt for one task under the name that clients use; `index` is its place in the bank or the run, `hash` changes with
-    its content."""
+    """A prompt for one task under the name that clients use; `index` is the task's place in the run, `hash` changes with the
+    prompt's content. The base model is a prompt of no rows and has no `reader`; a run served as a whole is no `soft` prompt.
+
+    `lead` are the tokens that every row of the task begins with, empty on encoder-decoder models: they are read once, with the
+    prompt. `kind` is equal for prompts whose rows may share a batch on a model without a packed form."""
 
     name: str
     subject: Subject
     index: int
-    reader: RowReader
+    reader: RowReader | None
     hash: str
+    lead: tuple[int, ...] = ()
+    soft: SoftPrompt | None = None
+    kind: str = ""
+
+    @property
+    def learner(self) -> PromptedLM:
+        return self.subject.learner
+
+    @property
+    def task(self) -> Task | None:
+        return self.reader.task if self.reader else None
+
+    @cached_property
+    def ways(self) -> tuple[RowPrompt, ...]:
+        """The prompt with the lead behind it, and without; nothing where the method reads the input."""
+        method, lm = self.learner.method, self.learner.lm
+        if method.reads_input:
+            return ()
+        task_B, nothing = torch.tensor([self.index]), torch.zeros(1, 1, lm.width)
+        prompt_PD = self.learner.prompts(nothing, nothing[..., 0] == 0, task_B).prompt_BPD[0].detach()
+        plain = RowPrompt(prompt_PD, (self.hash, self.index))
+        lead_LD = lm.embed(torch.tensor(self.lead, dtype=torch.long))
+        return (RowPrompt(torch.cat([prompt_PD.to(lead_LD.dtype), lead_LD]), (self.hash, self.index, self.lead)), plain)
+
+    def before(self, ids: Sequence[int]) -> tuple[RowPrompt, Sequence[int]]:
+        """What stands before a row's token ids, and the ids that are left to read. Not for methods that read the input."""
+        led, plain = self.ways
+        count = len(self.lead)
+        if count and len(ids) > count and tuple(ids[:count]) == self.lead:
+            return led, ids[count:]
+        return plain, ids
+
+
+def together(prompts: Sequence[ServedPrompt], lm: FrozenLM) -> tuple[PromptedLM, list[int]]:
+    """A learner that has all of these prompts of one kind, and the index of each."""
+    first = prompts[0]
+    different = {each.name: each.soft for each in prompts if each.soft}
+    if len(different) < 2:
+        return first.learner, [each.index for each in prompts]
+    names = list(different)
+    return prompts_subject(different, lm=lm).learner, [names.index(each.name) for each in prompts]
+
+
+def _kind(prompt: SoftPrompt, options: EvalOptions) -> str:
+    """Equal for prompts of one length whose rows have the same text and whose answers are read the same way."""
+    data = parse(DataOptions, prompt.provenance.text, "data")
+    subset = prompt.provenance.seeds.get("subset", 0) if data.examples else 0
+    cues = [data.cue_for(True), data.cue_for(False)]
+    return digest([prompt.length, data.text | {"cue": cues}, subset, options.model_dump()])
+
+
+def base_prompt(lm: FrozenLM) -> ServedPrompt:
+    """The model without a prompt, under the last part of its name."""
+    method = NoPrompt(NoPromptOptions(name="no_prompt"), MethodInputs(("",), torch.zeros(0, lm.width)))
+    form: Form = "chat" if lm.tokenizer.chat_template else "fields"
+    learner = PromptedLM(lm, method, DataOptions(form=form))
+    return ServedPrompt(Path(lm.name).name, Subject(learner), 0, None, lm.fingerprint[:16])
+
+
+def _lead(reader: RowReader, learner: PromptedLM) -> tuple[int, ...]:
+    """What all rows of a task begin with, as its rows without content do; empty where it is too short to matter."""
+    if learner.lm.encoder_decoder or learner.method.reads_input:
+        return ()
+    rows = [row.source for row in content_free(reader.task, reader.options, reader.codec, reader.shown)]
+    common = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*rows, strict=False))]
+    return tuple(common) if len(common) >= LEAD else ()
 
 
 @dataclass(frozen=True)
@@ -66,20 +143,13 @@ def load_prompts(
         raise ConfigError("\n".join(problems or ["no prompts to serve"]))
     first = found[0]
     lm = model_of_prompt(first.prompt.provenance, model) if first.prompt else load_subject(first.path, model).learner.lm
-    names = _Tasks(tasks)
-    served: dict[str, ServedPrompt] = {}
-    for group in _groups(found, lm, problems):
+    given, served = _Tasks(tasks), dict[str, ServedPrompt]()
+    for each in found:
         try:
-            subject = _subject(group, lm)
+            served |= {one.name: one for one in given.of(each, _subject(each, lm))}
         except CpeftError as error:
-            problems.append(f"{', '.join(each.name for each in group)}: {error}")
-            continue
-        for place, each in enumerate(group):
-            try:
-                served |= {one.name: one for one in names.of(each, subject, place)}
-            except CpeftError as error:
-                problems.append(f"{each.name}: {error}")
-    problems += [f"--task {name}=...: no prompt of this name is served" for name in names.unused]
+            problems.append(f"{each.name}: {error}")
+    problems += [f"--task {name}=...: no prompt of this name is served" for name in given.unused]
     if problems:
         raise ConfigError("\n".join(problems))
     return lm, served
@@ -142,32 +212,10 @@ def _check_names(names: Sequence[str], problems: list[str]) -> None:
             problems.append(f"{name[:40]!r} cannot be a name (white space, or over 200 characters): use NAME=FOLDER")
 
 
-def _groups(found: Sequence[_Found], lm: FrozenLM, problems: list[str]) -> list[list[_Found]]:
-    """Prompts that can share a bank; every run is alone."""
-    groups: dict[str, list[_Found]] = {}
-    for each in found:
-        try:
-            key = each.path if each.prompt is None else _kind(same_space(each.prompt, each.name, lm), each.eval)
-        except CpeftError as error:
-            problems.append(str(error))
-        else:
-            groups.setdefault(key, []).append(each)
-    return list(groups.values())
-
-
-def _kind(prompt: SoftPrompt, options: EvalOptions) -> str:
-    """Equal for prompts of one length whose rows have the same text and whose answers are read the same way."""
-    data = parse(DataOptions, prompt.provenance.text, "data")
-    subset = prompt.provenance.seeds.get("subset", 0) if data.examples else 0
-    cues = [data.cue_for(True), data.cue_for(False)]
-    return digest([prompt.length, data.text | {"cue": cues}, subset, options.model_dump()])
-
-
-def _subject(group: Sequence[_Found], lm: FrozenLM) -> Subject:
-    prompts = {each.name: each.prompt for each in group if each.prompt is not None}
-    if not prompts:
-        return load_subject(group[0].path, lm=lm)
-    return replace(prompts_subject(prompts, lm=lm), eval=group[0].eval)
+def _subject(found: _Found, lm: FrozenLM) -> Subject:
+    if found.prompt is None:
+        return load_subject(found.path, lm=lm)
+    return replace(prompts_subject({found.name: found.prompt}, lm=lm), eval=found.eval)
 
 
 class _Tasks:
@@ -179,7 +227,7 @@ class _Tasks:
         self.files = {find_task(text).name: text for text, equals, _ in pairs if not equals}
         self.unused = set(self.by_prompt)
 
-    def of(self, found: _Found, subject: Subject, place: int) -> Iterator[ServedPrompt]:
+    def of(self, found: _Found, subject: Subject) -> Iterator[ServedPrompt]:
         """A served prompt for each task; where there are several, a task is a part of the name."""
         self.unused.discard(found.name)
         tasks = self._recorded(found, subject)
@@ -187,9 +235,10 @@ class _Tasks:
         content = subject.digest()[:16] if prompt is None else matrix_hash(prompt.weight)
         for task in tasks:
             reader = subject.reader(self.files.get(task, task))
-            index = subject.index(reader.task) if prompt is None else place
             name = found.name if len(tasks) == 1 else f"{found.name}/{reader.task.name}"
-            yield ServedPrompt(name, subject, index, reader, content)
+            lead = _lead(reader, subject.learner)
+            kind = _kind(prompt, found.eval) if prompt else name
+            yield ServedPrompt(name, subject, subject.index(reader.task), reader, content, lead, prompt, kind)
 
     def _recorded(self, found: _Found, subject: Subject) -> Sequence[str]:
         if found.name in self.by_prompt:
@@ -209,5 +258,6 @@ def describe(prompts: Mapping[str, ServedPrompt]) -> str:
     lines = (
         f"  {name}: {each.reader.task.name} ({', '.join(each.reader.labels) or 'open answers'})"
         for name, each in prompts.items()
+        if each.reader
     )
     return "\n".join(lines)

@@ -1,12 +1,21 @@
 """What the engine and the HTTP front share: the limits of a server, and the answer to a row."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cpeft.evaluation.decoding import DecodedRow
+    from cpeft.models.text import TextCodec
+    from cpeft.serve.prompts import ServedPrompt
 
 
 @dataclass(frozen=True)
 class Limits:
     """Bounds on what clients send and on what waits. `body` is in bytes, `deadline_s` the time to answer a request,
-    `body_s` the time to send one; `token_budget` the tokens of one batch, prompts and padding included."""
+    `body_s` the time to send one; `token_budget` the tokens of one batch, prompts and padding included; `open_rows` are
+    generated at once, and `kept_bytes` bound the keys and values of prompts on a decoder-only model."""
 
     body: int = 2**20
     body_s: float = 10.0
@@ -17,6 +26,8 @@ class Limits:
     deadline_s: float = 30.0
     token_budget: int = 16384
     connections: int = 512
+    open_rows: int = 32
+    kept_bytes: int = 2**30
 
 
 @dataclass(frozen=True)
@@ -36,3 +47,30 @@ class Result:
     generated: int
     length: int
     unknown: bool
+
+
+def as_result(prompt: "ServedPrompt", ids: Sequence[int], decoded: "DecodedRow", codec: "TextCodec") -> Result:
+    """The answer to a row of token ids, from what was decoded; raises ArithmeticError where a label's score is not finite."""
+    reader, method = prompt.reader, prompt.learner.method
+    closed = decoded.scores and reader
+    answer = reader.answer(decoded.text) if reader and (closed or reader.task.values) else decoded.text
+    return Result(
+        prompt.name,
+        answer,
+        answer in reader.labels if closed and reader else None,
+        dict(zip(reader.labels, _shares(decoded.scores), strict=True)) if closed and reader else None,
+        dict(zip(method.candidates, decoded.extras["attention"], strict=True)) if method.candidates else None,
+        len(ids),
+        decoded.tokens,
+        method.length,
+        codec.unknown(ids) > 0,
+    )
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
+    """Probabilities that sum to one, from log-probabilities (nats); raises ArithmeticError where they are not finite."""
+    if not all(map(math.isfinite, scores)):
+        raise ArithmeticError("a label's score is not finite")
+    best = max(scores)
+    sizes = [math.exp(score - best) for score in scores]
+    return [size / sum(sizes) for size in sizes]

@@ -8,7 +8,7 @@ No torch here.
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,13 +21,16 @@ class QueueFull(Exception):
     """More rows wait than the queue takes."""
 
 
+OnText = Callable[[int, str], None]  # the place of a row among those of its request, and the next part of its answer
+
+
 class Request:
     """The rows of one HTTP request. `future` resolves to their results in order; cancelling it drops the rows that wait. `cut`
-    counts the rows that were cut to fit."""
+    counts the rows that were cut to fit; `on_text` takes the parts of answers."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, on_text: OnText | None = None) -> None:
         self.future: Future[list[Any]] = Future()
-        self.cut = 0
+        self.cut, self.on_text = 0, on_text or (lambda place, text: None)
         self._results: list[Any] = [None] * rows
         self._left = rows
 
@@ -39,6 +42,10 @@ class Request:
             with suppress(InvalidStateError):  # cancelled: nobody waits for it
                 self.future.set_result(self._results)
 
+    def has(self, place: int) -> bool:
+        """Whether a row was answered."""
+        return self._results[place] is not None
+
     def fail(self, error: BaseException) -> None:
         """Fail the whole request, once."""
         with suppress(InvalidStateError):
@@ -48,7 +55,7 @@ class Request:
 @dataclass(frozen=True)
 class WaitingRow:
     """A row in the queue: `prompt` takes turns with others, `width` is in tokens with the prompt's rows, `content` is for the
-    model; `place` is the row's among those of its request."""
+    model; `place` is the row's among those of its request; an `open` row is answered over many steps."""
 
     prompt: str
     batch: Hashable
@@ -56,10 +63,15 @@ class WaitingRow:
     content: Any
     request: Request
     place: int
+    open: bool = False
 
     @property
     def dropped(self) -> bool:
         return self.request.future.done()  # cancelled, or another row of the request failed
+
+    @property
+    def answered(self) -> bool:
+        return self.request.has(self.place)
 
 
 class Scheduler:
@@ -96,22 +108,21 @@ class Scheduler:
             self._closed = True
             self._changed.notify()
 
-    def next_batch(self) -> list[WaitingRow] | None:
-        """Wait for rows and take the next batch; None once the queue is closed and empty."""
+    def next_batch(self, room: int = 2**31, wait: bool = True) -> list[WaitingRow] | None:
+        """Take the next batch, with at most `room` open rows; None once the queue is closed and empty. If `wait`, wait for
+        rows; otherwise the batch may be empty."""
         with self._changed:
-            while True:
-                while not self._rows and not self._closed:
-                    self._changed.wait()
-                if not self._rows:
-                    return None
-                while (left := self._first + self.wait_s - time.monotonic()) > 0 and self._tokens < self.token_budget:
-                    if self._closed:
-                        break
-                    self._changed.wait(left)
-                if batch := self._take():
-                    return batch
+            while wait and not self._rows and not self._closed:
+                self._changed.wait()
+            if not self._rows:
+                return None if self._closed else []
+            while wait and (left := self._first + self.wait_s - time.monotonic()) > 0:
+                if self._closed or self._tokens >= self.token_budget:
+                    break
+                self._changed.wait(left)
+            return self._take(room)
 
-    def _take(self) -> list[WaitingRow]:
+    def _take(self, room: int) -> list[WaitingRow]:
         """One row of every prompt in turn, until the padded tokens of the batch reach the budget."""
         self._purge()
         batch: list[WaitingRow] = []
@@ -120,11 +131,11 @@ class Scheduler:
             taken = False
             for name in list(self._queues):
                 row = self._queues[name][0]
-                if batch and row.batch != batch[0].batch:
+                if (batch and row.batch != batch[0].batch) or (row.open and not room):
                     continue
                 if batch and (len(batch) + 1) * max(widest, row.width) > self.token_budget:
                     return batch
-                widest, taken = max(widest, row.width), True
+                widest, taken, room = max(widest, row.width), True, room - row.open
                 batch.append(row)
                 queue = self._queues.pop(name)
                 queue.popleft()

@@ -12,11 +12,12 @@ from typing import Any
 import uvicorn
 
 from cpeft.errors import ConfigError, reason
+from cpeft.serve.catalogue import Catalogue
 from cpeft.serve.engine import Engine
-from cpeft.serve.guard import LOOPBACK, Metrics
-from cpeft.serve.http import make_app
 from cpeft.serve.prompts import describe, load_prompts
 from cpeft.serve.results import Limits
+from cpeft.serve.web.guard import LOOPBACK, Metrics
+from cpeft.serve.web.http import make_app
 
 KEYS = "CPEFT_SERVE_KEYS"  # environment variable: keys, separated by commas
 
@@ -55,9 +56,9 @@ def serve(
             f"--host {host} can be reached from other machines: give keys with --key-file or {KEYS}, or use 127.0.0.1"
         )
     with _logged_requests(), _bound(host, port) as listener:
-        _, served = load_prompts(prompts, model, tasks)
+        lm, served = load_prompts(prompts, model, tasks)
         metrics = Metrics()
-        engine = Engine(served, limits or Limits(), metrics.batch.observe)
+        engine = Engine(Catalogue(lm, served), limits or Limits(), metrics.batch.observe)
         app: Any = make_app(engine, metrics, keys, local, log_texts)
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}"

@@ -4,8 +4,9 @@ A pass yields keys and values. Those of a prompt are kept until it changes, so t
 for all rows and batches; those of a text serve every label (`label_trie.py`) and `generate`, so that a text is read once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -16,20 +17,21 @@ from transformers import DynamicCache
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_llama import LEAD, Known, PackedLlama, behind, distinct, shared_lead
 from cpeft.models.fast.packed_t5 import AT_ONCE
-from cpeft.models.fast.reading import Reading
+from cpeft.models.fast.reading import Reading, extras_of
 from cpeft.models.fast.rows import PackedRows
 
 NODES = 2**13  # of a trie, over all rows, in one pass
-KEPT = 64  # prompts whose keys and values are kept
+KEPT_BYTES = 2**28  # of keys and values of prompts: 58 prompts of 100 rows on a model of 135 million parameters
 
 
 class KeptPrompts:
-    """Keys and values of prompts by number, until a prompt changes or `KEPT` others were wanted after it. The `lead` that all
-    texts so far had in common counts as a part of every prompt."""
+    """Keys and values of prompts by key, until the prompt of a key changes; above `most_bytes` those go that were not used for
+    longest. The `lead` that all texts so far had in common counts as a part of every prompt. `hits` and `misses` count."""
 
-    def __init__(self, packed: PackedLlama) -> None:
-        self.packed = packed
-        self._known: dict[int, tuple[Tensor, Known]] = {}
+    def __init__(self, packed: PackedLlama, most_bytes: int = KEPT_BYTES) -> None:
+        self.packed, self.most_bytes = packed, most_bytes
+        self.hits = self.misses = self.bytes = 0
+        self._known: dict[Hashable, tuple[Tensor, Known]] = {}  # from the one not used for longest to the last used
         self._lead: Tensor | None = None
 
     def lead(self, source_BL: Int[Tensor, "B L"], mask_BL: Tensor) -> int:
@@ -43,29 +45,39 @@ class KeptPrompts:
         self._lead = source_BL[0, :count].clone() if count else self._lead
         return count
 
-    def of(self, numbers: Sequence[int], prompt_KPD: Float[Tensor, "K P D"]) -> Known:
-        """Keys and values of these prompts by layer, [2, K, keys, P, width]; missing ones are computed in one pass."""
-        missing = [
-            place
-            for place, number in enumerate(numbers)
-            if number not in self._known or not torch.equal(self._known[number][0], prompt_KPD[place])
-        ]
-        if missing:
-            made = self.packed.read_prompts(prompt_KPD[missing])
-            for i, place in enumerate(missing):
-                self._known.pop(numbers[place], None)
-                own = [layer[:, i : i + 1].clone() for layer in made]
-                self._known[numbers[place]] = prompt_KPD[place].clone(), own
-        wanted = [self._known[number][1] for number in numbers]
-        for number in list(self._known)[:-KEPT]:
-            del self._known[number]
-        return [torch.cat(layers, 1) for layers in zip(*wanted, strict=True)]
+    def of(self, keys: Sequence[Hashable], prompts: Sequence[Float[Tensor, "P D"]]) -> list[Known]:
+        """Keys and values of each of these prompts by layer, [2, 1, keys, P, width]; missing ones are computed."""
+        missing = [place for place, key in enumerate(keys) if not self._knows(key, prompts[place])]
+        self.hits, self.misses = self.hits + len(keys) - len(missing), self.misses + len(missing)
+        made = read_each(self.packed, [prompts[place] for place in missing])
+        for place, known in zip(missing, made, strict=True):
+            self._keep(keys[place], prompts[place].clone(), [layer.clone() for layer in known])
+        wanted = [self._known[key][1] for key in keys]
+        for key in keys:
+            self._known[key] = self._known.pop(key)
+        for key in list(self._known)[: -len(set(keys))]:
+            if self.bytes > self.most_bytes:
+                self._forget(key)
+        return wanted
+
+    def _knows(self, key: Hashable, prompt_PD: Tensor) -> bool:
+        return key in self._known and torch.equal(self._known[key][0], prompt_PD)
+
+    def _keep(self, key: Hashable, prompt_PD: Tensor, known: Known) -> None:
+        self._forget(key)
+        self._known[key] = prompt_PD, known
+        self.bytes += sum(each.nbytes for each in (prompt_PD, *known))
+
+    def _forget(self, key: Hashable) -> None:
+        if key in self._known:
+            prompt_PD, known = self._known.pop(key)
+            self.bytes -= sum(each.nbytes for each in (prompt_PD, *known))
 
 
 @dataclass(frozen=True)
 class CausalReading(Reading):
-    """`known` by layer and span of rows: keys and values [2, rows, keys, P + length, width]; `last_BD` is the hidden
-    state behind every text, in the order of `rows`, and `token_B` the last token of every text of the batch."""
+    """`known` by layer and span of rows: keys and values [2, rows, keys, P + length, width] of prompt and text; `last_BD` is
+    the hidden state behind every text, in the order of `rows`, and `token_B` the last token of every text of the batch."""
 
     packed: PackedLlama
     known: list[list[Tensor]]
@@ -96,14 +108,23 @@ class CausalReading(Reading):
                 cuts.append((number, slice(low - start, high - start)))
         nodes = len(trie) - 1
         rows = PackedRows(torch.arange(count), tuple((start, size, nodes) for start, size, _ in spans))
-        before = self.known[0][0].shape[3] - self.rows.spans[0][2]  # the prompt's rows
         depth_M = trie.depth_M[1:] - 1
-        positions_N = torch.cat([(before + length + depth_M).repeat(size) for _, size, length in spans])
+        ends = [self.known[0][number].shape[3] for number, _ in cuts]
+        positions_N = torch.cat([(end + depth_M).repeat(size) for end, (_, size, _) in zip(ends, spans, strict=True)])
         contexts = [[layer[number][:, cut] for number, cut in cuts] for layer in self.known]
         x_ND = self.packed.embed(torch.tensor(trie.tokens[1:])).repeat(count, 1)
         own_MM = torch.zeros(nodes, nodes).masked_fill(~trie.sees_MM[1:, 1:], float("-inf"))
         x_ND, _ = self.packed.read(x_ND, rows, positions_N, contexts, own_MM)
         return self.packed.norm(x_ND).view(count, nodes, -1)
+
+    def part(self, chosen: Sequence[int]) -> "CausalReading":
+        rows, taken = self.rows.part(chosen)
+        known = [[layer[number][:, places] for number, places in taken] for layer in self.known]
+        first = [self.rows.spans[number][0] + places for number, places in taken]
+        extras = extras_of(self.extras, chosen)
+        return CausalReading(
+            rows, extras, self.packed, known, self.last_BD[torch.cat(first)], self.token_B[list(chosen)]
+        )
 
     def resumed(self, chosen: Sequence[int] | None = None) -> dict[str, Any]:
         """Texts on the right, their prompts before them, padding on the left; the last token of each is read again, for
@@ -135,16 +156,51 @@ def read_texts(
     prompts by these numbers (None: they are of these rows alone)."""
     numbers, prompt_KPD, owner_B = distinct(prompt_BPD.to(x_BLD.dtype), alike_B)
     lead = kept.lead(source_BL, mask_BL) if kept and len(prompt_KPD) < len(x_BLD) else 0
-    prompt_KPD, rest_BL = behind(prompt_KPD, x_BLD[0, :lead]), mask_BL[:, lead:]
-    prompts = kept.of(numbers, prompt_KPD) if kept else packed.read_prompts(prompt_KPD)
-    rows = PackedRows.of(rest_BL.sum(1).tolist())
-    order_B, length = rows.order_B, prompt_KPD.shape[1]
-    owners = owner_B[order_B].split([count for _, count, _ in rows.spans])
+    prompt_KPD = behind(prompt_KPD, x_BLD[0, :lead])
+    prompts = kept.of(numbers, list(prompt_KPD)) if kept else read_each(packed, list(prompt_KPD))
+    return read_behind(packed, prompts, owner_B, x_BLD[:, lead:], source_BL[:, lead:], mask_BL[:, lead:], extras)
+
+
+def read_behind(
+    packed: PackedLlama,
+    prompts: Sequence[Known],
+    owner_B: Int[Tensor, "B"],
+    x_BLD: Tensor,
+    source_BL: Tensor,
+    mask_BL: Tensor,
+    extras: dict[str, Tensor],
+) -> CausalReading:
+    """Read texts behind keys and values of prompts of any lengths, by layer [2, 1, keys, P, width]; `owner_B` is the place of
+    each row's."""
+    lengths = [prompt[0].shape[3] for prompt in prompts]
+    rows = PackedRows.of(mask_BL.sum(1).tolist(), [lengths[owner] for owner in owner_B.tolist()])
+    order_B = rows.order_B
+    owners = [part.tolist() for part in owner_B[order_B].split([count for _, count, _ in rows.spans])]
     # a copy for every row, so of one layer at a time
-    contexts = ([layer[:, owner] for owner in owners] for layer in prompts)
-    positions_N = torch.cat([torch.arange(length, length + n).repeat(count) for _, count, n in rows.spans])
-    x_ND, known = packed.read(x_BLD[order_B, lead:][rest_BL[order_B]], rows, positions_N, contexts)
+    contexts = ([_side_by_side([prompts[k][i] for k in own]) for own in owners] for i in range(len(packed.blocks)))
+    starts = [lengths[own[0]] for own in owners]
+    spans = zip(starts, rows.spans, strict=True)
+    positions_N = torch.cat([torch.arange(start, start + n).repeat(count) for start, (_, count, n) in spans])
+    x_ND, known = packed.read(x_BLD[order_B][mask_BL[order_B]], rows, positions_N, contexts)
     ends_B = rows.length_B.cumsum(0) - 1
     last_B = torch.where(mask_BL, torch.arange(mask_BL.shape[1]), -1).max(1).values
     token_B = source_BL[torch.arange(len(source_BL)), last_B]
     return CausalReading(rows, extras, packed, known, packed.norm(x_ND[ends_B]), token_B)
+
+
+def _side_by_side(layers: list[Tensor]) -> Float[Tensor, "2 B H P W"]:
+    """Keys and values of several rows' prompts; not copied where it is one prompt."""
+    first = layers[0]
+    if all(each is first for each in layers):
+        return first.expand(-1, len(layers), -1, -1, -1)
+    return torch.cat(layers, 1)
+
+
+def read_each(packed: PackedLlama, prompts: Sequence[Float[Tensor, "P D"]]) -> list[Known]:
+    """Keys and values of prompts of any lengths by layer, [2, 1, keys, P, width]; those of one length in one pass."""
+    made: dict[int, Known] = {}
+    for _, group in groupby(sorted(range(len(prompts)), key=lambda i: len(prompts[i])), lambda i: len(prompts[i])):
+        places = list(group)
+        layers = packed.read_prompts(torch.stack([prompts[i] for i in places]))
+        made |= {i: [layer[:, k : k + 1] for layer in layers] for k, i in enumerate(places)}
+    return [made[i] for i in range(len(prompts))]

@@ -7,7 +7,7 @@ per stack, and logits are computed at label positions alone. What it gains is in
 transformers' own module.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -77,6 +77,12 @@ class PackedT5:
         rows = PackedRows.of(mask_BS.sum(1).tolist())
         places_BS = torch.arange(mask_BS.numel()).view(mask_BS.shape)[rows.order_B]
         return joined_BSD.flatten(0, 1)[places_BS[mask_BS[rows.order_B]]], rows
+
+    @staticmethod
+    def pack_each(rows: Sequence[Float[Tensor, "S D"]]) -> tuple[Float[Tensor, "N D"], PackedRows]:
+        """Rows of any lengths, each a prompt and its text, in one matrix."""
+        packed = PackedRows.of([len(row) for row in rows])
+        return torch.cat([rows[i] for i in packed.order_B.tolist()]), packed
 
     def encode(self, x_ND: Float[Tensor, "N D"], rows: PackedRows, drops: Drops | None = None) -> Float[Tensor, "N D"]:
         """The encoder's output for packed rows."""

@@ -39,6 +39,10 @@ class Reading(ABC):
     def resumed(self, chosen: Sequence[int] | None = None) -> dict[str, Any]:
         """The inputs with which the model's `generate` continues from these rows of the batch, or from all."""
 
+    @abstractmethod
+    def part(self, chosen: Sequence[int]) -> "Reading":
+        """These rows of the batch, each once, as a batch of their own."""
+
     @torch.no_grad()
     def answers(self, trie: LabelTrie, greedy: bool = True, scored: bool = True) -> Answers:
         """What the labels of `trie` get from every row of the batch, greedy texts and scores as wanted, in one pass."""
@@ -63,6 +67,11 @@ class Reading(ABC):
         return [found[i] for i in (range(len(order)) if chosen is None else chosen)]
 
 
+def extras_of(extras: dict[str, Tensor], chosen: Sequence[int]) -> dict[str, Tensor]:
+    """A method's extras of some rows of a batch."""
+    return {name: value[list(chosen)] for name, value in extras.items()}
+
+
 def _label_scores(trie: LabelTrie, tokens: list[int], logp_NU: Tensor) -> Float[Tensor, "B C"]:
     """The sum over each label's path, from the log-probabilities of `tokens` at every node of every row."""
     column = {token: place for place, token in enumerate(tokens)}
@@ -80,6 +89,12 @@ class EncoderReading(Reading):
 
     def node_logits(self, trie: LabelTrie) -> Iterator[Tensor]:
         return self.packed.node_logits(self.y_ND, self.rows, trie)
+
+    def part(self, chosen: Sequence[int]) -> "EncoderReading":
+        rows, taken = self.rows.part(chosen)
+        spans = self.rows.split(self.y_ND)
+        y_ND = torch.cat([spans[number][places].flatten(0, 1) for number, places in taken])
+        return EncoderReading(rows, extras_of(self.extras, chosen), self.packed, y_ND)
 
     def resumed(self, chosen: Sequence[int] | None = None) -> dict[str, Any]:
         states_BSD, mask_BS = self.padded(chosen)

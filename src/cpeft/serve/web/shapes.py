@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from cpeft.serve.results import Result
 
+OPEN_TOKENS = 128  # of an answer where the request does not say
+
 
 def _unicode(text: str) -> str:
     """JSON can write half of a surrogate pair, which no tokenizer takes."""
@@ -32,6 +34,11 @@ class PredictRequest(_Shape):
 
     prompt: Name | list[Name] = Field(description="The name of a prompt, for all rows or one for each.")
     rows: list[dict[Text, Cell]] = Field(description="Rows by column, as `cpeft predict` reads them from a file.")
+    exact: bool = Field(
+        False,
+        description="Answer each row in a batch of its own, so that its numbers are the same to the last bit whatever else "
+        "is asked.",
+    )
 
 
 class RowAnswer(BaseModel):
@@ -66,6 +73,12 @@ class PredictResponse(BaseModel):
     usage: Usage
 
 
+class StreamOptions(_Shape):
+    """Options of a stream."""
+
+    include_usage: bool = False
+
+
 class _OpenAI(_Shape):
     """Fields of OpenAI's requests that are understood. Answers are greedy, so `seed` and `user` change nothing."""
 
@@ -73,6 +86,7 @@ class _OpenAI(_Shape):
     temperature: float | None = None
     n: Literal[1] = 1
     stream: bool = False
+    stream_options: StreamOptions | None = None
     seed: int | None = None
     user: str | None = None
 
@@ -82,13 +96,6 @@ class _OpenAI(_Shape):
         if temperature:
             raise ValueError("answers are greedy: leave temperature out, or set it to 0")
         return temperature
-
-    @field_validator("stream")
-    @classmethod
-    def _whole(cls, stream: bool) -> bool:
-        if stream:
-            raise ValueError("answers are not streamed: leave stream out")
-        return stream
 
 
 class CompletionRequest(_OpenAI):
@@ -123,8 +130,8 @@ class ChatRequest(_OpenAI):
 
     @property
     def new_tokens(self) -> int:
-        """The most tokens of the answer."""
-        return self.max_completion_tokens or self.max_tokens or 128
+        """The most tokens of an answer to a text."""
+        return self.max_completion_tokens or self.max_tokens or OPEN_TOKENS
 
     @property
     def text(self) -> str:
@@ -159,32 +166,56 @@ def predicted(request_id: str, results: Sequence[Result], cut: int) -> PredictRe
 def completion(request_id: str, results: Sequence[Result], asked: CompletionRequest) -> dict[str, Any]:
     """The answer to a CompletionRequest in OpenAI's shape."""
     choices = [
-        {"index": place, "text": each.answer, "logprobs": None, "finish_reason": _finish(each, asked.max_tokens)}
+        {"index": place, "text": each.answer, "logprobs": None, "finish_reason": finish(each, asked.max_tokens)}
         for place, each in enumerate(results)
     ]
-    return _envelope("cmpl", "text_completion", request_id, asked.model, choices, results)
+    return _envelope("cmpl", "text_completion", request_id, asked.model, choices) | {"usage": _usage(results)}
 
 
 def chat(request_id: str, result: Result, asked: ChatRequest) -> dict[str, Any]:
     """The answer to a ChatRequest in OpenAI's shape."""
     message = {"role": "assistant", "content": result.answer}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result, asked.new_tokens)}
-    return _envelope("chatcmpl", "chat.completion", request_id, asked.model, [choice], [result])
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish(result, asked.new_tokens)}
+    return _envelope("chatcmpl", "chat.completion", request_id, asked.model, [choice]) | {"usage": _usage([result])}
 
 
-def _finish(result: Result, most: int) -> str:
+def completion_chunk(
+    request_id: str, model: str, place: int, text: str, end: str | None, opening: bool
+) -> dict[str, Any]:
+    """A part of the answer to a CompletionRequest; `end` says why it is the last of its row."""
+    choice = {"index": place, "text": text, "logprobs": None, "finish_reason": end}
+    return _envelope("cmpl", "text_completion", request_id, model, [choice])
+
+
+def chat_chunk(request_id: str, model: str, place: int, text: str, end: str | None, opening: bool) -> dict[str, Any]:
+    """A part of the answer to a ChatRequest; the `opening` one names the role."""
+    delta = {"role": "assistant"} if opening else {}
+    choice = {"index": place, "delta": delta | {"content": text}, "logprobs": None, "finish_reason": end}
+    return _envelope("chatcmpl", "chat.completion.chunk", request_id, model, [choice])
+
+
+def usage_chunk(request_id: str, asked: CompletionRequest | ChatRequest, results: Sequence[Result]) -> dict[str, Any]:
+    """The last chunk of a stream where usage was asked for."""
+    texts = isinstance(asked, CompletionRequest)
+    kind, name = ("cmpl", "text_completion") if texts else ("chatcmpl", "chat.completion.chunk")
+    return _envelope(kind, name, request_id, asked.model, []) | {"usage": _usage(results)}
+
+
+def finish(result: Result, most: int) -> str:
+    """Why an answer ended: the model ended it, or it had so many tokens."""
     return "length" if result.generated >= most else "stop"
 
 
-def _envelope(
-    kind: str, name: str, request_id: str, model: str, choices: list[dict[str, Any]], results: Sequence[Result]
-) -> dict[str, Any]:
+def _usage(results: Sequence[Result]) -> dict[str, int]:
     read, generated = sum(each.read for each in results), sum(each.generated for each in results)
+    return {"prompt_tokens": read, "completion_tokens": generated, "total_tokens": read + generated}
+
+
+def _envelope(kind: str, name: str, request_id: str, model: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": f"{kind}-{request_id}",
         "object": name,
         "created": int(time.time()),
         "model": model,
         "choices": choices,
-        "usage": {"prompt_tokens": read, "completion_tokens": generated, "total_tokens": read + generated},
     }

@@ -46,11 +46,14 @@ class RequestError(Exception):
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers or {}
 
-    def response(self) -> Response:
-        """The error in OpenAI's shape, in ASCII: a message may quote half of a surrogate pair from the client."""
+    def body(self) -> dict[str, Any]:
+        """The error in OpenAI's shape."""
         kind = KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        error = {"message": self.message[:500], "type": kind, "param": None, "code": self.status}
-        return Response(json.dumps({"error": error}), self.status, self.headers, "application/json")
+        return {"error": {"message": self.message[:500], "type": kind, "param": None, "code": self.status}}
+
+    def response(self) -> Response:
+        """The error in ASCII: a message may quote half of a surrogate pair from the client."""
+        return Response(json.dumps(self.body()), self.status, self.headers, "application/json")
 
 
 class Metrics:

@@ -9,9 +9,7 @@ GET  /v1/models  /health  /ready  /metrics  /docs  /openapi.json
 import asyncio
 import html
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +19,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from cpeft import __version__
-from cpeft.errors import CpeftError
-from cpeft.registry import closest
-from cpeft.serve.guard import Guard, Metrics, RequestError
-from cpeft.serve.results import Result
-from cpeft.serve.scheduler import QueueFull
-from cpeft.serve.scheduler import Request as Queued
-from cpeft.serve.shapes import (
+from cpeft.serve.web.front import Front, Submit
+from cpeft.serve.web.guard import Guard, Metrics, RequestError
+from cpeft.serve.web.shapes import (
     ChatRequest,
     CompletionRequest,
     PredictRequest,
@@ -36,69 +30,11 @@ from cpeft.serve.shapes import (
     completion,
     predicted,
 )
+from cpeft.serve.web.streaming import streamed
 
 if TYPE_CHECKING:
     from cpeft.serve.engine import Engine
-
-
-class Front:
-    """The endpoints' common part: from a request to the results of its rows."""
-
-    def __init__(self, engine: "Engine", metrics: Metrics) -> None:
-        self.engine, self.limits, self.metrics = engine, engine.limits, metrics
-        self.started = int(time.time())
-        self._encoder = ThreadPoolExecutor(1, "cpeft-encoder")  # tokenizes, so that the event loop does not wait
-
-    def check(self, names: Sequence[str], rows: int, new: int = 0) -> None:
-        """Raise RequestError for a prompt that is not served, or more than the limits allow."""
-        if not 0 < rows <= self.limits.rows:
-            raise RequestError(400, f"a request has 1 to {self.limits.rows} rows, this one has {rows}")
-        if new > self.limits.new_tokens:
-            raise RequestError(400, f"max_tokens is at most {self.limits.new_tokens}")
-        for name in names:
-            if name not in self.engine.prompts:
-                close = closest(name[:200], self.engine.prompts)
-                raise RequestError(404, f"no prompt {name[:80]!r}{close}; GET /v1/models lists them")
-
-    async def results(self, request: Request, rows: int, submit: Callable[[], Queued]) -> tuple[list[Result], int]:
-        """Queue rows and wait for their results; also how many rows were cut to fit. Rows are dropped at the deadline and
-        when the client is gone."""
-        request.state.rows = rows
-        end = asyncio.get_running_loop().time() + self.limits.deadline_s
-        try:
-            if len(self.engine.scheduler) + rows > self.limits.queue:
-                raise QueueFull
-            queued = await asyncio.get_running_loop().run_in_executor(self._encoder, submit)
-        except QueueFull:
-            raise RequestError(429, "too many rows wait; try again", {"retry-after": "1"}) from None
-        except CpeftError as error:  # the client's rows do not fit; the messages name columns and sizes
-            raise RequestError(400, str(error)) from None
-        answers, gone = asyncio.wrap_future(queued.future), asyncio.ensure_future(_disconnected(request))
-        either: set[asyncio.Future[Any]] = {answers, gone}
-        try:
-            left = end - asyncio.get_running_loop().time()
-            await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not answers.done():
-                late = f"no answer within {self.limits.deadline_s:g} seconds"
-                raise RequestError(499, "the client is gone") if gone.done() else RequestError(504, late)
-            results: list[Result] = await answers
-        finally:
-            answers.cancel()
-            gone.cancel()
-        for result in results:
-            self.metrics.rows.labels(result.prompt).inc()
-            self.metrics.tokens.labels("read").inc(result.read)
-            self.metrics.tokens.labels("generated").inc(result.generated)
-        return results, queued.cut
-
-    def close(self) -> None:
-        self._encoder.shutdown()
-        self.engine.close()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    from cpeft.serve.prompts import ServedPrompt
 
 
 def make_app(
@@ -132,28 +68,52 @@ def _add_answers(app: FastAPI, front: Front) -> None:
         names = [asked.prompt] * rows if isinstance(asked.prompt, str) else asked.prompt
         if len(names) != rows:
             raise RequestError(400, f"{len(names)} prompts for {rows} rows: give one for all, or one for each")
-        front.check(names, rows)
-        results, cut = await front.results(request, rows, lambda: engine.submit_rows(names, asked.rows))
+        front.check(rows)
+        prompts = front.prompts(names)
+        results, cut = await front.results(
+            request, rows, lambda on_text: engine.submit_rows(prompts, asked.rows, asked.exact)
+        )
         return predicted(request.state.request_id, results, cut)
 
     @app.post("/v1/completions")
     async def completions(asked: CompletionRequest, request: Request) -> Any:
         """Continue texts behind a prompt; the text is read as it is, without the template of a task."""
         texts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
-        front.check([asked.model], len(texts), asked.max_tokens)
-        results, _ = await front.results(
-            request, len(texts), lambda: engine.submit_texts(asked.model, texts, asked.max_tokens, False)
-        )
+        front.check(len(texts), asked.max_tokens)
+        [prompt] = front.prompts([asked.model])
+
+        def submit(on_text: Any) -> Any:
+            return engine.submit_texts(prompt, texts, asked.max_tokens, on_text)
+
+        if asked.stream:
+            parts = front.parts(request, len(texts), submit)
+            return await streamed(parts, request.state.request_id, asked, asked.max_tokens)
+        results, _ = await front.results(request, len(texts), submit)
         return completion(request.state.request_id, results, asked)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(asked: ChatRequest, request: Request) -> Any:
-        """Answer one message of a user behind a prompt, in the chat template where the prompt was trained in it."""
-        front.check([asked.model], 1, asked.new_tokens)
-        results, _ = await front.results(
-            request, 1, lambda: engine.submit_texts(asked.model, [asked.text], asked.new_tokens, True)
-        )
+        """Answer one message of a user: the row of a prompt's task, written as in its training; or any text for the base
+        model, in its chat template."""
+        front.check(1, asked.new_tokens)
+        [prompt] = front.prompts([asked.model])
+        submit = _message(engine, prompt, asked)
+        if asked.stream:
+            parts = front.parts(request, 1, submit)
+            return await streamed(parts, request.state.request_id, asked, asked.new_tokens)
+        results, _ = await front.results(request, 1, submit)
         return chat(request.state.request_id, results[0], asked)
+
+
+def _message(engine: "Engine", prompt: "ServedPrompt", asked: ChatRequest) -> Submit:
+    """How a message is queued; raises RequestError for a task whose rows have several columns."""
+    if prompt.task is None:
+        return lambda on_text: engine.submit_texts(prompt, [asked.text], asked.new_tokens, on_text, chat=True)
+    if len(prompt.task.shown) != 1:
+        columns = ", ".join(prompt.task.shown)
+        raise RequestError(400, f"a row of task '{prompt.task.name}' has the columns {columns}: use /v1/predict")
+    row = {prompt.task.shown[0]: asked.text}
+    return lambda on_text: engine.submit_rows([prompt], [row], new=asked.new_tokens, on_text=on_text)
 
 
 def _add_status(app: FastAPI, front: Front) -> None:
@@ -162,8 +122,9 @@ def _add_status(app: FastAPI, front: Front) -> None:
     @app.get("/v1/models")
     async def models() -> Any:
         """The prompts that are served."""
-        known = {"object": "model", "created": front.started, "owned_by": "cpeft"}
-        return {"object": "list", "data": [{**known, **each} for each in front.engine.models()]}
+        known, catalogue = {"object": "model", "created": front.started, "owned_by": "cpeft"}, front.engine.catalogue
+        models = [{**known, **each} for each in catalogue.described()]
+        return {"object": "list", "data": models, "generation": catalogue.generation}
 
     @app.get("/health")
     async def health() -> Any:
@@ -175,7 +136,7 @@ def _add_status(app: FastAPI, front: Front) -> None:
         """Whether rows are answered; 503 where they are not."""
         if not front.engine.ready:
             raise RequestError(503, "the engine does not run")
-        return {"status": "ready"}
+        return {"status": "ready", "generation": front.engine.catalogue.generation}
 
     @app.get("/metrics")
     async def metrics() -> Response:

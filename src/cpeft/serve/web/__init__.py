@@ -1,0 +1,1 @@
+"""The HTTP side of a server. No torch here."""
