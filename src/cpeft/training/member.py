@@ -25,7 +25,7 @@ from cpeft.training.callbacks import Callback
 from cpeft.training.checkpoint import load_checkpoint, optimizer_state, restore_optimizer, save_checkpoint
 from cpeft.training.optim import make_optimizer, schedule_factor
 
-KEPT = ["step", "best_step", "best_headline", "best_loss", "without_gain", "stopped", "budget", "seconds"]
+KEPT = ["step", "best_step", "best_headline", "best_loss", "without_gain", "stopped", "budget", "seconds", "identity"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Member:
     scale: float = 1.0
     callbacks: Sequence[Callback] = ()
     guard: Callable[[], None] = lambda: None
+    identity: str = ""  # a checkpoint must have the same identity to be resumed
     writes: bool = True  # False in all but the first of several processes
     higher_is_better: bool = True  # of the headline
     keeps_batch: bool = True  # of a run that fails, to help find the reason
@@ -210,6 +211,8 @@ class Member:
 
     def _restore(self) -> None:
         counters, states = load_checkpoint(self.path)
+        if counters.pop("identity") != self.identity:
+            raise ConfigError(f"{self.path} belongs to other settings, data or sources; give another folder")
         restore_optimizer(self.optimizer, states.get("optimizer", {}), counters.pop("optimizer"))
         self.learner.load_state_dict(states["learner"])
         self.best_state = states.get("best", {})
