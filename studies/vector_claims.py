@@ -137,20 +137,21 @@ def cosines(comparison: SavedComparison, design: Design) -> list[str]:
     task lies above its family: the least and the greatest margin of single pairs of origins."""
     rows = []
     relations = ("same task", "same family", "other family")
-    cards = [card for card in comparison.found["cards"] if card["rows"] == "live"]
+    cards = [card for card in comparison.found.cards if card.rows == "live"]
     for card, measure in product(cards, ("flattened", "token_mean")):
         groups: dict[str, list[float]] = {relation: [] for relation in relations}
         by_origins: dict[frozenset[str], dict[str, list[float]]] = {}
-        for (i, first), (j, second) in combinations(enumerate(card["prompts"]), 2):
-            if first["origin"] != second["origin"]:
-                relation = design.relation(first["task"], second["task"])
-                value = card["matrices"][measure][i][j]
+        for (i, first), (j, second) in combinations(enumerate(card.prompts), 2):
+            if first.origin != second.origin:
+                relation = design.relation(first.task, second.task)
+                value = card.matrices[measure][i][j]
+                assert value is not None  # no trained prompt or vector is zero
                 groups[relation].append(value)
-                pair = frozenset((first["origin"], second["origin"]))
+                pair = frozenset((first.origin, second.origin))
                 by_origins.setdefault(pair, {}).setdefault(relation, []).append(value)
         margins = [float(np.mean(group["same task"]) - np.mean(group["same family"])) for group in by_origins.values()]
         cells = [f"{np.mean(values):.3f} ({len(values)})" for values in groups.values()]
-        rows.append([card["what"], measure, *cells, f"{min(margins):.3f} to {max(margins):.3f}"])
+        rows.append([card.what, measure, *cells, f"{min(margins):.3f} to {max(margins):.3f}"])
     head = ["of", "measure", *relations, "task - family, by origins"]
     return ["**4. Mean cosine** over pairs of different origins", "", *table(head, rows)]
 
@@ -180,7 +181,7 @@ def _similarity_and_gain(
     comparison: SavedComparison, lines: Mapping[str, Line], design: Design, shots: Shots, measured: tuple[str, str]
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Mean similarity and mean gain by (source, target)."""
-    hashes = {(each["prompt"], each["seed"]): each["hash"] for each in comparison.found["compared"]}
+    hashes = {(each.prompt, each.seed): each.hash for each in comparison.found.compared}
     grid = {}
     for target in design.targets:
         seeds = sorted(lines[BASE].at(target.task, shots))

@@ -216,10 +216,11 @@ def test_files_stay_short(path):
 
 
 def test_folders_stay_small():
-    """About ten files beside `__init__`."""
+    """About ten files beside `__init__`, except where every file is an entry that registers itself."""
     count = Counter(path.parent.relative_to(ROOT) for path in FILES if path.name != "__init__.py")
     large = {str(folder) for folder, files in count.items() if files > 11}
-    assert large <= {"tasks", "models", "models/fast", "data", "prompts"}  # known, to be divided
+    entries = {"tasks", "methods", "baselines", "metrics", "report/sections"}
+    assert large <= entries | {"models", "models/fast", "data", "prompts"}  # known, to be divided
 
 
 def test_every_room_but_the_known_is_absent():

@@ -179,3 +179,69 @@ def test_a_function_of_formulas(tmp_path, fresh, monkeypatch):
     origin = SoftPrompt.drawn(torch.zeros(2, 4), Provenance(run="o"))
     prompts = {"o": origin, "a": SoftPrompt(torch.ones(2, 4), Provenance(task="a"), origin.weight)}
     assert torch.equal(compose("o + twice(v(a))", prompts).weight, torch.full((2, 4), 2.0))
+
+
+def test_a_section_of_the_report(store, tmp_path):
+    (tmp_path / "hours.py").write_text(
+        "from cpeft.report.render.numbers import cell, columns\n"
+        "from cpeft.report.render.table import Row, Table\n"
+        "from cpeft.report.section import section\n\n"
+        "@section('hours', 'Time of each run', order=175)\n"
+        "def hours(page):\n"
+        "    rows = [Row([cell(run.result.name), cell(run.result.steps)]) for run in page.study.runs]\n"
+        "    return {'table': Table('hours-1', 'Steps of each run', columns('Run', 'Steps#'), [rows])}\n"
+    )
+    (tmp_path / "hours.html").write_text("<p>From a plugin.</p>{{ table }}")
+    made = run_cpeft("report", store, "--plugin", tmp_path / "hours.py", "--out", tmp_path / "page.html")
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.index("<p>From a plugin.</p>") < page.index("Steps of each run") < page.index('id="making-title"')
+    assert page.count('<td class="n">4</td>') == 2
+
+
+def test_a_launcher_and_a_tracker(world, reviews, tmp_path):
+    (tmp_path / "lab.py").write_text(
+        "from cpeft.config import Options\n"
+        "from cpeft.study.launchers import LAUNCHERS, Launcher, LauncherOptions\n"
+        "from cpeft.training.callbacks.tracker import TRACKERS, Tracker\n\n"
+        "class LabOptions(LauncherOptions):\n"
+        "    greeting: str = ''\n\n"
+        "@LAUNCHERS.register('lab')\n"
+        "class Lab(Launcher):\n"
+        "    Options = LabOptions\n\n"
+        "    def launch(self, plan, console):\n"
+        "        from cpeft.study.runner.worker import run_recipe\n\n"
+        "        console.print(self.options.greeting)\n"
+        "        run_recipe(plan, console)\n"
+        "        return False\n\n"
+        "class LinesOptions(Options):\n"
+        "    file: str\n\n"
+        "@TRACKERS.register('lines')\n"
+        "class Lines(Tracker):\n"
+        "    packages = ()\n"
+        "    Options = LinesOptions\n\n"
+        "    def begin(self, step):\n"
+        "        self.lines = []\n"
+        "        return self.known\n\n"
+        "    def log(self, step, numbers):\n"
+        "        self.lines += [f'{step} {name}' for name in numbers]\n\n"
+        "    def end(self, state):\n"
+        "        (self.run.folder.path / self.options.file).write_text('\\n'.join([*self.lines, state]))\n"
+    )
+    chosen = (
+        "--launcher",
+        "lab",
+        "launcher.lab.greeting=from the lab",
+        'track.use=["lines"]',
+        "track.lines.file=seen.txt",
+    )
+    ran = run_cpeft("run", reviews / "recipe.toml", f"model.name={world / 'model'}", *QUICK, "--store", tmp_path / "store",
+                    "--plugin", tmp_path / "lab.py", *chosen)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "from the lab" in ran.stdout
+    runs = list(Store(tmp_path / "store").runs())
+    assert len(runs) == 2
+    for run in runs:
+        *seen, state = (run.path / "seen.txt").read_text().splitlines()
+        assert state == "finished"
+        assert {"4 loss", "2 validation/tone/accuracy", "4 test/tone/accuracy"} <= set(seen)

@@ -1,10 +1,13 @@
 """Writes the reference pages from the code they describe: `python -m tools.reference`.
 
-docs/options.md comes from the options classes, docs/cli.md from the commands, docs/run-folder.md from `RunFolder` and
-`RunResult`. `tests/test_reference.py` says when a page is stale.
+docs/options.md comes from the options classes, docs/cli.md from the commands, docs/run-folder.md from `RunFolder`,
+`RunResult` and `SavedSimilarity`, and the table of docs/scores.md from the docstring of `cpeft.scores`.
+`tests/test_reference.py` says when a page is stale.
 """
 
+import re
 from collections.abc import Iterable
+from inspect import getdoc
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ from typing import Any
 import typer
 
 from cpeft import cli
+from cpeft.report.frame import COLUMNS, scores
 from cpeft.store.result import ComparisonResult, DataInfo, Energy, ModelInfo, Record, RunResult, Seconds
 from cpeft.store.run_folder import RunFolder, _Part
+from cpeft.store.similarity import ComparedPrompt, PromptNorms, SavedSimilarity, SimilarityTables
 from cpeft.use.option_tables import field_rows, option_rows, option_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -74,6 +79,9 @@ def run_folder_page() -> str:
         lines += [f"### {title}", "", *_record(record)]
     for record in (DataInfo, ModelInfo, Seconds, Energy):
         lines += [f"### {record.__name__}", "", *_prose(record.__doc__), *_record(record)]
+    lines += ["## `similarity.json`", ""]
+    for record in (SavedSimilarity, ComparedPrompt, SimilarityTables, PromptNorms):
+        lines += [f"### {record.__name__}", "", *_prose(record.__doc__), *_record(record)]
     return "\n".join(lines)
 
 
@@ -119,9 +127,30 @@ def _meaning(parameter: Any) -> str:
     return f"{parameter.help}{' Required.' * parameter.required}{'' if unset else f' Default: {parameter.default}.'}"
 
 
+def scores_page() -> str:
+    """docs/scores.md with its table of columns written anew."""
+    before, _, rest = (DOCS / "scores.md").read_text(encoding="utf-8").partition("| column |")
+    words = {"str": "text", "bool": "bool", "float64": "float", "int64": "integer", "Int64": "integer"}
+    entries = re.findall(r"^ {4}([\w, ]+): (.+(?:\n {8}.+)*)", getdoc(scores) or "", re.M)
+    rows = (
+        (
+            ", ".join(f"`{name}`" for name in names.split(", ")),
+            words[COLUMNS[names.split(", ")[0]]],
+            " ".join(about.split()),
+        )
+        for names, about in entries
+    )
+    return before + "\n".join(table(("column", "type", "meaning"), rows)) + "\n" + rest.partition("\n\n")[2]
+
+
 def pages() -> dict[Path, str]:
     """The text of every page by its file."""
-    return {DOCS / "options.md": options_page(), DOCS / "run-folder.md": run_folder_page(), DOCS / "cli.md": cli_page()}
+    return {
+        DOCS / "options.md": options_page(),
+        DOCS / "run-folder.md": run_folder_page(),
+        DOCS / "cli.md": cli_page(),
+        DOCS / "scores.md": scores_page(),
+    }
 
 
 if __name__ == "__main__":

@@ -203,8 +203,8 @@ def test_vectors_and_prompts_know_their_origins():
 def test_the_card_says_all_of_it_in_json(rows):
     found = compare([*ITEMS, Item.of("bare", SoftPrompt(matrix(9)), matrix(10))], rows)
     card = json.loads(json.dumps(found.card(), allow_nan=False))
-    assert card.keys() == {"rows", "prompts", "tasks", "matrices", "by_task", "gaps"}
-    assert (card["rows"], tuple(card["tasks"])) == (rows, found.tasks)
+    assert card.keys() == {"what", "rows", "prompts", "tasks", "matrices", "by_task", "gaps"}
+    assert (card["what"], card["rows"], tuple(card["tasks"])) == ("prompts", rows, found.tasks)
     assert card["matrices"].keys() == card["by_task"].keys() == card["gaps"].keys() == MEASURES.keys()
     for measure in MEASURES:
         np.testing.assert_array_equal(card["matrices"][measure], found.matrices[measure])

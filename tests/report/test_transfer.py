@@ -241,7 +241,7 @@ def test_the_pictures_are_the_published_ones_beside_those_of_different_origins(s
     assert "token means" in titles[2]
     drawn = re.findall(r'<svg class="plot" role="img" aria-label="Heat map: Cosine.*?</svg>', html, re.S)
     [comparison] = Study.of(Store(store)).comparisons
-    means = np.array(comparison.found["cards"][0]["by_task"]["flattened"]["published"])
+    means = np.array(comparison.found.cards[0].by_task["flattened"]["published"])
     said = re.findall(r">([−.\d]+)</text>", drawn[0])[: len(means) * (len(means) + 1) // 2]
     expected = [f"{abs(v):.2f}".removeprefix("0") for i, row in enumerate(means) for v in row[: i + 1]]
     assert [text.removeprefix("−") for text in said] == expected
@@ -252,8 +252,8 @@ def test_the_pictures_are_the_published_ones_beside_those_of_different_origins(s
 def test_averages_by_origin_and_norms_are_those_of_the_card(store):
     _, page = read(store)
     [comparison] = Study.of(Store(store)).comparisons
-    first, vectors = comparison.found["cards"]
-    gap = first["gaps"]["flattened"]
+    first, vectors = comparison.found.cards
+    gap = first.gaps["flattened"]
     keys = ("same origin", "other origin", "gap", "same task, other origin")
     assert page.row("cosine of the flattened") == " ".join(
         ["cosine of the flattened matrices", *(f"{gap[key]:.2f}" for key in keys), str(gap["pairs of tasks"])]
@@ -262,7 +262,7 @@ def test_averages_by_origin_and_norms_are_those_of_the_card(store):
     norms = [float(x.norm()) for x in (one.weight, one.weight - one.origin)]
     shown = [f"{x:#.3g}" for x in (*norms, norms[1] / float(one.origin.norm()))]
     assert page.row("mnli@1") == " ".join(["mnli@1", *shown])
-    assert vectors["what"] == "vectors"
+    assert vectors.what == "vectors"
 
 
 def test_one_prompt_of_each_task_and_cells_without_pairs(tmp_path):

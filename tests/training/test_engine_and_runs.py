@@ -290,6 +290,16 @@ def test_patience_ends_a_run_early_and_the_neighbour_goes_on(tmp_path):
     assert same_bits(trained_state(again.learner), trained_state(member.learner))
 
 
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    lm = make_lm("t5")
+    train_gang([run_of(tmp_path / "r", lm=lm, identity="these")], MEMBER)
+    again = run_of(tmp_path / "r", lm=lm, identity="these")
+    again.start()
+    assert again.step == 6
+    with pytest.raises(ConfigError, match="belongs to other settings, data or sources; give another folder"):
+        run_of(tmp_path / "r", lm=lm, identity="others").start()
+
+
 @pytest.mark.parametrize("step", [3, 6])
 def test_a_signal_stops_with_everything_saved(tmp_path, step):
     """SIGTERM in the middle or in the last step: Stopped, exit code 4, and the same call goes on to the same result."""

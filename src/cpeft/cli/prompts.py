@@ -109,12 +109,14 @@ def similar(
     from cpeft.prompts.formula.evaluate import read_items
     from cpeft.prompts.similarity import compare
     from cpeft.report.vectors.similarity import draw, panels, tables
+    from cpeft.store.similarity import SimilarityTables
 
     card = compare(read_items(what, vectors, live), rows).card()
+    found = SimilarityTables.model_validate(card)
     if out is not None:
         with writing(out):
-            draw(panels(card), out)
-    for title, lines in [("", [])] if as_json else tables(card):
+            draw(panels(found), out)
+    for title, lines in [("", [])] if as_json else tables(found):
         show_rows(lines, title, card if as_json else None)
 
 

@@ -195,12 +195,15 @@ class Similarity:
                 "same task, other origin": float(np.mean(own)) if len(own) else float("nan")}  # fmt: skip
 
     def card(self) -> dict[str, Any]:
-        """The result as plain JSON, with None for nan: `prompts` with norms and distance travelled; by measure `matrices` (N,
-        N) in the order of `prompts`, `by_task` and kind of pairs (T, T) in the order of `tasks`, and `gaps`."""
+        """The result as plain JSON, with None for nan: `what` is compared (`prompts` or `vectors`); `prompts` with norms and
+        distance travelled; by measure `matrices` (N, N) in the order of `prompts`, `by_task` and kind of pairs (T, T) in the
+        order of `tasks`, and `gaps`."""
         by_task = {
             measure: {pairs: self.by_task(measure, pairs).tolist() for pairs in PAIRS} for measure in self.matrices
         }
-        card = {"rows": self.rows, "prompts": [_item(item, self.rows) for item in self.items], "tasks": self.tasks,
+        what = "vectors" if isinstance(self.items[0].value, TaskVector) else "prompts"
+        card = {"what": what, "rows": self.rows, "prompts": [_item(item, self.rows) for item in self.items],
+                "tasks": self.tasks,
                 "matrices": {measure: matrix.tolist() for measure, matrix in self.matrices.items()},
                 "by_task": by_task, "gaps": {measure: self.gap(measure) for measure in self.matrices}}  # fmt: skip
         return _plain(card)  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from cpeft.report.variants import Variant, labels_apart
 from cpeft.store.manifest import Manifest, read_manifests
 from cpeft.store.result import RunResult
 from cpeft.store.run_folder import RunFolder, Store
+from cpeft.store.similarity import SavedSimilarity
 
 GRID = re.compile(
     r"(?: ·)? (?:data\.)?(few_shot|limit_train)=\w+"
@@ -104,20 +105,19 @@ class SavedComparison:
     """A finished comparison of prompts: its folder and its `similarity.json`."""
 
     folder: RunFolder
-    found: dict[str, Any]
+    found: SavedSimilarity
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        return {each["hash"]: each["name"] for each in self.found["compared"]}
+        return {each.hash: each.name for each in self.found.compared}
 
     def similarity(self, what: str, measure: str, one: str, two: str) -> float | None:
         """Of the live rows of two `prompts`, or of their `vectors`, known by their hashes; None where there is no number."""
-        for card in self.found["cards"]:
-            names = [each["name"] for each in card["prompts"]]
+        for card in self.found.cards:
+            names = [each.name for each in card.prompts]
             places = [names.index(self._names[key]) for key in (one, two) if self._names.get(key) in names]
-            if (card["what"], card["rows"]) == (what, "live") and len(places) == 2:
-                value: float | None = card["matrices"][measure][places[0]][places[1]]
-                return value
+            if (card.what, card.rows) == (what, "live") and len(places) == 2:
+                return card.matrices[measure][places[0]][places[1]]
         return None
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cpeft.errors import DataError
 from cpeft.files import write_json
 
-SCHEMA = 2  # raise when a field is added or changes its meaning; 1 is everything written before the number was
+SCHEMA = 2  # raise when a field changes its meaning or has no default; 1 is everything written before the number was
 
 
 class Record(BaseModel):

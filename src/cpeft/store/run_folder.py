@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from cpeft.config import Table, read_toml
 from cpeft.store.claims import Claim, Holder, create, read_if_there, take
 from cpeft.store.result import Result, Spent, read_result
+from cpeft.store.similarity import SavedSimilarity, read_similarity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,9 +147,9 @@ class RunFolder:
         """The folder of an exported prompt."""
         return self.prompts_path / name
 
-    def similarity(self) -> dict[str, Any] | None:
+    def similarity(self) -> SavedSimilarity | None:
         """The result of a comparison; None for a run."""
-        return _read_json(self.similarity_path)
+        return read_similarity(self.similarity_path)
 
     def energy(self) -> Spent | None:
         """Electricity of its training so far; None where nothing was measured."""

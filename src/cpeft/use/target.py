@@ -63,15 +63,15 @@ class Subject:
         decoded = data.answers(self.learner, self.index(data.task), split, self.eval)
         return data.score_decoded(split, decoded, self.eval.bootstrap)
 
-    def predict(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> list[str]:
-        """Answers to unlabelled rows: the label, or the greedy text if it matches none. `which` gives the index of each
-        row's prompt; rows of one batch may have different prompts."""
+    def predict(self, task: str, rows: Sequence[Row]) -> list[str]:
+        """Answers to unlabelled rows: the label, or the greedy text if it matches none."""
         if rows:
             check_columns(find_task(task), set().union(*rows), "the rows")
-        return self.answer(task, rows, which).texts
+        return self.answer(task, rows).texts
 
     def answer(self, task: str, rows: Sequence[Row], which: Sequence[int] = ()) -> "CountedAnswers":
-        """`predict`, with counts of the sources that the model did not read unchanged."""
+        """`predict`, with counts of the sources that the model did not read unchanged. `which` gives the index of each row's
+        prompt; rows of one batch may have different prompts."""
         reader, learner = self.reader(task), self.learner
         sources, cut = reader.encode(rows)
         index = which or [self.index(reader.task)] * len(sources)

@@ -48,18 +48,16 @@ def cosines(study: Study, figures: Mapping[str, Any], plain: Callable[[str], str
 
 
 def _pairs(comparison: SavedComparison, cells: Mapping[str, Any], plain: Callable[[str], str]) -> list[CosinePair]:
-    cards = {card["rows"]: card for card in comparison.found["cards"] if card["what"] == "prompts"}
+    cards = {card.rows: card for card in comparison.found.cards if card.what == "prompts"}
     card = cards.get("all", cards["live"])
-    places = {plain(task): place for place, task in enumerate(card["tasks"])}
+    places = {plain(task): place for place, task in enumerate(card.tasks)}
     pairs = []
     for names, published in cells.items():
         known = [places[name] for task in names.split("|") if (name := plain(task)) in places]
         if len(known) == 2:
             one, two = known
-            values = [
-                (published.get(kind), card["by_task"]["token_mean"][pair][one][two]) for kind, pair in KINDS.items()
-            ]
+            values = [(published.get(kind), card.by_task["token_mean"][pair][one][two]) for kind, pair in KINDS.items()]
             same, other = ((theirs, ours if theirs is not None else None) for theirs, ours in values)
             if same[1] is not None or other[1] is not None:
-                pairs.append(CosinePair((card["tasks"][one], card["tasks"][two]), same, other))
+                pairs.append(CosinePair((card.tasks[one], card.tasks[two]), same, other))
     return pairs

@@ -2,11 +2,11 @@
 
 The published picture is a triangle of tasks, its cells averages over origins (Task Prompt Vectors, Belanec et al. 2024); where
 every task has one prompt the cells are the pairs themselves. Orange is below zero and blue above, which the colour-blind can
-tell apart, and every cell says its number. Draws from plain JSON (`Similarity.card`); this room imports no torch.
+tell apart, and every cell says its number. Draws from `store/similarity.py`; this room imports no torch.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from cpeft.errors import ConfigError
 from cpeft.report.render.drawing import Margins, Panel, Picture
 from cpeft.report.render.heat_map import HeatMap
+from cpeft.store.similarity import SimilarityTables
 
 Matrix = tuple[str, Sequence[str], np.ndarray]  # title, names, matrix with nan where there is nothing to show
 Rows = list[dict[str, Any]]
-Card = Mapping[str, Any]  # of `prompts.similarity.Similarity.card`
 
 TITLES = {
     "flattened": "cosine of the flattened matrices", "token_mean": "cosine of the token means",
@@ -36,26 +36,22 @@ SCALE = LinearSegmentedColormap.from_list(
 )
 
 
-def tables(card: Card) -> Iterator[tuple[str, Rows]]:
+def tables(card: SimilarityTables) -> Iterator[tuple[str, Rows]]:
     """Titles and rows for the terminal."""
-    about, names = ROWS[card["rows"]], [prompt["name"] for prompt in card["prompts"]]
-    listed = [{"#": i + 1, **{k: number(v) for k, v in row.items()}} for i, row in enumerate(card["prompts"])]
+    about, names = ROWS[card.rows], [prompt.name for prompt in card.prompts]
+    prompts = [prompt.model_dump(by_alias=True) for prompt in card.prompts]
+    listed = [{"#": i + 1, **{k: number(v) for k, v in row.items()}} for i, row in enumerate(prompts)]
     yield f"norms, and distance from the origin ({about})", listed
     if len(names) <= MOST:
-        for measure, matrix in card["matrices"].items():
+        for measure, matrix in card.matrices.items():
             yield f"{TITLES[measure]} ({about})", _matrix(names, matrix)
-    if not repeated(card):
+    if not card.repeated:
         return
     for measure in PUBLISHED:
         for pairs, what in (("other", "pairs of different origins"), ("published", "as published, origins mixed")):
-            yield f"{TITLES[measure]}: {what} ({about})", _matrix(card["tasks"], card["by_task"][measure][pairs])
-    gaps = [{"measure": TITLES[m], **{k: number(v) for k, v in gap.items()}} for m, gap in card["gaps"].items()]
+            yield f"{TITLES[measure]}: {what} ({about})", _matrix(card.tasks, card.by_task[measure][pairs])
+    gaps = [{"measure": TITLES[m], **{k: number(v) for k, v in gap.items()}} for m, gap in card.gaps.items()]
     yield f"pairs of tasks, by origin ({about})", gaps
-
-
-def repeated(card: Card) -> bool:
-    """Whether a task stands for several prompts, so that averages over tasks say more than single pairs."""
-    return len(card["tasks"]) < len(card["prompts"])
 
 
 def number(value: Any) -> str:
@@ -74,16 +70,16 @@ def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> R
     ]
 
 
-def panels(card: Card) -> list[list[Matrix]]:
+def panels(card: SimilarityTables) -> list[list[Matrix]]:
     """The published picture under both published definitions; where tasks have several prompts, the averages as published and
     below them those over different origins alone."""
-    rows = ROWS[card["rows"]]
-    if not repeated(card):
-        names = [prompt["name"] for prompt in card["prompts"]]
-        return [[(f"{TITLES[m].capitalize()}, {rows}", names, _array(card["matrices"][m])) for m in PUBLISHED]]
+    rows = ROWS[card.rows]
+    if not card.repeated:
+        names = [prompt.name for prompt in card.prompts]
+        return [[(f"{TITLES[m].capitalize()}, {rows}", names, _array(card.matrices[m])) for m in PUBLISHED]]
     kinds = (("published", "origins mixed as published"), ("other", "different origins only"))
     return [
-        [(f"{TITLES[m].capitalize()}, {rows}, {what}", card["tasks"], _array(card["by_task"][m][pairs])) for m in PUBLISHED]
+        [(f"{TITLES[m].capitalize()}, {rows}, {what}", card.tasks, _array(card.by_task[m][pairs])) for m in PUBLISHED]
         for pairs, what in kinds
     ]  # fmt: skip
 

@@ -4,25 +4,24 @@
 name = "similarity"
 compare = ["sources/*@*", "targets/vocabulary/*@*"]
 
-Its `similarity.json` holds `compare`; `compared`, a record of each prompt; and `cards`, the similarities
-(`prompts/similarity.py`, `Similarity.card`) of the prompts and of their task vectors, each prompt minus its own origin. Live
-rows are compared, and all stored rows too for prompts that have dead rows. Nothing else is needed to draw it.
+Its `similarity.json` (`store/similarity.py`) holds the similarities of the prompts and of their task vectors, each prompt minus
+its own origin. Live rows are compared, and all stored rows too for prompts that have dead rows. Nothing else is needed to draw
+it.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from cpeft.config import Options, Table, digest, parse
 from cpeft.errors import ConfigError
-from cpeft.files import replace_text
 from cpeft.store.machine import hardware, versions
 from cpeft.store.result import ComparingSeconds, ComparisonResult, write_result
 from cpeft.store.run_folder import RunFolder
+from cpeft.store.similarity import ComparedPrompt, SavedSimilarity, SimilarityTables, write_similarity
 from cpeft.study.recipe.references import RecipeRun, References, Source
 
 if TYPE_CHECKING:
@@ -71,7 +70,10 @@ class Comparison(RecipeRun):
         from cpeft.prompts.soft_prompt import matrix_hash  # here: only a plan with finished comparisons needs torch
 
         content = [
-            [card, *("" if matrix is None else matrix_hash(matrix) for matrix in (prompt.origin, dead_ND))]
+            [
+                card.model_dump(exclude_unset=True),
+                *("" if matrix is None else matrix_hash(matrix) for matrix in (prompt.origin, dead_ND)),
+            ]
             for card, prompt, dead_ND in self._compared(references)
         ]
         return digest({"schema": SCHEMA, "compared": content, **self.code})[:12]
@@ -79,24 +81,25 @@ class Comparison(RecipeRun):
     def saved(self) -> Table:
         return {"compare": list(self.compare)}
 
-    def similarity(self, references: References) -> dict[str, Any]:
+    def similarity(self, references: References) -> SavedSimilarity:
         """The content of `similarity.json`; raises PromptMismatch for prompts that cannot be compared, PromptError for fewer
         than two."""
         from cpeft.prompts.similarity import Item, compare
         from cpeft.prompts.vectors import TaskVector
 
         compared = list(self._compared(references))
-        items = [Item.of(card["name"], prompt, dead_ND) for card, prompt, dead_ND in compared]
+        items = [Item.of(card.name, prompt, dead_ND) for card, prompt, dead_ND in compared]
         stored = [item for item in items if item.dead_ND is not None]
         vectors = [
-            Item.of(card["name"], TaskVector.of(prompt)) for card, prompt, _ in compared if prompt.origin is not None
+            Item.of(card.name, TaskVector.of(prompt)) for card, prompt, _ in compared if prompt.origin is not None
         ]
-        cards = [{"what": "prompts", **compare(items).card()}]
-        cards += [{"what": "prompts", **compare(stored, "all").card()}] if len(stored) > 1 else []
-        cards += [{"what": "vectors", **compare(vectors).card()}] if len(vectors) > 1 else []
-        return {"compare": list(self.compare), "compared": [card for card, _, _ in compared], "cards": cards}
+        found = [compare(items)]
+        found += [compare(stored, "all")] if len(stored) > 1 else []
+        found += [compare(vectors)] if len(vectors) > 1 else []
+        cards = tuple(SimilarityTables.model_validate(each.card()) for each in found)
+        return SavedSimilarity(compare=self.compare, compared=tuple(card for card, _, _ in compared), cards=cards)
 
-    def _compared(self, references: References) -> Iterator[tuple[dict[str, Any], "SoftPrompt", "Tensor | None"]]:
+    def _compared(self, references: References) -> Iterator[tuple[ComparedPrompt, "SoftPrompt", "Tensor | None"]]:
         """The record in `similarity.json` of every prompt, the prompt, and its dead rows."""
         from cpeft.prompts.exchange import load_stored
         from cpeft.prompts.soft_prompt import matrix_hash
@@ -106,13 +109,14 @@ class Comparison(RecipeRun):
         for name, source in zip(_names(sources), sources, strict=True):
             prompt, dead_ND = load_stored(source.path)
             run = {"run": str(source.run), "prompt": source.name, "seed": source.run.seed} if source.run else {}
-            yield {"name": name, "hash": matrix_hash(prompt.weight), **run}, prompt, dead_ND
+            card = {"name": name, "hash": matrix_hash(prompt.weight), **run}
+            yield ComparedPrompt.model_validate(card), prompt, dead_ND
 
-    def conclude(self, similarity: dict[str, Any], seconds: float, folder: RunFolder) -> None:
+    def conclude(self, similarity: SavedSimilarity, seconds: float, folder: RunFolder) -> None:
         """Write `similarity.json`, and last `result.json`, which has no task."""
-        replace_text(folder.similarity_path, json.dumps(similarity, ensure_ascii=False, allow_nan=False) + "\n")
+        write_similarity(folder.similarity_path, similarity)
         result = ComparisonResult(
-            stage=self.stage, label=self.label, name=self.name, compared=len(similarity["compared"]),
+            stage=self.stage, label=self.label, name=self.name, compared=len(similarity.compared),
             seconds=ComparingSeconds(comparing=seconds), versions=versions(), hardware=hardware(),
         )  # fmt: skip
         write_result(folder.result_path, result)

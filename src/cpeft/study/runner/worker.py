@@ -95,7 +95,7 @@ def _compare(plan: Plan, run: Comparison, claim: Claim, console: Console) -> Non
         claim.guard()
         write_config(run, folder)
         run.conclude(similarity, time.monotonic() - start, folder)
-        console.print(f"done {run}: {len(similarity['compared'])} prompts compared", markup=False)
+        console.print(f"done {run}: {len(similarity.compared)} prompts compared", markup=False)
     except (LostClaim, *RUN_ERRORS) as error:
         write_failure(folder, str(run), error, console, claim.guard)
     finally:

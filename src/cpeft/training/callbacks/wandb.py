@@ -20,7 +20,6 @@ class WandbOptions(Options):
     mode: Literal["offline", "online"] | None = Field(
         default=None, description="Whether runs are uploaded; without it as WANDB_MODE says, else offline."
     )
-    entity: str | None = Field(default=None, description="User or team; without it the account's default.")
     prompts: bool = Field(default=False, description="Upload every exported prompt as an artifact.")
 
 
@@ -40,7 +39,7 @@ class Wandb(Tracker):
 
         mode: Any = self.options.mode or os.environ.get("WANDB_MODE") or "offline"
         self.handle = wandb.init(
-            project=self.run.project, entity=self.options.entity, id=self.run.id, name=self.run.name, group=self.run.stage,
+            project=self.run.project, id=self.run.id, name=self.run.name, group=self.run.stage,
             config=self.run.settings, dir=str(self.run.folder.path), mode=mode, reinit="create_new",
             resume="allow" if mode == "online" else None,
             settings=wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True),
