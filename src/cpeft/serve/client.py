@@ -35,7 +35,8 @@ class Prediction:
 
 class Client:
     """Asks a server at `url`, with a `key` where it needs one. `timeout` is in seconds; a full queue is tried again `retries`
-    times. Raises ConfigError without the package httpx."""
+    times, and a request whose connection broke once, as its answer would be the same. Raises ConfigError without the package
+    httpx."""
 
     def __init__(
         self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout: float = 60.0, retries: int = 3
@@ -47,6 +48,7 @@ class Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
         self._failed: Any = httpx.HTTPError
+        self._broken: Any = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
         self.retries = retries
 
     def __enter__(self) -> "Client":
@@ -63,17 +65,21 @@ class Client:
         """What the server says of every prompt: `id`, `task`, `columns`, `labels`, `parent`, `hash`."""
         return list(self._call("GET", "/v1/models")["data"])
 
-    def predict(self, prompt: str | Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-        """Answers to rows by one prompt for all, or by one for each; raises RequestFailed."""
-        body = {"prompt": prompt if isinstance(prompt, str) else list(prompt), "rows": [dict(row) for row in rows]}
+    def predict(
+        self, prompt: str | Sequence[str], rows: Sequence[Mapping[str, Any]], exact: bool = False
+    ) -> list[Prediction]:
+        """Answers to rows by one prompt for all, or by one for each; `exact` ones do not change in the last bit with what else
+        is asked. Raises RequestFailed."""
+        names = prompt if isinstance(prompt, str) else list(prompt)
+        body = {"prompt": names, "rows": [dict(row) for row in rows], "exact": exact}
         return [Prediction(**answer) for answer in self._call("POST", "/v1/predict", body)["answers"]]
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         for left in range(self.retries, -1, -1):
             try:
-                response = self._http.request(method, path, json=body)
+                response = self._answered(method, path, body)
             except self._failed as error:
-                raise RequestFailed(f"{self._http.base_url}: {error or type(error).__name__}") from None
+                raise RequestFailed(f"{self._http.base_url}: {str(error) or type(error).__name__}") from None
             if response.status_code == 429 and left:
                 time.sleep(float(response.headers.get("retry-after", 1)))
                 continue
@@ -85,3 +91,10 @@ class Client:
         except (ValueError, KeyError, TypeError):  # another program answered, such as a proxy
             message = response.text[:200]
         raise RequestFailed(f"{path}: {message} (status {response.status_code})", response.status_code)
+
+    def _answered(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        """The response; where the connection breaks off, that to a second request."""
+        try:
+            return self._http.request(method, path, json=body)
+        except self._broken:
+            return self._http.request(method, path, json=body)
