@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 import torch
-
 from alone import alone, texts
+
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
 from cpeft.evaluation.decoding import decode_rows

@@ -11,8 +11,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-
 from alone import alone, task_of, texts
+
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
 from cpeft.serve.results import Limits
