@@ -27,6 +27,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -55,6 +57,7 @@ WORDS = [*dict.fromkeys(" ".join(LABELS).split()), *(f"w{i}" for i in range(85))
 V = 4 + len(WORDS)
 D = 32
 P = 4
+WINDOW = 24  # positions that a layer of the Mistral sees
 SRC = str(Path(next(iter(cpeft.__path__))).parent)
 
 
@@ -121,6 +124,7 @@ BUILDERS = {
     "bert2bert": (_bert2bert, "<s> $A </s>"),
     "qwen2": (lambda: _llama_like(Qwen2Config, Qwen2ForCausalLM), "$A"),
     "gemma": (lambda: _llama_like(GemmaConfig, GemmaForCausalLM, head_dim=8), "<s> $A"),
+    "mistral": (lambda: _llama_like(MistralConfig, MistralForCausalLM, sliding_window=WINDOW, head_dim=8), "<s> $A"),
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.mistral.modeling_mistral import MistralRMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
@@ -24,13 +24,11 @@ from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_llama import LEAD, PackedLlama, packed_llama
 from cpeft.models.prompted import PromptedLM, pooled_losses
 from cpeft.options.evaluation import EvalOptions
-from tiny import EOS, LABELS, PAD, D, V, make_learner, make_lm, make_method, make_rows
+from tiny import EOS, LABELS, PAD, WINDOW, D, V, make_learner, make_lm, make_method, make_rows
 
 EXACT = 1e-12  # relative, in float64 throughout
-WINDOW = 24
 BUILDERS = {
     "qwen3": (lambda: tiny._llama_like(Qwen3Config, Qwen3ForCausalLM, head_dim=8), "$A"),
-    "mistral": (lambda: tiny._llama_like(MistralConfig, MistralForCausalLM, sliding_window=WINDOW, head_dim=8), "<s> $A"),
     "llama-tied": (lambda: tiny._llama_like(tiny.LlamaConfig, tiny.LlamaForCausalLM, tie_word_embeddings=True), "<s> $A"),
     "llama-biased": (
         lambda: tiny._llama_like(tiny.LlamaConfig, tiny.LlamaForCausalLM, attention_bias=True, mlp_bias=True), "<s> $A",

@@ -88,7 +88,7 @@ def write_shop(folder: Path, arch: str) -> Shop:
 
 @pytest.fixture(scope="session")
 def shops(tmp_path_factory):
-    return {arch: write_shop(tmp_path_factory.mktemp(arch), arch) for arch in ("t5", "llama")}
+    return {arch: write_shop(tmp_path_factory.mktemp(arch), arch) for arch in ("t5", "llama", "mistral")}
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 import csv
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import openai
 import pytest
 import torch
+from alone import alone, texts
 
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
@@ -14,21 +14,6 @@ from cpeft.evaluation.decoding import decode_rows
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
-from cpeft.use.target import load_subject
-from tiny import WORDS
-
-
-def texts(count, seed):
-    rng = np.random.default_rng(seed)
-    return [" ".join(rng.choice(WORDS, size=rng.integers(1, 40))) for _ in range(count)]
-
-
-def alone(shop, name, lm, row):
-    """What `cpeft predict` answers to one row."""
-    task = next(
-        path for path in shop.tasks if path.endswith("open.toml" if name == "say" else "mood.toml") and "=" not in path
-    )
-    return load_subject(shop.prompts[name], lm=lm).predict(task, [row])[0]
 
 
 @pytest.mark.parametrize("arch", ["t5", "llama"])

@@ -35,7 +35,8 @@ class Prediction:
 
 class Client:
     """Asks a server at `url`, with a `key` where it needs one. `timeout` is in seconds; a full queue is tried again `retries`
-    times. Raises ConfigError without the package httpx."""
+    times, and a request whose connection broke once, as its answer would be the same. Raises ConfigError without the package
+    httpx."""
 
     def __init__(
         self, url: str = "http://127.0.0.1:8000", key: str | None = None, timeout: float = 60.0, retries: int = 3
@@ -47,6 +48,7 @@ class Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
         self._failed: Any = httpx.HTTPError
+        self._broken: Any = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
         self.retries = retries
 
     def __enter__(self) -> "Client":
@@ -83,9 +85,9 @@ class Client:
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         for left in range(self.retries, -1, -1):
             try:
-                response = self._http.request(method, path, json=body)
+                response = self._answered(method, path, body)
             except self._failed as error:
-                raise RequestFailed(f"{self._http.base_url}: {error or type(error).__name__}") from None
+                raise RequestFailed(f"{self._http.base_url}: {str(error) or type(error).__name__}") from None
             if response.status_code == 429 and left:
                 time.sleep(float(response.headers.get("retry-after", 1)))
                 continue
@@ -97,3 +99,10 @@ class Client:
         except (ValueError, KeyError, TypeError):  # another program answered, such as a proxy
             message = response.text[:200]
         raise RequestFailed(f"{path}: {message} (status {response.status_code})", response.status_code)
+
+    def _answered(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        """The response; where the connection breaks off, that to a second request."""
+        try:
+            return self._http.request(method, path, json=body)
+        except self._broken:
+            return self._http.request(method, path, json=body)
