@@ -12,6 +12,7 @@ import typer
 import cpeft
 from cpeft import cli
 from cpeft.config import parse, read_toml
+from cpeft.serve.prompts import load_prompts
 from cpeft.study.recipe.recipe import SETTINGS, load_recipe, packaged_recipes
 from cpeft.tasks.custom import CustomTask
 
@@ -130,6 +131,9 @@ def test_the_readme_runs(tmp_path, monkeypatch, cpeft_main):
         if arguments[0] == "eval":  # it stands behind the Python, which makes the prompt
             for code in blocks(TEXT, "python"):
                 exec(re.sub(r'"(steps|limit_test)": \d+', r'"\1": 3', code), {})
+        if arguments[0] == "serve":  # it would not end
+            assert load_prompts(arguments[1:2])[1]
+            continue
         status, _, err = cpeft_main(*arguments)
         assert status == 0, (place, arguments, err)
     assert (tmp_path / "stores" / "my-study" / "report.html").exists()
