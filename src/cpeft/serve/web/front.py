@@ -28,7 +28,7 @@ class Front:
 
     def __init__(self, engine: "Engine", metrics: Metrics) -> None:
         self.engine, self.limits, self.metrics = engine, engine.limits, metrics
-        self.started = int(time.time())
+        self.started, self._encoding = int(time.time()), 0
         self._encoder = ThreadPoolExecutor(1, "cpeft-encoder")  # tokenizes, so that the event loop does not wait
 
     def prompts(self, names: Sequence[str]) -> "list[ServedPrompt]":
@@ -50,14 +50,17 @@ class Front:
     async def queue(self, request: Request, rows: int, submit: Submit, on_text: OnText | None = None) -> Queued:
         """Queue the rows of a request; raises RequestError where they do not fit or too many wait."""
         request.state.rows = rows
+        if len(self.engine.scheduler) + self._encoding + rows > self.limits.queue:
+            raise _full()
+        self._encoding += rows
         try:
-            if len(self.engine.scheduler) + rows > self.limits.queue:
-                raise QueueFull
             return await asyncio.get_running_loop().run_in_executor(self._encoder, submit, on_text)
         except QueueFull:
-            raise RequestError(429, "too many rows wait; try again", {"retry-after": "1"}) from None
+            raise _full() from None
         except CpeftError as error:  # the client's rows do not fit; the messages name columns and sizes
             raise RequestError(400, str(error)) from None
+        finally:
+            self._encoding -= rows
 
     async def results(self, request: Request, rows: int, submit: Submit) -> tuple[list[Result], int]:
         """The results of all rows, and how many rows were cut to fit."""
@@ -114,6 +117,10 @@ class Front:
     def close(self) -> None:
         self._encoder.shutdown()
         self.engine.close()
+
+
+def _full() -> RequestError:
+    return RequestError(429, "too many rows wait; try again", {"retry-after": "1"})
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], argument: object) -> None:
