@@ -80,6 +80,9 @@ def test_the_openai_package_is_a_client(serving, loaded, arch):
         chat = client.chat.completions.create(model="say", messages=message, max_tokens=3)
         closed = client.chat.completions.create(model="a", messages=message)
         bare = client.completions.create(model="model", prompt="w5", max_tokens=5)
+        assert client.completions.create(
+            model="mix", prompt="w5", max_tokens=2
+        ).choices  # a method that reads the input
         with pytest.raises(openai.NotFoundError, match="no prompt 'sya', did you mean 'say'"):
             client.completions.create(model="sya", prompt=text)
         with pytest.raises(openai.BadRequestError, match="greedy"):

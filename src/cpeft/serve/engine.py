@@ -34,9 +34,10 @@ PACKED = "packed"  # the kind of rows that share a batch whatever their prompts
 
 @dataclass
 class _Open:
-    """A row in generation, its tokens so far and how much of its text was passed on."""
+    """A row in generation, what its method says of it, its tokens so far and how much of its text was passed on."""
 
     row: WaitingRow
+    extras: dict[str, list[float]]
     tokens: list[int] = field(default_factory=list)
     sent: str = ""
 
@@ -187,7 +188,7 @@ class Engine:
         for answering, places in by_answering(rows):
             part = reading if len(places) == len(rows) else reading.part(places)
             if not answering.labels:
-                self._begin(part, [batch[place] for place in places])
+                self._begin(part, [_Open(batch[place], extras[place]) for place in places])
                 continue
             learner = speaking(rows[places[0]].prompt.learner, answering.codec)
             texts, scores_BC = decode_read(learner, part, answering.labels, answering.options, scored=True)
@@ -195,10 +196,10 @@ class Engine:
             for place, (text, count), scores in zip(places, texts, scores_BC.tolist(), strict=True):
                 self._done(batch[place], DecodedRow(text, None, extras[place], scores=tuple(scores), tokens=count))
 
-    def _begin(self, reading: Reading, waiting: Sequence[WaitingRow]) -> None:
+    def _begin(self, reading: Reading, rows: Sequence[_Open]) -> None:
         assert self._steps is not None
-        keys = [id(row) for row in waiting]
-        self._open |= {key: _Open(row) for key, row in zip(keys, waiting, strict=True)}
+        keys = [id(each.row) for each in rows]
+        self._open |= dict(zip(keys, rows, strict=True))
         with self._failing_all():
             self._take(self._steps.join(reading, keys))
 
@@ -235,7 +236,7 @@ class Engine:
             at_end = token in end_tokens(self.lm.model, answering.codec.end)
             text = answering.codec.decode(each.tokens[:-1] if at_end else each.tokens)
             if at_end or len(each.tokens) >= answering.new:
-                self._done(each.row, DecodedRow(text, None, {}, tokens=len(each.tokens) - at_end))
+                self._done(each.row, DecodedRow(text, None, each.extras, tokens=len(each.tokens) - at_end))
                 ended.add(key)
             elif text.startswith(each.sent) and not text.endswith("\ufffd"):  # a character may take several tokens
                 each.row.request.on_text(each.row.place, text[len(each.sent) :])

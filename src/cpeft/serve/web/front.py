@@ -88,20 +88,20 @@ class Front:
             request, rows, submit, lambda place, text: _call(loop, parts.put_nowait, (place, text))
         )
         answers = asyncio.wrap_future(queued.future)
+        part = asyncio.ensure_future(parts.get())
         try:
-            while not (answers.done() and parts.empty()):
-                part = asyncio.ensure_future(parts.get())
-                either: set[asyncio.Future[Any]] = {answers, part} if not answers.done() else {part}
+            while not (answers.done() and parts.empty() and not part.done()):
+                either: set[asyncio.Future[Any]] = {part} if answers.done() else {answers, part}
                 await asyncio.wait(either, timeout=self.limits.deadline_s, return_when=asyncio.FIRST_COMPLETED)
                 if part.done():
                     yield part.result()
-                    continue
-                part.cancel()
-                if not answers.done():
+                    part = asyncio.ensure_future(parts.get())
+                elif not answers.done():
                     raise self._late()
             results: list[Result] = await answers
-        finally:
-            answers.cancel()  # where the client is gone
+        finally:  # also where the client is gone
+            answers.cancel()
+            part.cancel()
         self._count(results)
         yield results
 
