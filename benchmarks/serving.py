@@ -146,26 +146,26 @@ def _running(lm: FrozenLM, prompts: dict[str, ServedPrompt]) -> Iterator[str]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """As Markdown. Rates are relative to one prompt's of the same round; `useful` counts prompt and text tokens, against the
-    text tokens of the plain model."""
+    """As Markdown. Rates are relative to those of one prompt, of peft and of the plain model in the same round; `useful` counts
+    tokens of prompts and texts, against tokens of texts for the plain model."""
     lines = [
-        "| model | way | rows/s | p50, ms | p95, ms | p99, ms | of one prompt's rate | useful, of the plain model's rate |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| model | way | rows/s | p50, ms | p95, ms | p99, ms | of one prompt's rate | of peft's | useful, of the plain model's |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for kind, each in found.items():
-        ways = each["ways"]
-        one, plain = np.array(ways["1 prompts, uniform"]["rate"]), np.array(ways[PLAIN]["rate"])
-        for name, way in ways.items():
-            rate = np.array(way["rate"])
-            late = (
-                [f"{1000 * value:.0f}" for value in np.percentile(way["seconds"], (50, 95, 99))]
-                if way["seconds"]
-                else [""] * 3
-            )
+        rates = {name: np.array(way["rate"]) for name, way in each["ways"].items()}
+        for name, way in each["ways"].items():
+            late = np.percentile(way["seconds"], (50, 95, 99)) if way["seconds"] else ()
             tokens = each["text"] + (each["prompt"] if name != PLAIN else 0)
-            useful = float(np.median(rate / plain)) * tokens / each["text"]
-            cells = (kind, name, f"{np.median(rate):.1f}", *late, f"{np.median(rate / one):.2f}", f"{useful:.2f}")
-            lines.append(f"| {' | '.join(cells)} |")
+            useful = float(np.median(rates[name] / rates[PLAIN])) * tokens / each["text"]
+            cells = [
+                kind,
+                name,
+                f"{np.median(rates[name]):.1f}",
+                *([f"{1000 * value:.0f}" for value in late] or [""] * 3),
+            ]
+            cells += [f"{np.median(rates[name] / rates[other]):.2f}" for other in ("1 prompts, uniform", "peft")]
+            lines.append(f"| {' | '.join([*cells, '' if name == 'peft' else f'{useful:.2f}'])} |")
     return "\n".join(lines) + "\n"
 
 
