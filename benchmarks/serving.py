@@ -149,7 +149,7 @@ def table(found: dict[str, Any]) -> str:
     """As Markdown. Rates are relative to those of one prompt, of peft and of the plain model in the same round; `useful` counts
     tokens of prompts and texts, against tokens of texts for the plain model."""
     lines = [
-        "| model | way | rows/s | p50, ms | p95, ms | p99, ms | of one prompt's rate | of peft's | useful, of the plain model's |",
+        "| model | way | rows/s | p50, ms | p95, ms | p99, ms | of one prompt | of peft | useful, of the plain model |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for kind, each in found.items():
