@@ -2,12 +2,14 @@
 
 import errno
 import json
+import os
 import shutil
 import threading
 import time
 from contextlib import contextmanager
 
 import httpx
+import numpy as np
 import pytest
 
 from cpeft.prompts.soft_prompt import SoftPrompt
@@ -18,6 +20,7 @@ from cpeft.serve.watch import RootAdmin, Watcher
 
 ROW = {"text": "w1 w2 w3"}
 ADMIN = {"authorization": "Bearer boss"}
+FOLDERS = int(os.environ.get("CPEFT_BROKEN_FOLDERS", "60"))
 
 
 def wait_for(true, limit_s=2.0):
@@ -201,3 +204,37 @@ def test_requests_under_way_keep_the_prompt_they_began_with(replica, folder, hel
         asking.join(20)
         assert found[0].probabilities == pytest.approx(client.predict("old", [ROW])[0].probabilities)
         assert json.loads(http.get("/ready").text)["status"] == "ready"
+
+
+def test_broken_folders_are_served_or_refused_and_nothing_else(replica, folder):
+    """Files of a prompt and of a run with bytes changed, cut, doubled or gone: never an internal error."""
+    rng = np.random.default_rng(0)
+    with replica(root=folder) as running, httpx.Client(base_url=running.url) as http:
+        statuses = []
+        for number in range(FOLDERS):
+            source, place = folder / "new" / ("mix" if number % 3 == 0 else "a"), folder / "new" / f"broken{number}"
+            shutil.copytree(source, place)
+            files = [path for path in sorted(place.rglob("*")) if path.is_file()]
+            spoil(files[int(rng.integers(len(files)))], rng)
+            found = http.post("/v1/prompts", json={"name": "mood", "folder": f"new/broken{number}"}, headers=ADMIN)
+            statuses.append(found.status_code)
+            assert found.status_code in (201, 400), (number, found.text)
+            assert str(folder) not in found.text
+        assert {201, 400} == set(statuses)
+        assert http.post("/v1/predict", json={"prompt": "mood", "rows": [ROW]}).status_code == 200
+
+
+def spoil(path, rng):
+    """Change one file in one of several ways."""
+    content = bytearray(path.read_bytes())
+    way = rng.integers(5)
+    if way == 0:
+        path.unlink()
+    elif way == 1:
+        path.write_bytes(content[: int(rng.integers(len(content) + 1))])
+    elif way == 2:
+        path.write_bytes(content + content)
+    else:
+        for place in rng.integers(len(content), size=int(rng.integers(1, 20))):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
