@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cpeft.data.encode import Batch
 from cpeft.data.options import DataOptions, Loss
-from cpeft.errors import ConfigError
+from cpeft.errors import ConfigError, PromptError
 from cpeft.methods import METHODS, MethodShape, ParamGroup, PromptContext, PromptMethod, PromptOutput
 from cpeft.models.loading import FrozenLM
 from cpeft.models.prompted import Losses, PromptedLM
@@ -127,12 +127,15 @@ def changed_lm(
 
 def load_learner(folder: Path, lm: FrozenLM) -> PromptedLM:
     """The learner that `save_method` wrote: a prompt method on `lm` itself, a baseline on a copy of it. Raises what
-    `read_saved` raises."""
+    `read_saved` raises, and PromptError for tensors of other names or shapes."""
     saved = read_saved(folder, lm)
     learner: PromptedLM
     if saved.options.changes_model:
         learner = changed_lm(lm, saved.options, saved.shape.tasks, data=saved.data, subset=saved.subset)
     else:
         learner = PromptedLM(lm, METHODS.get(saved.options.name)(saved.options, saved.shape), saved.data, saved.subset)
-    learner.method.load_state_dict(saved.state)
+    try:
+        learner.method.load_state_dict(saved.state)
+    except RuntimeError as error:
+        raise PromptError(f"{folder}: its tensors are not those of the method: {error}") from None
     return learner

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cpeft.config import changed, parse
 from cpeft.data.options import DataOptions
-from cpeft.errors import PromptMismatch, UnknownName
+from cpeft.errors import PromptError, PromptMismatch, UnknownName
 from cpeft.files import read_json, write_json
 from cpeft.methods.base import MethodShape
 from cpeft.models.loading import FrozenLM
@@ -21,6 +21,8 @@ from cpeft.options.method import METHOD_OPTIONS, MethodOptions
 from cpeft.plugins import check_names_none
 from cpeft.prompts.soft_prompt import read_tensors
 from cpeft.store.run_folder import METHOD_CARD, METHOD_STATE
+
+FIELDS = ("options", "shape", "sources", "model", "embedding", "tasks", "data", "subset")
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,22 @@ def save_method(learner: PromptedLM, options: MethodOptions, folder: Path, card:
     write_json(folder / METHOD_CARD, {**card, **known})
 
 
-def read_saved(folder: Path, lm: FrozenLM) -> SavedMethod:
-    """The method in a folder; raises PromptMismatch for a model with another embedding table, configuration, tokenizer or chat
-    template, UnknownName for a method that is not registered."""
+def read_card(folder: Path) -> dict[str, Any]:
+    """What `method.json` in a folder says; raises PromptError where it is none or lacks a field."""
     file = folder / METHOD_CARD
     card = read_json(file)
+    if lacking := [key for key in FIELDS if key not in card]:
+        raise PromptError(f"{file}: it lacks {', '.join(lacking)}")
+    if not isinstance(card["options"], dict) or not isinstance(card["options"].get("name"), str):
+        raise PromptError(f"{file}: 'options' names no method")
+    return card
+
+
+def read_saved(folder: Path, lm: FrozenLM) -> SavedMethod:
+    """The method in a folder; raises PromptMismatch for a model with another embedding table, configuration, tokenizer or chat
+    template, UnknownName for a method that is not registered, PromptError for what is no method."""
+    file = folder / METHOD_CARD
+    card = read_card(folder)
     check_names_none(card, file)
     if card["embedding"] != lm.fingerprint:
         raise PromptMismatch(f"{folder}: trained on {card['model']}, whose embedding table is not the one of {lm.name}")
@@ -63,7 +76,10 @@ def read_saved(folder: Path, lm: FrozenLM) -> SavedMethod:
     except UnknownName as error:
         raise UnknownName(f"{file}: {error}; where a plugin defines it, pass --plugin FILE") from None
     options = parse(kind, card["options"], "options", file)
-    rows, width = card["shape"]
-    shape = MethodShape(tuple(card["tasks"]), rows, width, tuple(card["sources"]), card.get("live"))
+    try:
+        rows, width = card["shape"]
+        shape = MethodShape(tuple(card["tasks"]), rows, width, tuple(card["sources"]), card.get("live"))
+    except (TypeError, ValueError):
+        raise PromptError(f"{file}: 'shape', 'tasks' or 'sources' is not what a trained method has") from None
     data = parse(DataOptions, card["data"], "data", file)
     return SavedMethod(options, shape, read_tensors(folder / METHOD_STATE), data, card["subset"])

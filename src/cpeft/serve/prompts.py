@@ -18,13 +18,13 @@ from cpeft.config import digest, parse
 from cpeft.data.options import DataOptions, Form
 from cpeft.errors import ConfigError, CpeftError, PromptError
 from cpeft.evaluation.row_text import content_free
-from cpeft.files import read_json
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.methods.no_prompt import NoPrompt
 from cpeft.models.fast.packed_llama import LEAD
 from cpeft.models.loading import FrozenLM
 from cpeft.models.mixed import RowPrompt
 from cpeft.models.prompted import PromptedLM
+from cpeft.models.saved import read_card
 from cpeft.options.evaluation import EvalOptions
 from cpeft.options.method import NoPromptOptions
 from cpeft.prompts.formula.evaluate import compose_files
@@ -211,13 +211,13 @@ def _at(path: str, name: str | None) -> Iterator[_Found]:
 
 
 def _of_run(run: RunFolder, name: str) -> Iterator[_Found]:
-    card = read_json(run.method_path / METHOD_CARD)
+    card = read_card(run.method_path)
     method = card["options"]["name"]
     if METHODS.get(method).changes_model:
         raise PromptError(
             f"{run.path}: method '{method}' changes the model, which all prompts of a server share; serve prompts alone"
         )
-    options = parse(EvalOptions, card["eval"], "eval", run.method_path / METHOD_CARD)
+    options = parse(EvalOptions, card.get("eval", {}), "eval", run.method_path / METHOD_CARD)
     saved = saved_prompts(run.prompts_path)
     if METHODS.get(method).reads_input or not saved:
         yield _Found(name, str(run.path))

@@ -16,11 +16,11 @@ from cpeft.evaluation.decoding import decode_rows, label_matcher
 from cpeft.evaluation.in_context import ShownExamples
 from cpeft.evaluation.row_text import frame_of, label_surfaces, source_of
 from cpeft.evaluation.task_data import shown_examples, task_data
-from cpeft.files import read_json
 from cpeft.methods.bank import PromptBank
 from cpeft.metrics.base import NO_LABEL
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.models.prompted import PromptedLM
+from cpeft.models.saved import read_card
 from cpeft.models.text import TextCodec
 from cpeft.options.evaluation import EvalOptions
 from cpeft.options.model import ModelOptions
@@ -153,11 +153,15 @@ def load_subject(text: str, model: str | None = None, lm: FrozenLM | None = None
     card_path = folder / METHOD_CARD
     if not os.path.exists(card_path):  # unlike Path.exists, False for a text too long to be a name
         return prompts_subject({text: compose_files(text)}, model, lm)
-    card = read_json(card_path)
+    card = read_card(folder)
     if lm is None:
         named = {"name": model, "revision": None} if model else {"name": card["model"]}
-        lm = load_lm(**parse(ModelOptions, {**card["lm"], **named, "dtype": card["dtype"]}, "model").model_dump())
-    options = parse(EvalOptions, card["eval"], "eval", card_path)
+        lm = load_lm(
+            **parse(
+                ModelOptions, {**card.get("lm", {}), **named, "dtype": card.get("dtype", "auto")}, "model"
+            ).model_dump()
+        )
+    options = parse(EvalOptions, card.get("eval", {}), "eval", card_path)
     return Subject(load_learner(folder, lm), options)
 
 
