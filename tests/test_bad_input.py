@@ -413,7 +413,7 @@ def test_wrong_options_of_other_commands(cpeft_main, place, prompt, finished):
         (("eval", run, "--task", "mood.toml", "data.prefx=none"), "unknown key 'prefx', did you mean 'prefix'?"),
         (("eval", run, "--task", "mood.toml", "train.steps=3"), "only data.* and eval.* can be set here, not train"),
         (("show", "task", "mood.toml", "train.steps=3"), "only data.* can be set here, not train"),
-        (("show", "tasks", "rte"), "cannot show a 'tasks'"),
+        (("show", "tasks", "rte"), "cannot show 'tasks', did you mean 'task'"),
         (("list", "task"), "did you mean 'tasks'?"),
         (("export", prompt, "--out", "x", "--form", "onnx"), "unknown form 'onnx'"),
         (("import", prompt, "x", "--rows", "first:9"), "first:N"),
