@@ -3,16 +3,17 @@
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from cpeft.methods import METHODS, MethodInputs, MethodOptions, MethodShape, PromptContext, PromptMethod, PromptOutput
 
 
 class ScaledOptions(MethodOptions):
-    """`start`: the number that training begins with."""
+    """Options of the method; a number needs bounds."""
 
     name: Literal["scaled"] = "scaled"
-    start: float = 1.0
+    start: float = Field(1.0, ge=-100, le=100, description="The number that training begins with.")
 
 
 @METHODS.register("scaled")

@@ -1,4 +1,5 @@
-"""All recipes of the repository by name: those in the package, those of the studies, and the examples."""
+"""All recipes of the repository by name: those in the package, those of the studies, and the examples; not those that load a
+plugin, which would stay in the process."""
 
 from pathlib import Path
 
@@ -10,5 +11,9 @@ STUDIES = {
     f"{path.parent.name}/{path.stem}".removesuffix("/recipe"): path
     for path in sorted((ROOT / "studies").glob("*/*.toml"))
 }
-EXAMPLES = {path.stem: path for path in sorted((ROOT / "examples").glob("*.toml")) if "stage" in read_toml(path)}
+EXAMPLES = {
+    path.stem: path
+    for path in sorted((ROOT / "examples").glob("*.toml"))
+    if "stage" in (table := read_toml(path)) and "plugins" not in table
+}
 EVERY = packaged_recipes() | STUDIES | EXAMPLES

@@ -137,7 +137,8 @@ def test_a_recipe_runs_at_tiny_size(name, byte_models, tmp_path):
         run.settings.data.form == "fields" for run in recipe.training
     )  # else the text begins with an instruction
     size = f"data.max_source={16 if fields else 1024}"
-    recipe = ends(load_recipe(path, [*TINY, size, f"model.name={model}", *thinned(recipe)]))
+    plain = ["data.form=instruction"] if any(run.settings.data.form == "chat" for run in recipe.training) else []
+    recipe = ends(load_recipe(path, [*TINY, size, f"model.name={model}", *plain, *thinned(recipe)]))
     store = Store(tmp_path / "store")
     summary = run_recipe(Plan(recipe, store), Console(quiet=True))
     assert (summary.done, summary.failures, summary.blocked) == (len(recipe.runs), {}, {})

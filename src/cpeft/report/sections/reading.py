@@ -1,4 +1,4 @@
-"""How to read the page: what its numbers, intervals and verdicts mean, each said once and for all sections."""
+"""How to read the page: what its numbers, intervals and verdicts mean, in one place for all sections."""
 
 from typing import Any
 

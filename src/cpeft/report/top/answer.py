@@ -137,9 +137,11 @@ def _troubles(found: Sequence[Caution]) -> Markup:
     """What went wrong, and what else there is to read."""
     wrong = "; ".join(each.short for each in found if each.short)
     others = "; ".join(f"{each.title.lower()} ({each.count})" for each in found if not each.short)
-    text = Markup("<strong>What went wrong</strong>: {}.").format(wrong) if wrong else Markup(
-        "No run failed, no seed collapsed, and no trained run is at chance."
-    )  # fmt: skip
+    text = (
+        Markup("<strong>What went wrong</strong>: {}.").format(wrong)
+        if wrong
+        else Markup("No run failed, no seed collapsed, and no trained run is at chance.")
+    )
     return text + Markup(' <a href="#cautions">Read with care</a>: {}.').format(others) if others else text
 
 
@@ -153,9 +155,13 @@ def _table(board: Board, numbers: Mapping[str, int], number: int) -> Table:
         critical = fixed(board.ranking.critical_difference)
         caption += f"; Friedman’s p {probability(board.ranking.p)}, critical difference of ranks {critical}"
     return Table(
-        f"board-{number}", caption, columns(*heads, "Trained parameters#"), [rows], "controls",
+        f"board-{number}",
+        caption,
+        columns(*heads, "Trained parameters#"),
+        [rows],
+        "controls",
         f"Leaderboard {number}: {', '.join(board.tasks)}, {examples(board.shots)}, {board.dtype}",
-    )  # fmt: skip
+    )
 
 
 def _cells(board: Board, each: Standing, numbers: Mapping[str, int]) -> list[Cell]:

@@ -158,27 +158,43 @@ def _board(runs: Sequence[Run], dtype: str, shots: Shots, lines: Sequence[Line],
     metrics = {task: run.result.data[task].headline for run in runs for task in tasks if task in run.result.data}
     standings = {
         line.name: Standing(
-            line.name, line.label, scores[line.name], (0,) if shots == 0 else line.trainable,
-            frozenset(task for task in tasks if (task, metrics[task]) in bars
-                      and at_chance(_mean(scores[line.name][task]), bars[task, metrics[task]], metrics[task])),
+            line.name,
+            line.label,
+            scores[line.name],
+            (0,) if shots == 0 else line.trainable,
+            frozenset(
+                task
+                for task in tasks
+                if (task, metrics[task]) in bars
+                and at_chance(_mean(scores[line.name][task]), bars[task, metrics[task]], metrics[task])
+            ),
         )
         for line in lines
-    }  # fmt: skip
+    }
     falling = {task for task in tasks if not scale_of(metrics[task]).higher_is_better}
     merits = {
         name: {task: -mean if task in falling else mean for task, mean in each.means.items()}
         for name, each in standings.items()
     }
-    base = next((line.name for line in [*(line for line in lines if line.plain), *lines]
-                 if line.plain or line.trainable == (0,)), "")  # fmt: skip
+    base = next(
+        (
+            line.name
+            for line in [*(line for line in lines if line.plain), *lines]
+            if line.plain or line.trainable == (0,)
+        ),
+        "",
+    )
     tested = _tested(base, standings) if base else {}
     ordered = sorted(merits, key=lambda name: -_mean(merits[name]))
     return Board(
-        dtype, shots, tasks, base,
+        dtype,
+        shots,
+        tasks,
+        base,
         tuple(replace(standings[name], tested=tested.get(name)) for name in ordered),
         rank_methods(merits) if len(merits) > 2 and len(tasks) > 1 else None,
         _group(ordered[0], standings),
-    )  # fmt: skip
+    )
 
 
 def _mean(scores: Mapping[int, float] | Mapping[str, float]) -> float:

@@ -28,9 +28,14 @@ def methods_by_tasks(board: Board, constants: Mapping[str, float]) -> Picture:
     }
     most = max((gain for gain in shown.values() if gain == gain), default=0.0) or 1.0
     drawn = HeatMap(
-        [each.name for each in board.methods], board.tasks, values, BLUES, lambda gain: gain / most,
-        lambda score: fixed(score, 1), shown=shown,
-    )  # fmt: skip
+        [each.name for each in board.methods],
+        board.tasks,
+        values,
+        BLUES,
+        lambda gain: gain / most,
+        lambda score: fixed(score, 1),
+        shown=shown,
+    )
     label = "Mean test scores of methods by tasks: " + "; ".join(
         f"{each.name} {', '.join(f'{task} {fixed(mean, 1)}' for task, mean in each.means.items())}"
         for each in board.methods
