@@ -225,7 +225,7 @@ def test_the_commands(file, cpeft_main, world, tmp_path, monkeypatch):
     }  # fmt: skip
     assert where["mini"]["where"].endswith("assets/mini")
     assert {"smollm2-135m-q4_1", "mini"} < where.keys()
-    assert "134,515,008" in cpeft_main("list", "models")[1]
+    assert "135 M" in cpeft_main("list", "models")[1]
     recipe = tmp_path / "r.toml"
     quick = QUICK.replace('"model"', '"tiny"')
     recipe.write_text(f'name = "r"\n{quick}[[stage]]\nname = "s"\ntasks = ["{world}/mood.toml"]\ntrain.steps = 1\n')

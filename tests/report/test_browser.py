@@ -347,7 +347,7 @@ def test_the_page_prints(tmp_path):
     assert heads[0][-1] == "Trained"
     for unsaid in ("Save as SVG", "Save CSV", "Searching needs", "Answers to test rows", "scroll right"):
         assert unsaid not in text
-    assert re.search(r"MultiRC +BoolQ +WiC +WSC +CB +average", text)
+    assert re.search(r"MultiRC +BoolQ +WiC +WSC +CB +SuperGLUE, average", text)
 
 
 def test_five_hundred_runs_stay_usable(tmp_path):

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 from fabricate import change, write_shots, write_trial
 from matplotlib.figure import Figure
 from test_page import read
@@ -158,8 +157,7 @@ def test_many_lines_share_a_panel_without_their_intervals(tmp_path):
         assert len(picture.panels) == 1
         axes = Figure().add_subplot()
         picture.panels[0].draw(axes)
-        heights = [np.ptp(band.get_paths()[0].vertices[:, 1]) for band in axes.collections]
-        assert (max(heights) > 0) == (count == 5)
+        assert len(axes.collections) == (5 if count == 5 else 0)  # bands
 
 
 def test_a_probe_is_no_line_unless_it_is_more(tmp_path):

@@ -97,7 +97,7 @@ def _line(
         low, high = zip(*(p.interval or (p.mean, p.mean) for p in part), strict=True)
         if lone:
             axes.plot(x * 2, [*low, *high], color=colour, linewidth=3.5, alpha=0.35)
-        else:
+        elif any(p.interval for p in part):
             axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
         axes.plot(x, means, color=colour, linewidth=1.8, linestyle=pattern, marker="o", markersize=3.5)
         whole += zip(x, means, strict=True)
