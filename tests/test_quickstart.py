@@ -39,7 +39,7 @@ def test_the_demonstration_in_short(recipe: str, tmp_path: Path) -> None:
     assert {result.stage for result in results} == STAGES
     assert {"no prompt", "prompt tuning", "wrong prompt", "SPoT", "ATTEMPT"} <= {result.label for result in results}
     page = (store / "report.html").read_text(encoding="utf-8")
-    for part in ("Scores", "Where the attention goes", "Example predictions"):
+    for part in ("Results by task", "Attention over source prompts", "Example predictions"):
         assert part in page
     assert first.output.count("McNemar") == len({task for r in results if r.stage == "tuned" for task in r.tasks})
     assert first.output.strip().endswith("report.html")
