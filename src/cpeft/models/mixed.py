@@ -25,10 +25,14 @@ class RowPrompt:
 
 @torch.no_grad()
 def read_mixed(
-    lm: FrozenLM, kept: KeptPrompts | None, prompts: Sequence[RowPrompt], sources: Sequence[Sequence[int]], new: int
+    lm: FrozenLM,
+    kept: KeptPrompts | None,
+    prompts: Sequence[RowPrompt],
+    sources: Sequence[Sequence[int]],
+    new: Sequence[int],
 ) -> Reading | None:
-    """Read the token ids of every row behind its prompt, for at most `new` tokens to follow. A decoder-only model takes keys
-    and values of prompts with a key from `kept`. None where the model has no packed form for these rows."""
+    """Read the token ids of every row behind its prompt, for at most so many `new` tokens of it to follow. A decoder-only model
+    takes keys and values of prompts with a key from `kept`. None where the model has no packed form for these rows."""
     packed = lm.packed
     if packed is None:
         return None
@@ -38,8 +42,8 @@ def read_mixed(
         x_ND, rows = packed.pack_each(joined)
         return EncoderReading(rows, {}, packed, packed.encode(x_ND, rows))
     assert kept is not None
-    longest = max(len(each.prompt_PD) + len(ids) for each, ids in zip(prompts, sources, strict=True))
-    if not packed.takes(longest + new):
+    longest = max(len(each.prompt_PD) + len(ids) + n for each, ids, n in zip(prompts, sources, new, strict=True))
+    if not packed.takes(longest):
         return None
     known, owners = _known(packed, kept, prompts, texts[0].dtype)
     x_BLD = pad_sequence(list(texts), batch_first=True)

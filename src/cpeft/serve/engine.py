@@ -182,8 +182,8 @@ class Engine:
         rows: list[PromptedRow] = [waiting.content for waiting in batch]
         prompts, extras = before_each(rows)
         sources = [prompt[1] for prompt in prompts]
-        most = max(row.answering.new for row in rows)
-        reading = read_mixed(self.lm, self.kept, [prompt[0] for prompt in prompts], sources, most)
+        new = [row.answering.new for row in rows]
+        reading = read_mixed(self.lm, self.kept, [prompt[0] for prompt in prompts], sources, new)
         assert reading is not None  # what has no packed form was not queued for it
         for answering, places in by_answering(rows):
             part = reading if len(places) == len(rows) else reading.part(places)
