@@ -15,7 +15,7 @@ from cpeft.models.example_losses import example_losses
 from cpeft.models.fast import product, sublayers, t5_attention
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.packed_t5 import packed_t5
-from cpeft.models.fast.product import Product, arranges
+from cpeft.models.fast.product import Product, arranges, mkl_is_fast
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.evaluation import EvalOptions
 from tiny import EOS, LABELS, PAD, D, P, V, close, make_learner, make_lm, make_rows
@@ -141,21 +141,42 @@ def test_arranged_matrices_multiply_as_plain_ones(dtype, biased):
     torch.testing.assert_close(leaf.grad, plain.backward(g), **exact)
 
 
-def test_what_is_arranged(monkeypatch, tmp_path):
-    """Not on a processor where MKL is as fast, and no model that is too large to be held three times."""
-    model, info = make_lm("t5").model, tmp_path / "cpuinfo"
+def test_what_is_arranged(monkeypatch):
+    """Nothing in float32, and no model that is too large to be held three times."""
+    model = make_lm("t5").model
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert not arranges(model)
+    assert arranges(model.bfloat16())
+    monkeypatch.setattr(product.os, "sysconf", lambda name: 1000 if name == "SC_PAGE_SIZE" else 100)
+    assert not arranges(model)
+
+
+def test_where_mkl_is_fast(monkeypatch, tmp_path):
+    info = tmp_path / "cpuinfo"
     monkeypatch.setattr(product, "CPU_INFO", info)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not arranges(model)
+    assert mkl_is_fast()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert arranges(model)
+    assert not mkl_is_fast()
     info.write_text("vendor_id : GenuineIntel")
-    assert not arranges(model)
+    assert mkl_is_fast()
     info.write_text("vendor_id : AuthenticAMD")
-    assert arranges(model)
-    monkeypatch.setattr(product.os, "sysconf", lambda name: 1000 if name == "SC_PAGE_SIZE" else 100)
-    assert not arranges(model)
+    assert not mkl_is_fast()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_both_libraries_multiply_alike(monkeypatch, fast):
+    monkeypatch.setattr(product, "mkl_is_fast", lambda: fast)
+    rng = torch.Generator().manual_seed(0)
+    linears = [torch.nn.Linear(24, n, bias=n == 40) for n in (16, 40)]
+    ours = Product(linears, False)
+    x, y, g = (torch.randn(7, n, generator=rng) for n in (24, 56, 56))
+    want = torch.cat([linear(x) for linear in linears], -1).detach()
+    torch.testing.assert_close(ours.forward(x), want)
+    torch.testing.assert_close(ours.forward(x, relu=True), want.relu())
+    torch.testing.assert_close(ours.onto(x, y), y + want)
+    torch.testing.assert_close(ours.backward(g), g @ torch.cat([linear.weight.detach() for linear in linears]))
 
 
 def test_long_rows_go_through_fused_attention(t5, monkeypatch):

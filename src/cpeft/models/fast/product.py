@@ -1,10 +1,10 @@
-"""Products with frozen matrices, kept in the layout that oneDNN computes in.
+"""Products with frozen matrices, by the faster of the libraries that torch calls.
 
-Why: a general product rearranges its matrix at every call, and MKL, which torch calls in float32, uses AVX-512 on Intel's
-processors alone; a matrix that never changes is rearranged once for the forward and once for the backward pass, and a ReLU or a
-sum costs no pass of its own. What it gains is in `studies/speed`. Its oracle is `torch.nn.functional.linear`, which is
-also what runs in float64, where oneDNN has nothing; in float32 where MKL is as fast with half the memory (Intel's processors)
-or faster (processors with AVX2 and no more); and for models that would not fit into memory three times.
+In float32 torch multiplies by MKL, which uses AVX-512 on Intel's processors alone: on AMD's, oneDNN is twice as fast with the
+same matrix. In bfloat16 a matrix is kept in the layout that oneDNN computes in, once for the forward and once for the backward
+pass, since the gain is more than rearranging it at every call costs. What this gains is in `studies/speed`. The oracle is
+`torch.nn.functional.linear`, which is also what runs in float64, where oneDNN has nothing; in float32 on Intel's processors and
+on those with AVX2 and no more; and in bfloat16 for models that would not fit into memory three times.
 """
 
 import os
@@ -38,10 +38,13 @@ class Product:
             ]
             self.bias = torch.cat(biases)
         weight = torch.cat([linear.weight.detach() for linear in linears]) if len(linears) > 1 else linears[0].weight
+        weight = weight.detach()
+        self._by_onednn = arranged or (weight.dtype == torch.float32 and has_onednn() and not mkl_is_fast())
         if arranged:
-            self._ahead, self._back = _arrange(weight.detach()), _arrange(weight.detach().t().contiguous())
+            self._ahead, self._back = _arrange(weight), _arrange(weight.t().contiguous())
             return
-        self.plain = weight.detach()
+        self.plain = self._ahead = weight
+        self._back = weight.t()
         if len(linears) > 1:  # the layers' own become views, so nothing is held twice
             for linear, part in zip(linears, weight.split([linear.out_features for linear in linears]), strict=True):
                 linear.weight.data = part
@@ -52,23 +55,23 @@ class Product:
 
     def forward(self, x: Float[Tensor, "N I"], relu: bool = False) -> Float[Tensor, "N O"]:
         """The product, and max(., 0) of it; without gradient."""
-        if self.plain is None:
+        if self._by_onednn:
             kind = "relu" if relu else "none"
             return torch.ops.mkldnn._linear_pointwise(x, self._ahead, self.bias, kind, [], "")  # type: ignore[no-any-return]
-        y = F.linear(x, self.plain, self.bias)
+        y = F.linear(x, self._ahead, self.bias)
         return y.relu_() if relu else y
 
     def onto(self, x: Float[Tensor, "N I"], y: Float[Tensor, "N O"]) -> Float[Tensor, "N O"]:
         """y plus the product; without gradient."""
-        if self.plain is None:
+        if self._by_onednn:
             return torch.ops.mkldnn._linear_pointwise(x, y, self._ahead, self.bias, "add")  # type: ignore[no-any-return]
-        return torch.addmm(y if self.bias is None else y + self.bias, x, self.plain.t())
+        return torch.addmm(y if self.bias is None else y + self.bias, x, self._back)
 
     def backward(self, g: Float[Tensor, "N O"]) -> Float[Tensor, "N I"]:
         """The gradient for x, given that of the product: g W."""
-        if self.plain is None:
+        if self._by_onednn:
             return torch.ops.mkldnn._linear_pointwise(g, self._back, None, "none", [], "")  # type: ignore[no-any-return]
-        return g @ self.plain
+        return g @ self._ahead
 
 
 class _Product(torch.autograd.Function):
@@ -88,20 +91,26 @@ def _arrange(weight: Float[Tensor, "O I"]) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight)  # type: ignore[no-any-return]
 
 
-def arranges(model: nn.Module) -> bool:
-    """Whether a model's matrices are kept in oneDNN's layout here: in float32 where that is faster than MKL, in bfloat16 where
-    the processor has it, with memory for two more copies of the layers."""
-    ops, weight = torch.ops.mkldnn, next(model.parameters())
-    if not torch.backends.mkldnn.is_available() or not hasattr(ops, "_reorder_linear_weight"):
-        return False
-    mkl_is_fast = torch.backends.mkl.is_available() and (
+def has_onednn() -> bool:
+    """Whether this torch can multiply by oneDNN on matrices of any layout."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+
+
+def mkl_is_fast() -> bool:
+    """Whether MKL is as fast as oneDNN in float32 (Intel's processors) or faster (processors with AVX2 and no more)."""
+    return torch.backends.mkl.is_available() and (
         torch.backends.cpu.get_cpu_capability() == "AVX2" or _intel(CPU_INFO)
     )
-    known = weight.dtype == torch.float32 and not mkl_is_fast
-    known |= weight.dtype == torch.bfloat16 and ops._is_mkldnn_bf16_supported()
+
+
+def arranges(model: nn.Module) -> bool:
+    """Whether a model's matrices are kept in oneDNN's layout here: in bfloat16 where the processor has it, with memory for two
+    more copies of the layers."""
+    if next(model.parameters()).dtype != torch.bfloat16 or not has_onednn():
+        return False
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     copies = 2 * sum(module.weight.nbytes for module in model.modules() if isinstance(module, nn.Linear))
-    return known and SHARE * copies < memory
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and SHARE * copies < memory
 
 
 def _intel(info: Path) -> bool:

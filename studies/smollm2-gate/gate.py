@@ -1,0 +1,59 @@
+"""Which tasks the gate admits, as Markdown: python -m studies.smollm2-gate.gate STORE [TASK ...]
+
+A task is admitted if its tuned prompt is at least `LEAD` points above the best constant answer and above the best score without
+tuning: greedy, most probable label, calibrated; without and with four examples in the context. All on the validation rows of one
+seed; accuracy for every task.
+"""
+
+import sys
+from pathlib import Path
+
+from cpeft.models.loading import FrozenLM, load_lm
+from cpeft.store.run_folder import RunFolder, Store
+from cpeft.use.target import load_subject
+from cpeft.evaluation.task_data import task_data
+from studies.scores import table
+
+LEAD, METRIC = 5.0, "accuracy"
+
+
+def gate(store: Path, only: list[str]) -> list[str]:
+    """A line for each task that has a tuned prompt."""
+    runs = [run for run in Store(store).runs() if run.done]
+    untuned = [run for run in runs if run.result().stage == "untuned"]
+    tuned = [run for run in runs if run.result().stage == "gate"]
+    lm, rows = load_lm("smollm2", dtype="float32"), []
+    for run in tuned:
+        (task,) = run.result().tasks
+        if only and task not in only:
+            continue
+        own = validation(run, task, lm)[METRIC]
+        without = {
+            f"{other.result().label}, {metric.removesuffix(METRIC).strip('_') or 'greedy'}": value
+            for other in untuned
+            if other.result().tasks == (task,)
+            for metric, value in validation(other, task, lm).items()
+        }
+        best, constant = max(without, key=lambda name: without[name]), most_frequent(run, task, lm)
+        lead = own - max(without[best], constant)
+        rows.append([task, f"{constant:.1f}", f"{without[best]:.1f} ({best})", f"{own:.1f}", f"{lead:+.1f}",
+                     "admitted" if lead >= LEAD else ""])  # fmt: skip
+    return table(["task", "best constant answer", "best without tuning", "tuned", "lead", "gate"], rows)
+
+
+def validation(run: RunFolder, task: str, lm: FrozenLM) -> dict[str, float]:
+    """The accuracy of a run's method on its validation rows, greedy and by choice."""
+    scores = load_subject(str(run.path), lm=lm).evaluate(task, "validation")
+    return {metric: score.value for metric, score in scores.items() if metric.endswith(METRIC)}
+
+
+def most_frequent(run: RunFolder, task: str, lm: FrozenLM) -> float:
+    """The accuracy of the best constant answer on the validation rows."""
+    learner = load_subject(str(run.path), lm=lm).learner
+    data = task_data(task, None, learner.data, learner.subset, lm)
+    count = len(data.parts["validation"].rows)
+    return max(data.score("validation", [label] * count)[METRIC].value for label in data.labels)
+
+
+if __name__ == "__main__":
+    print("\n".join(gate(Path(sys.argv[1]), sys.argv[2:])))
