@@ -1,18 +1,19 @@
 """Which tasks the gate admits, as Markdown: python -m studies.smollm2-gate.gate STORE [TASK ...]
 
 A task is admitted if its tuned prompt is at least `LEAD` points above the best constant answer and above the best score without
-tuning: greedy, most probable label, calibrated; without and with four examples in the context. All on the validation rows of one
-seed; accuracy for every task.
+tuning: greedy, most probable label, calibrated; without and with four examples in the context. All on the validation rows of
+one seed; accuracy for every task.
 """
 
 import sys
 from pathlib import Path
 
+from studies.scores import table
+
+from cpeft.evaluation.task_data import task_data
 from cpeft.models.loading import FrozenLM, load_lm
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.use.target import load_subject
-from cpeft.evaluation.task_data import task_data
-from studies.scores import table
 
 LEAD, METRIC = 5.0, "accuracy"
 
