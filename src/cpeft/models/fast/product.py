@@ -98,9 +98,7 @@ def has_onednn() -> bool:
 
 def mkl_is_fast() -> bool:
     """Whether MKL is as fast as oneDNN in float32 (Intel's processors) or faster (processors with AVX2 and no more)."""
-    return torch.backends.mkl.is_available() and (
-        torch.backends.cpu.get_cpu_capability() == "AVX2" or _intel(CPU_INFO)
-    )
+    return torch.backends.mkl.is_available() and (torch.backends.cpu.get_cpu_capability() == "AVX2" or _intel(CPU_INFO))
 
 
 def arranges(model: nn.Module) -> bool:
