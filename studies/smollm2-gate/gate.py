@@ -28,14 +28,17 @@ def gate(store: Path, only: list[str]) -> list[str]:
         (task,) = run.result().tasks
         if only and task not in only:
             continue
-        own = validation(run, task, lm)[METRIC]
+        own, constant = validation(run, task, lm)[METRIC], most_frequent(run, task, lm)
+        if own < constant + LEAD:  # refused whatever the untuned model does, whose examples are long
+            rows.append([task, f"{constant:.1f}", "", f"{own:.1f}", f"{own - constant:+.1f}", ""])
+            continue
         without = {
             f"{other.result().label}, {metric.removesuffix(METRIC).strip('_') or 'greedy'}": value
             for other in untuned
             if other.result().tasks == (task,)
             for metric, value in validation(other, task, lm).items()
         }
-        best, constant = max(without, key=lambda name: without[name]), most_frequent(run, task, lm)
+        best = max(without, key=lambda name: without[name])
         lead = own - max(without[best], constant)
         rows.append([task, f"{constant:.1f}", f"{without[best]:.1f} ({best})", f"{own:.1f}", f"{lead:+.1f}",
                      "admitted" if lead >= LEAD else ""])  # fmt: skip

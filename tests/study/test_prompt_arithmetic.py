@@ -250,11 +250,12 @@ train.steps = 0
         ("vocab + sum(v(s/{task}), ...)", ["a", "b"], "vocab + sum(v(s/a), v(s/b))"),
         ("vocab + mean(cross(v(s/{task}@0)), ...)", ["a", "b"], "vocab + mean(cross(v(s/a@0)), cross(v(s/b@0)))"),
         ("weighted('p/k={few_shot}/{task}', s/b)", ["a"], "weighted('p/k=4/a', s/b)"),
+        ("vocab + v(prompts/{seed}/{task})", ["a"], "vocab + v(prompts/7/a)"),
         ("x + 2*sum(v({task}), ...) - sum(v(o/{task}), ...)", ["a"], "x + 2*sum(v(a)) - sum(v(o/a))"),
     ],
 )
 def test_templates_of_recipes_are_filled_in(formula, tasks, said):
-    assert fill_in(formula, tasks, {"few_shot": 4}) == said
+    assert fill_in(formula, tasks, {"few_shot": 4, "seed": 7}) == said
 
 
 def test_dots_need_brackets_and_pairs_two_tasks(world):

@@ -1,4 +1,5 @@
-"""Templates of formulas in recipes: `{task}` and `...` become the tasks of a run, `{few_shot}` its value in the grid.
+"""Templates of formulas in recipes: `{task}` and `...` become the tasks of a run, `{seed}` its seed, `{few_shot}` its value in the
+grid.
 
     "vocab + sum(v(sources/{task}), ...)"     in a run of sst2 and mnli: "vocab + sum(v(sources/sst2), v(sources/mnli))"
 
@@ -14,7 +15,7 @@ MORE = ", ...)"
 
 def fill_in(template: str, tasks: Sequence[str], axes: Mapping[str, object], stage_tasks: Sequence[str] = ()) -> str:
     """The formula of a run: the text before `, ...` in its brackets is repeated for every task, `{task}` is the tasks joined
-    by `+`, `{other}` the next of `stage_tasks` that the run does not have, and `{NAME}` the value on that axis of the grid.
+    by `+`, `{other}` the next of `stage_tasks` that the run does not have, and `{NAME}` the value of `axes`.
 
     Raises ConfigError for `...` outside brackets, and for `{other}` if the stage has no other task."""
     formula = template
