@@ -51,7 +51,7 @@ def written() -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim, its verdict, what gave it (without a verdict the first study), and what every study found."""
+    """A claim, its verdict, what gave it (without a verdict the first study with an estimate), and what every study found."""
 
     claim: Claim
     verdict: Verdict
@@ -61,7 +61,9 @@ class Judged:
     @classmethod
     def of(cls, claim: Claim) -> "Judged":
         found = [(each, each.found()) for each in claim.evidence]
-        decisive = next((pair for pair in found if pair[1].verdict is not Verdict.NOT_TESTABLE), found[0])
+        tested = [pair for pair in found if pair[1].verdict is not Verdict.NOT_TESTABLE]
+        known = [pair for pair in found if pair[1].estimate is not None]
+        decisive = [*tested, *known, *found][0]
         return cls(claim, decisive[1].verdict, decisive, found)
 
 

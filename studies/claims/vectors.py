@@ -1,7 +1,7 @@
 """Claims about task prompt vectors (Belanec et al. 2024)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -86,32 +86,29 @@ def on_any_origin(model: str) -> Claim:
 
 
 def kept_by_sums(frame: pd.DataFrame) -> Found:
-    """The score of sums in per cent of the single prompt's, by task; validation rows choose the scale of each pair and seed."""
-    sums = frame[frame["stage"] == "addition"]
-    if sums.empty:
+    """The score of sums in per cent of the single prompt's, by task, and beside the origin alone; validation rows choose the
+    scale of each pair and seed."""
+    added = frame[frame["stage"] == "addition"]
+    if added.empty:
         return Found("no sums", Verdict.NOT_TESTABLE)
-    members = sums.groupby("run_id")["task"].transform(lambda tasks: " + ".join(sorted(tasks)))
-    ranked = sums.assign(pair=members).sort_values(
-        ["validation", "label"], ascending=False, na_position="last", kind="stable"
-    )
-    best = ranked.drop_duplicates(["pair", "seed", "task"])
+    pairs = added.groupby("run_id")["task"].transform(lambda tasks: " + ".join(sorted(tasks)))
+    ranked = added.assign(pair=pairs).sort_values(["validation", "label"], ascending=False, kind="stable")
+    chosen = ranked.drop_duplicates(["pair", "seed", "task"])  # without validation rows scale 1
+    sums = chosen.groupby(["task", "seed"])["value"].mean().to_dict()
     single = scores(frame, "sources", *frame.loc[frame["stage"] == "sources", "label"].unique())
-    shares = [
-        (row.task, 100 * row.value / single[row.task, row.seed])
-        for row in best.itertuples()
-        if single.get((row.task, row.seed))
-    ]
-    return kept(pd.DataFrame(shares, columns=["task", "share"]))
+    shares = {key: 100 * value / single[key] for key, value in sums.items() if single.get(key)}
+    alone = scores(frame, "origins", "origin alone")
+    return both(kept(task_means(shares)), differences(("sum - origin alone", sums, alone)))
 
 
-def kept(shares: pd.DataFrame) -> Found:
-    return keeps("sum / single", shares.groupby("task")["share"].mean().tolist(), KEPT, unit="per cent")
+def kept(shares: Mapping[str, float]) -> Found:
+    return keeps("sum / single", list(shares.values()), KEPT, unit="per cent")
 
 
-def printed_shares() -> pd.DataFrame:
+def printed_shares() -> Mapping[str, float]:
     head, body = table_with("vectors-minilm", "Sum")
     task, share = head.index("Scored on"), head.index("Relative")
-    return pd.DataFrame([(row[task], float(row[share])) for row in body if row[task]], columns=["task", "share"])
+    return task_means({(row[task], place): float(row[share]) for place, row in enumerate(body) if row[task]})
 
 
 def starts(name: str, stages: tuple[str, ...], shots: str) -> Judge:
@@ -358,7 +355,8 @@ CLAIMS = (
         "Sums keep their tasks",
         "The sum of two vectors keeps what each of them can do.",
         "Figure 2 (a picture, not found as numbers)",
-        f"{SEVEN}, the sums of all their pairs. Claimed here: {KEPT:g} per cent of the single prompt's score",
+        f"{SEVEN}, the sums of all their pairs. Claimed here: {KEPT:g} per cent of the single prompt's score, and more than "
+        "the origin alone",
         (
             smollm2(kept_by_sums, STUDY),
             minilm(printed_shares, kept),
