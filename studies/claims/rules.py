@@ -50,7 +50,7 @@ def keeps(name: str, values: Sequence[float], least: float, of: str = "tasks", u
         return Found(f"{name}: {len(values)} {of}", Verdict.NOT_TESTABLE)
     low, high = interval = t_interval(values)
     mean = float(np.mean(values))
-    figure = f"{name} {mean:+.1f} [{low:+.1f}, {high:+.1f}] {unit}, {len(values)} {of}; at least {least:+g} is claimed"
+    figure = f"{name} {mean:+.1f} [{low:+.1f}, {high:+.1f}] {unit}, {len(values)} {of}; the bound is {least:+g}"
     if len(values) < FEWEST[of]:
         return Found(f"{figure}; fewer than {FEWEST[of]} {of}", Verdict.NOT_TESTABLE, mean, interval)
     return Found(figure, _verdict(low > least, high < least), mean, interval)

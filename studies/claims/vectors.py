@@ -76,8 +76,8 @@ def on_any_origin(model: str) -> Claim:
         f"Vectors work on any origin: {model}",
         "Task prompt vectors are independent of the random initialisation of prompt tuning.",
         "Abstract; Table 1",
-        f"{SEVEN}, vectors of every origin on every other, beside noise and the origin alone. Claimed here: at most {MARGIN:g} "
-        "points are lost",
+        f"{SEVEN}, vectors of every origin on every other, beside noise and the origin alone, which the table "
+        f"lacks. Our bound: at most {MARGIN:g} points are lost",
         (published(lambda: model, published_origins, f"{NAMES[model]}, published figures"),),
     )
 
@@ -344,7 +344,7 @@ CLAIMS = (
         "Vectors work on any origin",
         "A vector of one origin works on others, and better than noise or no vector.",
         "Abstract; Table 1",
-        f"{SEVEN}, vectors of every origin on every other. Claimed here: at most {MARGIN:g} points are lost",
+        f"{SEVEN}, vectors of every origin on every other. Our bound: at most {MARGIN:g} points are lost",
         (
             smollm2(origins, STUDY),
             minilm(printed_origins, lambda sides: on_others(*sides)),
@@ -355,7 +355,7 @@ CLAIMS = (
         "Sums keep their tasks",
         "The sum of two vectors keeps what each of them can do.",
         "Figure 2 (a picture, not found as numbers)",
-        f"{SEVEN}, the sums of all their pairs. Claimed here: {KEPT:g} per cent of the single prompt's score, and more than "
+        f"{SEVEN}, the sums of all their pairs. Our bound: {KEPT:g} per cent of the single prompt's score, and more than "
         "the origin alone",
         (
             smollm2(kept_by_sums, STUDY),
