@@ -142,9 +142,11 @@ def trained_attention(frame: pd.DataFrame) -> Found:
     return minus("pre-trained - fresh, rate 0.01", *(("attention-use", label) for label in labels))(frame)
 
 
-def never(recipe: str, model: str = T5.replace(", published figures", ", not run")) -> Evidence:
+def never(recipe: str) -> Evidence:
     """A packaged recipe that would test it, and was never run."""
-    return Evidence(f"recipe {recipe}", model, f"cpeft run {recipe} --store STORE", lambda: None, lambda data: data)
+    return Evidence(
+        f"recipe {recipe}", "T5-base, not run", f"cpeft run {recipe} --store STORE", lambda: None, lambda data: data
+    )
 
 
 CLAIMS = (
