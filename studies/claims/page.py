@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from studies.claims import arithmetic, attempt, vectors
+from studies.claims import arithmetic, attempt, significance, vectors
 from studies.claims.claim import Claim, Evidence, Found, Verdict
 from studies.claims.frames import STUDIES
 from studies.claims.rules import FEWEST, MOST_PLANNED
@@ -26,7 +26,7 @@ GROUPS = (
         "Published significance",
         "Pairs of figures that the published test finds significant, tested again from what was printed "
         "([tpv-rejudged](../studies/tpv-rejudged/README.md)).",
-        tuple(vectors.significance()),
+        tuple(significance.significance()),
     ),
 )
 CLAIMS = tuple(claim for _, _, claims in GROUPS for claim in claims)
