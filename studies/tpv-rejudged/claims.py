@@ -130,7 +130,7 @@ def _origins(published: dict[str, Any], model: str) -> tuple[tuple[str, ...], li
     alpha = ALPHA / len(datasets)
     lines, as_script, as_settings = [], [], []
     for dataset in datasets:
-        script, settings = (_cross_origin(published, model, dataset, runs) for runs in (SCRIPT_RUNS, SETTINGS_RUNS))
+        script, settings = (cross_origin(published, model, dataset, runs) for runs in (SCRIPT_RUNS, SETTINGS_RUNS))
         found, significant = "not tested", None
         if dataset in SCRIPT_ALPHA:
             found, significant = script.published(SCRIPT_ALPHA[dataset])
@@ -153,9 +153,9 @@ def _origins(published: dict[str, Any], model: str) -> tuple[tuple[str, ...], li
 
 def _tested(published: dict[str, Any], shots: str) -> tuple[tuple[str, ...], list[Family]]:
     """The six pairs of the published script at some number of shots: (shots, table), and families by correction."""
-    pairs = [_few_shot(published, target, names, shots) for target, *names in TESTED]
+    pairs = [few_shot(published, target, names, shots) for target, *names in TESTED]
     then = [pair.published(FEW_SHOT_ALPHA) for pair in pairs]
-    bonferroni, holm = _both_corrections(pairs)
+    bonferroni, holm = both_corrections(pairs)
     lines = [
         [
             target,
@@ -188,8 +188,8 @@ def _tested(published: dict[str, Any], shots: str) -> tuple[tuple[str, ...], lis
 def _every(published: dict[str, Any], shots: str) -> tuple[str, list[tuple[str, str]], str]:
     """TPV against every other row on every target at one number of shots: counts of verdicts and the table."""
     named = [(target, row) for target in TARGETS for row in ROWS if row != "TPV"]
-    pairs = [_few_shot(published, target, ("TPV", row), shots) for target, row in named]
-    bonferroni, holm = _both_corrections(pairs)
+    pairs = [few_shot(published, target, ("TPV", row), shots) for target, row in named]
+    bonferroni, holm = both_corrections(pairs)
     lines = [
         [target, _printed(pair.first), f"{row} {_printed(pair.second)}", pair.difference(), _again(x), _again(y)]
         for (target, row), pair, x, y in zip(named, pairs, bonferroni, holm, strict=True)
@@ -205,7 +205,7 @@ def _every(published: dict[str, Any], shots: str) -> tuple[str, list[tuple[str, 
     return shots, [("Level 0.05 / 6", _counts(bonferroni)), ("Holm", _counts(holm))], markdown(head, lines)
 
 
-def _both_corrections(pairs: Sequence[Pair]) -> tuple[list[Judged], list[Judged]]:
+def both_corrections(pairs: Sequence[Pair]) -> tuple[list[Judged], list[Judged]]:
     return [pair.judge(FEW_SHOT_ALPHA) for pair in pairs], holm_judged([pair.judge(ALPHA) for pair in pairs])
 
 
@@ -247,12 +247,12 @@ def _summary(published: dict[str, Any], runs: int, *keys: str) -> Summary:
     return Summary(_at(published, *keys, "mean"), _at(published, *keys, "std"), runs)
 
 
-def _cross_origin(published: dict[str, Any], model: str, dataset: str, runs: tuple[int, int]) -> Pair:
+def cross_origin(published: dict[str, Any], model: str, dataset: str, runs: tuple[int, int]) -> Pair:
     origins = zip(("original", "mixed"), runs, strict=True)
     return Pair(dataset, *(_summary(published, n, "cross_origin", "rows", f"{model} {o}", dataset) for o, n in origins))
 
 
-def _few_shot(published: dict[str, Any], target: str, names: Sequence[str], shots: str) -> Pair:
+def few_shot(published: dict[str, Any], target: str, names: Sequence[str], shots: str) -> Pair:
     rows = [ROWS[name] for name in names]
     summaries = [_summary(published, FEW_SHOT_RUNS[row], "few_shot_f1", "rows", row, target, shots) for row in rows]
     return Pair(target, *summaries)

@@ -5,9 +5,10 @@ from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
-from fabricate import write_trial
+from fabricate import change, write_trial
 from test_transfer import prompt_of, write_comparison
 
+from cpeft.report.frame import scores
 from cpeft.stats.intervals import t_interval
 from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.recipe.references import Source
@@ -162,3 +163,52 @@ def test_vectors_mini_without_its_last_stages(tmp_path):
     assert [line[2] for line in lines if line.startswith("**")] == ["1", "2", "3"]
     targets = [line.split(" | ")[:2] for line in lines if " | SPoT " in line]
     assert targets == [["| snli", "0"], ["| snli", "16"], ["| snli", "full"]]
+
+
+def test_published_claims_read_the_frame_of_a_store(tmp_path):
+    """Origins and sums of a store with six tasks: another origin costs 1, no vector 40, noise 30, a sum halves the score."""
+    claims = import_module("studies.claims.vectors")
+    costs = {"origin alone": 40.0, "noise": 30.0}
+
+    def score(run, task):
+        if run.stage == "addition":
+            return 40.0
+        other = run.label.startswith("vector") and run.label != f"vector of origin {run.seed}"
+        return 80.0 - costs.get(run.label, other)
+
+    write_store(
+        tmp_path,
+        "vectors-minilm",
+        score,
+        lambda run: (
+            (run.stage in ("sources", "origins") and run.label != "shuffled rows")
+            or (run.stage, run.seed) == ("addition", 0)
+        ),
+    )
+    frame = import_module("studies.claims.frames").tidy(scores(tmp_path))
+    origins, sums = claims.origins(frame), claims.kept_by_sums(frame)
+    assert origins.figure.startswith("other - own origin -1.0 [-1.0, -1.0] points, 6 tasks; the bound is -2")
+    assert "other - origin alone +39.0" in origins.figure
+    assert "other - noise +29.0" in origins.figure
+    assert sums.figure.startswith("sum / single +50.0 [+50.0, +50.0] per cent, 6 tasks")
+    assert sums.verdict == "not testable here"
+
+
+def test_published_claims_average_the_numbers_of_training_rows(tmp_path):
+    """The sum of vectors gains 6 with 4 rows per class and 2 with 16; with all rows it loses, which does not count."""
+    gains = {4: 6.0, 16: 2.0, 64: 4.0, "full": -50.0}
+
+    def score(run, task):
+        return 60.0 + gains[run.settings.data.few_shot] * (run.label.startswith("sum of vectors"))
+
+    parts = ("SPoT mnli", "SPoT qnli", "SPoT sst2", "SPoT yelp", "SPoT both", "sum of", "ATTEMPT")
+    kept = write_store(
+        tmp_path, "vectors-minilm", score,
+        lambda run: run.stage in ("inference", "sentiment") and run.seed == 0 and run.label.startswith(parts),
+    )  # fmt: skip
+    for run, folder in kept.items():
+        change(folder, lambda result, run=run: result.update(few_shot=run.settings.data.few_shot))
+    starts = import_module("studies.claims.vectors").starts("few-shot", ("inference", "sentiment"), "100")
+    figure = starts(import_module("studies.claims.frames").tidy(scores(tmp_path))).figure
+    for other in ("SPoT", "multi-task SPoT", "ATTEMPT"):
+        assert f"sum - {other} +3.0" in figure  # snli 4, imdb 2
