@@ -1,5 +1,5 @@
-"""Templates of formulas in recipes: `{task}` and `...` become the tasks of a run, `{seed}` its seed, `{few_shot}` its value in the
-grid.
+"""Templates of formulas in recipes: `{task}` and `...` become the tasks of a run, `{seed}` its seed and `{few_shot}` its value
+in the grid.
 
     "vocab + sum(v(sources/{task}), ...)"     in a run of sst2 and mnli: "vocab + sum(v(sources/sst2), v(sources/mnli))"
 

@@ -36,8 +36,8 @@ default. A recipe may hold only the differences from another one (`files.py`).
 In `prompt.init`, {task} is the task of the run, and `...` repeats the term before it for every task of the run:
 "vocab + sum(v(sources/{task}), ...)" is "vocab + sum(v(sources/sst2), v(sources/mnli))" in a run of these two. {other} is the
 next task of the stage that is not in the run; the first task follows the last. With train.steps = 0, "sources/{other}" scores
-every task with the prompt of another one. {seed} is the seed of the run, and the name of an axis of the grid, {few_shot}, is its
-value on that axis.
+every task with the prompt of another one. {seed} is the seed of the run, and the name of an axis of the grid, {few_shot}, is
+its value on that axis.
 """
 
 import re
