@@ -41,8 +41,13 @@ def test_the_demonstration_in_short(recipe: str, tmp_path: Path) -> None:
     page = (store / "report.html").read_text(encoding="utf-8")
     for part in ("Results by task", "Attention over source prompts", "Example predictions"):
         assert part in page
-    assert first.output.count("McNemar") == len({task for r in results if r.stage == "tuned" for task in r.tasks})
-    assert first.output.strip().endswith("report.html")
+    *_, verdict, careful = first.output.splitlines()
+    assert verdict.startswith("verdict: Trained prompts against the best answers without training: mini/")
+    assert verdict.count(" of 6 rows against ") == len(
+        {task for r in results if r.stage == "tuned" for task in r.tasks}
+    )
+    assert careful.startswith("careful: ")
+    assert careful.endswith(f"; more in {store}/report.html")
 
     written = {path: path.stat().st_mtime_ns for path in store.glob("*/*/result.json")}
     second = CliRunner().invoke(app, command)

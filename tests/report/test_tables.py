@@ -144,10 +144,28 @@ def test_the_terminal_table_fits_80_columns():
     console.print(terminal_table(summarise(long), "quickstart").rich())
     text = console.export_text()
     words = text.split()
-    assert text.splitlines()[0].strip() == "quickstart, frozen model in float32"
+    assert (
+        text.splitlines()[0].strip()
+        == "quickstart, frozen model in float32, 3 seeds each, 1,234 trained parameters each"
+    )
+    assert text.splitlines()[1].split() == ["method", "mean", "sd", "95%", "interval"]
     assert max(map(len, text.splitlines())) <= 80
-    assert words.count("float32") == 1
+    assert text.count("float32") == 1
     assert {"mini/support,", "accuracy", "untrained:", "examples", "tokens", "1,234"} <= set(words)
+
+
+def test_what_differs_stays_in_the_terminal_table():
+    """And answers by choice stand in the group of the free ones."""
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    chosen = run("no prompt", choice_accuracy=Score(80.0, 70.0, 90.0))
+    console.print(terminal_table(summarise([run(seed=0), run(seed=1), chosen]), "title").rich())
+    title, heads, *lines = console.export_text().splitlines()
+    assert title.strip() == "title, frozen model in float32, 1,234 trained parameters each"
+    assert heads.split() == ["method", "mean", "sd", "95%", "interval", "seeds"]
+    first = [line.strip() for line in lines[1 : lines.index(next(line for line in lines if not line.strip()))]]
+    assert [line.partition("  ")[0] for line in first] == [
+        "rte, accuracy", "majority class", "stage: vocab", "stage: no prompt", "stage: no prompt, choice",
+    ]  # fmt: skip
 
 
 def test_runs_of_two_number_formats_say_so_in_the_terminal():

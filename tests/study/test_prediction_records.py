@@ -127,7 +127,8 @@ def test_raw_answers_and_texts_as_read_are_kept(world, tmp_path, chat_model, cpe
     assert said[0] == 0, said
     told = [json.loads(line)["prediction"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert told == [row["answer"] for row in rows], "unlabelled rows are answered with what was said"
-    assert "careful s, own: seed 0: 3 of 3 answers are no label" in out + error
+    assert "careful: " in out
+    assert "answers that are no label (1 of 1 scores of tasks with labels)" in out
     page = (tmp_path / "store" / "report.html").read_text()
     assert "Answers that are no label" in page
     assert "seed 0: 3 of 3 answers are no label" in page

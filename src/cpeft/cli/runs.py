@@ -18,7 +18,6 @@ from cpeft.training.signals import stopping
 
 RetryOption = Annotated[bool, Option("--retry", help="Run failed runs again.")]
 RecipeArgument = Annotated[str, Argument(help="A recipe file, or the name of a packaged recipe.")]
-CAUTIONS = 5  # of one kind, printed at the end of a command
 OVERRIDES = (
     "Overrides such as train.steps=100 or sources.optim.lr=0.3; tiny=true runs a part of every stage in about a minute, with a "
     "random tiny model and made-up rows, into a store of its own (stores/tiny/RECIPE)."
@@ -79,23 +78,22 @@ def run(
 
 
 def _show_results(plan: Any) -> None:
-    """Print the table of a study, or why it is not finished."""
+    """Print the table of a study, why it is not finished, and last the verdict and the cautions."""
     from cpeft.report.study import Run
     from cpeft.store.result import RunResult
     from cpeft.store.state import RunState
     from cpeft.study.runner.worker import recipe_state
 
-    if done := [entry.folder for entry in plan.entries() if entry.state == RunState.DONE]:
-        runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
-        report = _table(plan, runs)
-        _show_cautions(runs)
-        _show_gains(plan.store)
-        console.print(f"report: {report}", markup=False)
+    done = [entry.folder for entry in plan.entries() if entry.state == RunState.DONE]
+    runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
+    report = _table(plan, runs) if done else None
     state = recipe_state(plan)
     for name, path in state.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
     for name, why in state.blocked.items():
         console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
+    if report:
+        _show_verdict(plan.store, report)
     if state.left:
         raise Stopped(
             f"{state.left} runs are unfinished and no process is working on them; re-run the same command to resume"
@@ -104,15 +102,22 @@ def _show_results(plan: Any) -> None:
         raise typer.Exit(1)
 
 
-def _show_cautions(runs: Sequence[Any]) -> None:
-    """Warn of runs that rarely answer with labels, whose scores are easily mistaken for what the model knows."""
-    from cpeft.report.sections.cautions import no_labels
+def _show_verdict(store: Any, report: Path) -> None:
+    """Print one text before and after training, if the store has answers without it too; then in a line each the verdict, and
+    what to be careful about."""
+    from cpeft.report.gain import gains
+    from cpeft.report.sections.cautions import cautions_of, in_short
+    from cpeft.report.study import Study
+    from cpeft.report.top.answer import verdict
 
-    cautions = no_labels(runs)
-    for what, seeds in cautions[:CAUTIONS]:
-        console.print(f"[yellow]careful[/yellow] {escape(what)}: {', '.join(seeds)}")
-    if len(cautions) > CAUTIONS:
-        console.print(f"[yellow]careful[/yellow] {len(cautions) - CAUTIONS} more like these are in the report")
+    study = Study.of(store)
+    per_task = gains(study)
+    if shown := next((gain.shown for gain in per_task if gain.shown), None):
+        console.print(f"\n{shown.text}", markup=False)
+        console.print(f'  without the prompt: "{shown.without}"\n  with it: "{shown.behind}"\n', markup=False)
+    careful = f"{in_short(cautions_of(study))}; more in {report}"
+    for what, text in (("[bold]verdict:[/bold]", verdict(study, per_task)), ("[yellow]careful:[/yellow]", careful)):
+        console.print(f"{what} {escape(text)}", soft_wrap=not console.is_terminal)
 
 
 def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
@@ -131,19 +136,6 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _show_gains(store: Any) -> None:
-    """Print what training changed, if the store has answers without training too: one text, and a sentence for each task."""
-    from cpeft.report.gain import gains
-    from cpeft.report.study import Study
-
-    per_task = gains(Study.of(store))
-    if shown := next((gain.shown for gain in per_task if gain.shown), None):
-        console.print(f"\n{shown.text}", markup=False)
-        console.print(f'  without the prompt: "{shown.without}"\n  with it: "{shown.behind}"\n', markup=False)
-    for gain in per_task:
-        console.print(gain.verdict, markup=False)
-
-
 def _table(plan: Any, runs: Sequence[Any]) -> Path:
     """Print the recipe's table, write it and the report to the store, and return the path of the report."""
     from cpeft.report.page import write_report
@@ -153,8 +145,9 @@ def _table(plan: Any, runs: Sequence[Any]) -> Path:
     console.print(terminal_table(cells, plan.recipe.name).rich())
     path = plan.store.path / "table.md"
     path.write_text(score_table(cells).markdown(), encoding="utf-8")
-    console.print(f"table: {path}", markup=False)
-    return write_report(plan.store.path)
+    report = write_report(plan.store.path)
+    console.print(f"table: {path}\nreport: {report}", markup=False)
+    return report
 
 
 @app.command()

@@ -166,18 +166,36 @@ def _numbers(each: MethodScore) -> list[Cell]:
 
 
 def terminal_table(scores: Sequence[MethodScore], title: str) -> Table:
-    """The table that `cpeft run` prints, for terminals of 80 columns: a group of rows for each task and metric; the number
-    format of the model is in the title where all runs share it."""
-    dtypes = distinct(each.dtype for each in scores if each.dtype)
+    """The table that `cpeft run` prints, for terminals of 80 columns: a group of rows for each task and metric, closed choices
+    beside free answers. What all runs share is in the title: the model's number format, the number of seeds, and of trained
+    parameters."""
+    runs = [each for each in scores if each.kind != "fixed"]
+    dtypes, seeds, trained = ({getattr(each, key) for each in runs} for key in ("dtype", "seeds", "trainable"))
+    shared, left_out = [title], set()
+    if len(dtypes) == 1:
+        shared += [f"frozen model in {dtype}" for dtype in dtypes]
+    if len(seeds) == 1:
+        shared += [f"{count} seed{'s' * (count > 1)} each" for count in seeds]
+        left_out |= {"seeds#"} | ({"sd#"} if seeds == {1} else set())
+    if len(trained) == 1:
+        shared += [f"{count:,} trained parameters each" for count in trained if count is not None]
+        left_out.add("trained#")
+    kept = [place for place, name in enumerate(NUMBERS) if name not in left_out]
     bodies = []
-    for (task, metric), group in groupby(scores, lambda each: (each.task, each.metric)):
-        heading = Row([header(f"{task}, {metric}"), *[EMPTY] * len(NUMBERS)])
-        bodies.append([heading, *(Row([cell(_name(each, len(dtypes) > 1)), *_numbers(each)]) for each in group)])
-    caption = f"{title}, frozen model in {dtypes[0]}" if len(dtypes) == 1 else title
-    return Table("scores", caption, columns("method", *NUMBERS), bodies, notes=[NOTE])
+    for task, metric in distinct((each.task, without_choice(each.metric)) for each in scores):
+        group = [each for each in scores if (each.task, without_choice(each.metric)) == (task, metric)]
+        rows = [
+            Row([cell(_name(each, metric, len(dtypes) > 1)), *(_numbers(each)[place] for place in kept)])
+            for each in group
+        ]
+        bodies.append([Row([header(f"{task}, {metric}"), *[EMPTY] * len(kept)]), *rows])
+    heads = columns("method", *(NUMBERS[place] for place in kept))
+    return Table("scores", ", ".join(shared), heads, bodies, notes=[NOTE])
 
 
-def _name(each: MethodScore, with_dtype: bool) -> str:
-    """The method, with its stage in front unless they have the same name."""
+def _name(each: MethodScore, metric: str, with_dtype: bool) -> str:
+    """The method, with its stage in front unless they have the same name, and how answers were taken unless freely."""
     named = each.method if each.stage in ("", each.method) else f"{each.stage}: {each.method}"
+    way = each.metric.removesuffix(metric).rstrip("_")
+    named = ", ".join(filter(None, [named, way]))
     return f"{named} ({each.dtype})" if with_dtype and each.dtype else named

@@ -152,8 +152,9 @@ class Table:
         columns, bodies = self._as_text()
         notes = "\n".join(self.notes)
         table = rich_table.Table(
-            title=escape_rich(self.caption), caption=notes, caption_justify="left", box=SIMPLE_HEAD
-        )
+            title=escape_rich(self.caption), caption=notes, title_justify="left", caption_justify="left", box=SIMPLE_HEAD,
+            show_edge=False, padding=(0, 1, 0, 0),
+        )  # fmt: skip
         for column in columns:
             table.add_column(column.title, justify="right" if column.number else "left", overflow="fold")
         for body in bodies:

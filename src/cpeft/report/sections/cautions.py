@@ -82,6 +82,13 @@ def cautions_of(study: Study) -> list[Caution]:
     return [caution for caution in found if caution.places or caution.table]
 
 
+def in_short(found: Sequence[Caution]) -> str:
+    """All cautions in one sentence."""
+    if not found:
+        return "no run failed, no seed collapsed, and no trained run is at chance"
+    return "; ".join(each.short or f"{each.title.lower()} ({each.count})" for each in found)
+
+
 def no_labels(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Where most answers are no label: stage, method and task, and of each seed how many of how many."""
     found: dict[str, list[str]] = {}

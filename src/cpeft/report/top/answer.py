@@ -49,6 +49,12 @@ def answer(page: Page) -> dict[str, Any] | None:
     }
 
 
+def verdict(study: Study, found: Sequence[Gain]) -> str:
+    """What training brought, as plain text; where nothing untrained was scored beside it, who leads."""
+    sentences = list(_gained(found)) or list(_leads(boards(study), study))
+    return " ".join(Markup(each).striptags() if isinstance(each, Markup) else each for each in sentences)
+
+
 def _ran(study: Study) -> str:
     results = study.results
     methods, tasks = list(study.numbers), distinct(task for result in results for task in result.tasks)
