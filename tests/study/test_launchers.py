@@ -214,6 +214,8 @@ def test_watching_ends_with_the_workers_or_the_work(world, finished, tmp_path, m
     said = []
 
     class Listener:
+        is_terminal = False
+
         def print(self, text, **_):
             said.append(text)
 

@@ -1,10 +1,18 @@
 """Time left: by stage, by all processes, and reported by whoever waits for workers elsewhere."""
 
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from cpeft.store.claims import Holder
+from cpeft.store.claims import Holder, start_of
 from cpeft.store.result import Seconds
 from cpeft.store.run_folder import RunFolder
 from cpeft.store.state import RunState
@@ -13,10 +21,13 @@ from cpeft.study.launchers import watch as watching
 from cpeft.study.launchers.watch import watch
 from cpeft.study.recipe.recipe import load_recipe
 from cpeft.study.recipe.runs import Effort
-from cpeft.study.runner.pace import Pace, duration
+from cpeft.study.runner.pace import Pace, StudyBars, duration
+from cpeft.study.runner.plan import Entry
 
 
 class Listener:
+    is_terminal = False
+
     def __init__(self):
         self.lines = []
 
@@ -180,3 +191,45 @@ method.name = "no_prompt"
 @pytest.mark.parametrize(("seconds", "told"), [(5, "5 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_time_left_in_words(seconds, told):
     assert duration(seconds) == told
+
+
+def held(folder, pid, host, step=None):
+    """The folder of a run that a process works on, with a log up to a step."""
+    folder.mkdir(parents=True)
+    (folder / "claim.json").write_text(json.dumps({"host": host, "pid": pid, "started": start_of(pid), "token": "t"}))
+    if step is not None:
+        (folder / "metrics.jsonl").write_text(json.dumps({"step": step}) + "\n")
+    return RunFolder(folder)
+
+
+def test_a_terminal_shows_the_study_and_what_other_processes_do(tmp_path):
+    """Runs in training here have bars of their own; all is read anew from the run folders."""
+    run = {name: Run(stage="tuned", name=name, kind="k", effort=Effort(48, 80, 20)) for name in "abcdef"}
+    here, elsewhere = socket.gethostname(), "node7"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        folders = {
+            "a": held(tmp_path / "a", other.pid, here, 24), "b": held(tmp_path / "b", other.pid, here, 48),
+            "c": held(tmp_path / "c", 7, elsewhere), "d": held(tmp_path / "d", os.getpid(), here, 12),
+            "e": held(tmp_path / "e", os.getpid(), here, 48),
+        }  # fmt: skip
+        entries = [Entry(run[name], RunState.READY, folder) for name, folder in folders.items()]
+        entries.append(Entry(run["f"], RunState.FAILED, RunFolder(tmp_path / "f")))
+        console = Console(file=io.StringIO(), force_terminal=True, width=100)
+        with StudyBars(console) as bars:
+            bars.show(entries)
+        other.communicate(b"\n")
+    shown = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).splitlines()]
+    begin = shown.index("running tuned/a step 24 of 48 (other process)")
+    assert shown[begin + 1 : begin + 4] == [
+        "scoring tuned/b (other process)", "running tuned/c step 0 of 48 (node7)", "scoring tuned/e",
+    ]  # fmt: skip
+    # (0.8 * 24/48 + 0.8 + 0 + 0.8 * 12/48 + 0.8 + 1) / 6
+    assert re.fullmatch(r"study .* 0 of 6 runs done, 53%", shown[begin + 4])
+    assert shown[-1].endswith("0 of 6 runs done"), "what is left when the bars are gone"
+
+
+def test_a_file_gets_lines_and_no_bars():
+    console = Console(file=io.StringIO(), width=100)
+    with StudyBars(console) as bars:
+        bars.show(study(s=[1.0, None]))
+    assert console.file.getvalue() == "1 of 2 runs done, about 60 min left\n"

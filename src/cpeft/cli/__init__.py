@@ -69,8 +69,15 @@ def _log_to_terminal() -> None:
     """At a terminal, print messages about what takes time ("loading smollm2 ...")."""
     if sys.stderr.isatty():
         log = logging.getLogger("cpeft")
-        log.addHandler(logging.StreamHandler())
+        log.addHandler(_StandardError())
         log.setLevel(logging.INFO)
+
+
+class _StandardError(logging.Handler):
+    """Prints to what is the standard error at the moment: progress bars replace it, to draw themselves below each message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 def _open_streams() -> None:

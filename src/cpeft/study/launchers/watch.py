@@ -9,21 +9,21 @@ from rich.console import Console
 
 from cpeft.errors import ConfigError, CpeftError, Stopped
 from cpeft.store.claims import WAIT_S
-from cpeft.study.runner.pace import Pace
+from cpeft.study.runner.pace import StudyBars
 from cpeft.study.runner.plan import Plan
 
 
 def watch(plan: Plan, console: Console, alive: Callable[[], bool]) -> None:
     """Wait until every run is finished or failed, or no worker is alive. Prints progress and the time left whenever runs have
     finished."""
-    pace = Pace(console, works=False)
-    while True:
-        working = alive()  # first, so that the last results of a worker are seen below
-        entries = plan.entries()
-        pace.show(entries)
-        if not (working and any(entry.state.pending for entry in entries)):
-            return
-        time.sleep(WAIT_S)
+    with StudyBars(console, works=False) as pace:
+        while True:
+            working = alive()  # first, so that the last results of a worker are seen below
+            entries = plan.entries()
+            pace.show(entries)
+            if not (working and any(entry.state.pending for entry in entries)):
+                return
+            time.sleep(WAIT_S)
 
 
 def raise_first(errors: Iterable[CpeftError | None]) -> None:

@@ -18,7 +18,7 @@ from cpeft.store.run_folder import RunFolder
 from cpeft.store.state import RunState
 from cpeft.study.recipe.files import packaged_recipes
 from cpeft.study.recipe.references import Gang, RecipeRun
-from cpeft.study.runner.pace import Pace
+from cpeft.study.runner.pace import StudyBars
 from cpeft.study.runner.plan import Entry, Plan
 
 CAN_START = (RunState.READY, RunState.STOPPED, RunState.STALE)
@@ -30,7 +30,7 @@ class Claimer:
 
     def __init__(self, plan: Plan, console: Console, stage: str | None = None) -> None:
         self.plan, self.console, self.stage = plan, console, stage
-        self.pace = Pace(console)
+        self.pace = StudyBars(console)
 
     def entries(self) -> list[Entry]:
         """All runs with their present state; prints progress, and updates the manifest once any run has ended."""

@@ -33,7 +33,8 @@ class GangAtWork:
     def __init__(self, claimer: Claimer, first: TrainingRun, workers: Workers, console: Console) -> None:
         self.claimer, self.kind, self.workers, self.console = claimer, first.gang, workers, console
         self.options = first.settings.gang
-        self.bars, self.meter = ProgressBars(console), EnergyMeter(first.settings.energy, workers)
+        self.bars = ProgressBars(console, claimer.pace.runs)
+        self.meter = EnergyMeter(first.settings.energy, workers)
         self.claims: dict[str, Claim] = {}
         self.ready: dict[Member, Prepared] = {}
 
@@ -45,7 +46,6 @@ class GangAtWork:
                 self.claimer.write_manifest(self.claimer.plan.entries())
             train_gang(members, self.options, self.workers, self._refill)
         finally:
-            self.bars.progress.stop()
             for member in list(self.ready):
                 self._leave(member)
             for name in list(self.claims):

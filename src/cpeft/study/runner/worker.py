@@ -4,6 +4,7 @@ Any number of processes may do this on one store at once; each run is done by on
 """
 
 import time
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from rich.console import Console
@@ -47,8 +48,9 @@ def run_recipe(plan: Plan, console: Console, stage: str | None = None) -> Recipe
     claimer = Claimer(plan, console, stage)
     if workers.first and stage is None:
         warn(plan, console)
-    while _work(claimer, workers, console):
-        pass
+    with claimer.pace if workers.first else nullcontext():
+        while _work(claimer, workers, console):
+            pass
     return recipe_state(plan)
 
 
