@@ -505,3 +505,28 @@ def test_cards_are_for_people_and_json_for_programs(ok, prompts, finished):
 
 def test_a_kind_that_cannot_be_shown_is_met_with_the_nearest(cpeft_main):
     assert cpeft_main("show", "tsk")[2].strip() == "error: cannot show 'tsk', did you mean 'task'?"
+
+
+@pytest.mark.parametrize("kind", [[], ["tasks"], ["methods"], ["metrics"], ["models"], ["recipes"]], ids=str)
+def test_listings_fit_80_columns(kind, cpeft_main, monkeypatch):
+    """Into a pipe too: nothing is cut, names are whole, and what all rows share is said once."""
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = cpeft_main("list", *kind)
+    assert status == 0, err
+    _, _, rule, *lines = out.splitlines()
+    lines = lines[:-1] if kind == ["tasks"] else lines  # there is a note below them
+    assert set(rule) == {"─"}
+    assert max(map(len, lines)) <= 80
+    assert "…" not in out
+    status, rows, err = cpeft_main("list", *kind, "--json")
+    names = [row.get("also") or next(iter(row.values())) for row in json.loads(rows)]
+    assert [line.split("  ")[0] for line in lines if line[:1].strip()][: len(names)] == names
+
+
+def test_what_all_rows_share_is_in_the_title(capsys):
+    rows = [{"run": f"r{i}", "dtype": "float32", "after": "", "hours": "0.00", "count": 1} for i in range(2)]
+    cli.base.show_rows(rows, "runs", None)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["runs,", "all", "with:", "dtype", "float32"]
+    assert lines[1] == ["run", "hours", "count"]
+    assert lines[3:] == [["r0", "0.00", "1"], ["r1", "0.00", "1"]]

@@ -60,28 +60,53 @@ def list_things(
         show_rows(menu, "kinds", menu if as_json else None)
         return
     rows = catalogue.rows(kind, store)
-    if as_json or kind not in ("runs", "models"):
-        show_rows(rows, kind, rows if as_json else None)
-        return
-    if kind == "models":
-        show_rows([_model_row(row) for row in rows], kind, None)
-        return
-    show_rows([{key: value for key, value in row.items() if key != "again"} | {
-        "other_versions_here": ", ".join(row["other_versions_here"])} for row in rows], kind, None)  # fmt: skip
-    console.print("--json, or `cpeft show run STORE/RUN`, gives the command that reproduces each run")
+    if not as_json:
+        rows = [SHORT_ROWS[kind](row) for row in rows] if kind in SHORT_ROWS else rows
+    show_rows(rows, kind, rows if as_json else None)
+    if note := LIST_NOTES.get(kind, "") if not as_json else "":
+        console.print(note, markup=False)
+
+
+def _task_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A task in the width of a terminal."""
+    return {
+        "task": row["task"],
+        "answers": row["kind"] if row["labels"] == "open" else f"{row['labels']} labels",
+        "metrics": row["metrics"],
+        "official rows": row["official rows"],
+        "data": row["data"].partition(" ")[0] + ("*" if row["note"] else ""),
+    }
 
 
 def _model_row(row: dict[str, Any]) -> dict[str, Any]:
     """A model in the width of a terminal: sizes in millions, and whether it is here in the place of the path."""
-    names = f"{row['model']}, {row['also']}" if row["also"] else row["model"]
     return {
-        "model": names,
+        "model": row["also"] or row["model"],
         "kind": row["kind"],
         "parameters": f"{row['parameters'] / 1e6:.0f} M",
         "MB": f"{row['bytes'] / 1e6:.0f}",
         "licence": row["licence"],
         "where": row["where"] if row["where"].startswith("cpeft ") else "here",
     }
+
+
+def _prompt_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A prompt in the width of a terminal."""
+    return {key: row[key] for key in ("prompt", "task", "method", "model", "scores")}
+
+
+def _run_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A run without the command that makes it again."""
+    other = ", ".join(row["other_versions_here"])
+    return {**{key: value for key, value in row.items() if key != "again"}, "other_versions_here": other}
+
+
+SHORT_ROWS = {"tasks": _task_row, "models": _model_row, "prompts": _prompt_row, "runs": _run_row}
+LIST_NOTES = {
+    "tasks": "official rows: train/validation/test. hub: the data is not on this machine; *: never run on real rows; "
+    "--json has languages too",
+    "runs": "--json, or `cpeft show run STORE/RUN`, gives the command that reproduces each run",
+}
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from typer import Argument, Option
 
-from cpeft.cli.base import JsonOption, PluginOption, StoreOption, app, console, show_rows
+from cpeft.cli.base import JsonOption, PluginOption, StoreOption, app, console, show_rows, table_width
 from cpeft.errors import ConfigError, Stopped
 from cpeft.plugins import load_plugins
 from cpeft.training.signals import stopping
@@ -142,7 +142,7 @@ def _table(plan: Any, runs: Sequence[Any]) -> Path:
     from cpeft.report.summary import score_table, summarise, terminal_table
 
     cells = summarise(runs)
-    console.print(terminal_table(cells, plan.recipe.name).rich())
+    console.print(terminal_table(cells, plan.recipe.name).rich(), width=table_width())
     path = plan.store.path / "table.md"
     path.write_text(score_table(cells).markdown(), encoding="utf-8")
     report = write_report(plan.store.path)

@@ -34,9 +34,14 @@ def status(
 
 
 def _show_study(study: "StudyStatus", overview: "StoreStatus") -> None:
+    """Print a row per stage, with the states that any run is in."""
+    from cpeft.store.status import STATES
+
     manifest = study.manifest
+    met = [state for state in STATES if any(stage.counts[state] for stage in study.stages)]
     rows: list[dict[str, Any]] = [
-        {"stage": stage.stage, "runs": stage.runs, **stage.counts, "hours": f"{stage.hours:.2f}",
+        {"stage": stage.stage, "runs": stage.runs, **{state.value: stage.counts[state] for state in met},
+         "hours": f"{stage.hours:.2f}",
          "hours left": "?" if stage.hours_left is None else f"{stage.hours_left:.2f}"}
         for stage in study.stages
     ]  # fmt: skip
