@@ -1,5 +1,5 @@
 """What the README and the guides show is what there is: commands parse, recipes and tasks too, Python compiles and names what
-the package has; links lead to files. What the README shows also runs, in its order and without a network."""
+the package has; links lead to files. test_pages_run.py runs the blocks."""
 
 import ast
 import re
@@ -12,7 +12,6 @@ import typer
 import cpeft
 from cpeft import cli
 from cpeft.config import parse, read_toml
-from cpeft.serve.prompts import load_prompts
 from cpeft.study.recipe.recipe import SETTINGS, load_recipe, packaged_recipes
 from cpeft.tasks.custom import CustomTask
 
@@ -119,24 +118,6 @@ def test_the_picture_has_the_figures_of_the_table():
     ]
     figures = [number for row in rows[:6] for cell in row for number in re.findall(r"\d+", cell)]
     assert re.findall(r"<title>(\d+)</title>", picture) == figures
-
-
-@pytest.mark.slow
-def test_the_readme_runs(tmp_path, monkeypatch, cpeft_main):
-    """Its recipe, its commands and its Python, with fewer steps and rows."""
-    monkeypatch.chdir(tmp_path)
-    recipe = re.sub(r"steps = \d+", "steps = 3", re.sub(r"limit_(\w+) = \d+", r"limit_\1 = 8", blocks(TEXT, "toml")[0]))
-    (tmp_path / "my-study.toml").write_text(recipe)
-    for place, arguments in enumerate(commands(TEXT)):
-        if arguments[0] == "eval":  # it stands behind the Python, which makes the prompt
-            for code in blocks(TEXT, "python"):
-                exec(re.sub(r'"(steps|limit_test)": \d+', r'"\1": 3', code), {})
-        if arguments[0] == "serve":  # it would not end
-            assert load_prompts(arguments[1:2])[1]
-            continue
-        status, _, err = cpeft_main(*arguments)
-        assert status == 0, (place, arguments, err)
-    assert (tmp_path / "stores" / "my-study" / "report.html").exists()
 
 
 # The checks themselves find what they are for

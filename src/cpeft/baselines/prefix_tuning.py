@@ -9,6 +9,7 @@ The prefix enters as the past of the model's first pass, in training and in `gen
 from its end where the model has absolute or rotary ones.
 """
 
+import inspect
 from typing import Any, cast
 
 import torch
@@ -76,14 +77,15 @@ def _put_before(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     """The call of a model with its prefix in the cache, in the mask and in the positions."""
     both, prefix = model.config.is_encoder_decoder, model.prefix()
     rows_in = next(kwargs[name] for name in INPUTS if kwargs.get(name) is not None)
-    cache = kwargs.get("past_key_values")
+    named = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"  # before transformers 5.24
+    cache = kwargs.get(named)
     if cache is None:
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if both else DynamicCache(config=model.config)
     if not _own(cache).get_seq_length():
         rows = prefix.to(model.get_input_embeddings().weight.dtype).expand(-1, len(rows_in), -1, -1, -1)
         for layer in range(len(rows) // 2):
             _own(cache).update(rows[2 * layer], rows[2 * layer + 1], layer)
-    changed = {"past_key_values": cache}
+    changed = {named: cache}
     mask, positions = ("decoder_attention_mask" if both else "attention_mask"), "position_ids"
     if kwargs.get(mask) is not None:
         changed[mask] = torch.cat([kwargs[mask].new_ones(len(rows_in), prefix.shape[3]), kwargs[mask]], 1)
