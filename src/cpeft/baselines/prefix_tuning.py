@@ -77,7 +77,9 @@ def _put_before(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     """The call of a model with its prefix in the cache, in the mask and in the positions."""
     both, prefix = model.config.is_encoder_decoder, model.prefix()
     rows_in = next(kwargs[name] for name in INPUTS if kwargs.get(name) is not None)
-    named = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"  # before transformers 5.24
+    named = (
+        "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    )  # before transformers 5.24
     cache = kwargs.get(named)
     if cache is None:
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if both else DynamicCache(config=model.config)

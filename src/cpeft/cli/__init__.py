@@ -11,7 +11,6 @@ import sys
 from typing import Any
 
 import typer
-from click import MissingParameter
 from rich.console import Console
 from rich.markup import escape
 
@@ -93,7 +92,8 @@ def _open_streams() -> None:
 def _usage(error: Any) -> str:
     """The usage error in click's words, with the help of a missing argument."""
     message = str(error.format_message()).rstrip(".")
-    if isinstance(error, MissingParameter) and (about := getattr(error.param, "help", "")):
+    missing = type(error).__name__ == "MissingParameter"  # click's, or that of typer's own copy of it
+    if missing and (about := getattr(error.param, "help", "")):
         message = f"{message}: {about.rstrip('.')}"
     context = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path} --help" if context else message

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from cpeft.data.hub import Unreached, hub_folder
 from cpeft.data.resolve import fetch
-from cpeft.errors import MissingModel, writing
+from cpeft.errors import MissingModel, UnknownName, writing
 from cpeft.models.cache import write_once
 from cpeft.models.content import READ
-from cpeft.models.named_models import NamedModel, named_model
+from cpeft.models.named_models import MODELS, NamedModel, named_model
 from cpeft.models.obtaining import obtain
 from cpeft.models.places import folder_of, local_place
+from cpeft.registry import closest
 from cpeft.study.recipe.recipe import find_recipe, load_recipe
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
 from cpeft.study.recipe.settings import located_model
@@ -67,7 +68,13 @@ def bring_models(runs: Iterable[RecipeRun]) -> None:
 
 
 def _fetch_recipe(recipe: str, out: Path | None) -> Iterator[Path]:
-    runs = load_recipe(find_recipe(recipe)).training
+    try:
+        file = find_recipe(recipe)
+    except UnknownName:
+        if near := closest(recipe, MODELS.names()):
+            raise UnknownName(f"no model or recipe '{recipe}'{near}") from None
+        raise
+    runs = load_recipe(file).training
     tasks = dict.fromkeys((task, run.base, run.settings.data.revision) for run in runs for task in run.settings.tasks)
     for name, base, revision in tasks:
         task = find_task(name, base)

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cpeft.errors import UnknownName
+from cpeft.registry import closest
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.store.state import RunState, state_of
 from cpeft.study.recipe.recipe import Recipe
@@ -51,7 +52,8 @@ class Plan:
         for name in names:
             matching = [run for run in self.recipe.runs if name == str(run) or fnmatchcase(str(run), name)]
             if not matching:
-                raise UnknownName(f"{self.recipe.name} has no run '{name}'; `cpeft plan` lists its runs")
+                near = closest(name, map(str, self.recipe.runs)) or "; `cpeft plan` lists its runs"
+                raise UnknownName(f"{self.recipe.name} has no run '{name}'{near}")
             pending += matching
         needed: set[str] = set()
         while pending:
