@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from alone import alone, task_of, texts
+from alone import task_of, texts
 
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
@@ -29,12 +29,15 @@ class Expected:
 
     def __init__(self, shop, lm):
         self.shop, self.lm = shop, lm
-        self.of = cache(self._of)
+        self.of, self.subject = cache(self._of), cache(self._subject)
+
+    def _subject(self, name):
+        subject = load_subject(self.shop.prompts[name], lm=self.lm)
+        return subject, subject.reader(task_of(self.shop, name))
 
     def _of(self, name, text):
-        answer = alone(self.shop, name, self.lm, {"text": text})
-        subject = load_subject(self.shop.prompts[name], lm=self.lm)
-        reader = subject.reader(task_of(self.shop, name))
+        subject, reader = self.subject(name)
+        [answer] = subject.predict(task_of(self.shop, name), [{"text": text}])
         if not reader.closed:
             return answer, None
         [ids] = reader.encode([{"text": text}])[0]

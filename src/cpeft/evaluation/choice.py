@@ -13,7 +13,7 @@ it would be the domain-conditional PMI of Holtzman et al. (2021, "Surface Form C
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,14 @@ from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
 from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.prompted import PromptedLM
+from cpeft.models.text import TextCodec
 from cpeft.training.memory import in_groups
+
+
+@lru_cache(maxsize=64)
+def label_trie(codec: TextCodec, labels: tuple[str, ...]) -> LabelTrie:
+    """The tree of a label set's tokens; built once, for a server asks for it with every batch."""
+    return LabelTrie([tuple(ids) for ids in codec.targets(list(labels))])
 
 
 @torch.no_grad()
@@ -34,7 +41,7 @@ def label_scores(learner: PromptedLM, rows: Sequence[EncodedRow], labels: Sequen
     batch = learner.layout.batch(rows).to(learner.lm.device)
     longest = max(map(len, label_ids))
     if reading := learner.read(batch.source_BL, batch.mask_BL, batch.task_B, longest):
-        scores_BC = reading.answers(LabelTrie(label_ids), greedy=False).scores_BC
+        scores_BC = reading.answers(label_trie(learner.text, tuple(labels)), greedy=False).scores_BC
         assert scores_BC is not None  # `greedy=False` always computes them
         return scores_BC
     return learner.label_scores(batch, label_ids)

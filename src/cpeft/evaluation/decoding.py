@@ -22,9 +22,8 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from cpeft.data.rows import EncodedRow
 from cpeft.errors import ConfigError
-from cpeft.evaluation.choice import best, label_scores, prior
+from cpeft.evaluation.choice import best, label_scores, label_trie, prior
 from cpeft.metrics.base import NO_LABEL
-from cpeft.models.fast.label_trie import LabelTrie
 from cpeft.models.fast.reading import Answers, Reading
 from cpeft.models.greedy import plain_greedy
 from cpeft.models.prompted import PromptedLM
@@ -132,7 +131,9 @@ def decode_read(
 ) -> tuple[list[Text], Float[Tensor, "B C"] | None]:
     """The greedy texts of rows that have been read; with a closed label set, if `scored`, also the log-probability (nats) of
     every label."""
-    answers = reading.answers(_trie(learner, labels), scored=scored) if labels else Answers(None, None)
+    answers = Answers(None, None)
+    if labels:
+        answers = reading.answers(label_trie(learner.text, tuple(labels)), scored=scored)
     count = len(reading.rows.order_B)
     texts: list[Text | None] = [None] * count
     if answers.greedy is not None:
@@ -143,10 +144,6 @@ def decode_read(
         for i, text in zip(left, generated, strict=True):
             texts[i] = text
     return [text or ("", 0) for text in texts], answers.scores_BC
-
-
-def _trie(learner: PromptedLM, labels: Sequence[str]) -> LabelTrie:
-    return LabelTrie([tuple(ids) for ids in learner.text.targets(list(labels))])
 
 
 def _greedy_texts(

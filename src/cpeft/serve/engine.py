@@ -6,7 +6,7 @@ the model has no packed form, and for `exact` rows, a batch has one kind of rows
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -34,10 +34,12 @@ PACKED = "packed"  # the kind of rows that share a batch whatever their prompts
 
 @dataclass
 class _Open:
-    """A row in generation, what its method says of it, its tokens so far and how much of its text was passed on."""
+    """A row in generation, what its method says of it, the tokens that end it, its own so far and how much of its text was
+    passed on."""
 
     row: WaitingRow
     extras: dict[str, list[float]]
+    ends: Collection[int]
     tokens: list[int] = field(default_factory=list)
     sent: str = ""
 
@@ -188,7 +190,7 @@ class Engine:
         for answering, places in by_answering(rows):
             part = reading if len(places) == len(rows) else reading.part(places)
             if not answering.labels:
-                self._begin(part, [_Open(batch[place], extras[place]) for place in places])
+                self._begin(part, [_Open(batch[place], extras[place], self._ends(rows[place])) for place in places])
                 continue
             learner = speaking(rows[places[0]].prompt.learner, answering.codec)
             texts, scores_BC = decode_read(learner, part, answering.labels, answering.options, scored=True)
@@ -202,6 +204,9 @@ class Engine:
         self._open |= dict(zip(keys, rows, strict=True))
         with self._failing_all():
             self._take(self._steps.join(reading, keys))
+
+    def _ends(self, row: PromptedRow) -> list[int]:
+        return end_tokens(self.lm.model, row.answering.codec.end)
 
     def _step(self) -> None:
         assert self._steps is not None
@@ -233,13 +238,17 @@ class Engine:
             each = self._open[key]  # type: ignore[index]
             answering: Answering = each.row.content.answering
             each.tokens.append(token)
-            at_end = token in end_tokens(self.lm.model, answering.codec.end)
+            at_end = token in each.ends
+            over = at_end or len(each.tokens) >= answering.new
+            on_text = each.row.request.on_text
+            if not over and on_text is None:
+                continue
             text = answering.codec.decode(each.tokens[:-1] if at_end else each.tokens)
-            if at_end or len(each.tokens) >= answering.new:
+            if over:
                 self._done(each.row, DecodedRow(text, None, each.extras, tokens=len(each.tokens) - at_end))
                 ended.add(key)
-            elif text.startswith(each.sent) and not text.endswith("\ufffd"):  # a character may take several tokens
-                each.row.request.on_text(each.row.place, text[len(each.sent) :])
+            elif on_text and text.startswith(each.sent) and not text.endswith("\ufffd"):  # no half character
+                on_text(each.row.place, text[len(each.sent) :])
                 each.sent = text
         self._leave(ended)  # type: ignore[arg-type]
 

@@ -17,6 +17,7 @@ import torch
 from cpeft.config import digest, parse
 from cpeft.data.options import DataOptions, Form
 from cpeft.errors import ConfigError, CpeftError, PromptError
+from cpeft.evaluation.decoding import new_tokens
 from cpeft.evaluation.row_text import content_free
 from cpeft.methods.base import METHODS, MethodInputs
 from cpeft.methods.no_prompt import NoPrompt
@@ -67,6 +68,12 @@ class ServedPrompt:
         return self.reader.task if self.reader else None
 
     @cached_property
+    def answer_tokens(self) -> int:
+        """The most tokens of an answer to a row of the task."""
+        assert self.reader is not None
+        return new_tokens(self.reader.codec, self.reader.closed, self.subject.eval)
+
+    @cached_property
     def ways(self) -> tuple[RowPrompt, ...]:
         """The prompt with the lead behind it, and without; nothing where the method reads the input."""
         method, lm = self.learner.method, self.learner.lm
@@ -74,9 +81,10 @@ class ServedPrompt:
             return ()
         task_B, nothing = torch.tensor([self.index]), torch.zeros(1, 1, lm.width)
         prompt_PD = self.learner.prompts(nothing, nothing[..., 0] == 0, task_B).prompt_BPD[0].detach()
-        plain = RowPrompt(prompt_PD, (self.hash, self.index))
         lead_LD = lm.embed(torch.tensor(self.lead, dtype=torch.long))
-        return (RowPrompt(torch.cat([prompt_PD.to(lead_LD.dtype), lead_LD]), (self.hash, self.index, self.lead)), plain)
+        led_PD = torch.cat([prompt_PD.to(lead_LD.dtype), lead_LD])
+        plain = RowPrompt(led_PD[: len(prompt_PD)], (self.hash, self.index))  # a view: a prompt is held once
+        return RowPrompt(led_PD, (self.hash, self.index, self.lead)), plain
 
     def before(self, ids: Sequence[int]) -> tuple[RowPrompt, Sequence[int]]:
         """What stands before a row's token ids, and the ids that are left to read. Not for methods that read the input."""

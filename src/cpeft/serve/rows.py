@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from cpeft.data.rows import EncodedRow
-from cpeft.evaluation.decoding import new_tokens
 from cpeft.models.mixed import RowPrompt
 from cpeft.models.prompted import PromptedLM
 from cpeft.models.text import TextCodec
@@ -41,9 +40,9 @@ class PromptedRow:
 def answering_of(prompt: ServedPrompt, new: int | None) -> Answering:
     """How the rows of a prompt's task are answered."""
     assert prompt.reader is not None
-    labels, codec, options = prompt.reader.closed, prompt.reader.codec, prompt.subject.eval
-    most = new_tokens(codec, labels, options)
-    return Answering(codec, labels, options.match, most if labels else min(new or most, most))
+    labels, most = prompt.reader.closed, prompt.answer_tokens
+    most = most if labels else min(new or most, most)
+    return Answering(prompt.reader.codec, labels, prompt.subject.eval.match, most)
 
 
 def speaking(learner: PromptedLM, codec: TextCodec) -> PromptedLM:

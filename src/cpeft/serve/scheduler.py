@@ -26,11 +26,11 @@ OnText = Callable[[int, str], None]  # the place of a row among those of its req
 
 class Request:
     """The rows of one HTTP request. `future` resolves to their results in order; cancelling it drops the rows that wait. `cut`
-    counts the rows that were cut to fit; `on_text` takes the parts of answers."""
+    counts the rows that were cut to fit; `on_text` takes the parts of answers, where they are wanted."""
 
     def __init__(self, rows: int, on_text: OnText | None = None) -> None:
         self.future: Future[list[Any]] = Future()
-        self.cut, self.on_text = 0, on_text or (lambda place, text: None)
+        self.cut, self.on_text = 0, on_text
         self._results: list[Any] = [None] * rows
         self._left = rows
 
