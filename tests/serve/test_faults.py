@@ -217,6 +217,8 @@ def test_half_a_body_ends_in_time_and_holds_up_nobody(serving):
 
 def test_many_idle_connections_cost_little_and_end_with_themselves(shops, start, tmp_path):
     """Above the limit requests are refused at once; when the idle ones are gone, the server answers as before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the server has this limit too
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(IDLE + 500, hard)), hard))
     process, url, _ = launch(start, shops["t5"], tmp_path / "out")
     host, port = url.removeprefix("http://").split(":")
     with cpeft.Client(url) as client:
