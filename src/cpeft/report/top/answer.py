@@ -62,7 +62,8 @@ def _ran(study: Study) -> str:
     counts = f"{min(seeds)} to {max(seeds)} seeds" if min(seeds) < max(seeds) else _count(max(seeds), "seed")
     models = distinct(f"{Path(result.model.name).name} in {result.model.dtype}" for result in results)
     of = f"{_named(methods, 'method')} on {_named(tasks, 'task')}"
-    return f"{_count(len(results), 'run')} finished: {of}, {' and '.join(models)}, {counts} a method."
+    searched = f" Settings were chosen by {_count(len(study.tries), 'search run')}." * bool(study.tries)
+    return f"{_count(len(results), 'run')} finished: {of}, {' and '.join(models)}, {counts} a method.{searched}"
 
 
 def _count(number: int, what: str) -> str:
