@@ -151,8 +151,8 @@ def _table(plan: Any, runs: Sequence[Any], done: Sequence[Any]) -> Path:
     if runs or not tries:
         cells = summarise(runs)
         kept, shown = [score_table(cells).markdown(), *kept], [*shown, terminal_table(cells, plan.recipe.name).rich()]
-    for table in shown:
-        console.print(table, width=table_width())
+    for each in shown:
+        console.print(each, width=table_width())
     path = plan.store.path / "table.md"
     path.write_text("\n".join(kept), encoding="utf-8")
     report = write_report(plan.store.path)
@@ -180,13 +180,14 @@ def plan(
     view = PlanView(planned)
     hours_left = Pace(console).hours_left(view.entries)
     estimate = _probe(planned) if probe and not view.missing else None
-    warnings = view.warnings()
+    warnings, comparisons = view.warnings(), _power(planned)
     if as_json:
         done = sum(entry.state == RunState.DONE for entry in view.entries)
         card = {"stages": view.stages(), "searches": [asdict(each) for each in view.searches()],
                 "runs": view.runs(), "done": done, "hours_left": hours_left,
                 "missing": [item.what for item in view.missing], "downloads": view.downloads,
                 "probe": asdict(estimate) if estimate else None,
+                "comparisons": [{**vars(each), "warning": each.warning} for each in comparisons],
                 "warnings": [vars(finding) for finding in warnings]}  # fmt: skip
         print(json.dumps(card, indent=2))
     else:
@@ -198,10 +199,44 @@ def plan(
                 f"{model} is not on this machine yet: `cpeft run` downloads it first, `cpeft fetch {model}` now",
                 markup=False,
             )
+        _show_power(comparisons)
         _show_hours(hours_left, estimate)
         for finding in warnings:
             console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
     view.check()
+
+
+def _power(planned: Any) -> list[Any]:
+    """What the comparisons of a recipe can show at best; of its search runs there are none."""
+    from cpeft.report.top.power import Outline, power
+    from cpeft.study.recipe.search import SearchRun
+
+    runs = [run for run in planned.recipe.training if not isinstance(run, SearchRun)]
+    return power(
+        [
+            Outline(
+                run.stage,
+                run.label,
+                run.name,
+                run.tasks,
+                run.settings.method.name,
+                run.seed,
+                run.effort.steps,
+                run.saved(),
+            )
+            for run in runs
+        ]
+    )
+
+
+def _show_power(comparisons: Sequence[Any]) -> None:
+    """Print what the comparisons can show at best, and a warning below those that can show nothing."""
+    from cpeft.report.top.power import in_short
+
+    for where, each in in_short(comparisons):
+        console.print(f"{where}: {each.line}", markup=False)
+        if each.warning:
+            console.print(f"[yellow]warning[/yellow] {escape(f'{where}: {each.warning}')}")
 
 
 def _show_plan(name: str, view: Any) -> None:

@@ -149,9 +149,7 @@ class Study:
         results = [(folder, folder.result()) for folder in folders]
         tries = tuple(Try(folder, result) for folder, result in results if isinstance(result, SearchResult))
         runs = [Run.of(folder, result) for folder, result in results if isinstance(result, RunResult)]
-        (labels,) = labels_apart([run.variant for run in runs])
-        named = tuple(replace(run, label=label) for run, label in zip(runs, labels, strict=True))
-        return cls(store, named, comparisons, manifests, tries)
+        return cls(store, named_apart(runs), comparisons, manifests, tries)
 
     @cached_property
     def results(self) -> list[RunResult]:
@@ -190,6 +188,12 @@ class Study:
         for run in self.runs:
             found.setdefault(run.group, []).append(run)
         return found
+
+
+def named_apart(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs under labels that tell those of other settings apart."""
+    (labels,) = labels_apart([run.variant for run in runs])
+    return tuple(replace(run, label=label) for run, label in zip(runs, labels, strict=True))
 
 
 def _in_order(folders: Sequence[RunFolder], manifests: Sequence[Manifest]) -> list[RunFolder]:
