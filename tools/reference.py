@@ -1,7 +1,7 @@
 """Writes the reference pages from the code they describe: `python -m tools.reference`.
 
 docs/options.md comes from the options classes, docs/cli.md from the commands, docs/run-folder.md from `RunFolder`,
-`RunResult` and `SavedSimilarity`, and the table of docs/scores.md from the docstring of `cpeft.scores`.
+the records of results and `SavedSimilarity`, and the table of docs/scores.md from the docstring of `cpeft.scores`.
 `tests/test_reference.py` says when a page is stale.
 """
 
@@ -16,7 +16,7 @@ import typer
 
 from cpeft import cli
 from cpeft.report.frame import COLUMNS, scores
-from cpeft.store.result import ComparisonResult, DataInfo, Energy, ModelInfo, Record, RunResult, Seconds
+from cpeft.store.result import ComparisonResult, DataInfo, Energy, ModelInfo, Record, RunResult, SearchResult, Seconds
 from cpeft.store.run_folder import RunFolder, _Part
 from cpeft.store.similarity import ComparedPrompt, PromptNorms, SavedSimilarity, SimilarityTables
 from cpeft.use.option_tables import field_rows, option_rows, option_tables
@@ -75,7 +75,10 @@ def run_folder_page() -> str:
         "Scores are in per cent, correlations from -100 to 100; times in seconds, electricity in kWh, emissions in kg of CO2e.",
         "",
     ]
-    for record, title in ((RunResult, "Of a run"), (ComparisonResult, "Of a stage that compares prompts")):
+    records = (
+        (RunResult, "Of a run"), (SearchResult, "Of a run of a search"), (ComparisonResult, "Of a stage that compares prompts")
+    )  # fmt: skip
+    for record, title in records:
         lines += [f"### {title}", "", *_record(record)]
     for record in (DataInfo, ModelInfo, Seconds, Energy):
         lines += [f"### {record.__name__}", "", *_prose(record.__doc__), *_record(record)]

@@ -82,6 +82,14 @@ class RunFailed(CpeftError):
     """A run failed, with the reason; other runs continue."""
 
 
+class Diverged(RunFailed):
+    """The loss, a gradient or a parameter is not finite any more."""
+
+
+class NothingChosen(CpeftError):
+    """No values of a search have a validation score, so later runs cannot use the best."""
+
+
 class LostClaim(CpeftError):
     """Another process has claimed this run; nothing more may be written."""
 

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from fabricate import write_addition, write_crossing, write_shots
+from fabricate import write_addition, write_crossing, write_shots, write_try
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from test_page import write_run, write_store
 from test_transfer import write_transfer
@@ -36,6 +36,7 @@ def stores(tmp_path_factory) -> dict[str, Path]:
     full = write_store(root / "full")
     for write in (write_transfer, write_crossing, write_addition, write_shots):
         write(full)
+    write_try(full, "plain", 0, 50.0)
     spent = {
         "kwh": 1.5,
         "kg": 0.6,

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,13 +86,13 @@ def _show_results(plan: Any) -> None:
 
     done = [entry.folder for entry in plan.entries() if entry.state == RunState.DONE]
     runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
-    report = _table(plan, runs) if done else None
+    report = _table(plan, runs, done) if done else None
     state = recipe_state(plan)
     for name, path in state.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
     for name, why in state.blocked.items():
         console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
-    if report:
+    if report and runs:
         _show_verdict(plan.store, report)
     if state.left:
         raise Stopped(
@@ -136,15 +136,25 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _table(plan: Any, runs: Sequence[Any]) -> Path:
-    """Print the recipe's table, write it and the report to the store, and return the path of the report."""
+def _table(plan: Any, runs: Sequence[Any], done: Sequence[Any]) -> Path:
+    """Print the recipe's tables, write them and the report to the store, and return the path of the report; `done` are the
+    folders of all finished runs, search runs among them."""
     from cpeft.report.page import write_report
+    from cpeft.report.sections.search import search_table
+    from cpeft.report.study import Study
     from cpeft.report.summary import score_table, summarise, terminal_table
 
-    cells = summarise(runs)
-    console.print(terminal_table(cells, plan.recipe.name).rich(), width=table_width())
+    study, kept, shown = Study.of(plan.store), [], []
+    if tries := tuple(each for each in study.tries if each.folder in done):
+        table = search_table(replace(study, tries=tries))
+        kept, shown = [table.markdown()], [table.rich()]
+    if runs or not tries:
+        cells = summarise(runs)
+        kept, shown = [score_table(cells).markdown(), *kept], [*shown, terminal_table(cells, plan.recipe.name).rich()]
+    for each in shown:
+        console.print(each, width=table_width())
     path = plan.store.path / "table.md"
-    path.write_text(score_table(cells).markdown(), encoding="utf-8")
+    path.write_text("\n".join(kept), encoding="utf-8")
     report = write_report(plan.store.path)
     console.print(f"table: {path}\nreport: {report}", markup=False)
     return report
@@ -170,25 +180,63 @@ def plan(
     view = PlanView(planned)
     hours_left = Pace(console).hours_left(view.entries)
     estimate = _probe(planned) if probe and not view.missing else None
-    warnings = view.warnings()
+    warnings, comparisons = view.warnings(), _power(planned)
     if as_json:
         done = sum(entry.state == RunState.DONE for entry in view.entries)
-        card = {"stages": view.stages(), "runs": view.runs(), "done": done, "hours_left": hours_left,
+        card = {"stages": view.stages(), "searches": [asdict(each) for each in view.searches()],
+                "runs": view.runs(), "done": done, "hours_left": hours_left,
                 "missing": [item.what for item in view.missing], "downloads": view.downloads,
                 "probe": asdict(estimate) if estimate else None,
+                "comparisons": [{**vars(each), "warning": each.warning} for each in comparisons],
                 "warnings": [vars(finding) for finding in warnings]}  # fmt: skip
         print(json.dumps(card, indent=2))
     else:
         _show_plan(planned.recipe.name, view)
+        for line in (line for search in view.searches() for line in search.lines):
+            console.print(line, markup=False)
         for model in view.downloads:
             console.print(
                 f"{model} is not on this machine yet: `cpeft run` downloads it first, `cpeft fetch {model}` now",
                 markup=False,
             )
+        _show_power(comparisons)
         _show_hours(hours_left, estimate)
         for finding in warnings:
             console.print(f"[yellow]{finding.level}[/yellow] {escape(f'{finding.where}: {finding.what}')}")
     view.check()
+
+
+def _power(planned: Any) -> list[Any]:
+    """What the comparisons of a recipe can show at best; of its search runs there are none."""
+    from cpeft.report.top.power import Outline, power
+    from cpeft.study.recipe.search import SearchRun
+
+    runs = [run for run in planned.recipe.training if not isinstance(run, SearchRun)]
+    return power(
+        [
+            Outline(
+                run.stage,
+                run.label,
+                run.name,
+                run.tasks,
+                run.settings.method.name,
+                run.seed,
+                run.effort.steps,
+                run.saved(),
+            )
+            for run in runs
+        ]
+    )
+
+
+def _show_power(comparisons: Sequence[Any]) -> None:
+    """Print what the comparisons can show at best, and a warning below those that can show nothing."""
+    from cpeft.report.top.power import in_short
+
+    for where, each in in_short(comparisons):
+        console.print(f"{where}: {each.line}", markup=False)
+        if each.warning:
+            console.print(f"[yellow]warning[/yellow] {escape(f'{where}: {each.warning}')}")
 
 
 def _show_plan(name: str, view: Any) -> None:

@@ -90,6 +90,6 @@ def file_name(paper: str | None = None, other: Path | None = None) -> str:
 
 def _opened(store: Path) -> Study:
     study = Study.of(Store(store))
-    if not study.runs:
+    if not (study.runs or study.tries):
         raise ConfigError(f"{store}: no finished run; give a store, the folder that `cpeft run` fills with STAGE/RUN")
     return study

@@ -13,7 +13,7 @@ from cpeft.config import Table, flat
 from cpeft.prompts.hashes import rows_hash, stored_rows
 from cpeft.report.variants import Variant, labels_apart
 from cpeft.store.manifest import Manifest, read_manifests
-from cpeft.store.result import RunResult
+from cpeft.store.result import RunResult, SearchResult
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.store.similarity import SavedSimilarity
 
@@ -101,6 +101,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Try:
+    """A finished search run: its folder and its result."""
+
+    folder: RunFolder
+    result: SearchResult
+
+
+@dataclass(frozen=True)
 class SavedComparison:
     """A finished comparison of prompts: its folder and its `similarity.json`."""
 
@@ -129,6 +137,7 @@ class Study:
     runs: tuple[Run, ...]
     comparisons: tuple[SavedComparison, ...]
     manifests: tuple[Manifest, ...] = ()
+    tries: tuple[Try, ...] = ()  # search runs, which have no test scores
 
     @classmethod
     def of(cls, store: Store) -> "Study":
@@ -137,10 +146,10 @@ class Study:
         comparisons = tuple(
             SavedComparison(folder, found) for folder in folders if (found := folder.similarity()) is not None
         )
-        runs = [Run.of(folder, result) for folder in folders if isinstance(result := folder.result(), RunResult)]
-        (labels,) = labels_apart([run.variant for run in runs])
-        named = tuple(replace(run, label=label) for run, label in zip(runs, labels, strict=True))
-        return cls(store, named, comparisons, manifests)
+        results = [(folder, folder.result()) for folder in folders]
+        tries = tuple(Try(folder, result) for folder, result in results if isinstance(result, SearchResult))
+        runs = [Run.of(folder, result) for folder, result in results if isinstance(result, RunResult)]
+        return cls(store, named_apart(runs), comparisons, manifests, tries)
 
     @cached_property
     def results(self) -> list[RunResult]:
@@ -179,6 +188,12 @@ class Study:
         for run in self.runs:
             found.setdefault(run.group, []).append(run)
         return found
+
+
+def named_apart(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs under labels that tell those of other settings apart."""
+    (labels,) = labels_apart([run.variant for run in runs])
+    return tuple(replace(run, label=label) for run, label in zip(runs, labels, strict=True))
 
 
 def _in_order(folders: Sequence[RunFolder], manifests: Sequence[Manifest]) -> list[RunFolder]:

@@ -10,7 +10,7 @@ from typing import Any
 from cpeft.errors import ConfigError
 from cpeft.store.machine import CODE, versions
 from cpeft.store.manifest import Manifest, read_manifests
-from cpeft.store.result import Result, RunResult
+from cpeft.store.result import Result, RunResult, SearchResult
 from cpeft.store.run_folder import RunFolder, Store
 
 DATA_FIELDS = {"version", "fingerprint", "origin", "revision", "rows"}
@@ -74,7 +74,7 @@ def record_rows(path: Path) -> list[dict[str, Any]]:
 
 def _row(folder: RunFolder, store: Path, manifests: list[Manifest]) -> dict[str, Any]:
     result = folder.result()
-    model = result.model if isinstance(result, RunResult) else None
+    model = result.model if isinstance(result, RunResult | SearchResult) else None
     return {
         "run": folder.path.relative_to(store).as_posix(),
         "data": ", ".join(

@@ -1,4 +1,5 @@
-"""What `result.json` holds: one record of a finished run, `RunResult`, or of a finished comparison, `ComparisonResult`.
+"""What `result.json` holds: one record of a finished run, `RunResult`, of a finished comparison, `ComparisonResult`, or
+of a finished run of a search, `SearchResult`, which has no test scores.
 
 `schema` says which version of this record a file has; files without it are of the first. Fields with a default may be absent
 in files of older versions, so whatever a version ever wrote can be read. Keys stand in the file in the order of the fields.
@@ -185,7 +186,43 @@ class ComparisonResult(Record):
         return self.model_dump(by_alias=True)
 
 
-Result = RunResult | ComparisonResult
+class SearchResult(Record):
+    """A finished run of a search, scored on validation rows alone; neither its method nor its prompts are kept."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema", description="Version of this record.")
+    stage: str = Field(description="Stage of the recipe.")
+    label: str = Field(description="Label of the method in the recipe, with the values tried.")
+    name: str = Field(description="Name of the run, unique in its stage.")
+    variant: str = Field(description="Variant of the stage, without the values.")
+    tried: dict[str, Any] = Field(description="Values tried, by dotted key.")
+    place: int = Field(description="Place of the values in the grid, from 0; the first of equally good ones is chosen.")
+    tasks: tuple[str, ...] = Field(description="Tasks.")
+    method: str = Field(description="Method.")
+    seed: int = Field(description="Seed of the run.")
+    validation: float | None = Field(
+        description="Best validation score, mean over tasks; null for a run that diverged."
+    )
+    higher_is_better: bool = Field(description="Whether a higher validation score is better.")
+    scores: dict[str, dict[str, Score]] = Field(default={}, description="Empty.")
+    data: dict[str, DataInfo] = Field(default={}, description="Empty.")
+    prompts: tuple[str, ...] = Field(default=(), description="Empty.")
+    notes: tuple[str, ...] = Field(default=(), description="Remarks about the run.")
+    steps: int = Field(description="Training steps made.")
+    best_step: int = Field(description="Step of the best validation; -1 without any.")
+    stopped: str = Field(default="", description="Why training ended early.")
+    model: ModelInfo = Field(description="The frozen model.")
+    seconds: Seconds = Field(description="What the run took.")
+    versions: dict[str, str] = Field(description="Version of each package, and of this code.")
+    hardware: dict[str, Any] = Field(description="Machine, system, threads, gpu (null without).")
+    energy: Energy | None = Field(default=None, description="Electricity and emissions.")
+    energy_reason: str | None = Field(default=None, description="Why nothing was measured.")
+
+    def card(self) -> dict[str, Any]:
+        """The JSON object that `read_result` reads back."""
+        return self.model_dump(by_alias=True)
+
+
+Result = RunResult | ComparisonResult | SearchResult
 
 
 def read_result(path: Path) -> Result:
@@ -193,7 +230,8 @@ def read_result(path: Path) -> Result:
     try:
         card = {"schema": 1, **json.loads(path.read_text(encoding="utf-8"))}
         if card["schema"] <= SCHEMA:
-            return (ComparisonResult if "compared" in card else RunResult).model_validate(card)
+            kinds: dict[str, type[Result]] = {"compared": ComparisonResult, "tried": SearchResult}
+            return next((kind for key, kind in kinds.items() if key in card), RunResult).model_validate(card)
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: not the result of a run: {error}") from None
     raise DataError(f"{path}: written by a later version of cpeft (schema {card['schema']}, known is {SCHEMA})")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cpeft.data.rows import EncodedRow
 from cpeft.data.stream import Stream
-from cpeft.errors import ConfigError, LostClaim, RunFailed
+from cpeft.errors import ConfigError, Diverged, LostClaim
 from cpeft.files import write_json
 from cpeft.models.prompted import PromptedLM
 from cpeft.options.training import OptimOptions, TrainOptions
@@ -129,14 +129,14 @@ class Member:
         bound = math.inf if self.optim.clip is None else self.optim.clip
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable, bound))
         if not math.isfinite(loss + norm):
-            raise RunFailed(f"loss is {loss} at step {self.step + 1} (gradient norm {norm})")
+            raise Diverged(f"loss is {loss} at step {self.step + 1} (gradient norm {norm})")
         factor = schedule_factor(self.optim, self.step, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         self.optimizer.step()
         self.learner.zero_grad()
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trainable):
-            raise RunFailed(f"a parameter is not finite after step {self.step + 1}")
+            raise Diverged(f"a parameter is not finite after step {self.step + 1}")
         self.step += 1
         if self.step % self.options.log_every == 0 or self.step in (1, self.total):
             rate = self.optimizer.param_groups[0]["lr"]

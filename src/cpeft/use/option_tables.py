@@ -11,8 +11,8 @@ from cpeft.options.method import METHOD_OPTIONS
 from cpeft.registry import closest
 from cpeft.study.launchers.base import LAUNCHERS
 from cpeft.study.recipe.comparison import ComparisonStage
-from cpeft.study.recipe.recipe import Stage
 from cpeft.study.recipe.settings import RunSettings
+from cpeft.study.recipe.stage import Stage
 from cpeft.tasks.custom import CustomTask
 from cpeft.training.callbacks.tracker import TRACKERS
 

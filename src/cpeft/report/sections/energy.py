@@ -15,11 +15,12 @@ from typing import Any
 from cpeft.report.render.numbers import cell, columns, decimal, header
 from cpeft.report.render.table import Row, Table
 from cpeft.report.section import Page, section
-from cpeft.report.study import Run, Study, distinct
-from cpeft.store.result import Energy, RunResult, Spent
+from cpeft.report.study import Study, distinct
+from cpeft.store.result import Energy, RunResult, SearchResult, Spent
 from cpeft.store.run_folder import RunFolder
 
 MISSING = "Not measured"
+Measured = RunResult | SearchResult
 PUBLISHED = Path(__file__).parents[1] / "published" / "published.json"
 
 
@@ -131,14 +132,15 @@ def bill(study: Study) -> Bill:
     unfinished = {
         folder: spent for folder in study.store.runs() if not folder.done and (spent := folder.energy()) is not None
     }  # fmt: skip
-    stages = distinct([*(run.result.stage for run in study.runs), *(folder.path.parent.name for folder in unfinished)])
-    lines = tuple(_line(stage, study.runs, unfinished) for stage in stages)
+    results: list[Measured] = [*study.results, *(each.result for each in study.tries)]
+    stages = distinct([*(result.stage for result in results), *(folder.path.parent.name for folder in unfinished)])
+    lines = tuple(_line(stage, results, unfinished) for stage in stages)
     entry = json.loads(PUBLISHED.read_text(encoding="utf-8"))["emissions"]
-    return Bill(lines, _notes(study.results), PublishedEstimate(**entry))
+    return Bill(lines, _notes(results), PublishedEstimate(**entry))
 
 
-def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -> StageEnergy:
-    results = [run.result for run in runs if run.result.stage == stage]
+def _line(stage: str, every_result: Sequence[Measured], unfinished: dict[RunFolder, Spent]) -> StageEnergy:
+    results = [result for result in every_result if result.stage == stage]
     found = [result.energy for result in results if result.energy]
     lost = [spent for folder, spent in unfinished.items() if folder.path.parent.name == stage]
     every: list[Energy | Spent] = [*found, *lost]
@@ -148,7 +150,7 @@ def _line(stage: str, runs: Sequence[Run], unfinished: dict[RunFolder, Spent]) -
     )  # fmt: skip
 
 
-def _notes(results: Sequence[RunResult]) -> dict[str, list[str]]:
+def _notes(results: Sequence[Measured]) -> dict[str, list[str]]:
     found = [result.energy for result in results if result.energy]
     missing = [result.energy_reason or "made before energy was measured" for result in results if not result.energy]
     notes = {

@@ -62,7 +62,8 @@ def _ran(study: Study) -> str:
     counts = f"{min(seeds)} to {max(seeds)} seeds" if min(seeds) < max(seeds) else _count(max(seeds), "seed")
     models = distinct(f"{Path(result.model.name).name} in {result.model.dtype}" for result in results)
     of = f"{_named(methods, 'method')} on {_named(tasks, 'task')}"
-    return f"{_count(len(results), 'run')} finished: {of}, {' and '.join(models)}, {counts} a method."
+    searched = f" Settings were chosen by {_count(len(study.tries), 'search run')}." * bool(study.tries)
+    return f"{_count(len(results), 'run')} finished: {of}, {' and '.join(models)}, {counts} a method.{searched}"
 
 
 def _count(number: int, what: str) -> str:
@@ -75,12 +76,7 @@ def _named(names: Sequence[str], what: str) -> str:
 
 
 def _title(board: Board) -> str:
-    return f"{_count(len(board.methods), 'method')} {_where(board)}"
-
-
-def _where(board: Board) -> str:
-    tasks = f"over {len(board.tasks)} tasks" if len(board.tasks) > 1 else f"on {board.tasks[0]}"
-    return f"{tasks}, {'untrained' if board.shots == 0 else f'trained on {examples(board.shots)}'}"
+    return f"{_count(len(board.methods), 'method')} {board.where}"
 
 
 def _leads(found: Sequence[Board], study: Study) -> Iterator[str | Markup]:
@@ -91,10 +87,10 @@ def _leads(found: Sequence[Board], study: Study) -> Iterator[str | Markup]:
     board = found[0]
     leader = board.leader
     if all(each.hopeless for each in board.methods if each.trained):
-        yield Markup("<strong>No method beats the best constant answer</strong> on any task, {}.").format(_where(board))
+        yield Markup("<strong>No method beats the best constant answer</strong> on any task, {}.").format(board.where)
     start = Markup("<strong>{}</strong> has the highest mean {}: {:.1f}{}.")
-    yield start.format(leader.name, _where(board), leader.mean, _margin(board))
-    if others := [f"{each.leader.name} {each.leader.mean:.1f} {_where(each)}" for each in found[1 : 1 + FEW]]:
+    yield start.format(leader.name, board.where, leader.mean, _margin(board))
+    if others := [f"{each.leader.name} {each.leader.mean:.1f} {each.where}" for each in found[1 : 1 + FEW]]:
         yield f"Highest means of other comparisons: {'; '.join(others)}."
 
 

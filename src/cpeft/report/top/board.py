@@ -19,7 +19,7 @@ import numpy as np
 from cpeft.prompts.formula.tree import Fresh, Name
 from cpeft.report.study import Run, Study, distinct
 from cpeft.report.summary import at_chance, constants, scale_of
-from cpeft.report.vectors.lines import Line, Shots, Trial, gather, rising, untrained, without_probes
+from cpeft.report.vectors.lines import Line, Shots, Trial, examples, gather, rising, untrained, without_probes
 from cpeft.report.vectors.starts import formula_of, headline
 from cpeft.stats.corrected_tests import Tested, judged
 from cpeft.stats.intervals import ALPHA, Verdict
@@ -91,12 +91,24 @@ class Board:
     @property
     def enough(self) -> int:
         """The least number of units with which a difference could be significant among as many comparisons."""
-        return math.ceil(1 + math.log2(max(self.comparisons, 1) / ALPHA))
+        return enough(max(self.comparisons, 1))
+
+    @property
+    def where(self) -> str:
+        """Its tasks and training examples in words."""
+        tasks = f"over {len(self.tasks)} tasks" if len(self.tasks) > 1 else f"on {self.tasks[0]}"
+        return f"{tasks}, {'untrained' if self.shots == 0 else f'trained on {examples(self.shots)}'}"
 
     @property
     def size(self) -> int:
         """Number of methods times tasks."""
         return len(self.tasks) * len(self.methods)
+
+
+def enough(comparisons: int) -> int:
+    """The least number of units n with which every one of as many comparisons could be significant: after Holm's correction the
+    least p is comparisons * 2^(1 - n)."""
+    return math.ceil(1 + math.log2(comparisons / ALPHA))
 
 
 def boards(study: Study) -> list[Board]:

@@ -118,8 +118,7 @@ def merged_by_name(old: list[Table], new: list[Table]) -> list[Table]:
         both = merge(before, table)
         if isinstance(before.get("variant"), list) and isinstance(table.get("variant"), list):
             both["variant"] = merged_by_name(before["variant"], table["variant"])
-        if "grid" in table:
-            both["grid"] = table["grid"]
+        both |= {key: table[key] for key in ("grid", "search") if key in table}
         if "tasks" in table and isinstance(before.get("task"), dict):
             kept = {*both["tasks"], *table.get("task", ())}
             both["task"] = {task: own for task, own in both["task"].items() if task in kept}

@@ -24,6 +24,11 @@ train.epochs = 20
 [[stage]]
 name = "similarity"          # trains nothing, compares prompts of earlier stages; @* is every seed
 compare = ["sources/*@*", "targets/no layer norm few_shot=16/*@*"]
+[[stage]]
+name = "rates"               # a search: tries values, scored on validation rows alone (`search.py`); a later stage with
+search = { "optim.lr" = [0.03, 0.1] }  # choose = "rates" uses the best for each of its variants
+tasks = ["dbpedia"]
+seeds = [100]
 [launcher.slurm]             # resources of a launcher; they change no result
 workers = 8
 
@@ -42,17 +47,12 @@ its value on that axis.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from itertools import combinations
-from operator import getitem
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import ConfigDict, Field
-
-from cpeft.config import Options, Seed, Table, expand_grid, located, merge, override, parse, without_defaults
+from cpeft.config import Table, located, merge, override, parse, without_defaults
 from cpeft.errors import ConfigError
 from cpeft.plugins import KEY, Plugin, load_plugins
 from cpeft.prompts.formula.template import fill_in
@@ -62,36 +62,14 @@ from cpeft.study.recipe.files import Files, read_recipe
 from cpeft.study.recipe.files import find_recipe as find_recipe
 from cpeft.study.recipe.files import packaged_recipes as packaged_recipes
 from cpeft.study.recipe.runs import RecipeRun, TrainingRun
+from cpeft.study.recipe.search import Searches
 from cpeft.study.recipe.settings import RunSettings, parse_settings
+from cpeft.study.recipe.stage import Stage, grid_points, kept_seeds, task_groups, without_selection
 from cpeft.tasks.custom import find_task
 
 LAUNCHER = "launcher"
 Read = TypeVar("Read")
 SETTINGS = tuple(name for name in RunSettings.model_fields if name not in ("tasks", "seed"))
-
-
-class Stage(Options):
-    """A stage that trains: its tasks, seeds, variants and grid give its runs. It may set any other table of a run as well."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str = Field(pattern=r"^[\w.-]+$", description="Name of the stage: letters, digits, `_`, `.` and `-`.")
-    about: str = Field(default="", description="What the stage is for; for readers alone.")
-    tasks: tuple[str, ...] = Field(min_length=1, description="Tasks (`cpeft list tasks`) or task files; one run each.")
-    together: Literal["no", "pairs", "triples", "yes"] = Field(
-        default="no", description="One run of all tasks (`yes`), or of every two or three, instead of one each."
-    )
-    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="One run per seed.")
-    variant: tuple[dict[str, Any], ...] = Field(
-        default=(), description="`[[stage.variant]]`: named alternatives, each with settings that override the stage's."
-    )
-    grid: dict[str, list[Any]] = Field(
-        default_factory=dict,
-        description="`[stage.grid]`: dotted keys and their values, every combination; keys joined by commas vary together.",
-    )
-    task: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="`[stage.task.NAME]`: settings of one task."
-    )
 
 
 @dataclass(frozen=True)
@@ -178,11 +156,15 @@ def _under(overrides: Sequence[str], data: Table, files: Files) -> Recipe:
     overrides = [argument for argument in overrides if argument not in resources]
     everywhere, forced = _sort_overrides(overrides, names)
     runs: list[RecipeRun] = []
+    searches = Searches(files)
     for stage in stages:
         if isinstance(stage, ComparisonStage):
             runs.append(stage.run(forced[stage.name], base))
         else:
-            runs += _expand(stage, data, merge(everywhere, forced[stage.name]), base, files)
+            general = (
+                without_selection(everywhere) if stage.search else everywhere
+            )  # a search keeps its tasks and seeds
+            runs += _expand(stage, data, merge(general, forced[stage.name]), base, searches)
     for (called, run), count in Counter((run.stage, run.name) for run in runs).items():
         if count > 1:
             raise ConfigError(
@@ -227,31 +209,39 @@ def _sort_overrides(overrides: Sequence[str], stages: list[str]) -> tuple[Table,
     return everywhere, of_stage
 
 
-def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, files: Files) -> list[TrainingRun]:
+def _expand(stage: Stage, defaults: Table, forced: Table, base: Path, searches: Searches) -> list[TrainingRun]:
+    files = searches.files
     seeds, tasks = _chosen(stage, forced)
     settings = stage.model_extra or {}
     _check_keys(settings, files, f"stage.{stage.name}", *Stage.model_fields)
     if unknown := [task for task in stage.task if task not in stage.tasks]:
         raise ConfigError(f"{files[0]}: [stage.task.{unknown[0]}] is no task of stage '{stage.name}'")
-    if not (groups := list(_groups(stage.together, tasks))):
+    if not (groups := list(task_groups(stage.together, tasks))):
         needed = {"pairs": 2, "triples": 3}[stage.together]
         raise ConfigError(
             f"{files[0]}: together = '{stage.together}' needs at least {needed} tasks; stage '{stage.name}' has {len(tasks)}"
         )
-    runs = []
+    runs: list[TrainingRun] = []
     for variant in stage.variant or ({"name": stage.name},):
-        own = {key: value for key, value in variant.items() if key != "name"}
+        own = {key: value for key, value in variant.items() if key not in ("name", "choose")}
         if not (isinstance(variant.get("name"), str) and variant["name"].strip()):
             raise ConfigError(f"{files[0]}: a [[stage.variant]] of stage '{stage.name}' has no name")
-        _check_keys(own, files, f"stage.{stage.name}.variant", "name")
-        for cell in expand_grid(stage.grid):
-            place = dict(_axis(keys, cell) for keys in stage.grid)
-            label = " ".join([variant["name"], *(f"{axis}={value}" for axis, value in place.items())])
+        _check_keys(own, files, f"stage.{stage.name}.variant", "name", "choose")
+        values = searches.values(stage, variant)
+        for point in grid_points(stage.search or stage.grid):
+            label = " ".join([variant["name"], *(f"{axis}={value}" for axis, value in point.axes.items())])
             for group in groups:
-                special = [own, cell, *(stage.task.get(task, {}) for task in group)]
-                table = merge(defaults, settings, *map(_without_seeds, special), forced, {"tasks": list(group)})
-                for seed in _kept_seeds(seeds, special, stage, files):
-                    runs.append(_run(stage, label, place, table | {"seed": seed}, base, files))
+                of_tasks = [stage.task.get(task, {}) for task in group]
+                values.check_free([settings, own, *of_tasks, forced, {} if stage.search else point.settings])
+                special = [own, point.settings, *of_tasks]
+                table = merge(defaults, settings, *map(without_selection, special), forced, {"tasks": list(group)})
+                for seed in kept_seeds(seeds, special, stage, files):
+                    each = [
+                        _run(stage, label, point.axes, merge(table, tried) | {"seed": seed}, base, files)
+                        for tried in values.points
+                    ]
+                    runs.append(values.run(each, point))
+    searches.check(stage, runs)
     return runs
 
 
@@ -277,30 +267,3 @@ def _run(stage: Stage, label: str, place: Table, table: Table, base: Path, files
         table["prompt"] = prompt | {"init": fill_in(prompt["init"], named, values, every)}
     name = f"{'+'.join(named)}.{label}.s{table['seed']}".replace("/", ".")
     return TrainingRun(stage.name, label, name, base, named, parse_settings(table, files))
-
-
-def _axis(keys: str, cell: Table) -> tuple[str, Any]:
-    """The name of an axis in labels and the value of a cell on it, as in ("few_shot", 16); of keys that vary together, the
-    first."""
-    path = keys.partition(",")[0].strip().split(".")
-    return path[-1], reduce(getitem, path, cell)
-
-
-def _without_seeds(table: Table) -> Table:
-    """A table without its list of seeds, which selects runs and is not a setting."""
-    return {key: value for key, value in table.items() if not (key == "seeds" and isinstance(value, list))}
-
-
-def _kept_seeds(seeds: Iterable[int], tables: list[Table], stage: Stage, files: Files) -> list[int]:
-    """The seeds that are in the lists of all tables; raises ConfigError for a listed seed that the stage does not have."""
-    lists = [table["seeds"] for table in tables if isinstance(table.get("seeds"), list)]
-    if unknown := [seed for few in lists for seed in few if seed not in stage.seeds]:
-        raise ConfigError(
-            f"{files[0]}: seed {unknown[0]} is not among the seeds {list(stage.seeds)} of stage '{stage.name}'"
-        )
-    return [seed for seed in seeds if all(seed in few for few in lists)]
-
-
-def _groups(together: str, tasks: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
-    """The tasks of each run."""
-    return combinations(tasks, {"no": 1, "pairs": 2, "triples": 3, "yes": len(tasks)}[together])

@@ -79,6 +79,11 @@ class RecipeRun(ABC):
         """What plugins add to its identity."""
         return {"plugins": list(self.plugins)} if self.plugins else {}
 
+    @property
+    def exports(self) -> bool:
+        """Whether its prompts are kept for later runs."""
+        return True
+
     @abstractmethod
     def references(self) -> list[str]:
         """Every earlier prompt or run that this one starts from."""
@@ -86,6 +91,11 @@ class RecipeRun(ABC):
     def needs(self, references: "References") -> list["RecipeRun"]:
         """The runs that must be finished first, each once; raises ConfigError for a reference that names none."""
         return list({str(need): need for name in self.references() for need in references.named(name, self)}.values())
+
+    def resolved(self, references: "References") -> "RecipeRun":
+        """The run with the settings that earlier runs decide; itself where they decide none. All that it needs must be
+        finished."""
+        return self
 
     @abstractmethod
     def identity(self, references: "References") -> str:
@@ -113,7 +123,15 @@ class References:
         for run in runs:
             self.stages.setdefault(run.stage, []).append(run)
         self._folders: dict[tuple[str, str], RunFolder] = {}
+        self._resolved: dict[tuple[str, str], RecipeRun] = {}
         self._named: dict[tuple[str, str, int | None], list[RecipeRun]] = {}
+
+    def resolve(self, run: RecipeRun) -> RecipeRun:
+        """`run.resolved`, found once."""
+        key = (run.stage, run.name)
+        if key not in self._resolved:
+            self._resolved[key] = run.resolved(self)
+        return self._resolved[key]
 
     def folder(self, run: RecipeRun) -> RunFolder:
         """The folder of a run; all runs that it needs must be finished."""
@@ -182,6 +200,8 @@ class References:
             other for other in self.stages[stage] if other.tasks
             if any(fnmatchcase(name, _task_pattern(reference, other)) for name in (*other.tasks, "+".join(other.tasks)))
         ]  # fmt: skip
+        if unkept := [other for other in candidates if not other.exports]:
+            raise ConfigError(f"{where} names {unkept[0]}, a search run, and the prompts of search runs are not kept")
         if not candidates:
             raise ConfigError(f"{where} names no run; stage '{stage}' trains no such task{_formula_hint(reference)}")
         chosen = candidates if seed == "*" else _of_seed(reference, run, candidates)

@@ -1,12 +1,12 @@
 """The run that trains and is scored, and what identifies it. `comparison.py` has the run that trains nothing."""
 
 import hashlib
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cpeft.config import Table, digest
 from cpeft.data.options import DataOptions
@@ -23,6 +23,9 @@ STEP, ANSWER = (
     3,
     2,
 )  # forward passes: a training row goes forward and back (twice the work), a test row is read and answered
+
+
+Change = Callable[[RunSettings], RunSettings]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class TrainingRun(RecipeRun):
         return Effort(
             steps, STEP * steps * train.batch + ANSWER * validation, ANSWER * tasks * (data.limit_test or UNKNOWN)
         )
+
+    def changed(self, change: Change, base: Path) -> Self:
+        """The run with other settings, and files looked up elsewhere."""
+        return replace(self, base=base, settings=change(self.settings))
 
     def prompt_references(self) -> list[str]:
         """The prompts it starts from: its sources, where its method uses them, and those its initialisation names."""

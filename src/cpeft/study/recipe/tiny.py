@@ -29,6 +29,7 @@ from cpeft.store.run_folder import Store
 from cpeft.study.recipe.recipe import Recipe, load_recipe
 from cpeft.study.recipe.references import RecipeRun, References
 from cpeft.study.recipe.runs import TrainingRun
+from cpeft.study.recipe.search import ChosenRun
 from cpeft.study.recipe.settings import RunSettings, located_model
 from cpeft.tasks import Task
 from cpeft.tasks.custom import find_task
@@ -40,6 +41,7 @@ SCORED = 8  # validation rows, and test rows
 STEPS, BATCH = 4, 4
 SHORTER = 25  # factor by which every prompt is shortened
 KINDS = 4  # of runs of a stage
+TRIES = 2  # search runs that a run's settings are chosen from
 TOKENS = 64  # of a source; instructions need more
 INSTRUCTED = 1024
 
@@ -78,6 +80,7 @@ def thinned(recipe: Recipe) -> tuple[RecipeRun, ...]:
             chosen.add(str(needed))
             names = [name for name in needed.references() if _stage(name) in stages]
             waiting += [need for name in names for need in references.named(name, needed)]
+            waiting += needed.tries(references)[:TRIES] if isinstance(needed, ChosenRun) else []
     return tuple(run for run in recipe.runs if not isinstance(run, TrainingRun) or str(run) in chosen)
 
 
@@ -113,9 +116,8 @@ def _small(run: TrainingRun, stages: set[str], world: Path) -> TrainingRun:
     small = {
         "tasks": tuple(str((run.base / name).resolve()) if name.endswith(".toml") else name for name in own.tasks),
         "model": ModelOptions(name=str(world / "models" / family), dtype="float32", device=own.model.device),
-        **_shrunk(own, str(data)),
     }
-    return replace(run, base=prompts, settings=own.model_copy(update=small))
+    return run.changed(lambda each: each.model_copy(update=small | _shrunk(each, str(data))), prompts)
 
 
 def _shrunk(own: RunSettings, folder: str) -> dict[str, object]:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from cpeft.errors import CpeftError, LostClaim, RunFailed
+from cpeft.errors import CpeftError, Diverged, LostClaim, RunFailed
 from cpeft.store.claims import Claim
+from cpeft.store.result import RunResult, SearchResult
 from cpeft.store.run_folder import RunFolder
 from cpeft.study.recipe.runs import TrainingRun
+from cpeft.study.recipe.search import SearchRun
 from cpeft.study.runner.claiming import RUN_ERRORS, Claimer, gang_size, write_config, write_failure
 from cpeft.study.runner.prepare import Prepared, prepare
-from cpeft.study.runner.write_result import conclude
+from cpeft.study.runner.write_result import conclude, conclude_search
 from cpeft.training.callbacks import Callback
 from cpeft.training.callbacks.metrics_file import MetricsFile
 from cpeft.training.callbacks.progress import ProgressBars
@@ -75,7 +77,7 @@ class GangAtWork:
 
     def _begin(self, claims: dict[int, Claim], chosen: Sequence[int]) -> list[Member]:
         """Prepare runs, given by their places in the recipe; a run that cannot be prepared has failed."""
-        runs = {i: run for i in chosen if isinstance(run := self.claimer.plan.recipe.runs[i], TrainingRun)}
+        runs = {i: run for i in chosen if isinstance(run := self.claimer.plan.run(i), TrainingRun)}
         self.claims |= {str(runs[i]): claim for i, claim in claims.items()}
         members = []
         for run in runs.values():
@@ -132,21 +134,22 @@ class GangAtWork:
 
     def _conclude(self, ended: Prepared) -> None:
         """Score a trained run; an error is written to its folder and stops no other run."""
-        error = ended.member.failure
+        error, run = ended.member.failure, ended.run
+        result: RunResult | SearchResult | None = None
         try:
-            if result := None if error else conclude(ended, self.workers, self.meter):
+            if isinstance(run, SearchRun) and (error is None or isinstance(error, Diverged)):
+                error, result = None, conclude_search(ended, run, self.workers, self.meter)
+            elif not error:
+                result = conclude(ended, self.workers, self.meter)
+            if result:
                 for callback in ended.member.callbacks:
                     callback.on_result(ended.member, result)
         except (CpeftError, *RUN_ERRORS) as problem:
             error, result = problem, None
         if error:
-            self._fail(ended.run, error)
+            self._fail(run, error)
         elif result:
-            parts = []
-            for task, info in result.data.items():
-                score = result.scores[task][info.headline]
-                parts.append(f"{task} {info.headline} {score.value:.1f} [{score.low:.1f}, {score.high:.1f}]")
-            self.console.print(f"done {ended.member.name}: {', '.join(parts)}", markup=False)
+            self.console.print(f"done {ended.member.name}: {_in_short(result)}", markup=False)
 
     def _fail(self, run: TrainingRun, error: Exception) -> None:
         if self.workers.first:
@@ -163,3 +166,13 @@ class GangAtWork:
     def _release(self, name: str) -> None:
         if claim := self.claims.pop(name, None):
             claim.release()
+
+
+def _in_short(result: RunResult | SearchResult) -> str:
+    """The test scores of a run, or the validation score of a search run."""
+    if isinstance(result, SearchResult):
+        return result.stopped if result.validation is None else f"validation {result.validation:.1f}"
+    headlines = [(task, info.headline, result.scores[task][info.headline]) for task, info in result.data.items()]
+    return ", ".join(
+        f"{task} {name} {score.value:.1f} [{score.low:.1f}, {score.high:.1f}]" for task, name, score in headlines
+    )

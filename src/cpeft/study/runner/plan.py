@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cpeft.errors import UnknownName
+from cpeft.errors import NothingChosen, UnknownName
 from cpeft.registry import closest
 from cpeft.store.run_folder import RunFolder, Store
 from cpeft.store.state import RunState, state_of
@@ -63,6 +63,10 @@ class Plan:
                 pending += run.needs(self.references)
         return needed
 
+    def run(self, place: int) -> RecipeRun:
+        """The run at a place of the recipe, with its settings as earlier runs decide them; these must be finished."""
+        return self.references.resolve(self.recipe.runs[place])
+
     def entries(self) -> list[Entry]:
         """All runs in recipe order with their present state."""
         entries: dict[str, Entry] = {}
@@ -80,5 +84,9 @@ class Plan:
             return Entry(run, RunState.BLOCKED, None, f"needs {failed[0]}, which failed")
         if waiting := sum(need.state != RunState.DONE for need in needs):
             return Entry(run, RunState.WAITING, None, f"waits for {waiting} runs")
+        try:
+            run = self.references.resolve(run)
+        except NothingChosen as error:
+            return Entry(run, RunState.BLOCKED, None, str(error))
         folder = self.references.folder(run)
         return Entry(run, state_of(folder, self.store.worker), folder)

@@ -4,17 +4,20 @@ The id of a run hashes its rows, so without them its folder and state are unknow
 """
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cpeft.errors import Missing, MissingData
+from cpeft.config import Table
+from cpeft.errors import Missing, MissingData, NothingChosen
 from cpeft.evaluation.task_data import dataset_of
 from cpeft.models.named_models import named_model
 from cpeft.models.places import check_model
 from cpeft.store.state import RunState
 from cpeft.study.recipe.references import RecipeRun
 from cpeft.study.recipe.runs import TrainingRun
+from cpeft.study.recipe.search import ChosenRun, SearchRun
 from cpeft.study.recipe.settings import located_model
 from cpeft.study.runner.data_check import Finding, data_warnings
 from cpeft.study.runner.plan import Entry, Plan
@@ -29,6 +32,37 @@ class MissingItem:
     fetch: str
     revision: str | None
     state: RunState
+
+
+@dataclass(frozen=True)
+class SearchView:
+    """A search stage: its runs and how many are left, the settings it tries, how many points of the grid for how many methods,
+    the stages that use it, and the chosen values by variant, as far as they are known."""
+
+    stage: str
+    runs: int
+    settings: tuple[str, ...]
+    points: int
+    methods: int
+    left: int
+    used_by: tuple[str, ...]
+    chosen: dict[str, Table]
+
+    @property
+    def lines(self) -> list[str]:
+        """In words."""
+        settings, methods = " and ".join(self.settings), f"{self.methods} method{'s' * (self.methods > 1)}"
+        found = [
+            f"{self.stage}: {self.runs} search runs try {self.points} values of {settings} for {methods}, scored on validation "
+            "rows only"
+        ]
+        known = [f"{name} {', '.join(f'{k} = {v}' for k, v in values.items())}" for name, values in self.chosen.items()]
+        waits = [f"waits for {self.left} search runs"] if self.left else []
+        if self.used_by:
+            found.append(
+                f"{', '.join(self.used_by)}: {settings} chosen by search {self.stage}: {'; '.join(known + waits)}"
+            )
+        return found
 
 
 class PlanView:
@@ -94,6 +128,36 @@ class PlanView:
              "folder": str(e.folder.path) if e.folder else None, "needs": self.needs[str(e.run)]}
             for e in self.entries
         ]  # fmt: skip
+
+    def searches(self) -> list[SearchView]:
+        """Every search stage, and what it has chosen for the runs that use it."""
+        tries: dict[str, list[SearchRun]] = {}
+        for run in self.plan.recipe.runs:
+            if isinstance(run, SearchRun):
+                tries.setdefault(run.stage, []).append(run)
+        return [self._search(stage, runs) for stage, runs in tries.items()]
+
+    def _search(self, stage: str, runs: Sequence[SearchRun]) -> SearchView:
+        names, states = {str(run) for run in runs}, {str(entry.run): entry.state for entry in self.entries}
+        used_by: dict[str, list[str]] = {}
+        chosen: dict[str, Table] = {}
+        for run in self.plan.recipe.runs:
+            if isinstance(run, ChosenRun) and run.search == stage:
+                used_by.setdefault(run.stage, []).append(str(run))
+                tries = [str(each) for each in run.tries(self.plan.references)]
+                if run.variant not in chosen and all(states[name] == RunState.DONE for name in tries):
+                    with suppress(NothingChosen):  # the state of the run says so
+                        chosen[run.variant] = run.chosen(self.plan.references).values
+        return SearchView(
+            stage,
+            runs=len(runs),
+            settings=tuple(dict.fromkeys(key for run in runs for key in run.values)),
+            points=len({run.place for run in runs}),
+            methods=len({run.variant for run in runs}),
+            left=sum(states[name].pending for name in names),
+            used_by=tuple(used_by),
+            chosen=chosen,
+        )
 
     def check(self) -> None:
         """Raise MissingData if anything is missing, naming each item once and the command that fetches it."""

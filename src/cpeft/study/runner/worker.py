@@ -78,7 +78,7 @@ def _work(claimer: Claimer, workers: Workers, console: Console) -> bool:
         if waiting:
             time.sleep(WAIT_S)
         return waiting
-    match claimer.plan.recipe.runs[chosen[0]]:
+    match claimer.plan.run(chosen[0]):
         case Comparison() as run:
             for claim in claims.values():  # only the first process has it
                 _compare(claimer.plan, run, claim, console)

@@ -8,10 +8,12 @@ from typing import Any
 from cpeft.evaluation.decoding import DecodedRow
 from cpeft.evaluation.predictions import is_label, prediction_rows, without_texts, write_predictions
 from cpeft.evaluation.task_data import TaskData
+from cpeft.models.loading import FrozenLM
 from cpeft.models.places import model_identity
 from cpeft.models.saved import save_method
 from cpeft.store.machine import hardware, versions
-from cpeft.store.result import DataInfo, Energy, ModelInfo, RunResult, Score, Seconds, write_result
+from cpeft.store.result import DataInfo, Energy, ModelInfo, RunResult, Score, SearchResult, Seconds, write_result
+from cpeft.study.recipe.search import SearchRun
 from cpeft.study.recipe.settings import RunSettings, located_model
 from cpeft.study.runner.prepare import Prepared
 from cpeft.training.energy import EnergyMeter
@@ -45,6 +47,32 @@ def conclude(prepared: Prepared, workers: Workers, meter: EnergyMeter) -> RunRes
     if settings.changes_model:  # gigabytes, and a finished run is never resumed
         member.path.unlink(missing_ok=True)
     return result
+
+
+def conclude_search(prepared: Prepared, run: SearchRun, workers: Workers, meter: EnergyMeter) -> SearchResult | None:
+    """Write the validation score of a finished search run, and nothing that could be scored on test rows; a run that diverged
+    has no score. None in processes that write nothing."""
+    member, lm = prepared.member, prepared.member.learner.lm
+    if not workers.first:
+        return None
+    member.guard()
+    member.path.unlink(missing_ok=True)  # its state is that of a trained method
+    energy, energy_reason = meter.spent(member)
+    result = SearchResult(
+        stage=run.stage, label=run.label, name=run.name, variant=run.variant, tried=run.values, place=run.place,
+        tasks=run.tasks, method=run.settings.method.name, seed=run.seed, notes=tuple(prepared.notes),
+        higher_is_better=member.higher_is_better,
+        validation=None if member.failure or member.best_step < 0 else member.best_headline,
+        steps=member.step, best_step=member.best_step, stopped=str(member.failure or member.stopped),
+        model=_model_info(lm), seconds=Seconds(training=member.seconds, scoring=0.0),
+        versions=versions(), hardware=hardware(), energy=energy, energy_reason=energy_reason,
+    )  # fmt: skip
+    write_result(member.folder.result_path, result)
+    return result
+
+
+def _model_info(lm: FrozenLM) -> ModelInfo:
+    return ModelInfo(name=lm.name, revision=lm.revision, embedding=lm.fingerprint, dtype=lm.dtype, **lm.parts)
 
 
 def _write_predictions(prepared: Prepared, decoded: list[list[DecodedRow]], path: Path) -> None:
@@ -94,7 +122,7 @@ def _result(
         best_step=member.best_step, validation=member.best_headline if member.best_step >= 0 else None,
         stopped=member.stopped, trainable=sum(p.numel() for p in member.trainable) if member.total else 0,
         length=method.length,
-        model=ModelInfo(name=lm.name, revision=lm.revision, embedding=lm.fingerprint, dtype=lm.dtype, **lm.parts),
+        model=_model_info(lm),
         weights=model_identity(located_model(settings.model, run.base))["name"], pool=pool_of(settings.gang),
         seconds=seconds, versions=versions(), hardware=hardware(), energy=energy, energy_reason=energy_reason,
     )  # fmt: skip

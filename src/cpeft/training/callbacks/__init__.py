@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from cpeft.store.result import RunResult
+from cpeft.store.result import RunResult, SearchResult
 from cpeft.store.run_folder import RunFolder
 
 
@@ -39,8 +39,8 @@ class Callback:
     def on_end(self, member: RunInTraining) -> None:
         """No further step will be made."""
 
-    def on_result(self, member: RunInTraining, result: RunResult) -> None:
-        """The run is scored on test rows and `result.json` is written."""
+    def on_result(self, member: RunInTraining, result: RunResult | SearchResult) -> None:
+        """The run is scored on test rows, or is a search run, which has no scores, and `result.json` is written."""
 
     def on_close(self, member: RunInTraining) -> None:
         """The last call: the run has its result, failed, or was stopped."""

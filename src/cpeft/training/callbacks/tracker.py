@@ -26,7 +26,7 @@ from cpeft.config import Options, Place, Table, located, parse
 from cpeft.errors import ConfigError, UnknownName
 from cpeft.files import write_json
 from cpeft.registry import Registry, suggest
-from cpeft.store.result import RunResult
+from cpeft.store.result import RunResult, SearchResult
 from cpeft.store.run_folder import RunFolder
 from cpeft.training.callbacks import Callback, RunInTraining
 
@@ -109,7 +109,7 @@ class Tracker(Callback, ABC):
         self.held: Mapping[str, int] = {}
         self.step = 0
         self.open_ = False
-        self.result: RunResult | None = None
+        self.result: RunResult | SearchResult | None = None
 
     @property
     def known(self) -> Mapping[str, int]:
@@ -155,7 +155,7 @@ class Tracker(Callback, ABC):
 
     on_eval = on_step
 
-    def on_result(self, member: RunInTraining, result: RunResult) -> None:
+    def on_result(self, member: RunInTraining, result: RunResult | SearchResult) -> None:
         found = {
             f"test/{task}/{metric}": score.value
             for task, metrics in result.scores.items() for metric, score in metrics.items()
