@@ -4,7 +4,8 @@ Throughput and latency of the server for 1 to 1,024 prompts, drawn uniformly and
 prompt, beside peft, which makes one prompt after another the active one, and beside one server process for each prompt. Weights
 are random: what is timed does not depend on them; `real` has the shapes of T5-small and SmolLM2-135M. Server and clients are
 threads of one process, so every request passes HTTP, JSON and the tokenizer; peft is called directly. The ways take turns in
-every round; figures are medians. A way has at least as many rows a round as prompts.
+every round; figures are medians, of wall time or of this process's processor time. A round of a way has at least as many rows
+as prompts.
 """
 
 import json
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from cpeft.data.rows import EncodedRow
 from cpeft.serve.client import Client
 from cpeft.serve.engine import Engine
 
+Clock = Literal["wall", "cpu"]
+
 
 class Law(StrEnum):
     UNIFORM = "uniform"
@@ -35,6 +38,7 @@ class Law(StrEnum):
 
 
 KINDS, LAWS = list(Kind), list(Law)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 COUNTS = [1, 8, 64, 512, 1024]
 CLIENTS, ROWS, PEER = 16, 4, 64  # ROWS of a request; PEER prompts and rows for peft
 SIZES = np.arange(8, 40)  # tokens of a text, as often in any 32 texts
@@ -52,13 +56,16 @@ def main(
     length: Annotated[int, typer.Option(help="Rows of a prompt.")] = 100,
     cache_mb: Annotated[int, typer.Option(help="MiB for keys and values of prompts on a decoder-only model.")] = 1024,
     apart: Annotated[int, typer.Option(help="So many prompts also with a server process each; 0: none.")] = 0,
+    clock: Annotated[Clock, typer.Option(help="Of rates; `cpu` where other work shares the machine.")] = "wall",
 ) -> None:
     """Measure, print and keep one table and one figure."""
+    if apart and clock == "cpu":
+        raise typer.BadParameter("the processor time of other processes is not counted: use --clock wall with --apart")
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
     found = {}
     for kind in kinds:
-        found[kind] = measure(kind, shape, counts, laws, requests, rounds, length, cache_mb, apart)
+        found[kind] = measure(kind, shape, counts, laws, requests, rounds, length, cache_mb, apart, clock)
         (out / "serving.json").write_text(json.dumps(found, indent=1))
     (out / "serving.md").write_text(table(found))
     draw(found, out / "serving.svg")
@@ -67,10 +74,11 @@ def main(
 
 def measure(
     kind: Kind, shape: Shape, counts: Sequence[int], laws: Sequence[Law], requests: int, rounds: int, length: int,
-    cache_mb: int, apart: int,
+    cache_mb: int, apart: int, clock: Clock = "wall",
 ) -> dict[str, Any]:  # fmt: skip
     """By way and round: rows per second, seconds of every request, prompts whose keys and values were kept and were not; the
     tokens of texts and prompts for a fair comparison."""
+    now = CLOCKS[clock]
     lm, rng = scene.frozen(model(kind, shape)), np.random.default_rng(0)
     weights, least = drawn_prompts(lm, max(*counts, PEER), length), requests * ROWS
     sizes = np.concatenate([rng.permutation(SIZES) for _ in range(0, max(least, *counts), len(SIZES))])
@@ -93,14 +101,15 @@ def measure(
         for number in range(rounds + 1):  # the first one warms up
             for way, names in ways.items():
                 before = _kept(engine)
-                noted = _timed(own[way].urls if way in own else dict.fromkeys(names, here), names, texts)
-                _note(found, way, number, *noted, _kept(engine) - before)
-            began = time.perf_counter()
+                began = now()
+                seconds = _asked(own[way].urls if way in own else dict.fromkeys(names, here), names, texts)
+                _note(found, way, number, len(names) / (now() - began), seconds, _kept(engine) - before)
+            began = now()
             peer(rows)
-            _note(found, "peft", number, len(rows) / (time.perf_counter() - began))
+            _note(found, "peft", number, len(rows) / (now() - began))
         for way, servers in own.items():
             found[way]["memory"] = servers.memory
-    about = {"text": float(SIZES.mean()), "prompt": length, "shape": shape, "cache_mb": cache_mb}
+    about = {"text": float(SIZES.mean()), "prompt": length, "shape": shape, "cache_mb": cache_mb, "clock": clock}
     return {"ways": found, **about}
 
 
@@ -117,8 +126,8 @@ def _drawn(count: int, law: Law, rows: int, rng: np.random.Generator) -> list[st
     return [str(name) for name in rng.choice(count, rows, p=share / share.sum())]
 
 
-def _timed(urls: Mapping[str, str], names: Sequence[str], texts: Sequence[str]) -> tuple[float, list[float]]:
-    """Rows per second, and seconds of every request. Rows go to the server of their prompt; where there are several, requests
+def _asked(urls: Mapping[str, str], names: Sequence[str], texts: Sequence[str]) -> list[float]:
+    """Seconds of every request. Rows go to the server of their prompt; where there are several, requests
     go to them in turn."""
     rows: dict[str, list[tuple[str, str]]] = {}
     for name, text in zip(names, texts, strict=False):  # a way may have fewer rows than there are texts
@@ -132,9 +141,7 @@ def _timed(urls: Mapping[str, str], names: Sequence[str], texts: Sequence[str]) 
             clients[part[1]].predict([name for name, _ in part[2]], [{"text": text} for _, text in part[2]])
             return time.perf_counter() - began
 
-        began = time.perf_counter()
-        seconds = list(pool.map(ask, sorted(parts, key=lambda part: part[0])))
-        return len(names) / (time.perf_counter() - began), seconds
+        return list(pool.map(ask, sorted(parts, key=lambda part: part[0])))
 
 
 def _kept(engine: Engine) -> np.ndarray:
