@@ -41,6 +41,12 @@ from cpeft.study.runner.worker import run_recipe  # noqa: E402
 from tiny import ARCHITECTURES, make_lm, write_world  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables have the width of a log, whatever terminal the tests run in and whatever a library has set."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(params=ARCHITECTURES)
 def arch(request: pytest.FixtureRequest) -> str:
     """Each of the architectures the conformance suites run on."""
