@@ -11,9 +11,9 @@ from pathlib import Path
 from studies.scores import table
 
 from cpeft.evaluation.task_data import task_data
-from cpeft.models.loading import FrozenLM, load_lm
-from cpeft.store.run_folder import RunFolder, Store
-from cpeft.use.target import load_subject
+from cpeft.models.loading import load_lm
+from cpeft.store.run_folder import Store
+from cpeft.use.target import Subject, load_subject
 
 LEAD, METRIC = 5.0, "accuracy"
 
@@ -28,7 +28,8 @@ def gate(store: Path, only: list[str]) -> list[str]:
         (task,) = run.result().tasks
         if only and task not in only:
             continue
-        own, constant = validation(run, task, lm)[METRIC], most_frequent(run, task, lm)
+        subject = load_subject(str(run.path), lm=lm)
+        own, constant = validation(subject, task)[METRIC], most_frequent(subject, task)
         if own < constant + LEAD:  # refused whatever the untuned model does, whose examples are long
             rows.append([task, f"{constant:.1f}", "", f"{own:.1f}", f"{own - constant:+.1f}", ""])
             continue
@@ -36,7 +37,7 @@ def gate(store: Path, only: list[str]) -> list[str]:
             f"{other.result().label}, {metric.removesuffix(METRIC).strip('_') or 'greedy'}": value
             for other in untuned
             if other.result().tasks == (task,)
-            for metric, value in validation(other, task, lm).items()
+            for metric, value in validation(load_subject(str(other.path), lm=lm), task).items()
         }
         best = max(without, key=lambda name: without[name])
         lead = own - max(without[best], constant)
@@ -45,16 +46,16 @@ def gate(store: Path, only: list[str]) -> list[str]:
     return table(["task", "best constant answer", "best without tuning", "tuned", "lead", "gate"], rows)
 
 
-def validation(run: RunFolder, task: str, lm: FrozenLM) -> dict[str, float]:
+def validation(subject: Subject, task: str) -> dict[str, float]:
     """The accuracy of a run's method on its validation rows, greedy and by choice."""
-    scores = load_subject(str(run.path), lm=lm).evaluate(task, "validation")
+    scores = subject.evaluate(task, "validation")
     return {metric: score.value for metric, score in scores.items() if metric.endswith(METRIC)}
 
 
-def most_frequent(run: RunFolder, task: str, lm: FrozenLM) -> float:
+def most_frequent(subject: Subject, task: str) -> float:
     """The accuracy of the best constant answer on the validation rows."""
-    learner = load_subject(str(run.path), lm=lm).learner
-    data = task_data(task, None, learner.data, learner.subset, lm)
+    learner = subject.learner
+    data = task_data(task, None, learner.data, learner.subset, learner.lm)
     count = len(data.parts["validation"].rows)
     return max(data.score("validation", [label] * count)[METRIC].value for label in data.labels)
 

@@ -39,7 +39,8 @@ def pages_of_new_shapes(bounded):
 @pytest.mark.skipif(not STATM.exists(), reason="reads /proc")
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch is without oneDNN")
 def test_new_shapes_take_no_memory_once_the_caches_are_full():
-    """A full cache gives up as much as it takes, but for what the gaps of the allocator are worth: up to a quarter was seen."""
-    free, bounded = pages_of_new_shapes(False), pages_of_new_shapes(True)
+    """A full cache gives up as much as it takes, but for what the allocator's gaps are worth, which differ from process to
+    process: what the caches kept would be there in all of them."""
+    free, bounded = pages_of_new_shapes(False), min(pages_of_new_shapes(True) for _ in range(3))
     assert free > 2000, "products must take memory for this to mean anything"
-    assert bounded < free / 2
+    assert bounded < free / 4

@@ -10,6 +10,7 @@ from its end where the model has absolute or rotary ones.
 """
 
 import inspect
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -43,7 +44,7 @@ class PrefixTuning(Baseline):
         )  # fmt: skip
         prefix = Prefix(PrefixEncoder(config), layers, heads)
         lm.model.add_module("prefix", prefix.to(lm.device, lm.precise))
-        lm.model.register_forward_pre_hook(_put_before, with_kwargs=True)
+        lm.model.register_forward_pre_hook(partial(_put_before, _cache_argument(lm.model)), with_kwargs=True)
 
 
 class Prefix(nn.Module):
@@ -68,26 +69,30 @@ def _cache_sizes(lm: FrozenLM) -> tuple[int, int, int]:
     return len(kept.layers), kept.layers[0].keys.shape[1], kept.layers[0].keys.shape[3]
 
 
-def _own(cache: Any) -> Any:
+def _own(past: Any) -> Any:
     """The part of a cache that self-attention reads."""
-    return cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+    return past.self_attention_cache if isinstance(past, EncoderDecoderCache) else past
 
 
-def _put_before(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The call of a model with its prefix in the cache, in the mask and in the positions."""
+def _cache_argument(model: Any) -> str:
+    """What a model calls its keys and values: `past_key_values` before transformers 5.24."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def _put_before(
+    named: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The call of a model with its prefix in the cache, the argument `named`, in the mask and in the positions."""
     both, prefix = model.config.is_encoder_decoder, model.prefix()
     rows_in = next(kwargs[name] for name in INPUTS if kwargs.get(name) is not None)
-    named = (
-        "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-    )  # before transformers 5.24
-    cache = kwargs.get(named)
-    if cache is None:
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache()) if both else DynamicCache(config=model.config)
-    if not _own(cache).get_seq_length():
+    past = kwargs.get(named)
+    if past is None:
+        past = EncoderDecoderCache(DynamicCache(), DynamicCache()) if both else DynamicCache(config=model.config)
+    if not _own(past).get_seq_length():
         rows = prefix.to(model.get_input_embeddings().weight.dtype).expand(-1, len(rows_in), -1, -1, -1)
         for layer in range(len(rows) // 2):
-            _own(cache).update(rows[2 * layer], rows[2 * layer + 1], layer)
-    changed = {named: cache}
+            _own(past).update(rows[2 * layer], rows[2 * layer + 1], layer)
+    changed = {named: past}
     mask, positions = ("decoder_attention_mask" if both else "attention_mask"), "position_ids"
     if kwargs.get(mask) is not None:
         changed[mask] = torch.cat([kwargs[mask].new_ones(len(rows_in), prefix.shape[3]), kwargs[mask]], 1)

@@ -79,21 +79,22 @@ def run(
 
 def _show_results(plan: Any) -> None:
     """Print the table of a study, why it is not finished, and last the verdict and the cautions."""
-    from cpeft.report.study import Run
+    from cpeft.report.study import Run, Study
     from cpeft.store.result import RunResult
     from cpeft.store.state import RunState
     from cpeft.study.runner.worker import recipe_state
 
     done = [entry.folder for entry in plan.entries() if entry.state == RunState.DONE]
     runs = [Run.of(folder, result) for folder in done if isinstance(result := folder.result(), RunResult)]
-    report = _table(plan, runs, done) if done else None
+    study = Study.of(plan.store)
+    report = _table(plan, study, runs, done) if done else None
     state = recipe_state(plan)
     for name, path in state.failures.items():
         console.print(f"[red]failed[/red] {escape(f'{name}: see {path}')}")
     for name, why in state.blocked.items():
         console.print(f"[red]blocked[/red] {escape(f'{name}: {why}')}")
     if report and runs:
-        _show_verdict(plan.store, report)
+        _show_verdict(study, report)
     if state.left:
         raise Stopped(
             f"{state.left} runs are unfinished and no process is working on them; re-run the same command to resume"
@@ -102,15 +103,13 @@ def _show_results(plan: Any) -> None:
         raise typer.Exit(1)
 
 
-def _show_verdict(store: Any, report: Path) -> None:
+def _show_verdict(study: Any, report: Path) -> None:
     """Print one text before and after training, if the store has answers without it too; then in a line each the verdict, and
     what to be careful about."""
     from cpeft.report.gain import gains
     from cpeft.report.sections.cautions import cautions_of, in_short
-    from cpeft.report.study import Study
     from cpeft.report.top.answer import verdict
 
-    study = Study.of(store)
     per_task = gains(study)
     if shown := next((gain.shown for gain in per_task if gain.shown), None):
         console.print(f"\n{shown.text}", markup=False)
@@ -136,15 +135,14 @@ def _launcher(plan: Any, name: str | None, processes: int | None) -> Any:
     return kind(options.model_copy(update={"workers": processes}) if processes and name == "processes" else options)
 
 
-def _table(plan: Any, runs: Sequence[Any], done: Sequence[Any]) -> Path:
+def _table(plan: Any, study: Any, runs: Sequence[Any], done: Sequence[Any]) -> Path:
     """Print the recipe's tables, write them and the report to the store, and return the path of the report; `done` are the
     folders of all finished runs, search runs among them."""
     from cpeft.report.page import write_report
     from cpeft.report.sections.search import search_table
-    from cpeft.report.study import Study
     from cpeft.report.summary import score_table, summarise, terminal_table
 
-    study, kept, shown = Study.of(plan.store), [], []
+    kept, shown = [], []
     if tries := tuple(each for each in study.tries if each.folder in done):
         table = search_table(replace(study, tries=tries))
         kept, shown = [table.markdown()], [table.rich()]

@@ -54,9 +54,8 @@ def _score(each: Try) -> str:
 def _chosen(study: Study) -> set[object]:
     """The folders of the tries with the chosen values, of every finished search of a recipe of the store."""
     known = {each.folder.path.relative_to(study.store.path).as_posix(): each for each in study.tries}
-    found: set[object] = set()
+    stages, found = {each.result.stage for each in study.tries}, set[object]()
     for manifest in study.manifests:
-        stages = {each.result.stage for each in study.tries}
         unfinished = {run.stage for run in manifest.runs if run.stage in stages and run.folder not in known}
         groups: dict[tuple[str, str], list[Try]] = {}
         for run in manifest.runs:
