@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from cpeft.archive import read, write
 from cpeft.archive.read import unpacked
+from cpeft.archive.restore import restore
 from cpeft.archive.verify import verify
 from cpeft.archive.write import write_archive
 from cpeft.errors import ConfigError, DataError
@@ -357,3 +358,42 @@ def test_the_commands(finished, world, tmp_path, monkeypatch, cpeft_main):
 def test_the_report_of_an_unpacked_archive_is_that_of_the_store(archive, finished):
     with unpacked(archive) as found:
         assert len(Store(found.folder / "store").results()) == len(Store(finished.path).results())
+
+
+def test_a_restored_store_has_nothing_left_to_run(archive, finished, tmp_path):
+    made = restore(archive, tmp_path / "store")
+    done = {run.path.relative_to(finished.path): run.result() for run in finished.runs() if run.done}
+    assert {run.path.relative_to(tmp_path / "store"): run.result() for run in made.new} == done
+    again = restore(archive, tmp_path / "store")
+    assert not again.new
+    assert len(again.there) == len(done)
+
+
+def test_restoring_replaces_what_was_begun_and_nothing_that_is_finished(archive, tmp_path):
+    first_run, second_run, *_ = restore(archive, tmp_path).new
+    first_run.result_path.unlink()
+    first_run.checkpoint_path.parent.mkdir()
+    second_run.log_path.write_text("mine")
+    made = restore(archive, tmp_path)
+    assert made.new == (first_run,)
+    assert not first_run.checkpoint_path.parent.exists()
+    assert second_run.log_path.read_text() == "mine"
+
+
+def test_a_damaged_archive_restores_nothing(archive, tmp_path):
+    name, content = first(archive, r".*/result\.json")
+    changed = forged(archive, tmp_path / "changed.zip", {name: content + b" "}, dishonest=False)
+    with pytest.raises(DataError, match="damaged, nothing was restored"):
+        restore(changed, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_at_work_is_not_replaced(archive, tmp_path):
+    run, *_ = restore(archive, tmp_path).new
+    run.result_path.unlink()
+    claim = Store(tmp_path).claim(run)
+    with pytest.raises(ConfigError, match="a process works on this run"):
+        restore(archive, tmp_path)
+    assert not run.done
+    claim.release()
+    assert run in restore(archive, tmp_path).new

@@ -1,4 +1,4 @@
-"""The commands `archive` and `verify`."""
+"""The commands `archive`, `verify` and `restore`."""
 
 import json
 from pathlib import Path
@@ -75,3 +75,17 @@ def verify(
         console.print(f"{verdict}{f' ({open_ones})' if open_ones else ''}")
     if "error" in levels:
         raise typer.Exit(1)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, Argument(help="What `cpeft archive` wrote; check that of a stranger with `cpeft verify`.")],
+    store: Annotated[Path, Option("--store", help="The store to fill; runs that are finished there stay.")],
+) -> None:
+    """Put the finished runs of an archive into a store, for `cpeft run` to continue from."""
+    from cpeft.archive.restore import restore as put
+
+    with writing(store):
+        made = put(file, store)
+    there = f", {len(made.there)} were finished there already" if made.there else ""
+    console.print(f"{len(made.new)} runs restored into {store}{there}", markup=False)

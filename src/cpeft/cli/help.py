@@ -12,6 +12,7 @@ GROUPS = {
         "report": "Write a store's report: HTML, figures, tables, scores",
         "archive": "Write a store as one file for the appendix of a paper",
         "verify": "Check an archive, and score its runs again",
+        "restore": "Put the finished runs of an archive into a store",
     },
     "Prompts": {
         "eval": "Score a run, a prompt or a formula of prompts on a task",
@@ -44,6 +45,7 @@ EXAMPLES = {
     "report": ("cpeft report stores/my-study", "cpeft report stores/my-study --figures figures --frame scores.csv"),
     "archive": ("cpeft archive stores/my-study --out my-study.zip",),
     "verify": ("cpeft verify my-study.zip", "cpeft verify my-study.zip --only 'targets/*' --task reviews.toml"),
+    "restore": ("cpeft restore my-study.zip --store stores/my-study",),
     "eval": (
         "cpeft eval prompts/mood --task mini/mood",
         "cpeft eval 'prompts/mood + 0.5*v(prompts/mood)' --task mini/mood --split validation",
