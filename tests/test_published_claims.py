@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from cpeft.errors import DataError
+from cpeft.store.similarity import PromptNorms, SavedSimilarity, SimilarityTables
 
-attempt, vectors, frames, rules = (
-    import_module(f"studies.claims.{name}") for name in ("attempt", "vectors", "frames", "rules")
+attempt, vectors, cosines, frames, rules = (
+    import_module(f"studies.claims.{name}") for name in ("attempt", "vectors", "cosines", "frames", "rules")
 )
 page = import_module("studies.claims.page")
 Verdict = import_module("studies.claims.claim").Verdict
@@ -69,7 +70,9 @@ def nothing(stage, label, task, seed):
 
 
 def functions(claims, study):
-    return {claim.name: each.judge for claim in claims for each in claim.evidence if each.study == study}
+    """The functions of a study's scores, by claim."""
+    witnesses = [(claim.name, each) for claim in claims for each in claim.evidence if each.study == study]
+    return {name: each.judge for name, each in witnesses if "similarity.json" not in each.command}
 
 
 OF_ATTEMPT = functions(attempt.CLAIMS, "attempt-smollm2")
@@ -294,3 +297,53 @@ def test_the_verdict_is_that_of_the_first_study_that_can_test_a_claim():
     testable = [pair for pair in judged.found if pair[1].verdict is not Verdict.NOT_TESTABLE]
     assert judged.decisive == testable[0]
     assert judged.verdict is testable[0][1].verdict
+
+
+# --- cosines of a study of ours
+
+
+def similarity_of(means, names="abcdefgh"):
+    """What a comparison finds whose mean cosines by (what, pairs of origins) are these, give or take 0.01."""
+    draw = np.random.default_rng(0)
+
+    def card(what):
+        norms = [PromptNorms(name=each, task=each, origin="o", rows=4, norm=2.0, travelled=2.0, **{"travelled/origin": 2.0})
+                 for each in names]  # fmt: skip
+        by_task = {}
+        for pairs in ("same", "other"):
+            noise_TT = draw.normal(0, 0.01, (len(names),) * 2)
+            by_task[pairs] = means[what, pairs] + (noise_TT + noise_TT.T) / 2
+        by_task["other"] = by_task["other"] + means.get("same task", 0.0) * np.eye(len(names))
+        return SimilarityTables(
+            what=what, rows="live", prompts=tuple(norms), tasks=tuple(names), matrices={}, gaps={},
+            by_task={"token_mean": {pairs: tuple(map(tuple, found_TT.tolist())) for pairs, found_TT in by_task.items()}},
+        )  # fmt: skip
+
+    return SavedSimilarity(compare=(), compared=(), cards=(card("prompts"), card("vectors")))
+
+
+ALIKE = {("prompts", "same"): 0.2, ("prompts", "other"): 0.2, ("vectors", "same"): 0.2, ("vectors", "other"): 0.2}
+
+
+@pytest.mark.parametrize(
+    ("judge", "more"),
+    [
+        (cosines.origins_compared("prompts"), {("prompts", "same"): 0.6}),
+        (cosines.origins_compared("vectors"), {("vectors", "same"): 0.6}),
+        (cosines.tasks_compared, {"same task": 0.4}),
+        (cosines.kinds_compared(same_task=True), {("vectors", "other"): 0.6}),
+        (cosines.kinds_compared(same_task=False), {("vectors", "other"): 0.6}),
+    ],
+)
+def test_cosines_of_a_study(judge, more):
+    assert judge(similarity_of(ALIKE)).verdict is Verdict.NOT_SHOWN
+    found = judge(similarity_of({**ALIKE, **more}))
+    assert found.verdict is Verdict.SUPPORTED
+    assert found.estimate == pytest.approx(0.4, abs=0.02)
+    assert judge(similarity_of({**ALIKE, **more}, "abcd")).verdict is Verdict.NOT_TESTABLE
+
+
+def test_lengths_say_how_far_vectors_are_longer_than_origins():
+    found = cosines.lengths(similarity_of({**ALIKE, ("vectors", "other"): 0.6}))
+    assert found.estimate == pytest.approx(0.4, abs=0.02)
+    assert "2.0 to 2.0 times as long" in found.figure

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from cpeft.errors import DataError
+from cpeft.store.similarity import SavedSimilarity, read_similarity
 
 STUDIES = Path(__file__).parents[1]
 TaskSeeds = dict[tuple[str, int], float]  # score by (task, seed)
@@ -26,6 +27,11 @@ def committed(study: str, model: str) -> pd.DataFrame | None:
             f"{path}: not all scores are of {model}, the model that the page names; commit a frame of that alone"
         )
     return tidy(frame)
+
+
+def compared(study: str) -> SavedSimilarity | None:
+    """What a study's stage `similarity` found, None before it was run."""
+    return read_similarity(STUDIES / study / "data" / "similarity.json")
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,16 +10,27 @@ from cpeft.report.published.matching import MODELS
 from cpeft.stats.paired import task_means
 from studies.claims.attempt import MINILM, PUBLISHED, SEVEN, page, smollm2
 from studies.claims.claim import Claim, Evidence, Found, Judge, Read, Verdict
+from studies.claims.cosines import (
+    STUDY,
+    apart,
+    kinds_compared,
+    lengths,
+    ordered_alike,
+    origins_compared,
+    same_against_other_origin,
+    same_against_other_task,
+    smollm2_cosines,
+    tasks_compared,
+    vectors_against_prompts,
+)
 from studies.claims.frames import TaskSeeds, scores, table_with
-from studies.claims.rules import Cells, both, differences, keeps, mantel, over_pairs
+from studies.claims.rules import both, differences, keeps
 
 rejudged = import_module("studies.tpv-rejudged.claims")
 COMMAND = "python -m studies.claims"
-TASKS = ("MNLI", "QQP", "QNLI", "SST2", "STS-B", "MRPC", "RTE", "CoLA", "TREC", "DBPedia", "Yelp")
 MARGIN = 2.0  # points that another origin may cost, written down before vectors-minilm was run
 NAMES = {"T5": "T5-base", "LLaMA": "LLaMA-3.1-8B-Instruct", "DeepSeek": "DeepSeek-LLM-7B-Chat"}
 KEPT = 90.0  # per cent of the single prompt's score that a sum must keep, likewise
-STUDY = "tpv-smollm2"
 
 
 def minilm(read: Read, judge: Judge) -> Evidence:
@@ -163,56 +174,8 @@ def start_claim(title: str, words: str, stage: str, printed_stages: tuple[str, .
     )
 
 
-# --- cosines of the published figures
-
-
 def published(read: Read, judge: Judge, model: str = "T5-base, published figures", command: str = COMMAND) -> Evidence:
     return Evidence("published.json of the report", model, command, read, judge)
-
-
-def cells(kind: str, origin: str, same_task: bool = False) -> Cells:
-    """Cosines by pair of tasks, of different tasks or of tasks with themselves."""
-    found = {}
-    for names, values in PUBLISHED["cosine"]["cells"][kind].items():
-        one, two = names.split("|")
-        if (one == two) == same_task and one in TASKS and two in TASKS:
-            found[one, two] = values[origin]
-    return found
-
-
-def same_against_other_origin(kind: str) -> Found:
-    return over_pairs("same - other origin", cells(kind, "same_origin"), cells(kind, "different_origin"), TASKS)
-
-
-def same_against_other_task(kind: str) -> Found:
-    name = "same - other task, other origins"
-    return over_pairs(name, cells(kind, "different_origin", True), cells(kind, "different_origin"), TASKS)
-
-
-def vectors_against_prompts(same_task: bool) -> Found:
-    name = f"vectors - prompts, {'one task' if same_task else 'two tasks'}, other origins"
-    return over_pairs(
-        name, *(cells(kind, "different_origin", same_task) for kind in ("t5_vectors", "t5_prompts")), TASKS
-    )
-
-
-def ordered_alike(kind: str) -> Found:
-    return mantel(
-        "T5's vectors against LLaMA's prompts", cells(kind, "different_origin"), cells("llama_prompts", "mean")
-    )
-
-
-def apart(bound: float) -> Found:
-    """How far prompts and vectors of T5 lie apart, against the bound that is printed for the larger models."""
-    both_kinds = [cells(kind, "different_origin") for kind in ("t5_prompts", "t5_vectors")]
-    distance = {pair: abs(value - both_kinds[1][pair]) for pair, value in both_kinds[0].items()}
-    found = over_pairs("T5's |prompt - vector| minus the bound", distance, dict.fromkeys(distance, bound), TASKS)
-    return Found(
-        f"{found.figure}; LLaMA's and DeepSeek's differ by at most {bound}",
-        found.verdict,
-        found.estimate,
-        found.interval,
-    )
 
 
 def relations(measure: str) -> Found:
@@ -234,14 +197,20 @@ CLAIMS = (
         "Prompts of different tasks are more alike where they were trained from one origin.",
         "Supplement, Figure 1",
         f"Seven tasks or more from several origins, on the rows that are read. {COSINES}",
-        (published(lambda: "t5_prompts", same_against_other_origin),),
+        (
+            published(lambda: "t5_prompts", same_against_other_origin),
+            smollm2_cosines(origins_compared("prompts")),
+        ),
     ),
     Claim(
         "Equal origins are most alike: vectors",
         "Vectors of different tasks are more alike where they come from one origin.",
         "Supplement, Figure 2",
         f"The same. {COSINES}",
-        (published(lambda: "t5_vectors", same_against_other_origin),),
+        (
+            published(lambda: "t5_vectors", same_against_other_origin),
+            smollm2_cosines(origins_compared("vectors")),
+        ),
     ),
     Claim(
         "Other tasks and origins are least alike",
@@ -251,6 +220,7 @@ CLAIMS = (
         "origins and the other cells hold them, so cells of other origins alone are compared here",
         (
             published(lambda: "t5_vectors", same_against_other_task),
+            smollm2_cosines(tasks_compared),
             minilm(lambda: "token_mean", relations),
         ),
     ),
@@ -259,14 +229,20 @@ CLAIMS = (
         "Task prompt vectors from different initialisations are more similar than the prompts.",
         "Supplement, text on Figures 1 and 2",
         f"Seven tasks or more from several origins. {COSINES}",
-        (published(lambda: True, vectors_against_prompts),),
+        (
+            published(lambda: True, vectors_against_prompts),
+            smollm2_cosines(kinds_compared(same_task=True)),
+        ),
     ),
     Claim(
         "Vectors of other origins more alike than prompts: two tasks",
         "The same of different tasks.",
         "Supplement, text on Figures 1 and 2",
         f"The same. {COSINES}",
-        (published(lambda: False, vectors_against_prompts),),
+        (
+            published(lambda: False, vectors_against_prompts),
+            smollm2_cosines(kinds_compared(same_task=False)),
+        ),
     ),
     Claim(
         "Some pairs of tasks are closer than others",
@@ -281,7 +257,10 @@ CLAIMS = (
         "Supplement, Figures 1 to 4",
         "Cosines of both on all three models. On the large ones a vector is much longer than its origin, which makes it the "
         "prompt nearly by arithmetic",
-        (published(lambda: 0.01, apart, "T5-base, LLaMA-3.1-8B-Instruct and DeepSeek-LLM-7B-Chat, published figures"),),
+        (
+            published(lambda: 0.01, apart, "T5-base, LLaMA-3.1-8B-Instruct and DeepSeek-LLM-7B-Chat, published figures"),
+            smollm2_cosines(lengths),
+        ),
     ),
     Claim(
         "Vectors work on any origin",

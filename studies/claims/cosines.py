@@ -1,0 +1,118 @@
+"""Cosines of prompts and of their task vectors, for the claims about similarity: published ones, and those of our studies."""
+
+from functools import partial
+
+from cpeft.store.similarity import SavedSimilarity
+from studies.claims.attempt import PUBLISHED, SMOLLM2
+from studies.claims.claim import Evidence, Found, Judge, Verdict
+from studies.claims.frames import compared
+from studies.claims.rules import Cells, mantel, over_pairs
+
+TASKS = ("MNLI", "QQP", "QNLI", "SST2", "STS-B", "MRPC", "RTE", "CoLA", "TREC", "DBPedia", "Yelp")
+STUDY = "tpv-smollm2"
+
+# --- published
+
+
+def cells(kind: str, origin: str, same_task: bool = False) -> Cells:
+    """Cosines by pair of tasks, of different tasks or of tasks with themselves."""
+    found = {}
+    for names, values in PUBLISHED["cosine"]["cells"][kind].items():
+        one, two = names.split("|")
+        if (one == two) == same_task and one in TASKS and two in TASKS:
+            found[one, two] = values[origin]
+    return found
+
+
+def same_against_other_origin(kind: str) -> Found:
+    return over_pairs("same - other origin", cells(kind, "same_origin"), cells(kind, "different_origin"), TASKS)
+
+
+def same_against_other_task(kind: str) -> Found:
+    name = "same - other task, other origins"
+    return over_pairs(name, cells(kind, "different_origin", True), cells(kind, "different_origin"), TASKS)
+
+
+def vectors_against_prompts(same_task: bool) -> Found:
+    name = f"vectors - prompts, {'one task' if same_task else 'two tasks'}, other origins"
+    return over_pairs(
+        name, *(cells(kind, "different_origin", same_task) for kind in ("t5_vectors", "t5_prompts")), TASKS
+    )
+
+
+def ordered_alike(kind: str) -> Found:
+    return mantel(
+        "T5's vectors against LLaMA's prompts", cells(kind, "different_origin"), cells("llama_prompts", "mean")
+    )
+
+
+def apart(bound: float) -> Found:
+    """How far prompts and vectors of T5 lie apart, against the bound that is printed for the larger models."""
+    both_kinds = [cells(kind, "different_origin") for kind in ("t5_prompts", "t5_vectors")]
+    distance = {pair: abs(value - both_kinds[1][pair]) for pair, value in both_kinds[0].items()}
+    found = over_pairs("T5's |prompt - vector| minus the bound", distance, dict.fromkeys(distance, bound), TASKS)
+    return Found(
+        f"{found.figure}; LLaMA's and DeepSeek's differ by at most {bound}",
+        found.verdict,
+        found.estimate,
+        found.interval,
+    )
+
+
+# --- cosines of a study of ours, between the means of the rows, as published
+
+
+def smollm2_cosines(judge: Judge) -> Evidence:
+    """The stage `similarity` of the study on SmolLM2."""
+    folder = f"studies/{STUDY}"
+    command = f"cpeft run {folder}/recipe.toml --store STORE && cp STORE/similarity/*/similarity.json {folder}/data"
+    return Evidence(STUDY, SMOLLM2, command, partial(compared, STUDY), judge)
+
+
+def found_cells(found: SavedSimilarity, what: str, pairs: str, same_task: bool = False) -> Cells:
+    """Mean cosines by pair of tasks over `pairs` of prompts of the same or of other origins."""
+    (card,) = [card for card in found.cards if (card.what, card.rows) == (what, "live")]
+    means = card.by_task["token_mean"][pairs]
+    return {
+        (one, two): value
+        for i, one in enumerate(card.tasks)
+        for j, two in enumerate(card.tasks[i:], i)
+        if (value := means[i][j]) is not None and (i == j) == same_task
+    }
+
+
+def origins_compared(what: str) -> Judge:
+    def judge(found: SavedSimilarity) -> Found:
+        same, other = (found_cells(found, what, pairs) for pairs in ("same", "other"))
+        return over_pairs("same - other origin", same, other, tasks_of(found))
+
+    return judge
+
+
+def tasks_compared(found: SavedSimilarity) -> Found:
+    own, two = (found_cells(found, "vectors", "other", same_task) for same_task in (True, False))
+    return over_pairs("same - other task, other origins", own, two, tasks_of(found))
+
+
+def kinds_compared(same_task: bool) -> Judge:
+    def judge(found: SavedSimilarity) -> Found:
+        name = f"vectors - prompts, {'one task' if same_task else 'two tasks'}, other origins"
+        sides = (found_cells(found, what, "other", same_task) for what in ("vectors", "prompts"))
+        return over_pairs(name, *sides, tasks_of(found))
+
+    return judge
+
+
+def lengths(found: SavedSimilarity) -> Found:
+    """How far the cosines of prompts lie from those of vectors, beside how far training moved the prompts."""
+    sides = [found_cells(found, what, "other") for what in ("prompts", "vectors")]
+    distance = {pair: abs(value - sides[1][pair]) for pair, value in sides[0].items()}
+    tasks = tasks_of(found)
+    apart = over_pairs("|prompt - vector|", distance, dict.fromkeys(distance, 0.0), tasks)
+    shares = [each.share for card in found.cards for each in card.prompts if card.what == "vectors" and each.share]
+    moved = f"a vector is {min(shares):.1f} to {max(shares):.1f} times as long as its origin"
+    return Found(f"{apart.figure}; {moved}", Verdict.NOT_TESTABLE, apart.estimate, apart.interval)
+
+
+def tasks_of(found: SavedSimilarity) -> tuple[str, ...]:
+    return found.cards[0].tasks
