@@ -14,15 +14,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESOLUTIONS = {"lowest": "lowest-direct", "newest": "highest"}
-WITH = ("pytest", "hypothesis", "beartype")  # what the tests need, at any version
+EXTRAS = ("carbon", "gguf", "peft", "rouge", "serve", "slurm")
+WITH = ("pytest", "hypothesis", "beartype", "openai")  # what the tests need, at any version
 TESTS = (
     "tests/prompts",
     "tests/stats",
     "tests/metrics",
     "tests/archive",
+    "tests/store",
+    "tests/serve",
+    "tests/models",
+    "tests/evaluation",
+    "tests/baselines",
     "tests/test_cli.py",
     "tests/test_options.py",
-    "tests/models/test_splice_and_loading.py",
     "tests/training/test_engine_and_runs.py",
     "tests/report/test_frame.py",
 )
@@ -34,7 +39,8 @@ def environment(which: str, python: str) -> Path:
     folder.parent.mkdir(exist_ok=True)
     versions = folder.with_suffix(".txt")
     resolved = ["--resolution", RESOLUTIONS[which], "--python-version", python, "--quiet", "--output-file", versions]
-    _uv("pip", "compile", ROOT / "pyproject.toml", "--extra", "gguf", "--upgrade", "--no-header", *resolved)
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    _uv("pip", "compile", ROOT / "pyproject.toml", *extras, "--upgrade", "--no-header", *resolved)
     _uv("venv", "--quiet", "--clear", "--python", python, folder)
     interpreter = folder / "bin" / "python"
     _uv("pip", "install", "--quiet", "--python", interpreter, "--requirement", versions, *WITH)
