@@ -142,11 +142,9 @@ def trained_attention(frame: pd.DataFrame) -> Found:
     return minus("pre-trained - fresh, rate 0.01", *(("attention-use", label) for label in labels))(frame)
 
 
-def never(recipe: str) -> Evidence:
+def never(recipe: str, model: str = "T5-base, not run") -> Evidence:
     """A packaged recipe that would test it, and was never run."""
-    return Evidence(
-        f"recipe {recipe}", "T5-base, not run", f"cpeft run {recipe} --store STORE", lambda: None, lambda data: data
-    )
+    return Evidence(f"recipe {recipe}", model, f"cpeft run {recipe} --store STORE", lambda: None, lambda data: data)
 
 
 CLAIMS = (
@@ -253,6 +251,13 @@ CLAIMS = (
                 steadier("deviation of prompt tuning - of SPoT, full", "full", "prompt tuning (vocab)", "SPoT (mnli)"),
             ),
         ),
+    ),
+    Claim(
+        "Prompts across languages",
+        "Whether source prompts of other languages, and mixtures of them, help on a target (a question, without figures).",
+        "Replication, the question that it asks of multilingual models",
+        "Rows in several languages, such as those of XNLI and PAWS-X, and a multilingual model. The rows at hand are English",
+        (never("paper/attempt-multilingual", "mT5-base, not run"),),
     ),
     Claim(
         "SPoT above prompt tuning",
