@@ -107,8 +107,10 @@ def test_rows_on_a_real_model_do_the_same_on_both_sides(what):
 
 
 def test_the_benchmark_of_the_server_runs_at_toy_size(tmp_path):
-    """Three prompts whose keys and values do not fit the cache; a process for each of two."""
-    options = "--kinds LLaMA --counts 3 --laws uniform --requests 4 --rounds 1 --cache-mb 0 --apart 2"
+    """Three prompts whose keys and values do not fit the cache, so that the disk has them; a process for each of two."""
+    options = (
+        "--kinds LLaMA --counts 3 --laws uniform --requests 4 --rounds 1 --cache-mb 0 --cache-disk-mb 20 --apart 2"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "--out", str(tmp_path), *options.split()], cwd=ROOT,
         capture_output=True, text=True, timeout=600,
@@ -119,7 +121,7 @@ def test_the_benchmark_of_the_server_runs_at_toy_size(tmp_path):
         "1 prompt", "3 prompts, uniform", "plain model", "2 prompts, one process", "2 prompts, a process each", "peft"
     }  # fmt: skip
     assert all(len(way["rate"]) == 1 for way in ways.values())
-    assert ways["3 prompts, uniform"]["kept"][1] > 0
+    assert ways["3 prompts, uniform"]["kept"][1] > 0 == ways["3 prompts, uniform"]["kept"][2]
     assert ways["2 prompts, a process each"]["memory"] > 1.5 * ways["2 prompts, one process"]["memory"]
     assert len((tmp_path / "serving.md").read_text().splitlines()) == 2 + len(ways)
     assert (tmp_path / "serving.svg").stat().st_size > 5_000
