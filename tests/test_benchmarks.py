@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
 
-from benchmarks import causal, evaluation, memory, mixed, mixture, outside, real, rows, startup, training  # noqa: E402
+from benchmarks import causal, evaluation, kept, memory, mixed, mixture, outside, real, rows, startup, training  # noqa: E402
 from benchmarks.figure import draw  # noqa: E402
 from benchmarks.measure import Ratio, compare, table  # noqa: E402
 
@@ -125,6 +126,15 @@ def test_the_benchmark_of_the_server_runs_at_toy_size(tmp_path):
     assert ways["2 prompts, a process each"]["memory"] > 1.5 * ways["2 prompts, one process"]["memory"]
     assert len((tmp_path / "serving.md").read_text().splitlines()) == 2 + len(ways)
     assert (tmp_path / "serving.svg").stat().st_size > 5_000
+
+
+def test_what_a_prompt_costs_is_measured_at_toy_size(capsys):
+    kept.main("toy", 4, 20)
+    computed, written, read, device = (
+        float(each) for each in re.findall(r"[a-z]:? (\d+\.\d)", capsys.readouterr().out)
+    )
+    assert computed > read
+    assert min(written, read, device) >= 0
 
 
 def test_start_up_is_measured_on_a_store_of_many_runs(tmp_path):

@@ -75,7 +75,7 @@ def test_the_file_is_bounded_and_those_not_used_for_longest_go(make):
     for key in range(20):
         file.put(key, some(2, key))
         assert same(file.get(key), some(2, key))
-    assert os.fstat(file._file.fileno()).st_size <= 9 * BLOCK
+    assert os.fstat(file.file.fileno()).st_size <= 9 * BLOCK
 
 
 @pytest.mark.parametrize("call", ["pwrite", "preadv"])
@@ -109,7 +109,7 @@ import torch
 tempfile.tempdir = sys.argv[1]
 file = TensorFile(10 * BLOCK)
 file.put(1, [torch.ones(1000)])
-print(os.fstat(file._file.fileno()).st_mode & 0o777, flush=True)
+print(os.fstat(file.file.fileno()).st_mode & 0o777, flush=True)
 sys.stdin.read()
 """
 

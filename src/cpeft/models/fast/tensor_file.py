@@ -38,7 +38,7 @@ class TensorFile:
 
     def __init__(self, most_bytes: int) -> None:
         self.errors = 0
-        self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as this is
+        self.file = TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as this is
         self._free = list(range(most_bytes // BLOCK))[::-1]
         # what a tensor is like, without content, and its blocks; from the key not used for longest to the last used
         self._stored: dict[Hashable, list[tuple[Tensor, list[int]]]] = {}
@@ -78,14 +78,14 @@ class TensorFile:
             self._free += reversed(blocks)
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
 
     def _move(self, move: Callable[[int, memoryview, int], int], key: Hashable, tensors: Sequence[Tensor]) -> bool:
         """Write the tensors of a key, or read them, and whether that succeeded; the key is forgotten where it did not."""
         try:
             for tensor, (_, blocks) in zip(tensors, self._stored[key], strict=True):
                 for part, offset in _spans(blocks, tensor.flatten().view(torch.uint8).numpy().data):
-                    if move(self._file.fileno(), part, offset) != len(part):
+                    if move(self.file.fileno(), part, offset) != len(part):
                         raise OSError(errno.ENOSPC, "a part was not written or read")
         except OSError as error:
             if not self.errors:
