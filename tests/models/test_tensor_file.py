@@ -47,7 +47,7 @@ def same(found, given):
 
 def test_what_was_stored_comes_back_to_the_last_bit(make):
     file = make(100)
-    given = {key: some(size, key) for key, size in enumerate((1, 3, 2, 7, 2, 5))}
+    given = {key: some(size, key) for key, size in enumerate((2, 3, 2, 20, 2, 5))}
     for key, tensors in given.items():
         file.put(key, tensors)
     for key in (1, 4):
@@ -56,6 +56,7 @@ def test_what_was_stored_comes_back_to_the_last_bit(make):
     for key in (1, 6, 7):
         file.put(key, given[key])
     assert file.get(4) is None
+    assert max(each.nbytes for each in given[3]) > tensor_file.LARGE
     assert all(same(file.get(key), tensors) for key, tensors in given.items() if key != 4)
     assert file.errors == 0
 

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 BLOCK = 2**16  # bytes
+LARGE = 2**20  # bytes
 
 logger = logging.getLogger(__name__)
 
 
 def mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor without content in memory of its own, which the system has back as soon as the tensor is gone. Where large
-    tensors come and go in the heap, that grows to several times what is in use."""
+    """A tensor without content; a large one in memory of its own, which the system has back as soon as the tensor is gone. In
+    the heap, which large tensors leave with holes, the process would grow to several times what is in use."""
     count = math.prod(shape)
-    if not count:
+    if count * dtype.itemsize < LARGE:
         return torch.empty(*shape, dtype=dtype)
     memory = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return torch.frombuffer(memory, dtype=dtype).view(*shape)
