@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from alone import task_of, texts
+from alone import task_of, texts, wait_for
 
 from cpeft.data.rows import EncodedRow
 from cpeft.evaluation.choice import label_scores
@@ -122,7 +122,7 @@ def test_every_answer_is_that_of_the_row_alone(shops, loaded, serving, arch, cac
             answers = list(pool.map(ask, asked))
         assert replaced.count > 5
         assert vanished.count > 5
-        assert len(running.engine.scheduler) == 0
+        wait_for(lambda: len(running.engine.scheduler) == 0)  # rows of the last client that vanished may be left
     assert max(running.rows_of_batches) > 4
     if cache:
         assert running.engine.kept.read_back > 5
