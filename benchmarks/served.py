@@ -26,6 +26,7 @@ from cpeft.serve.catalogue import Catalogue
 from cpeft.serve.engine import Engine
 from cpeft.serve.prompts import ServedPrompt, base_prompt
 from cpeft.serve.results import Limits
+from cpeft.serve.start import server_config
 from cpeft.serve.web.guard import Metrics
 from cpeft.serve.web.http import make_app
 from cpeft.use.target import Subject
@@ -71,7 +72,7 @@ def running(engine: Engine) -> Iterator[str]:
     """A server in a thread, and its address."""
     app: Any = make_app(engine, Metrics())
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+    server = uvicorn.Server(server_config(app, engine.limits))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
     try:
@@ -81,8 +82,8 @@ def running(engine: Engine) -> Iterator[str]:
         thread.join()
 
 
-def engine_of(lm: FrozenLM, weights: dict[str, torch.Tensor], kept_bytes: int) -> Engine:
-    limits = Limits(queue=10**6, deadline_s=3600, kept_bytes=kept_bytes)
+def engine_of(lm: FrozenLM, weights: dict[str, torch.Tensor], kept_bytes: int, disk_bytes: int = 0) -> Engine:
+    limits = Limits(queue=10**6, deadline_s=3600, kept_bytes=kept_bytes, disk_bytes=disk_bytes)
     return Engine(Catalogue(lm, served(lm, weights)), limits)
 
 

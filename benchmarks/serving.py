@@ -5,7 +5,7 @@ prompt, beside peft, which makes one prompt after another the active one, and be
 are random: what is timed does not depend on them; `real` has the shapes of T5-small and SmolLM2-135M. Server and clients are
 threads of one process, so every request passes HTTP, JSON and the tokenizer; peft is called directly. The ways take turns in
 every round; figures are medians, of wall time or of this process's processor time. A round of a way has at least as many rows
-as prompts.
+as prompts, and every prompt was asked once before the first, so that each was read.
 """
 
 import json
@@ -55,6 +55,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="After one that warms up.")] = 3,
     length: Annotated[int, typer.Option(help="Rows of a prompt.")] = 100,
     cache_mb: Annotated[int, typer.Option(help="MiB for keys and values of prompts on a decoder-only model.")] = 1024,
+    cache_disk_mb: Annotated[int, typer.Option(help="MiB on a disk for those that do not fit.")] = 0,
     apart: Annotated[int, typer.Option(help="So many prompts also with a server process each; 0: none.")] = 0,
     clock: Annotated[Clock, typer.Option(help="Of rates; `cpu` where other work shares the machine.")] = "wall",
 ) -> None:
@@ -65,7 +66,9 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     found = {}
     for kind in kinds:
-        found[kind] = measure(kind, shape, counts, laws, requests, rounds, length, cache_mb, apart, clock)
+        found[kind] = measure(
+            kind, shape, counts, laws, requests, rounds, length, cache_mb, cache_disk_mb, apart, clock
+        )
         (out / "serving.json").write_text(json.dumps(found, indent=1))
     (out / "serving.md").write_text(table(found))
     draw(found, out / "serving.svg")
@@ -74,10 +77,10 @@ def main(
 
 def measure(
     kind: Kind, shape: Shape, counts: Sequence[int], laws: Sequence[Law], requests: int, rounds: int, length: int,
-    cache_mb: int, apart: int, clock: Clock = "wall",
+    cache_mb: int, cache_disk_mb: int, apart: int, clock: Clock = "wall",
 ) -> dict[str, Any]:  # fmt: skip
-    """By way and round: rows per second, seconds of every request, prompts whose keys and values were kept and were not; the
-    tokens of texts and prompts for a fair comparison."""
+    """By way and round: rows per second, seconds of every request, prompts whose keys and values were in memory, on the
+    disk and nowhere; the tokens of texts and prompts for a fair comparison."""
     now = CLOCKS[clock]
     lm, rng = scene.frozen(model(kind, shape)), np.random.default_rng(0)
     weights, least = drawn_prompts(lm, max(*counts, PEER), length), requests * ROWS
@@ -94,10 +97,13 @@ def measure(
     found: dict[str, Any] = {}
     peer = SwappingPeft(model(kind, shape), weights[:PEER], kind is Kind.T5)
     rows = [EncodedRow(tuple(ids), (), i % PEER) for i, ids in enumerate(lm.text.sources(texts[:PEER])[0])]
-    engine = engine_of(lm, {str(i): weight for i, weight in enumerate(weights)}, cache_mb * 2**20)
+    prompts = {str(i): weight for i, weight in enumerate(weights)}
+    disk = cache_disk_mb * 2**20 if kind is Kind.LLAMA else 0
+    engine = engine_of(lm, prompts, cache_mb * 2**20, disk)
     with running(engine) as here, ExitStack() as others:
         own = {way: others.enter_context(apart_servers) for way, apart_servers in _apart(kind, shape, length, apart)}
         ways |= {way: _drawn(apart, Law.UNIFORM, least, rng) for way in own}
+        _asked(dict.fromkeys(prompts, here), list(prompts), texts)
         for number in range(rounds + 1):  # the first one warms up
             for way, names in ways.items():
                 before = _kept(engine)
@@ -110,6 +116,7 @@ def measure(
         for way, servers in own.items():
             found[way]["memory"] = servers.memory
     about = {"text": float(SIZES.mean()), "prompt": length, "shape": shape, "cache_mb": cache_mb, "clock": clock}
+    about["cache_disk_mb"] = cache_disk_mb
     return {"ways": found, **about}
 
 
@@ -145,8 +152,9 @@ def _asked(urls: Mapping[str, str], names: Sequence[str], texts: Sequence[str]) 
 
 
 def _kept(engine: Engine) -> np.ndarray:
-    """Prompts so far whose keys and values were kept, and were not."""
-    return np.array([engine.kept.hits, engine.kept.misses] if engine.kept else [0, 0])
+    """Prompts so far whose keys and values were in memory, on the disk, and nowhere."""
+    kept = engine.kept
+    return np.array([kept.hits, kept.read_back, kept.misses] if kept else [0, 0, 0])
 
 
 def _note(
@@ -155,9 +163,9 @@ def _note(
     number: int,
     rate: float,
     seconds: Sequence[float] = (),
-    kept: Sequence[int] = (0, 0),
+    kept: Sequence[int] = (0, 0, 0),
 ) -> None:
-    each = found.setdefault(way, {"rate": [], "seconds": [], "kept": [0, 0]})
+    each = found.setdefault(way, {"rate": [], "seconds": [], "kept": [0, 0, 0]})
     if number:
         each["rate"].append(rate)
         each["seconds"] += seconds
@@ -166,12 +174,11 @@ def _note(
 
 def table(found: dict[str, Any]) -> str:
     """As Markdown. Rates are relative to those of one prompt, of peft and of the plain model in the same round; `useful` counts
-    tokens of prompts and texts, against tokens of texts for the plain model; `kept` is the share of prompts in batches whose
-    keys and values were kept."""
-    lines = [
-        "| model | way | rows/s | p50, ms | p95, ms | p99, ms | of one prompt | of peft | useful, of plain | kept | MiB |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    tokens of prompts and texts, against tokens of texts for the plain model; `memory` and `disk` are the shares of prompts in
+    batches whose keys and values were found there."""
+    heads = ["rows/s", "p50, ms", "p95, ms", "p99, ms", "of one prompt", "of peft", "useful, of plain"]
+    heads += ["memory", "disk", "MiB"]
+    lines = [f"| model | way | {' | '.join(heads)} |", f"|---|---|{'---:|' * len(heads)}"]
     for kind, each in found.items():
         rates = {way: np.array(one["rate"]) for way, one in each["ways"].items()}
         for way, one in each["ways"].items():
@@ -182,7 +189,7 @@ def table(found: dict[str, Any]) -> str:
             cells += [f"{1000 * value:.0f}" for value in late] or [""] * 3
             cells += [f"{np.median(rates[way] / rates[other]):.2f}" for other in (ONE, "peft")]
             cells += ["" if way == "peft" else f"{useful:.2f}"]
-            cells += [f"{one['kept'][0] / sum(one['kept']):.2f}" if sum(one["kept"]) else ""]
+            cells += [f"{count / sum(one['kept']):.2f}" if sum(one["kept"]) else "" for count in one["kept"][:2]]
             cells += [f"{one['memory']:.0f}" if "memory" in one else ""]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

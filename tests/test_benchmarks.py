@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("peft", reason="the peer of the benchmarks, peft, is not installed")
 
-from benchmarks import causal, evaluation, memory, mixed, mixture, outside, real, rows, startup, training  # noqa: E402
+from benchmarks import causal, evaluation, kept, memory, mixed, mixture, outside, real, rows, startup, training  # noqa: E402
 from benchmarks.figure import draw  # noqa: E402
 from benchmarks.measure import Ratio, compare, table  # noqa: E402
 
@@ -107,8 +108,10 @@ def test_rows_on_a_real_model_do_the_same_on_both_sides(what):
 
 
 def test_the_benchmark_of_the_server_runs_at_toy_size(tmp_path):
-    """Three prompts whose keys and values do not fit the cache; a process for each of two."""
-    options = "--kinds LLaMA --counts 3 --laws uniform --requests 4 --rounds 1 --cache-mb 0 --apart 2"
+    """Three prompts whose keys and values do not fit the cache, so that the disk has them; a process for each of two."""
+    options = (
+        "--kinds LLaMA --counts 3 --laws uniform --requests 4 --rounds 1 --cache-mb 0 --cache-disk-mb 20 --apart 2"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving", "--out", str(tmp_path), *options.split()], cwd=ROOT,
         capture_output=True, text=True, timeout=600,
@@ -119,10 +122,19 @@ def test_the_benchmark_of_the_server_runs_at_toy_size(tmp_path):
         "1 prompt", "3 prompts, uniform", "plain model", "2 prompts, one process", "2 prompts, a process each", "peft"
     }  # fmt: skip
     assert all(len(way["rate"]) == 1 for way in ways.values())
-    assert ways["3 prompts, uniform"]["kept"][1] > 0
+    assert ways["3 prompts, uniform"]["kept"][1] > 0 == ways["3 prompts, uniform"]["kept"][2]
     assert ways["2 prompts, a process each"]["memory"] > 1.5 * ways["2 prompts, one process"]["memory"]
     assert len((tmp_path / "serving.md").read_text().splitlines()) == 2 + len(ways)
     assert (tmp_path / "serving.svg").stat().st_size > 5_000
+
+
+def test_what_a_prompt_costs_is_measured_at_toy_size(capsys):
+    kept.main("toy", 4, 20)
+    computed, written, read, device = (
+        float(each) for each in re.findall(r"[a-z]:? (\d+\.\d)", capsys.readouterr().out)
+    )
+    assert computed > read
+    assert min(written, read, device) >= 0
 
 
 def test_start_up_is_measured_on_a_store_of_many_runs(tmp_path):

@@ -1,4 +1,6 @@
-"""Texts to ask a server about, and what `cpeft predict` answers to one of them alone."""
+"""Texts to ask a server about, and what `cpeft predict` answers to one of them alone; waiting for something."""
+
+import time
 
 import numpy as np
 
@@ -20,3 +22,10 @@ def task_of(shop, name):
 def alone(shop, name, lm, row):
     """What `cpeft predict` answers to one row."""
     return load_subject(shop.prompts[name], lm=lm).predict(task_of(shop, name), [row])[0]
+
+
+def wait_for(true, limit_s=20.0):
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end, "nothing happens"
+        time.sleep(0.005)

@@ -23,6 +23,7 @@ from cpeft.serve import engine as engines
 from cpeft.serve.catalogue import Catalogue
 from cpeft.serve.prompts import load_prompts
 from cpeft.serve.results import Limits
+from cpeft.serve.start import server_config
 from cpeft.serve.web.guard import Metrics
 from cpeft.serve.web.http import make_app
 from tiny import P, make_lm, make_sources
@@ -107,7 +108,7 @@ class Running:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = self.listener.getsockname()
         self.url = f"http://127.0.0.1:{self.address[1]}"
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
+        self.server = uvicorn.Server(server_config(app, limits))
         self.thread = threading.Thread(target=lambda: asyncio.run(self.server.serve([self.listener])))
 
     def client(self, **options) -> "cpeft.Client":

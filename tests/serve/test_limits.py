@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from alone import wait_for
 
 from cpeft.serve.client import RequestFailed
 from cpeft.serve.results import Limits
@@ -19,13 +20,6 @@ ROW = {"text": "w1 w2"}
 @pytest.fixture(scope="module")
 def small():
     return Limits(body=2000, body_s=0.3, rows=3, row_tokens=12, new_tokens=8)
-
-
-def wait_for(true, limit_s=20.0):
-    end = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < end, "nothing happens"
-        time.sleep(0.005)
 
 
 BAD = [

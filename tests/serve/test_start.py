@@ -5,9 +5,12 @@ import re
 import shutil
 import signal
 import socket
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
+from alone import alone
 
 import cpeft
 from cpeft.errors import ConfigError
@@ -78,6 +81,12 @@ def test_the_command_refuses_what_cannot_be_served(cpeft_main, shops, tmp_path, 
     assert (code, "no key in it" in error) == (2, True)
     code, _, error = cpeft_main("serve", text, "--port", 0)
     assert (code, "its task 'mood' is unknown here" in error) == (2, True)
+    code, _, error = cpeft_main("serve", text, "--task", shops["t5"].tasks[0], "--cache-disk", 1, "--port", 0)
+    assert (code, "--cache-disk is for LLaMA-like decoder-only models" in error) == (2, True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    given = (shops["llama"].texts[0], "--task", shops["llama"].tasks[0])
+    code, _, error = cpeft_main("serve", *given, "--cache-disk", 1, "--port", 0)
+    assert (code, "--cache-disk: no temporary file can be made (no such file or directory)" in error) == (2, True)
 
 
 def test_sigterm_answers_what_was_accepted(shops, start, tmp_path):
@@ -101,6 +110,32 @@ def test_sigterm_answers_what_was_accepted(shops, start, tmp_path):
     assert {line["status"] for line in lines} == {200}
     assert len(lines) == 1 + len(answered)
     assert "w7 w2 w3" in lines[0]["body"]
+
+
+def test_the_cache_on_disk_gives_the_same_answers_and_leaves_nothing(shops, loaded, start, tmp_path):
+    """Killed or not."""
+    shop, lm, out, folder = shops["llama"], loaded["llama"][0], tmp_path / "out", tmp_path / "tmp"
+    folder.mkdir()
+    options = [part for task in shop.tasks for part in ("--task", task)]
+    asked = [(name, {"text": f"w{number} w2 w3"}) for number in range(3) for name in shop.prompts]
+    expected = [alone(shop, name, lm, row) for name, row in asked]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        out.write_text("")
+        process = start(
+            out, "serve", *shop.texts, *options, "--port", 0, "--cache", 0, "--cache-disk", 4, TMPDIR=str(folder)
+        )
+        address = wait_until(lambda: re.search(r"serving 6 prompts at (\S+)", out.read_text()), process)[1]
+        with cpeft.Client(address) as client:
+            found = [client.predict(name, [row])[0].answer for name, row in asked]
+        metrics = httpx.get(f"{address}/metrics").text
+        counts = dict(re.findall(r'cpeft_kept_prompts{found="(\w+)"} ([\d.]+)', metrics))
+        process.send_signal(number)
+        assert process.wait(60) == (0 if number == signal.SIGTERM else -number)
+        assert found == expected
+        assert float(counts["disk"]) >= 2 * (len(shop.prompts) - 1)  # each but the run that mixes, after the first turn
+        assert float(counts["no"]) <= len(shop.prompts)
+        assert "cpeft_cache_disk_errors 0.0" in metrics
+        assert not list(folder.iterdir())
 
 
 def test_the_front_and_the_client_need_no_torch_and_say_what_they_need():

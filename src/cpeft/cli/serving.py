@@ -38,6 +38,9 @@ def serve(
     deadline: Annotated[float, Option(min=0.1, help="Seconds to answer a request.")] = 30.0,
     token_budget: Annotated[int, Option("--token-budget", min=1, help="Tokens of one batch.")] = 16384,
     cache: Annotated[int, Option(min=0, help="MiB for keys and values of prompts on a decoder-only model.")] = 1024,
+    cache_disk: Annotated[
+        int, Option("--cache-disk", min=0, help="MiB in a temporary file for those that do not fit --cache; 0: none.")
+    ] = 0,
     log_texts: Annotated[bool, Option("--log-texts", help="Write the bodies of requests into the log.")] = False,
 ) -> None:
     """Answer requests over HTTP from any number of prompts on one model, until SIGTERM."""
@@ -58,6 +61,12 @@ def serve(
         read_keys(key_file, KEYS),
         read_keys(admin_key_file, option="--admin-key-file"),
         log_texts,
-        Limits(queue=queue, deadline_s=deadline, token_budget=token_budget, kept_bytes=cache * 2**20),
+        Limits(
+            queue=queue,
+            deadline_s=deadline,
+            token_budget=token_budget,
+            kept_bytes=cache * 2**20,
+            disk_bytes=cache_disk * 2**20,
+        ),
     )
     start(serving, port, workers, lambda line: console.print(line, markup=False))

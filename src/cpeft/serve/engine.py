@@ -14,12 +14,13 @@ import torch
 
 from cpeft.data.rows import EncodedRow
 from cpeft.data.user_files import check_columns
-from cpeft.errors import ConfigError, TooLong
+from cpeft.errors import ConfigError, TooLong, reason
 from cpeft.evaluation.decoding import DecodedRow, decode_read, decode_rows
 from cpeft.models.fast.causal_reading import KeptPrompts
 from cpeft.models.fast.packed_llama import PackedLlama
 from cpeft.models.fast.reading import Reading
 from cpeft.models.fast.steps import steps_of
+from cpeft.models.fast.tensor_file import TensorFile
 from cpeft.models.greedy import end_tokens
 from cpeft.models.mixed import read_mixed
 from cpeft.serve.catalogue import Catalogue
@@ -47,7 +48,9 @@ class _Open:
 class Engine:
     """Answers rows behind the prompts of a catalogue. `on_batch` is called with the number of rows of every batch.
 
-    `start` before the first request; `close` answers what waits and ends the thread."""
+    `start` before the first request; `close` answers what waits and ends the thread.
+
+    Raises ConfigError for a cache on a disk that the model or this machine cannot have."""
 
     def __init__(
         self, catalogue: Catalogue, limits: Limits, on_batch: Callable[[int], object] = lambda rows: None
@@ -55,7 +58,11 @@ class Engine:
         self.catalogue, self.limits, self.on_batch, self.lm = catalogue, limits, on_batch, catalogue.lm
         self.scheduler = Scheduler(limits.queue, limits.token_budget)
         packed = self.lm.packed
-        self.kept = KeptPrompts(packed, limits.kept_bytes) if isinstance(packed, PackedLlama) else None
+        self.kept = _kept(packed, limits) if isinstance(packed, PackedLlama) else None
+        if limits.disk_bytes and not self.kept:
+            raise ConfigError(
+                "--cache-disk is for LLaMA-like decoder-only models on a CPU: leave it out for this model"
+            )
         self._steps = steps_of(packed) if packed else None
         self._open: dict[int, _Open] = {}
         self._thread = threading.Thread(target=self._work, name="cpeft-engine", daemon=True)
@@ -67,6 +74,8 @@ class Engine:
         """Answer the rows that wait, and end."""
         self.scheduler.close()
         self._thread.join()
+        if self.kept and self.kept.disk:
+            self.kept.disk.close()
 
     @property
     def ready(self) -> bool:
@@ -260,3 +269,11 @@ class Engine:
             waiting.request.fail(error)
         else:
             waiting.request.put(waiting.place, result)
+
+
+def _kept(packed: PackedLlama, limits: Limits) -> KeptPrompts:
+    try:
+        disk = TensorFile(limits.disk_bytes) if limits.disk_bytes else None
+    except OSError as error:
+        raise ConfigError(f"--cache-disk: no temporary file can be made ({reason(error)}); set TMPDIR") from None
+    return KeptPrompts(packed, limits.kept_bytes, disk)

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what clients send and on what waits. `body` is in bytes, `deadline_s` the time to answer a request,
-    `body_s` the time to send one; `token_budget` the tokens of one batch, prompts and padding included; `open_rows` are
-    generated at once, and `kept_bytes` bound the keys and values of prompts on a decoder-only model."""
+    """Bounds on what clients send and on what waits. `body` is in bytes, `deadline_s` the time to answer a request, `head_s`
+    and `body_s` the time to send the head and the body of one; `token_budget` the tokens of one batch, prompts and padding
+    included; `open_rows` are generated at once; `kept_bytes` in memory and `disk_bytes` on a disk bound the keys and values of
+    prompts on a decoder-only model."""
 
     body: int = 2**20
+    head_s: float = 20.0
     body_s: float = 10.0
     rows: int = 256
     row_tokens: int = 4096
@@ -28,6 +30,7 @@ class Limits:
     connections: int = 512
     open_rows: int = 32
     kept_bytes: int = 2**30
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True)

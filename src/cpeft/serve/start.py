@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from uvicorn.supervisors import Multiprocess
 from cpeft.errors import ConfigError, CpeftError, reason
 from cpeft.serve.results import Limits
 from cpeft.serve.root import PromptRoot, folders_of
+from cpeft.serve.web.connection import Connection
 from cpeft.serve.web.guard import LOOPBACK, Metrics
 
 if TYPE_CHECKING:
@@ -146,21 +148,24 @@ def serve(serving: Serving, port: int = 8000, workers: int = 1, show: Callable[[
             address = f"http://{name}:{listener.getsockname()[1]}"
             if workers > 1:
                 show(f"{workers} workers at {address}, each with a model of its own; loading")
-                config = _config(_Worker(serving, workers), serving.limits, factory=True, workers=workers)
+                config = server_config(_Worker(serving, workers), serving.limits, factory=True, workers=workers)
                 Multiprocess(config, [listener]).run()
                 return
             app, catalogue = serving.load()
             lines = f"serving {len(catalogue.prompts)} prompts at {address}\n{catalogue.lines()}"
-            _run(_Server(_config(app, serving.limits), lambda: show(lines)), listener)
+            _run(_Server(server_config(app, serving.limits), lambda: show(lines)), listener)
     finally:
         log.setLevel(level)
         if handler:
             log.removeHandler(handler)
 
 
-def _config(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
+def server_config(app: Any, limits: Limits, **more: Any) -> uvicorn.Config:
+    """uvicorn's configuration; one for every server, also those of tests."""
     return uvicorn.Config(
         app,
+        http=partial(Connection, head_s=limits.head_s),  # type: ignore[arg-type]
+        ws="none",  # nothing here speaks it, and its connections have other limits
         access_log=False,
         log_level="warning",
         server_header=False,

@@ -4,7 +4,7 @@ A pass yields keys and values. Those of a prompt are kept until it changes, so t
 for all rows and batches; those of a text serve every label (`label_trie.py`) and `generate`, so that a text is read once.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,6 +19,7 @@ from cpeft.models.fast.packed_llama import LEAD, Known, PackedLlama, behind, dis
 from cpeft.models.fast.packed_t5 import AT_ONCE
 from cpeft.models.fast.reading import Reading, extras_of
 from cpeft.models.fast.rows import PackedRows
+from cpeft.models.fast.tensor_file import TensorFile, mapped
 
 NODES = 2**13  # of a trie, over all rows, in one pass
 KEPT_BYTES = 2**28  # of keys and values of prompts: 58 prompts of 100 rows on a model of 135 million parameters
@@ -26,12 +27,14 @@ KEPT_BYTES = 2**28  # of keys and values of prompts: 58 prompts of 100 rows on a
 
 class KeptPrompts:
     """Keys and values of prompts by key, until the prompt of a key changes; above `most_bytes` those go that were not used for
-    longest. The `lead` that all texts so far had in common counts as a part of every prompt. `hits` and `misses` count."""
+    longest, to the `disk` where there is one, and stay there when they are read back. The `lead` that all texts so far had in
+    common counts as a part of every prompt. `hits` (in memory), `read_back` and `misses` count."""
 
-    def __init__(self, packed: PackedLlama, most_bytes: int = KEPT_BYTES) -> None:
-        self.packed, self.most_bytes = packed, most_bytes
-        self.hits = self.misses = self.bytes = 0
-        self._known: dict[Hashable, tuple[Tensor, Known]] = {}  # from the one not used for longest to the last used
+    def __init__(self, packed: PackedLlama, most_bytes: int = KEPT_BYTES, disk: TensorFile | None = None) -> None:
+        self.packed, self.most_bytes, self.disk = packed, most_bytes, disk
+        self.hits = self.read_back = self.misses = self.bytes = 0
+        # prompt and keys and values of all layers, from the one not used for longest to the last used
+        self._known: dict[Hashable, tuple[Tensor, Tensor]] = {}
         self._lead: Tensor | None = None
 
     def lead(self, source_BL: Int[Tensor, "B L"], mask_BL: Tensor) -> int:
@@ -47,31 +50,61 @@ class KeptPrompts:
 
     def of(self, keys: Sequence[Hashable], prompts: Sequence[Float[Tensor, "P D"]]) -> list[Known]:
         """Keys and values of each of these prompts by layer, [2, 1, keys, P, width]; missing ones are computed."""
-        missing = [place for place, key in enumerate(keys) if not self._knows(key, prompts[place])]
-        self.hits, self.misses = self.hits + len(keys) - len(missing), self.misses + len(missing)
+        wanted, missing = set(keys), []
+        for place, key in enumerate(keys):
+            if not self._finds(key, prompts[place]):
+                missing.append(place)
+            self._make_room(wanted)
         made = read_each(self.packed, [prompts[place] for place in missing])
         for place, known in zip(missing, made, strict=True):
-            self._keep(keys[place], prompts[place].clone(), [layer.clone() for layer in known])
-        wanted = [self._known[key][1] for key in keys]
-        for key in keys:
+            prompt_PD, layers = prompts[place], mapped((len(known), *known[0].shape), known[0].dtype)
+            copy_PD = mapped(prompt_PD.shape, prompt_PD.dtype).copy_(prompt_PD)
+            self._keep(keys[place], copy_PD, torch.stack(known, out=layers))
+            self._make_room(wanted)
+        return [list(self._known[key][1]) for key in keys]
+
+    def _make_room(self, wanted: Set[Hashable]) -> None:
+        """Evict one after the other, so that what comes next can use the memory of what went; but not those wanted now."""
+        while (
+            self.bytes > self.most_bytes
+            and (oldest := next((k for k in self._known if k not in wanted), None)) is not None
+        ):
+            self._evict(oldest)
+
+    def _finds(self, key: Hashable, prompt_PD: Tensor) -> bool:
+        """Whether those of this prompt are in memory, or were on the disk and are in memory now. Those of another prompt under
+        the key are forgotten, so that what memory and disk have under a key is the same."""
+        if key in self._known and torch.equal(self._known[key][0], prompt_PD):
+            self.hits += 1
             self._known[key] = self._known.pop(key)
-        for key in list(self._known)[: -len(set(keys))]:
-            if self.bytes > self.most_bytes:
-                self._forget(key)
-        return wanted
+            return True
+        self._forget(key)
+        if self.disk and (stored := self.disk.get(key)):
+            if torch.equal(stored[0], prompt_PD):
+                self.read_back += 1
+                self._keep(key, *stored)
+                return True
+            self.disk.forget(key)
+        self.misses += 1
+        return False
 
-    def _knows(self, key: Hashable, prompt_PD: Tensor) -> bool:
-        return key in self._known and torch.equal(self._known[key][0], prompt_PD)
-
-    def _keep(self, key: Hashable, prompt_PD: Tensor, known: Known) -> None:
+    def _keep(self, key: Hashable, prompt_PD: Tensor, known: Tensor) -> None:
         self._forget(key)
         self._known[key] = prompt_PD, known
-        self.bytes += sum(each.nbytes for each in (prompt_PD, *known))
+        self.bytes += prompt_PD.nbytes + known.nbytes
+
+    def _evict(self, key: Hashable) -> None:
+        """From memory; written once, however often it is read back."""
+        if self.disk and key in self.disk:
+            self.disk.touch(key)
+        elif self.disk:
+            self.disk.put(key, self._known[key])
+        self._forget(key)
 
     def _forget(self, key: Hashable) -> None:
         if key in self._known:
             prompt_PD, known = self._known.pop(key)
-            self.bytes -= sum(each.nbytes for each in (prompt_PD, *known))
+            self.bytes -= prompt_PD.nbytes + known.nbytes
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ class Metrics:
         self.batch = Histogram("cpeft_batch_rows", "Rows of a batch.", buckets=sizes, **make)
         self.waiting = Gauge("cpeft_waiting_rows", "Rows in the queue.", **make)
         self.prompts = Gauge("cpeft_prompts", "Prompts that are served.", **make)
-        self.kept = Gauge(
-            "cpeft_kept_prompts", "Prompts whose keys and values were kept, and were not.", ["found"], **make
-        )
+        about = "Prompts of batches by where their keys and values were found; `no`: read anew."
+        self.kept = Gauge("cpeft_kept_prompts", about, ["found"], **make)
+        self.disk_errors = Gauge("cpeft_cache_disk_errors", "Failed writes and reads of the cache on disk.", **make)
 
 
 class Guard:

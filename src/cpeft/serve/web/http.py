@@ -64,8 +64,11 @@ def make_app(
     metrics.waiting.set_function(lambda: len(engine.scheduler))
     metrics.prompts.set_function(lambda: len(engine.catalogue.prompts))
     if kept := engine.kept:
-        metrics.kept.labels("yes").set_function(lambda: kept.hits)
+        metrics.kept.labels("memory").set_function(lambda: kept.hits)
+        metrics.kept.labels("disk").set_function(lambda: kept.read_back)
         metrics.kept.labels("no").set_function(lambda: kept.misses)
+        if disk := kept.disk:
+            metrics.disk_errors.set_function(lambda: disk.errors)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
