@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESOLUTIONS = {"lowest": "lowest-direct", "newest": "highest"}
 EXTRAS = ("carbon", "gguf", "peft", "rouge", "serve", "slurm")
-WITH = ("pytest", "hypothesis", "beartype", "openai")  # what the tests need, at any version
+WITH = ("pip", "pytest", "hypothesis", "beartype", "openai")  # what the tests need, at any version
 TESTS = (
     "tests/prompts",
     "tests/stats",
