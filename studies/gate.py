@@ -1,8 +1,8 @@
-"""Which tasks the gate admits, as Markdown: python -m studies.smollm2-gate.gate STORE [TASK ...]
+"""Which tasks a gate admits, as Markdown: python -m studies.gate STORE [TASK ...]
 
 A task is admitted if its tuned prompt is at least `LEAD` points above the best constant answer and above the best score without
 tuning: greedy, most probable label, calibrated; without and with four examples in the context. All on the validation rows of
-one seed; accuracy for every task.
+one seed; accuracy for every task. The store has the runs of a recipe with the stages `untuned` and `gate`.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 from studies.scores import table
 
 from cpeft.evaluation.task_data import task_data
-from cpeft.models.loading import load_lm
+from cpeft.models.loading import FrozenLM
 from cpeft.store.run_folder import Store
 from cpeft.use.target import Subject, load_subject
 
@@ -23,12 +23,14 @@ def gate(store: Path, only: list[str]) -> list[str]:
     runs = [run for run in Store(store).runs() if run.done]
     untuned = [run for run in runs if run.result().stage == "untuned"]
     tuned = [run for run in runs if run.result().stage == "gate"]
-    lm, rows = load_lm("smollm2", dtype="float32"), []
+    lm: FrozenLM | None = None
+    rows = []
     for run in tuned:
         (task,) = run.result().tasks
         if only and task not in only:
             continue
         subject = load_subject(str(run.path), lm=lm)
+        lm = subject.learner.lm
         own, constant = validation(subject, task)[METRIC], most_frequent(subject, task)
         if own < constant + LEAD:  # refused whatever the untuned model does, whose examples are long
             rows.append([task, f"{constant:.1f}", "", f"{own:.1f}", f"{own - constant:+.1f}", ""])
