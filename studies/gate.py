@@ -8,12 +8,11 @@ one seed; accuracy for every task. The store has the runs of a recipe with the s
 import sys
 from pathlib import Path
 
-from studies.scores import table
-
 from cpeft.evaluation.task_data import task_data
 from cpeft.models.loading import FrozenLM
 from cpeft.store.run_folder import Store
 from cpeft.use.target import Subject, load_subject
+from studies.scores import table
 
 LEAD, METRIC = 5.0, "accuracy"
 

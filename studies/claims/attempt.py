@@ -1,23 +1,26 @@
 """Claims of the replication of ATTEMPT, and those of the original paper that it repeats."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from cpeft.report.published import against
-from studies.claims.claim import Claim, Evidence, Found, Judge
+from studies.claims.claim import Claim, Evidence, Found, Judge, Verdict
 from studies.claims.frames import committed, printed, scores
 from studies.claims.rules import best_of, differences, spreads, trend
 
 SMOLLM2 = "SmolLM2-135M-Instruct Q4_1"
 MINILM = "minilm-seq2seq, 30 million parameters, bfloat16"
+MINILM_FLOAT32 = "minilm-seq2seq, 30 million parameters, float32"
 MINI = "mini, 7.8 million parameters"
 T5 = "T5-base, published figures"
 SEVEN = "Seven target tasks or more, each method on the same rows and seeds of every one"
 PUBLISHED = json.loads(Path(against.__file__).with_name("published.json").read_text(encoding="utf-8"))
 KIN = ("SPoT sentiment (kin)", "SPoT entailment (kin)")  # on mini's targets
+SHARED = ("shared", "ATTEMPT shared")
 FULL = ("prompt tuning (vocab)", "SPoT (mnli)", "ATTEMPT")  # of replication-minilm
 
 # Training rows of the published splits
@@ -29,11 +32,24 @@ ROWS = {
 }  # fmt: skip
 
 
-def smollm2(judge: Judge, study: str = "attempt-smollm2") -> Evidence:
+def smollm2(judge: Judge, study: str = "attempt-smollm2", recipe: str = "recipe") -> Evidence:
     """A study of SmolLM2, whose frame is committed once it was run."""
+    return framed(study, SMOLLM2, "smollm2", judge, recipe)
+
+
+def targets(judge: Judge, recipe: str = "recipe") -> Evidence:
+    """The study of seven targets that a prompt can teach minilm-seq2seq."""
+    return framed("minilm-targets", MINILM_FLOAT32, "minilm", judge, recipe)
+
+
+def framed(study: str, model: str, alias: str, judge: Judge, recipe: str) -> Evidence:
+    """A study whose score frame is committed; the name of a recipe beside the study's own stands in the table."""
     folder = f"studies/{study}"
-    command = f"cpeft run {folder}/recipe.toml --store STORE && cpeft report STORE --frame {folder}/data/scores.parquet"
-    return Evidence(study, SMOLLM2, command, partial(committed, study, "smollm2"), judge)
+    command = (
+        f"cpeft run {folder}/{recipe}.toml --store STORE && cpeft report STORE --frame {folder}/data/scores.parquet"
+    )
+    name = study if recipe == "recipe" else f"{study}, {recipe}"
+    return Evidence(name, model, command, partial(committed, study, alias), judge)
 
 
 def page(study: str, model: str, judge: Judge, every_seed: str = "every seed", recipe: str = "recipe") -> Evidence:
@@ -52,6 +68,16 @@ def minus(name: str, first: tuple[str, str], second: tuple[str, str]) -> Judge:
 
     def judge(frame: pd.DataFrame) -> Found:
         return differences((name, scores(frame, *first), scores(frame, *second)))
+
+    return judge
+
+
+def changes(name: str, first: tuple[str, str], second: tuple[str, str]) -> Judge:
+    """The same for a claim that names no direction: a difference either way supports it."""
+
+    def judge(frame: pd.DataFrame) -> Found:
+        found = minus(name, first, second)(frame)
+        return replace(found, verdict=Verdict.SUPPORTED) if found.verdict is Verdict.REFUTED else found
 
     return judge
 
@@ -134,7 +160,7 @@ def attention_rate(frame: pd.DataFrame) -> Found:
         frame[frame["label"] == f"fresh attention attention_lr={rate}"].assign(label="fresh", stage=str(rate))
         for rate in (0.01, 0.1)
     ]
-    return minus("rate 0.01 - rate 0.1", ("0.01", "fresh"), ("0.1", "fresh"))(pd.concat(rates))
+    return changes("rate 0.01 - rate 0.1", ("0.01", "fresh"), ("0.1", "fresh"))(pd.concat(rates))
 
 
 def trained_attention(frame: pd.DataFrame) -> Found:
@@ -161,7 +187,11 @@ CLAIMS = (
         "ATTEMPT on one target at a time gains from better source prompts.",
         "Replication, Tables 2 and 3 (pictures, not found as numbers)",
         f"{SEVEN}, from sources of rising quality",
-        (minilm(ladder), never("paper/attempt-studies")),
+        (
+            targets(minus("120 steps - 0 steps", ("single", "ATTEMPT"), ("quality", "sources of 0 steps")), "more"),
+            minilm(ladder),
+            never("paper/attempt-studies"),
+        ),
     ),
     Claim(
         "Single-task above multi-task",
@@ -169,8 +199,9 @@ CLAIMS = (
         "Replication, Tables 2 and 3 (pictures; the prose: multi below single on both averages)",
         f"{SEVEN}; several shared runs, as targets of one run share its luck, which no test over tasks can see",
         (
-            smollm2(minus("single - shared", ("single", "ATTEMPT"), ("shared", "ATTEMPT shared"))),
-            minilm(minus("single - shared", ("single", "ATTEMPT"), ("shared", "ATTEMPT shared"))),
+            smollm2(minus("single - shared", ("single", "ATTEMPT"), SHARED)),
+            targets(minus("single - shared", ("single", "ATTEMPT"), SHARED)),
+            minilm(minus("single - shared", ("single", "ATTEMPT"), SHARED)),
             replication("full", "ATTEMPT", "ATTEMPT shared"),
             replication("few", "ATTEMPT", "ATTEMPT shared"),
         ),
@@ -189,6 +220,7 @@ CLAIMS = (
         f"{SEVEN}, ATTEMPT and prompt tuning from the same start",
         (
             smollm2(lambda frame: held_back(frame, "single", "ATTEMPT", "prompt tuning")),
+            targets(lambda frame: held_back(frame, "single", "ATTEMPT", "prompt tuning")),
             minilm(lambda frame: held_back(frame, "single", "ATTEMPT", "prompt tuning")),
             page("replication-minilm", MINILM, lambda frame: held_back(frame, "full", "ATTEMPT", "prompt tuning (vocab)")),
         ),
@@ -201,6 +233,7 @@ CLAIMS = (
         "sets too, which alone widens the scatter",
         (
             smollm2(lambda frame: sizes(frame, "single", "prompt tuning", "SPoT", "ATTEMPT")),
+            targets(lambda frame: sizes(frame, "single", "prompt tuning", "SPoT", "ATTEMPT")),
             page("replication-minilm", MINILM, lambda frame: sizes(frame, "full", *FULL)),
             minilm(lambda frame: sizes(frame, "single", "prompt tuning", "SPoT", "ATTEMPT")),
         ),
@@ -212,6 +245,7 @@ CLAIMS = (
         "Nothing: the best of several numbers lies above their mean. The figure says how far by chance alone",
         (
             smollm2(lambda frame: best_of(scores(frame, "single", "ATTEMPT"))),
+            targets(lambda frame: best_of(scores(frame, "single", "ATTEMPT"))),
             minilm(lambda frame: best_of(scores(frame, "single", "ATTEMPT"))),
             page("replication-minilm", MINILM, lambda frame: best_of(scores(frame, "full", "ATTEMPT"))),
         ),
@@ -222,21 +256,32 @@ CLAIMS = (
         "Without attention that was trained before, as the original has it, the shared run falls behind.",
         "Replication, discussion (it pre-trained none)",
         f"{SEVEN}, shared runs with attention trained before and fresh",
-        (page("attempt-studies-mini", MINI, trained_attention), never("paper/attempt-studies")),
+        (
+            targets(minus("pre-trained - fresh", ("shared-attention", "pre-trained attention"), SHARED), "more"),
+            page("attempt-studies-mini", MINI, trained_attention),
+            never("paper/attempt-studies"),
+        ),
     ),
     Claim(
         "The attention's learning rate matters",
         "A learning rate of its own for the attention changes the results.",
         "Replication, discussion (it used none; the original's had no effect, as its group of parameters was always empty)",
         f"{SEVEN}, two rates or more",
-        (page("attempt-studies-mini", MINI, attention_rate), never("paper/attempt-studies")),
+        (
+            targets(changes("rate 0.01 - rate 0.1", ("shared-attention", "rate 0.01"), SHARED), "more"),
+            page("attempt-studies-mini", MINI, attention_rate),
+            never("paper/attempt-studies"),
+        ),
     ),
     Claim(
         "Number labels hurt",
         "Numbers as labels, in the place of words, lower the scores.",
         "Replication, discussion (suspected there)",
         f"{SEVEN}, the same method with words and with numbers",
-        (smollm2(minus("words - numbers", ("numbers", "words"), ("numbers", "numbers"))),),
+        (
+            smollm2(minus("words - numbers", ("numbers", "words"), ("numbers", "numbers"))),
+            targets(minus("words - numbers", ("single", "prompt tuning"), ("numbers", "numbers")), "more"),
+        ),
     ),
     Claim(
         "Vocabulary starts are unstable",
@@ -245,6 +290,7 @@ CLAIMS = (
         f"{SEVEN}, several seeds",
         (
             smollm2(steadier("deviation of prompt tuning - of SPoT", "single", "prompt tuning", "SPoT")),
+            targets(steadier("deviation of prompt tuning - of SPoT", "single", "prompt tuning", "SPoT")),
             minilm(steadier("deviation of prompt tuning - of SPoT", "single", "prompt tuning", "SPoT")),
             page(
                 "replication-minilm", MINILM,
@@ -266,6 +312,7 @@ CLAIMS = (
         SEVEN,
         (
             smollm2(minus("SPoT - prompt tuning", ("single", "SPoT"), ("single", "prompt tuning"))),
+            targets(minus("SPoT - prompt tuning", ("single", "SPoT"), ("single", "prompt tuning"))),
             page("mini", MINI, lambda frame: one_task(frame, "vocabulary", *KIN), "every seed, 10 to 19", "transfer"),
             minilm(minus("SPoT - prompt tuning", ("single", "SPoT"), ("single", "prompt tuning"))),
             replication("full", "SPoT (mnli)", "prompt tuning (vocab)"),
@@ -278,6 +325,7 @@ CLAIMS = (
         SEVEN,
         (
             smollm2(minus("ATTEMPT - prompt tuning", ("single", "ATTEMPT"), ("single", "prompt tuning"))),
+            targets(minus("ATTEMPT - prompt tuning", ("single", "ATTEMPT"), ("single", "prompt tuning"))),
             page("mini", MINI, lambda frame: one_task(frame, "vocabulary", "ATTEMPT"), "every seed, 10 to 19", "transfer"),
             minilm(minus("ATTEMPT - prompt tuning", ("single", "ATTEMPT"), ("single", "prompt tuning"))),
             replication("full", "ATTEMPT", "prompt tuning (vocab)"),
@@ -290,6 +338,7 @@ CLAIMS = (
         SEVEN,
         (
             smollm2(minus("ATTEMPT - SPoT", ("single", "ATTEMPT"), ("single", "SPoT"))),
+            targets(minus("ATTEMPT - SPoT", ("single", "ATTEMPT"), ("single", "SPoT"))),
             minilm(minus("ATTEMPT - SPoT", ("single", "ATTEMPT"), ("single", "SPoT"))),
             replication("full", "ATTEMPT", "SPoT (mnli)"),
         ),

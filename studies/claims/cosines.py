@@ -1,15 +1,17 @@
 """Cosines of prompts and of their task vectors, for the claims about similarity: published ones, and those of our studies."""
 
+from collections.abc import Callable
 from functools import partial
 
-from cpeft.store.similarity import SavedSimilarity
-from studies.claims.attempt import PUBLISHED, SMOLLM2
+from cpeft.store.similarity import SavedSimilarity, SimilarityTables
+from studies.claims.attempt import MINILM_FLOAT32, PUBLISHED, SMOLLM2
 from studies.claims.claim import Evidence, Found, Judge, Verdict
 from studies.claims.frames import compared
 from studies.claims.rules import Cells, mantel, over_pairs
 
 TASKS = ("MNLI", "QQP", "QNLI", "SST2", "STS-B", "MRPC", "RTE", "CoLA", "TREC", "DBPedia", "Yelp")
 STUDY = "tpv-smollm2"
+Side = tuple[str, str, bool]  # prompts or vectors; of the same or of other origins; of one task or of two
 
 # --- published
 
@@ -62,16 +64,28 @@ def apart(bound: float) -> Found:
 # --- cosines of a study of ours, between the means of the rows, as published
 
 
-def smollm2_cosines(judge: Judge) -> Evidence:
-    """The stage `similarity` of the study on SmolLM2."""
-    folder = f"studies/{STUDY}"
-    command = f"cpeft run {folder}/recipe.toml --store STORE && cp STORE/similarity/*/similarity.json {folder}/data"
-    return Evidence(STUDY, SMOLLM2, command, partial(compared, STUDY), judge)
+def cosines_of(study: str, model: str, judge: Judge, recipe: str = "recipe", file: str = "similarity.json") -> Evidence:
+    """A study's stage `similarity`; the name of a recipe beside the study's own stands in the table."""
+    folder = f"studies/{study}"
+    command = (
+        f"cpeft run {folder}/{recipe}.toml --store STORE && cp STORE/similarity/*/similarity.json {folder}/data/{file}"
+    )
+    name = study if recipe == "recipe" else f"{study}, {recipe}"
+    return Evidence(name, model, command, partial(compared, study, file), judge)
 
 
-def found_cells(found: SavedSimilarity, what: str, pairs: str, same_task: bool = False) -> Cells:
+def ours(comparison: Callable[[str], Judge]) -> tuple[Evidence, ...]:
+    """One comparison of cosines in every study of ours: over origins of two tasks, and over tasks."""
+    return (
+        cosines_of(STUDY, SMOLLM2, comparison("origins"), "six", "similarity-six.json"),
+        cosines_of(STUDY, SMOLLM2, comparison("tasks")),
+        cosines_of("minilm-targets", MINILM_FLOAT32, comparison("tasks")),
+    )
+
+
+def task_cells(found: SavedSimilarity, what: str, pairs: str, same_task: bool) -> Cells:
     """Mean cosines by pair of tasks over `pairs` of prompts of the same or of other origins."""
-    (card,) = [card for card in found.cards if (card.what, card.rows) == (what, "live")]
+    card = card_of(found, what)
     means = card.by_task["token_mean"][pairs]
     return {
         (one, two): value
@@ -81,38 +95,53 @@ def found_cells(found: SavedSimilarity, what: str, pairs: str, same_task: bool =
     }
 
 
-def origins_compared(what: str) -> Judge:
+def origin_cells(found: SavedSimilarity, what: str, pairs: str, same_task: bool) -> Cells:
+    """The same by pair of origins, over prompts of one task or of two."""
+    card = card_of(found, what)
+    values: dict[tuple[str, str], list[float]] = {}
+    for i, one in enumerate(card.prompts):
+        for j, two in enumerate(card.prompts[:i]):
+            low, high = sorted((one.origin, two.origin))
+            if (one.task == two.task) == same_task and (low == high) == (pairs == "same"):
+                values.setdefault((low, high), []).append(card.matrices["token_mean"][i][j])
+    return {pair: sum(each) / len(each) for pair, each in values.items()}
+
+
+def card_of(found: SavedSimilarity, what: str) -> SimilarityTables:
+    (card,) = [card for card in found.cards if (card.what, card.rows) == (what, "live")]
+    return card
+
+
+def cells_compared(name: str, first: Side, second: Side, over: str) -> Judge:
     def judge(found: SavedSimilarity) -> Found:
-        same, other = (found_cells(found, what, pairs) for pairs in ("same", "other"))
-        return over_pairs("same - other origin", same, other, tasks_of(found))
+        cells = task_cells if over == "tasks" else origin_cells
+        card = found.cards[0]
+        units = card.tasks if over == "tasks" else sorted({each.origin for each in card.prompts})
+        return over_pairs(name, cells(found, *first), cells(found, *second), units, over)
 
     return judge
 
 
-def tasks_compared(found: SavedSimilarity) -> Found:
-    own, two = (found_cells(found, "vectors", "other", same_task) for same_task in (True, False))
-    return over_pairs("same - other task, other origins", own, two, tasks_of(found))
+def origins_compared(what: str, over: str) -> Judge:
+    return cells_compared("same - other origin", (what, "same", False), (what, "other", False), over)
 
 
-def kinds_compared(same_task: bool) -> Judge:
-    def judge(found: SavedSimilarity) -> Found:
-        name = f"vectors - prompts, {'one task' if same_task else 'two tasks'}, other origins"
-        sides = (found_cells(found, what, "other", same_task) for what in ("vectors", "prompts"))
-        return over_pairs(name, *sides, tasks_of(found))
+def tasks_compared(over: str) -> Judge:
+    return cells_compared(
+        "same - other task, other origins", ("vectors", "other", True), ("vectors", "other", False), over
+    )
 
-    return judge
+
+def kinds_compared(same_task: bool, over: str) -> Judge:
+    name = f"vectors - prompts, {'one task' if same_task else 'two tasks'}, other origins"
+    return cells_compared(name, ("vectors", "other", same_task), ("prompts", "other", same_task), over)
 
 
 def lengths(found: SavedSimilarity) -> Found:
     """How far the cosines of prompts lie from those of vectors, beside how far training moved the prompts."""
-    sides = [found_cells(found, what, "other") for what in ("prompts", "vectors")]
+    sides = [task_cells(found, what, "other", same_task=False) for what in ("prompts", "vectors")]
     distance = {pair: abs(value - sides[1][pair]) for pair, value in sides[0].items()}
-    tasks = tasks_of(found)
-    apart = over_pairs("|prompt - vector|", distance, dict.fromkeys(distance, 0.0), tasks)
-    shares = [each.share for card in found.cards for each in card.prompts if card.what == "vectors" and each.share]
+    apart = over_pairs("|prompt - vector|", distance, dict.fromkeys(distance, 0.0), found.cards[0].tasks)
+    shares = [each.share for each in card_of(found, "vectors").prompts if each.share]
     moved = f"a vector is {min(shares):.1f} to {max(shares):.1f} times as long as its origin"
     return Found(f"{apart.figure}; {moved}", Verdict.NOT_TESTABLE, apart.estimate, apart.interval)
-
-
-def tasks_of(found: SavedSimilarity) -> tuple[str, ...]:
-    return found.cards[0].tasks

@@ -29,9 +29,9 @@ def committed(study: str, model: str) -> pd.DataFrame | None:
     return tidy(frame)
 
 
-def compared(study: str) -> SavedSimilarity | None:
+def compared(study: str, file: str) -> SavedSimilarity | None:
     """What a study's stage `similarity` found, None before it was run."""
-    return read_similarity(STUDIES / study / "data" / "similarity.json")
+    return read_similarity(STUDIES / study / "data" / file)
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:

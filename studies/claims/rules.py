@@ -13,12 +13,13 @@ from cpeft.stats.paired import Paired, compare, task_means
 from studies.claims.claim import Found, Verdict
 from studies.claims.frames import TaskSeeds
 
-FEWEST = {"tasks": 7, "seeds": 6}  # units; seven reach 2/128 at the least, 0.047 after Holm's correction of three
+# Units; seven reach 2/128 at the least, 0.047 after Holm's correction of three, six 2/64
+FEWEST = {"tasks": 7, "seeds": 6, "origins": 6}
 MOST_PLANNED = 3
 RESAMPLES = 1 << 13
 
 Comparison = tuple[str, TaskSeeds, TaskSeeds]  # what is compared, in words; both sides
-Cells = Mapping[tuple[str, str], float]  # cosine by pair of tasks
+Cells = Mapping[tuple[str, str], float]  # cosine by pair of tasks, or of origins
 
 
 def differences(*planned: Comparison, of: str = "tasks", unit: str = "points", digits: int = 1) -> Found:
@@ -70,6 +71,13 @@ def both(first: Found, second: Found) -> Found:
 def spreads(values: TaskSeeds) -> TaskSeeds:
     """The standard deviation over seeds of every task that has two or more, as a score."""
     return {(task, 0): float(np.std(own, ddof=1)) for task, own in _by_task(values).items()}
+
+
+def by_origin(values: TaskSeeds, tasks: Sequence[str]) -> TaskSeeds:
+    """The mean over named tasks of every seed, which is an origin, that has a score of all of them."""
+    name, seeds = " and ".join(tasks), sorted({seed for task, seed in values if task in tasks})
+    whole = [seed for seed in seeds if all((task, seed) in values for task in tasks)]
+    return {(name, seed): float(np.mean([values[task, seed] for task in tasks])) for seed in whole}
 
 
 def _by_task(values: TaskSeeds) -> dict[str, list[float]]:
@@ -125,16 +133,16 @@ def best_of(values: TaskSeeds) -> Found:
     )
 
 
-def over_pairs(name: str, first: Cells, second: Cells, tasks: Sequence[str]) -> Found:
-    """Whether the mean of the first cells lies above that of the second. Pairs share tasks, so the error is the jackknife's
-    over whole tasks: each task is left out with all its pairs, its pair with itself among them."""
-    value, *left_out = (_mean_without(first, task) - _mean_without(second, task) for task in ("", *tasks))
-    n = len(tasks)
-    if n < FEWEST["tasks"]:
-        return Found(f"{name} {value:+.3f}, {n} tasks, fewer than {FEWEST['tasks']}", Verdict.NOT_TESTABLE, value)
+def over_pairs(name: str, first: Cells, second: Cells, units: Sequence[str], of: str = "tasks") -> Found:
+    """Whether the mean of the first cells lies above that of the second. Pairs share units, so the error is the jackknife's
+    over whole units: each is left out with all its pairs, its pair with itself among them."""
+    value, *left_out = (_mean_without(first, unit) - _mean_without(second, unit) for unit in ("", *units))
+    n = len(units)
+    if n < FEWEST[of]:
+        return Found(f"{name} {value:+.3f}, {n} {of}, fewer than {FEWEST[of]}", Verdict.NOT_TESTABLE, value)
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(left_out) * np.sqrt(n - 1))
     low, high = interval = Interval(value - half, value + half)
-    figure = f"{name} {value:+.3f} [{low:+.3f}, {high:+.3f}], {n} tasks"
+    figure = f"{name} {value:+.3f} [{low:+.3f}, {high:+.3f}], {n} {of}"
     return Found(figure, _verdict(low > 0, high < 0), value, interval)
 
 
@@ -168,8 +176,8 @@ def _ranks(cells: Cells, tasks: Sequence[str]) -> np.ndarray:
     return ranks_TT
 
 
-def _mean_without(cells: Cells, task: str) -> float:
-    return float(np.mean([value for pair, value in cells.items() if task not in pair]))
+def _mean_without(cells: Cells, unit: str) -> float:
+    return float(np.mean([value for pair, value in cells.items() if unit not in pair]))
 
 
 @cache
