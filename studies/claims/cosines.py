@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from cpeft.store.similarity import SavedSimilarity, SimilarityTables
-from studies.claims.attempt import MINILM_FLOAT32, PUBLISHED, SMOLLM2
+from studies.claims.attempt import PUBLISHED, SMOLLM2
 from studies.claims.claim import Evidence, Found, Judge, Verdict
 from studies.claims.frames import compared
 from studies.claims.rules import Cells, mantel, over_pairs
@@ -64,23 +64,19 @@ def apart(bound: float) -> Found:
 # --- cosines of a study of ours, between the means of the rows, as published
 
 
-def cosines_of(study: str, model: str, judge: Judge, recipe: str = "recipe", file: str = "similarity.json") -> Evidence:
-    """A study's stage `similarity`; the name of a recipe beside the study's own stands in the table."""
-    folder = f"studies/{study}"
+def cosines_of(judge: Judge, recipe: str = "recipe", file: str = "similarity.json") -> Evidence:
+    """The stage `similarity` of the study on SmolLM2."""
+    folder = f"studies/{STUDY}"
     command = (
         f"cpeft run {folder}/{recipe}.toml --store STORE && cp STORE/similarity/*/similarity.json {folder}/data/{file}"
     )
-    name = study if recipe == "recipe" else f"{study}, {recipe}"
-    return Evidence(name, model, command, partial(compared, study, file), judge)
+    name = STUDY if recipe == "recipe" else f"{STUDY}, {recipe}"
+    return Evidence(name, SMOLLM2, command, partial(compared, STUDY, file), judge)
 
 
 def ours(comparison: Callable[[str], Judge]) -> tuple[Evidence, ...]:
-    """One comparison of cosines in every study of ours: over origins of two tasks, and over tasks."""
-    return (
-        cosines_of(STUDY, SMOLLM2, comparison("origins"), "six", "similarity-six.json"),
-        cosines_of(STUDY, SMOLLM2, comparison("tasks")),
-        cosines_of("minilm-targets", MINILM_FLOAT32, comparison("tasks")),
-    )
+    """One comparison of cosines over six origins of two tasks, and over tasks."""
+    return (cosines_of(comparison("origins"), "six", "similarity-six.json"), cosines_of(comparison("tasks")))
 
 
 def task_cells(found: SavedSimilarity, what: str, pairs: str, same_task: bool) -> Cells:

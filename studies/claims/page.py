@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from studies.claims import arithmetic, attempt, significance, vectors
 from studies.claims.claim import Claim, Evidence, Found, Verdict
-from studies.claims.frames import STUDIES
+from studies.claims.frames import STUDIES, table_with
 from studies.claims.rules import FEWEST, MOST_PLANNED
 
 PAGE = STUDIES.parent / "docs" / "claims.md"
@@ -29,6 +29,7 @@ GROUPS = (
         tuple(significance.significance()),
     ),
 )
+GATES = ("smollm2-gate", "minilm-gate")
 CLAIMS = tuple(claim for _, _, claims in GROUPS for claim in claims)
 
 
@@ -45,8 +46,15 @@ def written() -> str:
         tasks=FEWEST["tasks"],
         seeds=FEWEST["seeds"],
         planned=MOST_PLANNED,
+        gates=[(study, *admitted(study)) for study in GATES],
     )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def admitted(study: str) -> tuple[int, int]:
+    """How many tasks a gate admits, and how many it tuned a prompt for."""
+    head, rows = table_with(study, "gate")
+    return sum("admitted" in row[head.index("gate")] for row in rows), len(rows)
 
 
 @dataclass(frozen=True)

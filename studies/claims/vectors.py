@@ -10,7 +10,7 @@ import pandas as pd
 
 from cpeft.report.published.matching import MODELS
 from cpeft.stats.paired import task_means
-from studies.claims.attempt import MINILM, MINILM_FLOAT32, PUBLISHED, SEVEN, SMOLLM2, page, smollm2, targets
+from studies.claims.attempt import MINILM, PROMPT_TUNING, PUBLISHED, SEVEN, page, smollm2
 from studies.claims.claim import Claim, Evidence, Found, Judge, Read, Verdict
 from studies.claims.cosines import (
     STUDY,
@@ -29,14 +29,11 @@ from studies.claims.cosines import (
 from studies.claims.frames import TaskSeeds, scores, table_with
 from studies.claims.rules import both, by_origin, differences, keeps
 
-Trained = tuple[str, str]
 rejudged = import_module("studies.tpv-rejudged.claims")
 COMMAND = "python -m studies.claims"
 MARGIN = 2.0  # points that another origin may cost, written down before vectors-minilm was run
 NAMES = {"T5": "T5-base", "LLaMA": "LLaMA-3.1-8B-Instruct", "DeepSeek": "DeepSeek-LLM-7B-Chat"}
 SIX = ("sst2", "trec")  # of six.toml
-SOURCES: Trained = ("sources", "prompt tuning")  # stage and label of the prompts whose vectors are taken
-TARGETS: Trained = ("single", "prompt tuning")  # of minilm-targets
 KEPT = 90.0  # per cent of the single prompt's score that a sum must keep, likewise
 
 
@@ -53,7 +50,7 @@ def minilm(read: Read, judge: Judge) -> Evidence:
 # --- other origins
 
 
-def origins(trained: Trained = SOURCES, tasks: Sequence[str] = ()) -> Judge:
+def origins(tasks: Sequence[str] = ()) -> Judge:
     """Vectors on other origins minus the prompt that was trained there, and minus what stands in the place of the vector. Units
     are tasks, or of named tasks the origins."""
 
@@ -61,7 +58,7 @@ def origins(trained: Trained = SOURCES, tasks: Sequence[str] = ()) -> Judge:
         made_on = frame["label"].str.extract(r"^vector of origin (\d+)$")[0].astype(float)  # a seed is an origin
         kinds = frame.assign(label=frame["label"].where(made_on.isna() | (made_on == frame["seed"]), "other"))
         sides = [scores(kinds, "origins", label) for label in ("other", "origin alone", "noise")]
-        other, alone, noise, own = (_units(side, tasks) for side in (*sides, scores(frame, *trained)))
+        other, alone, noise, own = (_units(side, tasks) for side in (*sides, scores(frame, *PROMPT_TUNING)))
         return on_others(other, own, alone, noise, "origins" if tasks else "tasks")
 
     return judge
@@ -110,7 +107,7 @@ def on_any_origin(model: str) -> Claim:
 # --- sums
 
 
-def kept_by_sums(trained: Trained = SOURCES, tasks: Sequence[str] = ()) -> Judge:
+def kept_by_sums(tasks: Sequence[str] = ()) -> Judge:
     """The score of sums in per cent of the single prompt's, and beside the origin alone; validation rows choose the scale of
     each pair and seed. Units are tasks, or of named tasks, whose sums alone count, the origins."""
 
@@ -124,7 +121,7 @@ def kept_by_sums(trained: Trained = SOURCES, tasks: Sequence[str] = ()) -> Judge
             ranked = ranked[ranked["pair"] == " + ".join(sorted(tasks))]
         chosen = ranked.drop_duplicates(["pair", "seed", "task"])  # without validation rows scale 1
         sums = chosen.groupby(["task", "seed"])["value"].mean().to_dict()
-        single, alone = scores(frame, *trained), scores(frame, "origins", "origin alone")
+        single, alone = scores(frame, *PROMPT_TUNING), scores(frame, "origins", "origin alone")
         shares = {key: 100 * value / single[key] for key, value in sums.items() if single.get(key)}
         of = "origins" if tasks else "tasks"
         units = _units(shares, tasks) if tasks else task_means(shares)
@@ -145,21 +142,21 @@ def printed_shares() -> Mapping[str, float]:
     return task_means({(row[task], place): float(row[share]) for place, row in enumerate(body) if row[task]})
 
 
-def starts(name: str, stages: tuple[str, ...], shots: str) -> Judge:
+def starts(stages: tuple[str, ...], shots: str) -> Judge:
     """The sum of vectors minus the mean of its single sources, one prompt of both, and ATTEMPT; with few shots the mean over
     their numbers. The better of two sources, chosen afterwards, is ahead by chance: hence their mean."""
 
     def judge(frame: pd.DataFrame) -> Found:
-        frame = frame[frame["stage"].isin(stages)].assign(stage=name)
+        frame = frame[frame["stage"].isin(stages)].assign(stage="starts")
         if shots != "0":
             frame = frame[frame["shots"].notna()]
         frame = frame.loc[[_is_part(task, label) for task, label in zip(frame["task"], frame["label"], strict=True)]]
         singles = [label for label in frame["label"].unique() if re.match(r"SPoT (?!both|weighted)", label)]
-        found = scores(frame, name, "sum of vectors")
+        found = scores(frame, "starts", "sum of vectors")
         sides = {
-            "SPoT": scores(frame, name, *singles),
-            "multi-task SPoT": scores(frame, name, "SPoT both"),
-            "ATTEMPT": scores(frame, name, "ATTEMPT"),
+            "SPoT": scores(frame, "starts", *singles),
+            "multi-task SPoT": scores(frame, "starts", "SPoT both"),
+            "ATTEMPT": scores(frame, "starts", "ATTEMPT"),
         }
         return differences(*((f"sum - {label}", found, side) for label, side in sides.items()))
 
@@ -184,7 +181,7 @@ def published_starts(shots: str) -> Found:
     return differences(*((f"sum - {label}", found["TPV"], side) for label, side in sides))
 
 
-def start_claim(title: str, words: str, stage: str, printed_stages: tuple[str, ...], shots: str) -> Claim:
+def start_claim(title: str, words: str, stages: tuple[str, ...], shots: str) -> Claim:
     return Claim(
         title,
         words,
@@ -192,8 +189,7 @@ def start_claim(title: str, words: str, stage: str, printed_stages: tuple[str, .
         f"{SEVEN}; the paper has six, of which the one that it names SST5 is SST-2. Three planned comparisons: with the "
         "mean of the single sources, with one prompt of both, with ATTEMPT",
         (
-            smollm2(starts(stage, (stage,), shots), STUDY),
-            page("vectors-minilm", MINILM, starts(stage, printed_stages, shots)),
+            page("vectors-minilm", MINILM, starts(stages, shots)),
             published(lambda: shots, published_starts),
         ),
     )
@@ -284,8 +280,7 @@ CLAIMS = (
         "prompt nearly by arithmetic",
         (
             published(lambda: 0.01, apart, "T5-base, LLaMA-3.1-8B-Instruct and DeepSeek-LLM-7B-Chat, published figures"),
-            cosines_of(STUDY, SMOLLM2, lengths),
-            cosines_of("minilm-targets", MINILM_FLOAT32, lengths),
+            cosines_of(lengths),
         ),
     ),
     Claim(
@@ -296,7 +291,6 @@ CLAIMS = (
         (
             six(origins(tasks=SIX)),
             smollm2(origins(), STUDY),
-            targets(origins(TARGETS)),
             minilm(printed_origins, lambda sides: on_others(*sides)),
         ),
     ),
@@ -310,7 +304,6 @@ CLAIMS = (
         (
             six(kept_by_sums(tasks=SIX)),
             smollm2(kept_by_sums(), STUDY),
-            targets(kept_by_sums(TARGETS)),
             minilm(printed_shares, kept),
         ),
     ),
@@ -318,11 +311,11 @@ CLAIMS = (
         "Sums start better, without training",
         "Without training on a new task, the sum of two vectors is a better start than its sources, one prompt of both, or "
         "ATTEMPT.",
-        "few-shot-0", ("inference-0", "sentiment-0"), "0",
+        ("inference-0", "sentiment-0"), "0",
     ),
     start_claim(
         "Sums start better, with few shots",
         "With few training rows of a new task, the same.",
-        "few-shot", ("inference", "sentiment"), "100",
+        ("inference", "sentiment"), "100",
     ),
 )  # fmt: skip
