@@ -10,7 +10,7 @@ import pandas as pd
 
 from cpeft.report.published.matching import MODELS
 from cpeft.stats.paired import task_means
-from studies.claims.attempt import MINILM, PROMPT_TUNING, PUBLISHED, SEVEN, page, smollm2
+from studies.claims.attempt import MINILM, PUBLISHED, SEVEN, page, smollm2
 from studies.claims.claim import Claim, Evidence, Found, Judge, Read, Verdict
 from studies.claims.cosines import (
     STUDY,
@@ -58,10 +58,15 @@ def origins(tasks: Sequence[str] = ()) -> Judge:
         made_on = frame["label"].str.extract(r"^vector of origin (\d+)$")[0].astype(float)  # a seed is an origin
         kinds = frame.assign(label=frame["label"].where(made_on.isna() | (made_on == frame["seed"]), "other"))
         sides = [scores(kinds, "origins", label) for label in ("other", "origin alone", "noise")]
-        other, alone, noise, own = (_units(side, tasks) for side in (*sides, scores(frame, *PROMPT_TUNING)))
+        other, alone, noise, own = (_units(side, tasks) for side in (*sides, trained(frame)))
         return on_others(other, own, alone, noise, "origins" if tasks else "tasks")
 
     return judge
+
+
+def trained(frame: pd.DataFrame) -> TaskSeeds:
+    """The prompts whose vectors are taken."""
+    return scores(frame, "sources", *frame.loc[frame["stage"] == "sources", "label"].unique())
 
 
 def on_others(other: TaskSeeds, own: TaskSeeds, alone: TaskSeeds, noise: TaskSeeds, of: str = "tasks") -> Found:
@@ -121,7 +126,7 @@ def kept_by_sums(tasks: Sequence[str] = ()) -> Judge:
             ranked = ranked[ranked["pair"] == " + ".join(sorted(tasks))]
         chosen = ranked.drop_duplicates(["pair", "seed", "task"])  # without validation rows scale 1
         sums = chosen.groupby(["task", "seed"])["value"].mean().to_dict()
-        single, alone = scores(frame, *PROMPT_TUNING), scores(frame, "origins", "origin alone")
+        single, alone = trained(frame), scores(frame, "origins", "origin alone")
         shares = {key: 100 * value / single[key] for key, value in sums.items() if single.get(key)}
         of = "origins" if tasks else "tasks"
         units = _units(shares, tasks) if tasks else task_means(shares)

@@ -186,7 +186,7 @@ def test_published_claims_read_the_frame_of_a_store(tmp_path):
         ),
     )
     frame = import_module("studies.claims.frames").tidy(scores(tmp_path))
-    origins, sums = claims.origins(frame), claims.kept_by_sums(frame)
+    origins, sums = claims.origins()(frame), claims.kept_by_sums()(frame)
     assert origins.figure.startswith("other - own origin -1.0 [-1.0, -1.0] points, 6 tasks; the bound is -2")
     assert "other - origin alone +39.0" in origins.figure
     assert "other - noise +29.0" in origins.figure
@@ -208,7 +208,7 @@ def test_published_claims_average_the_numbers_of_training_rows(tmp_path):
     )  # fmt: skip
     for run, folder in kept.items():
         change(folder, lambda result, run=run: result.update(few_shot=run.settings.data.few_shot))
-    starts = import_module("studies.claims.vectors").starts("few-shot", ("inference", "sentiment"), "100")
+    starts = import_module("studies.claims.vectors").starts(("inference", "sentiment"), "100")
     figure = starts(import_module("studies.claims.frames").tidy(scores(tmp_path))).figure
     for other in ("SPoT", "multi-task SPoT", "ATTEMPT"):
         assert f"sum - {other} +3.0" in figure  # snli 4, imdb 2
