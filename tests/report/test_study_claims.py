@@ -212,3 +212,15 @@ def test_published_claims_average_the_numbers_of_training_rows(tmp_path):
     figure = starts(import_module("studies.claims.frames").tidy(scores(tmp_path))).figure
     for other in ("SPoT", "multi-task SPoT", "ATTEMPT"):
         assert f"sum - {other} +3.0" in figure  # snli 4, imdb 2
+
+
+def test_longer_origins_part_prompts_from_vectors():
+    scaled = import_module("studies.tpv-smollm2.scaled")
+    draw = np.random.default_rng(0)
+    origins = {seed: 1.0 + 0.1 * draw.standard_normal((4, 8)) for seed in (0, 1)}
+    prompts = {
+        (task, seed): (origins[seed], 10 * draw.standard_normal((4, 8))) for task in ("sst2", "trec") for seed in (0, 1)
+    }
+    vectors, own, long = (np.array(scaled.cosines(prompts, scale), float) for scale in (0, 1, 100))
+    assert (np.abs(own - vectors) < np.abs(long - vectors)).all()
+    assert (long > 0.95).all()
