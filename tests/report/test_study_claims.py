@@ -5,6 +5,8 @@ from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import pytest
 from fabricate import change, write_trial
 from test_transfer import prompt_of, write_comparison
 
@@ -224,3 +226,25 @@ def test_longer_origins_part_prompts_from_vectors():
     vectors, own, long = (np.array(scaled.cosines(prompts, scale), float) for scale in (0, 1, 100))
     assert (np.abs(own - vectors) < np.abs(long - vectors)).all()
     assert (long > 0.95).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_similarity_that_foretells_transfer(sign):
+    """The more alike two tasks are, the more one gains from the other's prompt, or the less."""
+    transfer = import_module("studies.tpv-smollm2.transfer")
+    rows, names = [], [(task, seed) for task in transfer.TASKS for seed in (0, 1, 2)]
+    near = {frozenset(pair): rank for rank, pair in enumerate(combinations(transfer.TASKS, 2))}
+    for task, seed in names:
+        rows.append(("origins", "origin alone", task, seed, 20.0))
+        for stage, sources in transfer.STAGES.items():
+            rows.append((stage, stage, task, seed, 40.0 + sign * near[frozenset((task, sources[task]))]))
+    matrix = [[near.get(frozenset((one, two)), 9) / 10 for two, _ in names] for one, _ in names]
+    cards = [
+        SimpleNamespace(what=what, rows="live", prompts=[SimpleNamespace(name=f"{task}@{seed}") for task, seed in names],
+                        matrices={"flattened": matrix, "token_mean": matrix})
+        for what in ("vectors", "prompts")
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["stage", "label", "task", "seed", "value"])
+    lines = transfer.transfer(frame, SimpleNamespace(cards=cards))
+    assert f"| sst2 |  | {20 + sign * near[frozenset(('sst2', 'trec'))]:+.1f} |" in "\n".join(lines)
+    assert sum(f"{sign:+.2f} {sign:+.2f} {sign:+.2f}" in line for line in lines) == 3
