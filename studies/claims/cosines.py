@@ -7,7 +7,7 @@ from cpeft.store.similarity import SavedSimilarity, SimilarityTables
 from studies.claims.attempt import PUBLISHED, SMOLLM2
 from studies.claims.claim import Evidence, Found, Judge, Verdict
 from studies.claims.frames import compared
-from studies.claims.rules import Cells, mantel, over_pairs
+from studies.claims.rules import Cells, mantel, of_tasks, over_pairs
 
 TASKS = ("MNLI", "QQP", "QNLI", "SST2", "STS-B", "MRPC", "RTE", "CoLA", "TREC", "DBPedia", "Yelp")
 STUDY = "tpv-smollm2"
@@ -113,7 +113,8 @@ def cells_compared(name: str, first: Side, second: Side, over: str) -> Judge:
         cells = task_cells if over == "tasks" else origin_cells
         card = found.cards[0]
         units = card.tasks if over == "tasks" else sorted({each.origin for each in card.prompts})
-        return over_pairs(name, cells(found, *first), cells(found, *second), units, over)
+        named = card.tasks if over == "origins" else ()
+        return of_tasks(named, over_pairs(name, cells(found, *first), cells(found, *second), units, over))
 
     return judge
 

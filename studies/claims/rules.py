@@ -1,6 +1,7 @@
 """The rules of the verdicts. Over tasks a task counts once, as the mean of its seeds; tests are the library's."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -71,6 +72,11 @@ def both(first: Found, second: Found) -> Found:
 def spreads(values: TaskSeeds) -> TaskSeeds:
     """The standard deviation over seeds of every task that has two or more, as a score."""
     return {(task, 0): float(np.std(own, ddof=1)) for task, own in _by_task(values).items()}
+
+
+def of_tasks(tasks: Sequence[str], found: Found) -> Found:
+    """The same with the named tasks, which it is about, before the figure."""
+    return replace(found, figure=f"{' and '.join(tasks)}: {found.figure}") if tasks else found
 
 
 def by_origin(values: TaskSeeds, tasks: Sequence[str]) -> TaskSeeds:

@@ -27,7 +27,7 @@ from studies.claims.cosines import (
     vectors_against_prompts,
 )
 from studies.claims.frames import TaskSeeds, scores, table_with
-from studies.claims.rules import both, by_origin, differences, keeps
+from studies.claims.rules import both, by_origin, differences, keeps, of_tasks
 
 rejudged = import_module("studies.tpv-rejudged.claims")
 COMMAND = "python -m studies.claims"
@@ -59,7 +59,7 @@ def origins(tasks: Sequence[str] = ()) -> Judge:
         kinds = frame.assign(label=frame["label"].where(made_on.isna() | (made_on == frame["seed"]), "other"))
         sides = [scores(kinds, "origins", label) for label in ("other", "origin alone", "noise")]
         other, alone, noise, own = (_units(side, tasks) for side in (*sides, trained(frame)))
-        return on_others(other, own, alone, noise, "origins" if tasks else "tasks")
+        return of_tasks(tasks, on_others(other, own, alone, noise, "origins" if tasks else "tasks"))
 
     return judge
 
