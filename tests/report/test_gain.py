@@ -66,3 +66,27 @@ def test_nothing_is_said_without_lines_or_on_other_rows(store, tmp_path):
     assert gains(Study.of(Store(alone))) == []
     answer(write_trial(alone, "untrained", "no prompt", 0, {"rte": 0.0}, steps=0), "rte", rows(said(1))[:30])
     assert gains(Study.of(Store(alone))) == []
+
+
+@pytest.mark.parametrize(
+    ("init", "counts"),
+    [
+        ("vocab + cross(v(sources/rte@1))", False),
+        ("0.5*v(sources/cb) + vocab + 0.5*v('both/vocab/snli+rte')", False),
+        ("mean(sources/*)", False),
+        ("vocab + v(sources/cb@0)", True),
+        ("sources/scarte", True),
+    ],
+)
+def test_prompts_that_know_the_task_are_no_answers_without_training(store, init, counts):
+    folder = write_trial(store, "composed", "composed", 3, {"rte": 0.0}, init=init, steps=0)
+    answer(folder, "rte", rows(said()))
+    [gain] = gains(Study.of(Store(store)))
+    assert (gain.best.name == "composed, seed 3") is counts
+
+
+def test_a_mixture_that_was_not_trained_knows_the_tasks_of_its_sources(store):
+    folder = write_trial(store, "mixed", "ATTEMPT", 3, {"rte": 0.0}, steps=0, sources=["sources/cb", "sources/rte"])
+    answer(folder, "rte", rows(said()))
+    [gain] = gains(Study.of(Store(store)))
+    assert gain.best.name == 'always "yes"'

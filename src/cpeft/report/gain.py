@@ -2,8 +2,10 @@
 
 A trained prompt is compared with the best answers that the model gives to the task without training: behind no prompt, with
 in-context examples, behind the prompt of another task, each as it is decoded (greedy, choice, calibrated), and with the best
-constant answer. The test is McNemar's, exact, on rows; it speaks of that trained prompt alone, so a task is called significant
-only where every one of its prompts is, after Holm's correction over all prompts of the store.
+constant answer. A prompt composed from one that was trained on the task, as a vector on another origin, is none of these.
+
+The test is McNemar's, exact, on rows; it speaks of that trained prompt alone, so a task is called significant only where every
+one of its prompts is, after Holm's correction over all prompts of the store.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from cpeft.prompts.formula.tree import names
 from cpeft.report.sections.predictions import answer_text
 from cpeft.report.study import Run, Study
+from cpeft.report.vectors.starts import formula_of
 from cpeft.stats.intervals import ALPHA
 from cpeft.stats.many import holm
 from cpeft.stats.paired import mcnemar
@@ -76,7 +80,7 @@ def gains(study: Study) -> list[Gain]:
         runs = [run for run in study.runs if list(run.result.data) == [task] and run.result.data[task].labels]
         trained, untrained = (
             _first_group([run for run in runs if _tuned(run)]),
-            [run for run in runs if not run.result.steps],
+            [run for run in runs if not run.result.steps and not _made_from(run, task)],
         )
         if not (trained and untrained):
             continue  # before any answers are read
@@ -115,6 +119,13 @@ def _cut(text: str, length: int) -> str:
 def _tuned(run: Run) -> bool:
     """Whether a prompt was trained from nothing that was trained before."""
     return bool(run.result.steps) and run.result.method == "prompt_tuning" and not run.result.sources
+
+
+def _made_from(run: Run, task: str) -> bool:
+    """Whether its prompt is made from prompts that were trained on the task, or may be (a name with a star)."""
+    references = (*names(formula_of(run.config)), *run.result.sources)
+    parts = [part for name in references for part in name.partition("@")[0].split("+")]
+    return any("*" in part or f"/{part}".endswith(f"/{task}") for part in parts)
 
 
 def _first_group(runs: Sequence[Run]) -> list[Run]:
