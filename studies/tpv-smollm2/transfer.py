@@ -38,7 +38,9 @@ def transfer(frame: pd.DataFrame, found: SavedSimilarity) -> list[str]:
         rhos = [rank(alike, gained, seed) for seed in seeds]
         low, high = t_interval(rhos)
         each = " ".join(f"{rho:+.2f}" for rho in rhos)
-        ranked.append([f"{what}, {measure}", f"{sum(rhos) / len(rhos):+.2f} [{low:+.2f}, {high:+.2f}]", each])
+        ranked.append(
+            [f"{what}, {measure}", f"{sum(rhos) / len(rhos):+.2f} [{max(low, -1):+.2f}, {min(high, 1):+.2f}]", each]
+        )
     return [
         *table(["source", *(f"on {task}" for task in TASKS)], cells),
         "",
