@@ -32,7 +32,7 @@ def differences(*planned: Comparison, of: str = "tasks", unit: str = "points", d
     figure = "; ".join(
         f"{name} {_with_interval(each, unit, digits)}, {each.units} {of}, p {each.p:.3f}"
         if each
-        else f"{name}: no pairs"
+        else f"{name}: not run"
         for (name, *_), each in zip(planned, compared, strict=True)
     )
     found = [each for each in compared if each]
